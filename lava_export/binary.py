@@ -1,4 +1,4 @@
-"""A LoihiProgram as a program for a chip: binary spikes in Loihi's integers."""
+"""A LoihiProgram as a program for a chip: Loihi's integers with binary spikes."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,17 +21,17 @@ from neuro.spikes.record import Record
 
 @dataclass(frozen=True)
 class BinaryChipProgram(ChipProgram):
-    """Binary spikes: a LoihiProgram."""
+    """Program with binary spikes, held as a LoihiProgram."""
 
     program: LoihiProgram
     kind = "program"
 
     def require_run(self, inputs: Stimulus) -> None:
-        """Raise a ProgramError unless the program takes a stimulus."""
+        """Raise a ProgramError if the program cannot run a stimulus."""
         require_run(self.program, inputs, count_ticks(inputs))
 
     def run(self, inputs: Stimulus) -> Record:
-        """Return what the reference computes, in units of the float network."""
+        """Return the run of the reference, in units of the float network."""
         record = reference.run(self.program, inputs, count_ticks(inputs))
         values = {k: reference.to_float(self.program, k, v) for k, v in record.values.items()}
         spikes = {
@@ -41,29 +41,29 @@ class BinaryChipProgram(ChipProgram):
         return replace(record, values=values, spikes=spikes)
 
     def compare_with_lava(self, inputs: Stimulus) -> Parity:
-        """Run a stimulus on the reference and on Lava."""
+        """Return how a run on the reference and a run on Lava agree for a stimulus."""
         ticks = count_ticks(inputs)
         lava = run(self.program, inputs, ticks)
         differences = compare(reference.run(self.program, inputs, ticks), lava, self.program)
         return make_parity(lava, differences)
 
     def list_breaches(self, chip: Chip) -> list[str]:
-        """Return why the program does not fit a chip."""
+        """Return the rules of a chip that the program breaks."""
         return list_breaches(self.program, chip)
 
     def tabulate_rounding(self, graph: Graph) -> list[dict[str, Any]]:
-        """Return a row a layer: from the floats of its graph to integers."""
+        """Return one row per layer: the rounding from the floats of its graph to integers."""
         return make_scaling_table(graph, self.program)
 
     def list_net_problems(self) -> list[str]:
-        """Return why netx of lava-dl cannot hold the program; none if it can."""
+        """Return why netx of lava-dl cannot hold the program; empty if it can."""
         return netx.list_problems(self.program)
 
     def write_net(self, path: Path) -> str:
-        """Write the program for netx of lava-dl; return the call that loads it."""
+        """Write the program for netx of lava-dl; return the Python call that loads it."""
         return netx.describe_loading(netx.write_net(path, self.program), self.program)
 
     @classmethod
     def decode(cls, arrays: Arrays, plain: dict[str, Any]) -> "BinaryChipProgram":
-        """Return the program that a file holds."""
+        """Return the program from the contents of a file."""
         return cls(decode_program(LoihiProgram, arrays, plain))

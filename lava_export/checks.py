@@ -1,7 +1,7 @@
-"""Checks before a program runs: every executor refuses the same runs, with all reasons at once.
+"""Checks before a program runs: every executor refuses the same runs and lists all reasons.
 
-They find integers wider than the registers of :mod:`lava_export.program`, which Lava's own
-processes would cut off or overflow, runs longer than those the program was lowered for, and a
+The checks find integers wider than the registers of :mod:`lava_export.program`, which Lava's
+own processes would cut off or overflow; runs longer than the program was lowered for; and a
 stimulus that does not fit.
 """
 
@@ -35,11 +35,11 @@ from neuro.spikes import Events
 
 
 def require_run(program: LoihiProgram, inputs: Mapping[str, Events], ticks: int) -> None:
-    """Raise unless a run can start.
+    """Raise an error if a run cannot start.
 
     Raises:
-        TypeError: an argument is of another kind.
-        ProgramError: lists all that keeps the run from starting.
+        TypeError: an argument has the wrong type.
+        ProgramError: lists everything that keeps the run from starting.
     """
     require_program(program)
     require_whole_ticks("ticks", ticks)
@@ -65,7 +65,7 @@ def require_run(program: LoihiProgram, inputs: Mapping[str, Events], ticks: int)
 
 
 def _list_unfit_events(p: Population, events: Events, ticks: int) -> Iterator[str]:
-    """Yield what Loihi does not take, of a sound spike train into an input."""
+    """Yield why Loihi does not accept an input's spike train, which is valid in itself."""
     if 1 <= ticks < events.shape[0]:
         yield (
             f"{p.name}: events of {events.shape[0]} ticks for a run of {ticks}; cut the train "
@@ -86,9 +86,9 @@ def _list_unfit_events(p: Population, events: Events, ticks: int) -> Iterator[st
 def rasterize(
     program: LoihiProgram, inputs: Mapping[str, Events], ticks: int
 ) -> dict[str, Bool[np.ndarray, "T B N"] | Int[np.ndarray, "T B N"]]:
-    """Return the raster of every input, T = ``ticks``; after the train's own T it is silent.
+    """Return the raster of every input over T = ``ticks`` ticks, silent after the train's end.
 
-    A raster holds bools, or whole numbers where the spikes of the input are graded.
+    A raster holds bools, or whole numbers if the spikes of the input are graded.
 
     Raises:
         TypeError, ProgramError: the run cannot start, see :func:`require_run`.
@@ -103,14 +103,14 @@ def rasterize(
 
 
 COUNTER_BITS = 6  # of a refractory period
-# Of the kinds in SUMS Lava has wider biases and thresholds.
+# For the kinds in SUMS, Lava has wider biases and thresholds.
 OF_CODERS: Mapping[str, tuple[int, int]] = {
     "vth": (0, STATE_LIMIT - 1),
     "bias_mant": (-(2**15), 2**15 - 1),
     "bias_exp": (0, 0),
 }
 
-# The rule of some registers, the least and the largest integer of each, and the cure.
+# By rule: the registers with their least and largest integer, and the cure.
 REGISTERS: Mapping[str, tuple[Mapping[str, tuple[int, int]], str]] = {
     "thresholds have 17 bits": (
         dict.fromkeys(("vth", "beta"), (0, 2**THRESHOLD_BITS - 1)),
@@ -147,12 +147,12 @@ REGISTERS: Mapping[str, tuple[Mapping[str, tuple[int, int]], str]] = {
 
 
 def list_wide_integers(program: LoihiProgram) -> list[str]:
-    """Return every integer that its register cannot hold, by the rule that it breaks."""
+    """Return every integer that does not fit its register, with the rule it breaks."""
     wide = []
     for c in program.connections:
         low, high, step = c.weight_range
         bad = c.weight[(c.weight < low) | (c.weight > high) | (c.weight % step != 0)]
-        if bad.size:  # of mixed signs Lava keeps no odd ones
+        if bad.size:  # with mixed signs Lava keeps even weights only
             numbers = {1: "whole", 2: "even"}.get(step, f"multiples of {step} among the whole")
             wide.append(
                 f"weights have 8 bits and a sign: {c.name}: {bad.size} weights like {bad[0]}, "
@@ -176,9 +176,10 @@ def list_wide_integers(program: LoihiProgram) -> list[str]:
 
 
 def _list_wide_sums(program: LoihiProgram, p: Population) -> Iterator[str]:
-    """Yield why Lava, which adds up in 32 bits, could lose a part of the sums of a tick.
+    """Yield why a sum of one tick could overflow Lava, which adds in 32 bits.
 
-    Sums of graded spikes, whose worst case is far from what happens, are checked in every run.
+    Sums of graded spikes are checked in every run instead: their worst case is far from what
+    happens.
     """
     total = sum(
         int(sum_absolutes(c).max(initial=0)) * 2 ** max(c.weight_exp, 0)
@@ -194,9 +195,9 @@ def _list_wide_sums(program: LoihiProgram, p: Population) -> Iterator[str]:
 
 
 def sum_absolutes(c: LoihiConnection) -> Int[np.ndarray, " R"]:
-    """Return sums of |weight| of the synapses of targets, before the exponent.
+    """Return sums of |weight| over synapses, before the exponent: one sum per target neuron.
 
-    One of each target; of a convolution one of each kernel.
+    A convolution has one sum per kernel.
     """
     size = np.abs(c.weight.astype(np.int64))
     if c.kind == "sparse":
@@ -205,5 +206,5 @@ def sum_absolutes(c: LoihiConnection) -> Int[np.ndarray, " R"]:
 
 
 def list_neurons(program: LoihiProgram) -> list[Population]:
-    """Return the populations that are no inputs."""
+    """Return the populations that are not inputs."""
     return [p for p in program.populations if p.kind != "input"]

@@ -1,7 +1,7 @@
-"""Programs for chips by their kind: a Graph becomes one, a file holds one.
+"""Programs for chips in several kinds of integers: lowered from a Graph, saved and loaded.
 
-A kind of integers is a class that extends :class:`lava_export.contract.ChipProgram`, and an
-entry of :data:`PROGRAMS` here; the kind of chip that takes it is an entry of :data:`LOWERINGS`.
+To add a kind of integers, extend :class:`lava_export.contract.ChipProgram` and add the class to
+:data:`PROGRAMS`; to add a kind of chip, add its lowering to :data:`LOWERINGS`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -25,7 +25,7 @@ from neuro.graph.partition import chip_part
 from neuro.io.schema import convert
 from neuro.io.store import Arrays, load_value, recognize
 
-# By the class of their integers.
+# Class of program by the class of its integers.
 PROGRAMS: Mapping[type, type[ChipProgram]] = {
     LoihiProgram: BinaryChipProgram,
     GradedProgram: GradedChipProgram,
@@ -34,18 +34,18 @@ PROGRAMS: Mapping[type, type[ChipProgram]] = {
 
 
 def _lower_to_loihi(graph: Graph, ticks: int) -> ChipProgram:
-    """Return the program of a graph in Loihi's integers, with graded spikes if it counts."""
+    """Return a graph's program in Loihi's integers, with graded spikes if it counts spikes."""
     if is_graded(graph):
         return GradedChipProgram(lower_graded(graph))
     return BinaryChipProgram(lower(graph, ticks=ticks))
 
 
 def _lower_to_one_core(graph: Graph, ticks: int) -> ChipProgram:
-    """Return the program of a graph in Xylo's integers."""
+    """Return a graph's program in Xylo's integers."""
     return XyloChipProgram(lower_to_xylo(graph, ticks=ticks))
 
 
-# By the class of a chip.
+# Lowering by the class of a chip.
 LOWERINGS: Mapping[type[Hardware], Callable[[Graph, int], ChipProgram]] = {
     Chip: _lower_to_loihi,
     OneCoreChip: _lower_to_one_core,
@@ -53,10 +53,10 @@ LOWERINGS: Mapping[type[Hardware], Callable[[Graph, int], ChipProgram]] = {
 
 
 def lower_graph(graph: Graph, ticks: int, kind: type[Hardware] = Chip) -> ChipProgram:
-    """Return the program of a graph for runs of so many ticks on a kind of chips.
+    """Return the program of a graph for runs of ``ticks`` ticks on chips of a kind.
 
     Raises:
-        LowerError: lists everything that cannot go, each with its cure.
+        LowerError: lists everything that cannot be lowered, each with its cure.
     """
     return LOWERINGS[kind](graph, ticks)
 
@@ -64,9 +64,9 @@ def lower_graph(graph: Graph, ticks: int, kind: type[Hardware] = Chip) -> ChipPr
 def list_misfits(
     graph: Graph, ticks: int, chips: Iterable[Hardware], inputs: Stimulus | None = None
 ) -> dict[str, list[str]]:
-    """Return, by chip, why it cannot run its part of a graph for so many ticks.
+    """Return, by chip, why it cannot run its part of a graph for ``ticks`` ticks.
 
-    inputs: spikes of the graph's inputs, to which the chip may object, too.
+    inputs: spikes of the graph's inputs, which a chip may refuse, too.
     """
     chips = list(chips)
     part = graph if is_graded(graph) else chip_part(graph)
@@ -100,7 +100,7 @@ def list_unfit_inputs(program: ChipProgram, part: Graph, inputs: Stimulus) -> li
 
 
 def check_parity(program: ChipProgram, inputs: Stimulus) -> Parity:
-    """Compare a program with Lava; where Lava is missing or fails, say so in the result."""
+    """Compare a program with Lava; if Lava is missing or fails, the result states it."""
     try:
         return program.compare_with_lava(inputs)
     except LavaMissing as missing:
@@ -110,10 +110,10 @@ def check_parity(program: ChipProgram, inputs: Stimulus) -> Parity:
 
 
 def save_program(path: str | Path, program: Any) -> None:
-    """Write a program, or its integers; :func:`load_program` returns them bit for bit.
+    """Write a program or its integers to a file; :func:`load_program` reads them bit for bit.
 
     Raises:
-        TypeError: it is no program.
+        TypeError: the value is no program.
         StoreError: the file cannot be written.
     """
     wrap = PROGRAMS.get(type(program))
@@ -126,11 +126,11 @@ def save_program(path: str | Path, program: Any) -> None:
 
 
 def load_program(path: str | Path) -> ChipProgram:
-    """Read a program of any kind.
+    """Return a program of any kind from a file.
 
     Raises:
-        StoreError: the file is damaged, of another kind or version, lacks a field or has one
-            too many, or holds no program that holds together.
+        StoreError: the file is damaged, has another kind or version, lacks a field, has an
+            unknown one, or describes an inconsistent program.
     """
     kinds = {program.kind: program for program in PROGRAMS.values()}
     found = recognize(Path(path)) if Path(path).is_file() else None

@@ -1,4 +1,4 @@
-"""What exports, energy and reports know of a program for a chip, whatever its integers.
+"""The interface of a program for a chip that exports, energy and reports use for all integers.
 
 B samples, T ticks: a run is as long as its stimulus.
 """
@@ -22,9 +22,10 @@ Stimulus = Mapping[str, Events]
 
 @dataclass(frozen=True)
 class ChipProgram(ABC):
-    """A Graph in the integers of a chip: how it is checked, run, compared and written.
+    """A Graph in the integers of a chip, with its checks, runs, comparisons and files.
 
-    program: the integers themselves. kind: of its file (:data:`neuro.io.store.VERSIONS`).
+    program: the integers themselves.
+    kind: the kind of its file (:data:`neuro.io.store.VERSIONS`).
     """
 
     program: Any
@@ -32,18 +33,19 @@ class ChipProgram(ABC):
 
     @abstractmethod
     def require_run(self, inputs: Stimulus) -> None:
-        """Raise a ValueError unless the program takes a stimulus."""
+        """Raise a ValueError if the program cannot run a stimulus."""
 
     @abstractmethod
     def run(self, inputs: Stimulus) -> Record:
-        """Return what the reference computes, read-outs in units of the float network."""
+        """Return the run of the reference, with read-outs in units of the float network."""
 
     @abstractmethod
     def compare_with_lava(self, inputs: Stimulus) -> Parity:
-        """Run a stimulus, or the beginning of it, on the reference and on Lava.
+        """Return how reference and Lava agree on a stimulus, or on its first ticks.
 
         Raises:
-            LavaMissing, LavaFailed: there is no Lava, or it failed.
+            LavaMissing: Lava is not installed.
+            LavaFailed: Lava ended with an error, or too late.
         """
 
     def calibrate(self, graph: Graph, inputs: Stimulus) -> "ChipProgram":  # noqa: ARG002
@@ -51,33 +53,33 @@ class ChipProgram(ABC):
         return self
 
     def run_with_excess(self, inputs: Stimulus) -> tuple[Record, dict[str, Excess]]:
-        """Return the run, and where it left the rules of the float network, by population."""
+        """Return the run, and by population its excess over the float network's rules."""
         return self.run(inputs), {}
 
     @abstractmethod
     def list_breaches(self, chip: Any) -> list[str]:
-        """Return why the program does not fit a chip of its kind; none if it does."""
+        """Return the rules of a chip that the program breaks; empty if it fits."""
 
     @abstractmethod
     def tabulate_rounding(self, graph: Graph) -> list[dict[str, Any]]:
-        """Return a row a layer: from the floats of its graph to integers."""
+        """Return one row per layer: the rounding from the floats of its graph to integers."""
 
     @abstractmethod
     def list_net_problems(self) -> list[str]:
-        """Return why netx of lava-dl cannot hold the program; none if it can."""
+        """Return why netx of lava-dl cannot hold the program; empty if it can."""
 
     @abstractmethod
     def write_net(self, path: Path) -> str:
-        """Write the program for netx of lava-dl; return the call that loads it.
+        """Write the program for netx of lava-dl; return the Python call that loads it.
 
         Raises:
-            NetxError: see :meth:`list_net_problems`.
+            NetxError: netx cannot hold the program, see :meth:`list_net_problems`.
         """
 
     @classmethod
     @abstractmethod
     def decode(cls, arrays: Arrays, plain: dict[str, Any]) -> "ChipProgram":
-        """Return the program that a file holds: its arrays, and all else as JSON.
+        """Return the program from a file's arrays and its other fields, read from JSON.
 
         Raises:
             ValueError: lists what is wrong.
@@ -85,7 +87,7 @@ class ChipProgram(ABC):
         """
 
     def save(self, path: str | Path) -> None:
-        """Write the program; :func:`lava_export.load_program` reads it, bit for bit.
+        """Write the program to a file; :func:`lava_export.load_program` reads it bit for bit.
 
         Raises:
             StoreError: the file cannot be written.
@@ -94,12 +96,12 @@ class ChipProgram(ABC):
 
 
 def count_ticks(inputs: Stimulus) -> int:
-    """Return the length of a stimulus."""
+    """Return the length of a stimulus [ticks]."""
     return next(iter(inputs.values())).shape[0]
 
 
 def make_parity(other: Record, found: dict[str, Any], **ticks: int) -> Parity:
-    """Return what :func:`lava_export.report.compare` found of the reference and ``other``."""
+    """Return a result of :func:`lava_export.report.compare` as a Parity. other: Lava's run."""
     return Parity(
         samples=other.samples,
         mismatches=found["mismatches"],

@@ -1,4 +1,4 @@
-"""Programs from files: the integers lie as arrays, all else as JSON."""
+"""Decoding of programs from files, which store integers as arrays and other fields as JSON."""
 
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -14,12 +14,16 @@ T = TypeVar("T")
 def decode_program(
     kind: type[T], arrays: Arrays, plain: dict[str, Any], *, int32: bool = True
 ) -> T:
-    """Return a program of a kind from what :func:`lava_export.program.take_apart` gave.
+    """Return a program of a kind from the result of :func:`lava_export.program.take_apart`.
 
-    int32: its arrays have this type, and no type of their own.
+    Args:
+        kind: the class of the program.
+        arrays: the arrays by name.
+        plain: all other fields, as JSON values.
+        int32: whether to convert all arrays to int32; else they keep their own types.
 
     Raises:
-        SchemaError: lists the fields in JSON that are missing, unknown or of another type.
+        SchemaError: lists the JSON fields that are missing, unknown or of the wrong type.
         KeyError: an array is missing.
     """
     values = dict(plain)
@@ -37,7 +41,7 @@ def decode_program(
 def _decode_part(
     part: Any, where: str, plain: dict[str, Any], arrays: Arrays, int32: bool
 ) -> Any:
-    """Return a population, a connection or a group."""
+    """Return a population, a connection or a group from its fields and arrays."""
     hints = get_type_hints(part).items()
     held = {f: arrays[name_array(where, f)] for f, hint in hints if hint is np.ndarray}
     optional = {f: name_array(where, f) for f, hint in hints if hint == np.ndarray | None}

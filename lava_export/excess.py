@@ -1,4 +1,4 @@
-"""Where the integers of a run left the rules of the float network, beyond rounding."""
+"""Where a run in integers departed from the rules of the float network, beyond rounding."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,9 +8,10 @@ from dataclasses import dataclass
 class Excess:
     """The excess of one population in a run.
 
-    several: ticks in which a neuron fired more than once. saturated: ticks in which a state
-    stood at a bound of its bits. of: ticks x neurons x samples. peak: the largest state,
-    before its spikes were subtracted, or its current fell.
+    several: ticks in which a neuron fired more than once.
+    saturated: ticks in which a state stood at a bound of its bits.
+    of: number of ticks x neurons x samples.
+    peak: the largest state, before its spikes were subtracted or its current fell.
     """
 
     several: int
@@ -19,7 +20,7 @@ class Excess:
     peak: int
 
     def __add__(self, other: "Excess") -> "Excess":
-        """Return that of both runs."""
+        """Return the excess of both runs together."""
         return Excess(
             several=self.several + other.several,
             saturated=self.saturated + other.saturated,
@@ -29,12 +30,12 @@ class Excess:
 
 
 def add_excess(one: Mapping[str, Excess], other: Mapping[str, Excess]) -> dict[str, Excess]:
-    """Return the excess of both runs by population; that of no run is empty."""
+    """Return the excess of both runs by population; pass {} for no run."""
     return {name: one[name] + x if name in one else x for name, x in other.items()}
 
 
 def describe_excess(excess: Mapping[str, Excess]) -> list[str]:
-    """Return what a run exceeded, a line for each population and kind of excess."""
+    """Return what a run exceeded, one line per population and kind of excess."""
     lines = []
     for name, found in excess.items():
         if found.several:

@@ -1,7 +1,7 @@
-"""Populations before rounding, and what all lowerings of them share.
+"""Populations before rounding, and functions that all lowerings share.
 
-A message is a spike with a value; its unit is how many of its whole numbers are one unit of the
-float network, a power of 2. Axes: N neurons.
+A message is a spike with a value. Its unit is the power of 2 of whole numbers that stand for
+1.0 of the float network. Axes: N neurons.
 """
 
 from collections.abc import Mapping
@@ -15,17 +15,18 @@ from lava_export.program import LoihiConnection, Population, as_int32
 from neuro.graph.paths import Route
 from neuro.neurons import Coefficients, Neuron
 
-ROUNDING = 1e-6  # of an integer: a float error
+ROUNDING = 1e-6  # float error that rounding to an integer forgives
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FloatPopulation:
     """A population before rounding; arrays have shape (N,).
 
-    neuron, shape: its model, and how its neurons lie. c: the normal form; of neurons that code
-        changes, only what they have of one.
-    incoming: the routes that end here. bias: per tick, gain included, from tick
-        ``bias_after`` on.
+    neuron: its model.
+    shape: the axes along which its neurons lie.
+    c: the normal form; neurons that code changes have only some of its fields.
+    incoming: the routes that end at the population.
+    bias: bias per tick, gain included, from tick ``bias_after`` on.
     """
 
     name: str
@@ -38,11 +39,13 @@ class FloatPopulation:
 
 
 class Setting(NamedTuple):
-    """What the lowering of a population needs of the whole network.
+    """What the lowering of a population needs from the whole network.
 
-    lag: steps behind the input, by name. messages: the least and the largest spike, by name.
-    units: the exponent of the unit of a message, by name: 2^unit whole numbers are 1.0.
-    ticks: of the longest run; None: of any. largest: the largest weight to use.
+    lag: steps that a population runs behind the input, by name.
+    messages: the least and the largest spike, by name.
+    units: exponents of the units of messages, by name: 2^unit whole numbers stand for 1.0.
+    ticks: length of the longest run; None: any length.
+    largest: the largest weight to use.
     """
 
     lag: Mapping[str, int]
@@ -53,7 +56,7 @@ class Setting(NamedTuple):
 
 
 class LoweredLayer(NamedTuple):
-    """A population in integers and the connections that end there."""
+    """A population in integers and the connections that end at it."""
 
     population: Population
     incoming: tuple[LoihiConnection, ...]
@@ -67,26 +70,26 @@ def round_to_even_integers(
 
 
 def round_up(x: np.ndarray) -> np.ndarray:
-    """Round up, but take what a float error puts just above an integer for that integer."""
+    """Return x rounded up; a value just above an integer, by float error, rounds to it."""
     return np.asarray(np.ceil(x - ROUNDING))
 
 
 def shorten(values: np.ndarray) -> np.ndarray:
-    """Return the values as int32, as one number where all are equal."""
+    """Return values as int32, or one number if all are equal."""
     return as_int32(values[:1] if np.ptp(values) == 0 else values)
 
 
 def find_largest_weight(routes: list[Route]) -> float:
-    """Return the largest weight of some routes, without its sign; 0 where there is none."""
+    """Return the largest absolute weight of some routes; 0 if they have none."""
     return max((float(np.abs(r.weight).max(initial=0)) for r in routes), default=0.0)
 
 
 def make_connection(
     r: Route, lag: Mapping[str, int], scale: float, exponent: int = 0
 ) -> LoihiConnection:
-    """Return a route in integers; a kernel is stored plain, zeros for dilation and groups.
+    """Return a route in integers; a kernel with dilation or groups is filled with zeros.
 
-    scale: integers that one unit of weight becomes, before the shift by ``exponent``.
+    scale: integers per unit of weight, before the shift by ``exponent``.
     """
     weight = r.conv.plain().weight if r.kind == "conv" else r.weight
     return LoihiConnection(

@@ -1,10 +1,11 @@
-"""Lowers a Graph to a LoihiProgram: floats become integers here and nowhere else.
+"""Lowering of a Graph to a LoihiProgram: the only step that turns floats into integers.
 
 Every population has one scale S (weight units per float unit), common to all its incoming
-connections. S puts the largest weight on an even integer 2m, m between 64 and 127 where the
-threshold's 17 bits allow it; of these S the one with the least squared error of weights and
-threshold is taken, so that whatever can be exact, is exact. A smaller m is used where sums
-could reach 2^23 otherwise. Weights are even: Lava keeps no odd ones where signs are mixed.
+connections. S maps the largest weight to an even integer 2m, with m from 64 to 127 where the
+threshold's 17 bits allow it. Of these S, the lowering takes the one with the least squared
+error of weights and threshold, so that values that can be exact are exact. It uses a smaller m
+where sums could reach 2^23 otherwise. Weights are even: where signs are mixed, Lava keeps no
+odd ones.
 """
 
 import math
@@ -76,7 +77,7 @@ MAX_THRESHOLD = 2**THRESHOLD_BITS - 1
 
 
 class LowerError(ValueError):
-    """A Graph that has no program for a chip; ``problems`` lists each reason and cure."""
+    """The Graph has no program for a chip; ``problems`` lists each reason and cure."""
 
     def __init__(self, problems: list[str], chip: str = "Loihi") -> None:
         super().__init__("\n".join([f"the graph cannot be lowered to {chip}:", *problems]))
@@ -84,7 +85,7 @@ class LowerError(ValueError):
 
 
 class Bias(NamedTuple):
-    """mantissa << exponent, in units of v."""
+    """A bias: mantissa << exponent, in units of v."""
 
     mantissa: np.ndarray
     exponent: np.ndarray
@@ -93,16 +94,19 @@ class Bias(NamedTuple):
 def lower(
     graph: Graph, *, ticks: int | None = None, largest_weight: int = LARGEST_WEIGHT
 ) -> LoihiProgram:
-    """Return the program of a graph; the graph stays as it is.
+    """Return the program of a graph; the graph is unchanged.
 
-    ticks: of the longest run to come: shorter runs need less head-room for sums, which leaves
-        finer weights. None: runs of any length, which a state without leak cannot have.
-    largest_weight: the largest integer weight to use, even, <= 254.
+    Args:
+        graph: the Graph.
+        ticks: length of the longest run to come: a shorter run needs less head-room for sums,
+            which leaves finer weights. None: runs of any length, impossible for a state without
+            leak.
+        largest_weight: the largest integer weight to use, even, <= 254.
 
     Raises:
-        TypeError: an argument is of another kind.
+        TypeError: an argument has the wrong type.
         ValueError: ``ticks`` or ``largest_weight`` is out of range.
-        LowerError: lists everything that cannot go, each with its cure.
+        LowerError: lists everything that cannot be lowered, each with its cure.
     """
     require_graph(graph)
     if ticks is not None:
@@ -125,7 +129,7 @@ def lower(
     problems += [problem for p in membranes for problem in _list_mixed_ternaries(p)]
     problems += list_problems_of_coders(parts)
     hosted = any(isinstance(node, Hosted) for node in graph.nodes.values())
-    if not hosted:  # those cut it into parts
+    if not hosted:  # a host cuts the graph into parts
         names = [*graph.inputs, *graph.populations]
         ends = [(r.source, r.target) for r in routes]
         currents = [(e.source, e.target) for e in graph.edges if {*e[:2]} <= {*names}]
@@ -160,7 +164,7 @@ def _lower_layers(
     ticks: int | None,
     largest_weight: int,
 ) -> dict[str, Any]:
-    """Return the populations and the connections of a program."""
+    """Return the populations and the connections of a program, as keyword arguments."""
     routes = [r for p in parts for r in p.incoming]
     plain = [*(p.name for p in sources), *(p.name for p in parts if not is_coder(p))]
     units = dict.fromkeys(plain, 0)
@@ -190,7 +194,7 @@ def _lower_layers(
 def _list_lost_thresholds(
     program: LoihiProgram, membranes: list[FloatPopulation]
 ) -> Iterator[str]:
-    """Yield the populations whose sums are shifted so far that a threshold is below 1."""
+    """Yield populations with a threshold below 1 after the right shift of their sums."""
     for p in (p for p in membranes if p.c.fires):
         least = _find_thresholds(p).min() * program[p.name].scale
         if least < 1 - ROUNDING and any(c.weight_exp < 0 for c in program.into(p.name)):
@@ -208,9 +212,9 @@ def _find_messages(p: FloatPopulation) -> tuple[int, int]:
 
 
 def _fit_scale(p: FloatPopulation, setting: Setting) -> LoweredLayer:
-    """Return a population and its synapses at the finest scale whose sums stay below 2^23.
+    """Return a population and its synapses at the finest scale with all sums below 2^23.
 
-    Sums of graded spikes are shifted to the right where a connection can.
+    Sums of graded spikes are shifted to the right where the connections can.
     """
     largest, exponent = setting.largest, 0
     graded = any(setting.messages[r.source] != (0, 1) for r in p.incoming)
@@ -234,7 +238,7 @@ def _fit_scale(p: FloatPopulation, setting: Setting) -> LoweredLayer:
 
 
 def collect_populations(graph: Graph, problems: list[str]) -> list[FloatPopulation]:
-    """Return every population before rounding, sources first; adds to ``problems``."""
+    """Return every population before rounding, sources first; add to ``problems``."""
     routes = find_routes(graph, problems)
     parts = []
     for name in (n for n in graph.populations if not isinstance(graph.nodes[n], Hosted)):
@@ -260,7 +264,7 @@ def collect_populations(graph: Graph, problems: list[str]) -> list[FloatPopulati
 
 
 def _find_form(node: Any, dt: Seconds) -> Coefficients:
-    """Return the normal form of a neuron, or what it has of one."""
+    """Return the normal form of a neuron, or the fields of one that the neuron has."""
     if has_normal_form(node):
         return node.coefficients(dt)
     form: Coefficients = FORMS[type(node)](node, dt)
@@ -275,7 +279,7 @@ FORMS: Mapping[type, Callable[[Any, Seconds], Coefficients]] = {
     **dict.fromkeys((TernaryLIF, LIFReset), lambda node, dt: node.charge_form(dt)),
     **dict.fromkeys((Delta, SigmaDelta), _make_form_of_coder),
 }
-# What else a population has of the model, from its name in the program.
+# Extra parameters of a population, by model of the neuron.
 EXTRAS: Mapping[type, Callable[[Any, "FloatPopulation", float], dict[str, Any]]] = {
     TernaryLIF: lambda node, p, scale: {
         "vth_low": shorten(1 - _count_firing(_find_lower(node, p), scale, False))
@@ -288,7 +292,7 @@ EXTRAS: Mapping[type, Callable[[Any, "FloatPopulation", float], dict[str, Any]]]
 
 
 def _list_unknown_neurons(graph: Graph) -> Iterator[str]:
-    """Yield the neurons without a normal form that no process of Lava's stands for."""
+    """Yield the neurons without a normal form and without a process of Lava's."""
     for name, node in graph.nodes.items():
         if is_stepped(node) and type(node) not in FORMS:
             yield (
@@ -298,7 +302,7 @@ def _list_unknown_neurons(graph: Graph) -> Iterator[str]:
 
 
 def _list_mixed_ternaries(p: FloatPopulation) -> Iterator[str]:
-    """Yield what Lava's TernaryLIF, which has one of each parameter, cannot do."""
+    """Yield what Lava's TernaryLIF, with one value per parameter, cannot do."""
     if not isinstance(p.neuron, TernaryLIF):
         return
     lower = _find_lower(p.neuron, p)
@@ -316,7 +320,7 @@ def _find_lower(node: TernaryLIF, p: FloatPopulation) -> np.ndarray:
 
 
 def _find_thresholds(p: FloatPopulation) -> np.ndarray:
-    """Return all thresholds of a population that fires, without signs."""
+    """Return all thresholds of a firing population, as positive numbers."""
     if not isinstance(p.neuron, TernaryLIF):
         return p.c.threshold
     return np.concatenate([p.c.threshold, _find_lower(p.neuron, p)])
@@ -325,7 +329,7 @@ def _find_thresholds(p: FloatPopulation) -> np.ndarray:
 def _count_firing(
     threshold: np.ndarray, scale: float, strict: bool
 ) -> Float[np.ndarray, "..."]:
-    """Return n, the least integer at which a neuron fires, a weight unit above vth."""
+    """Return n, the smallest integer at which a neuron fires; vth is n - 1."""
     if strict:
         return -round_up(-threshold * scale) + 1
     return round_up(threshold * scale)
@@ -337,7 +341,7 @@ def _find_largest(p: FloatPopulation) -> float:
 
 
 def _limit_half_weight(p: FloatPopulation) -> int:
-    """Return the largest m, half the largest weight, that leaves the threshold in its bits."""
+    """Return the largest m, half the largest weight, whose threshold fits its bits."""
     if not p.c.fires:
         return LARGEST_WEIGHT // 2
     most = int(MAX_THRESHOLD / _find_thresholds(p).max() * _find_largest(p) / 2)
@@ -355,12 +359,12 @@ def _list_vanishing_weights(p: FloatPopulation) -> Iterator[str]:
 
 
 def _list_vanishing_decays(p: FloatPopulation) -> Iterator[str]:
-    """Yield the decays that 12 bits would turn into none, or into the loss of all memory.
+    """Yield the decays that 12 bits would round to no decay, or to the loss of all memory.
 
-    A decay that is exactly so is intended.
+    A decay that is exactly one of these is intended.
     """
     adapts = p.c.beta > 0
-    # Where nothing of v is meant to be kept, there is a way: see keeps_no_memory.
+    # Keeping nothing of v is possible: keeps_no_memory states when.
     for state, kept, longest, shortest in (
         ("v", p.c.decay, 1.0, 0.0),
         ("the synaptic current", p.c.decay_syn, np.inf, 0.0),  # its du = 0 still decays
@@ -379,7 +383,7 @@ def _list_vanishing_decays(p: FloatPopulation) -> Iterator[str]:
 
 
 def _choose_scale(p: FloatPopulation, largest: int, exponent: int) -> float:
-    """Return S for a population before a shift of its sums, see the head of this file."""
+    """Return S for a population before a shift of its sums; the module docstring defines S."""
     weight = np.concatenate([r.weight.ravel() for r in p.incoming]) / _find_largest(p)
     threshold = (_find_thresholds(p) if p.c.fires else np.zeros(1)) / _find_largest(p)
     threshold = threshold * 2.0**exponent
@@ -396,7 +400,8 @@ def _measure_error(
 ) -> float:
     """Return the mean squared error of weights and threshold, relative to the largest weight.
 
-    Rounded, so that float noise does not prefer a coarser scale to a finer one as exact.
+    The error is rounded, so that float noise does not make a coarser scale win over a finer one
+    that is just as exact.
     """
     of_weight = np.square(round_to_even_integers(weight, scale) / scale - weight)
     integers: np.ndarray = _count_firing(threshold, scale, strict) - float(strict)
@@ -412,7 +417,7 @@ def _population(p: FloatPopulation, lag: int, scale: float) -> Population:
     b = to_bias(p.bias * scale * 64)
     du, dv = _decay(c.decay_syn, offset=1), _decay(c.decay, offset=0)
     uniform = all(np.ptp(x) == 0 for x in (du, dv, n))
-    # A reset to a value stays below the threshold, whatever the rounding.
+    # A reset to a value stays below the threshold after rounding, too.
     to = np.minimum(np.rint(c.reset_to * scale * 64), 64 * (n - 1))
     reset_to = shorten(to) if c.hard and to.any() else None
     own = c.fires and not c.hard and (c.strict or (c.subtracted != c.threshold).any())
@@ -426,7 +431,7 @@ def _population(p: FloatPopulation, lag: int, scale: float) -> Population:
     if kind == "alif":
         dv = np.where(c.decay == 0, NO_MEMORY, dv)
     elif kind == "lif" and not c.decay.any():
-        n += n % 2  # sums are even: the same spikes, and the threshold is between two of them
+        n += n % 2  # sums are even: same spikes, and the threshold lies between two sums
     return Population(
         name=p.name,
         kind=kind,
@@ -450,14 +455,14 @@ def _population(p: FloatPopulation, lag: int, scale: float) -> Population:
 
 
 def _decay(kept: np.ndarray, offset: int) -> np.ndarray:
-    """Return 4096 (1 - kept) as a 12-bit integer; Loihi adds ``offset`` to it again."""
+    """Return 4096 (1 - kept) - offset as a 12-bit integer; Loihi adds the offset back."""
     return np.asarray(np.clip(np.rint(4096 * (1 - kept)) - offset, 0, 4095))
 
 
 def to_bias(value: Float[np.ndarray, " N"]) -> Bias:
-    """Return the nearest mantissa << exponent, with the least exponent that the mantissa fits.
+    """Return the nearest mantissa << exponent, with the smallest exponent that fits.
 
-    Beyond exponent 7 the mantissa grows out of its 13 bits: :mod:`lava_export.rules` tells.
+    Beyond exponent 7 the mantissa exceeds its 13 bits: :mod:`lava_export.rules` reports it.
     """
     exponent = np.zeros(value.shape, np.int64)
     for _ in range(2**BIAS_EXPONENT_BITS - 1):

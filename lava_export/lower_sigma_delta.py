@@ -1,11 +1,11 @@
-"""Lowers neurons that code changes: Delta, SigmaDelta, and the read-outs behind them.
+"""Lowering of neurons that code changes: Delta, SigmaDelta, and the read-outs behind them.
 
 All units are powers of 2, so that a message is a whole number of the same unit in every tick.
-With k the largest exponent for which the largest weight of a route, times 2^k, is an 8-bit
-weight, and m the unit of its source, the sums of a SigmaDelta have at most the unit
-2^(k + m) of all its routes. Of it spike_exp, 7 if possible, is the unit of its messages, and
-state_exp the rest. Where a unit is finer or coarser than 8-bit weights give, the exponent of
-the connection makes up for it; a convolution has none.
+For each route, k is the largest exponent for which the largest weight, times 2^k, is an 8-bit
+weight, and m is the exponent of the source's unit. The sums of a SigmaDelta have the unit 2^n,
+with n at most the smallest k + m of its routes. n is the sum of spike_exp, the exponent of its
+messages (7 if possible), and state_exp. Where a unit is finer or coarser than 8-bit weights
+give, the exponent of the connection makes up for it; a convolution has no exponent.
 """
 
 import math
@@ -35,19 +35,19 @@ FINEST_SUM = 2 * FINEST
 
 
 class Units(NamedTuple):
-    """Exponents of units: that of a message, and how much finer that of a state is."""
+    """Exponents: of a message's unit, and how much finer the unit of a state is."""
 
     message: int
     state: int
 
 
 def is_coder(p: FloatPopulation) -> bool:
-    """Say whether a population sends changes as graded spikes."""
+    """Return whether a population sends changes as graded spikes."""
     return type(p.neuron) in LOWERINGS
 
 
 def adds_up_changes(p: FloatPopulation, coders: Mapping[str, object]) -> bool:
-    """Say whether a population is the sum of changes: a read-out without leak behind coders."""
+    """Return whether a population sums changes: a read-out without leak behind coders."""
     sources = {r.source for r in p.incoming}
     return not p.c.fires and bool((p.c.decay == 1).all()) and sources <= coders.keys()
 
@@ -55,7 +55,7 @@ def adds_up_changes(p: FloatPopulation, coders: Mapping[str, object]) -> bool:
 def list_problems_of_coders(
     parts: list[FloatPopulation],
 ) -> Iterator[str]:
-    """Yield what Lava's Delta, SigmaDelta and Sigma cannot do of a network, with the cure."""
+    """Yield what Lava's Delta, SigmaDelta and Sigma cannot do for a network, with the cure."""
     coders = {p.name: p for p in parts if is_coder(p)}
     for p in parts:
         coded = [r.source for r in p.incoming if r.source in coders]
@@ -84,9 +84,9 @@ def _name(p: FloatPopulation) -> str:
 
 
 def choose_units(parts: list[FloatPopulation], units: dict[str, int]) -> dict[str, Units]:
-    """Return the units of all coders; adds those of their messages to ``units``.
+    """Return the units of all coders; add those of their messages to ``units``.
 
-    A source in a loop that is not known yet counts as the finest.
+    A source in a loop whose unit is still unknown counts as having the finest.
     """
     chosen: dict[str, Units] = {}
     for p in filter(is_coder, parts):
@@ -96,7 +96,7 @@ def choose_units(parts: list[FloatPopulation], units: dict[str, int]) -> dict[st
 
 
 def _find_sum_unit(p: FloatPopulation, units: Mapping[str, int]) -> int:
-    """Return the exponent of the finest unit in which all sums are of 8-bit weights."""
+    """Return the exponent of the finest unit in which 8-bit weights reach all sums."""
     return min(
         (_find_weight_unit(r) + units.get(r.source, FINEST) for r in p.incoming),
         default=FINEST_SUM,
@@ -104,15 +104,15 @@ def _find_sum_unit(p: FloatPopulation, units: Mapping[str, int]) -> int:
 
 
 def _find_weight_unit(r: Route) -> int:
-    """Return k: the largest weight times 2^k is at most an 8-bit weight."""
+    """Return the largest k at which the largest weight times 2^k is an 8-bit weight."""
     largest = find_largest_weight([r])
     return math.floor(math.log2(LARGEST_WEIGHT / largest)) if largest else FINEST_SUM
 
 
 def _choose_delta_units(p: FloatPopulation, units: Mapping[str, int]) -> Units:
-    """Return the units of a Delta: whole numbers stay as they are.
+    """Return the units of a Delta: networks of whole numbers keep their numbers.
 
-    Not those of a convolution, whose weights are even, with no exponent to make up for it.
+    Behind a convolution they do not: its weights are even, and no exponent makes up for it.
     """
     whole = (
         all(
@@ -137,7 +137,7 @@ UNITS = {Delta: _choose_delta_units, SigmaDelta: _choose_sigma_delta_units}
 
 
 def find_bias_of_coder(p: FloatPopulation) -> np.ndarray:
-    """Return the bias of each neuron of a Delta, which has none, or of a SigmaDelta."""
+    """Return the bias of each neuron of a SigmaDelta; 0 for a Delta, which has none."""
     bias = getattr(p.neuron, "bias", 0.0)
     return np.asarray(np.broadcast_to(np.asarray(bias, np.float64), p.shape).ravel())
 
@@ -196,7 +196,7 @@ LOWERINGS = {Delta: _lower_delta, SigmaDelta: _lower_sigma_delta}
 
 
 def lower_sum(p: FloatPopulation, setting: Setting) -> LoweredLayer:
-    """Return the sum of changes in integers, with its synapses."""
+    """Return a sum of changes in integers, with its synapses."""
     unit = max(0, min(_find_sum_unit(p, setting.units), FINEST_SUM))
     population = Population(
         name=p.name, kind="sigma", shape=p.shape, lag=setting.lag[p.name], scale=2.0**unit
@@ -207,11 +207,11 @@ def lower_sum(p: FloatPopulation, setting: Setting) -> LoweredLayer:
 def _make_connections(
     p: FloatPopulation, unit: int, setting: Setting
 ) -> tuple[LoihiConnection, ...]:
-    """Return the routes into a population whose sums have the unit 2^unit."""
+    """Return the connections into a population whose sums have the unit 2^unit."""
     low, high = EXPONENTS
     connections = []
     for r in p.incoming:
-        needed = unit - setting.units[r.source]  # weights times 2^needed
+        needed = unit - setting.units[r.source]  # weights are multiplied by 2^needed
         shift = 0 if r.kind == "conv" else min(high, max(low, needed - _find_weight_unit(r)))
         connections.append(make_connection(r, setting.lag, 2.0 ** (needed - shift), shift))
     return tuple(connections)

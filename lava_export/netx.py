@@ -1,15 +1,15 @@
 """A LoihiProgram as a ``.net`` file (HDF5), which netx of lava-dl loads into Lava.
 
 netx builds a chain: one input, then dense and convolution layers with Lava's own LIF. A layer
-is a group ``layer/I``; its spikes run as many steps behind the input as the population's lag.
-What the loader (lava-dl 0.6) makes of a file:
+is a group ``layer/I``; its spikes run behind the input by the population's lag in steps. The
+loader (lava-dl 0.6) reads a file like this:
 
 - ``du = iDecay - 1``, ``dv = vDecay``, ``vth = vThMant``; a bias counts in weight units.
-- Images are (x, y, channel), kernels turned by half a turn: a file holds them as torch does.
-- A bias sets in at step 1, and not at the layer's own tick 0. A reset at that tick takes it
-  back: with ``reset_offset=1``, layer k (from 0) is reset at step k + 2 and every
-  ``reset_interval`` steps from there. :func:`describe_loading` writes this call.
-- A delay in steps for dense layers; the loader does not read those of convolutions.
+- Images are (x, y, channel). The loader rotates kernels by 180 degrees: a file has torch's.
+- A bias starts at step 1, before the layer's own tick 0. A reset at tick 0 undoes it: with
+  ``reset_offset=1``, layer k (from 0) is reset at step k + 2 and every ``reset_interval`` steps
+  from there. :func:`describe_loading` writes this call.
+- Dense layers have a delay in steps; the loader ignores delays of convolutions.
 - A read-out has the largest threshold, as slayer writes it, and never fires; its v is
   ``network.layers[-1].neuron.v``.
 """
@@ -37,8 +37,8 @@ from neuro.io.store import write_bytes
 
 BIAS_UNIT = 64  # the loader sets bias_exp = 6
 LONGEST_DELAY = 62
-NEVER = 2**18 - 1  # slayer's threshold of a layer that only integrates: v stays below it
-LARGEST_MATRIX = 2**26  # of a list of synapses that becomes a matrix
+NEVER = 2**18 - 1  # slayer's threshold of a layer that only integrates: v stays below
+LARGEST_MATRIX = 2**26  # entries of a matrix made from a list of synapses
 
 
 class NetxError(ValueError):
@@ -73,10 +73,10 @@ def write_net(path: str | Path, program: LoihiProgram) -> Path:
 
 
 def describe_loading(path: str | Path, program: LoihiProgram) -> str:
-    """Return the Python call that loads the file, reset for each sample where netx can.
+    """Return the Python call that loads the file, with a reset before each sample if possible.
 
-    Where spikes wait for a delay, the resets of netx do not follow the layers: build the
-    network anew for each sample.
+    netx resets do not follow layers whose spikes wait for a delay: build the network anew for
+    each sample.
     """
     reset = f", reset_interval={program.ticks or 'TICKS'}, reset_offset=1"
     if any(c.extra for c in program.connections):
@@ -97,7 +97,7 @@ def list_problems(program: LoihiProgram) -> list[str]:
 
 
 def _list_layers(program: LoihiProgram) -> Iterator[dict[str, Any]]:
-    """Yield what stands in each layer of the file, by its place in the group."""
+    """Yield the contents of each layer of the file, by place in its group."""
     here = next(p.name for p in program.populations if p.kind == "input")
     after = {c.source: c for c in program.connections}
     yield {"type": _word("input"), "shape": _find_shape(program, here)}
@@ -116,7 +116,7 @@ def _list_layers(program: LoihiProgram) -> Iterator[dict[str, Any]]:
 
 
 def _describe_synapses(c: LoihiConnection) -> dict[str, Any]:
-    """Return the connection of a layer."""
+    """Return the contents of a layer that describe its connection."""
     if c.kind == "conv":
         return {
             "type": _word("conv"),
@@ -140,7 +140,7 @@ def _describe_synapses(c: LoihiConnection) -> dict[str, Any]:
 
 
 def _describe_neurons(p: Population) -> dict[str, Any]:
-    """Return the neurons of a layer."""
+    """Return the contents of a layer that describe its neurons."""
     values = {
         "type": _word("CUBA"),
         "iDecay": int(p.du[0]) + 1,
@@ -153,7 +153,7 @@ def _describe_neurons(p: Population) -> dict[str, Any]:
 
 
 def _check_chain(program: LoihiProgram) -> Iterator[str]:
-    """Yield where the program is no chain from one input on."""
+    """Yield where a program is not one chain from a single input."""
     inputs = [p.name for p in program.populations if p.kind == "input"]
     if len(inputs) > 1:
         yield f"{', '.join(inputs)}: netx has one input; join them into one Input"
@@ -186,7 +186,7 @@ def _check_chain(program: LoihiProgram) -> Iterator[str]:
 
 
 def _find_reached(program: LoihiProgram, name: str) -> set[str]:
-    """Return the populations that spikes of ``name`` reach, itself only through a loop."""
+    """Return the populations that spikes of ``name`` reach; itself only through a loop."""
     reached: set[str] = set()
     waiting = [name]
     while waiting:
@@ -198,7 +198,7 @@ def _find_reached(program: LoihiProgram, name: str) -> set[str]:
 
 
 def _check_neurons(program: LoihiProgram, p: Population) -> Iterator[str]:
-    """Yield what Lava's own LIF, as netx sets it, does not do of a population."""
+    """Yield what Lava's own LIF, as netx sets it, cannot do for a population."""
     if p.kind not in ("lif", "alif", "li"):
         yield f"no layer is written for the kind {p.kind}; run the program on Lava itself"
         return
@@ -236,7 +236,7 @@ def _check_neurons(program: LoihiProgram, p: Population) -> Iterator[str]:
 
 
 def _check_bias(program: LoihiProgram, p: Population) -> Iterator[str]:
-    """Yield what a layer cannot hold of a bias, or does at another tick."""
+    """Yield the part of a bias that a layer cannot hold, or applies at another tick."""
     bias = _find_bias(p)
     if not bias.any():
         return
@@ -297,7 +297,7 @@ def _check_synapses(program: LoihiProgram, c: LoihiConnection) -> Iterator[str]:
             "a list of synapses, is too large; use a convolution, or smaller populations"
         )
         return
-    # Short of a full matrix, the places without a synapse are zeros.
+    # Without a synapse at every place, the matrix of the file also holds zeros.
     full = c.kind == "dense" or c.weight.size == c.in_size * math.prod(c.out_shape)
     most = int(c.weight.max(initial=-(2**30) if full else 0))
     least = int(c.weight.min(initial=0))
@@ -311,7 +311,7 @@ def _check_synapses(program: LoihiProgram, c: LoihiConnection) -> Iterator[str]:
 
 
 def _find_shape(program: LoihiProgram, name: str) -> tuple[int, ...]:
-    """Return how neurons lie in the file: (C, H, W) at a convolution's ends, else (N,)."""
+    """Return the shape of neurons in the file: (C, H, W) at a convolution's ends, else (N,)."""
     if program[name].kind != "input":
         incoming = program.into(name)
         return incoming[0].out_shape if incoming else ()
@@ -327,7 +327,7 @@ def _find_bias(p: Population) -> np.ndarray:
 
 
 def _fill_matrix(c: LoihiConnection) -> np.ndarray:
-    """Return the weights of a connection that is no convolution, (out, in)."""
+    """Return the weights (out, in) of a connection that is not a convolution."""
     if c.kind == "dense":
         return c.weight
     if c.kind == "identity":

@@ -1,4 +1,4 @@
-"""Whether the reference and Lava agree, and what an export says, of one or several networks."""
+"""Agreement of the reference and Lava, and the results of an export of several networks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,9 +11,10 @@ from neuro.energy.networks import join_layers, join_messages, name_layer
 class Parity:
     """The reference beside Lava.
 
-    layers, mismatches: as of :func:`lava_export.report.compare`. of_one: what is said of a
-    single network alone: the first difference, and the ticks where Lava ran fewer. skipped: why
-    Lava did not run; failed: because it ended with an error.
+    layers, mismatches: as in :func:`lava_export.report.compare`.
+    of_one: facts of a single network: the first difference, and the ticks if Lava ran fewer.
+    skipped: why Lava did not run.
+    failed: whether it was skipped because Lava ended with an error.
     """
 
     samples: int
@@ -28,17 +29,17 @@ class Parity:
         skipped = {"skipped": self.skipped} if self.skipped else {}
         failed = {"failed": True} if self.skipped and self.failed else {}
         compared = {"mismatches": self.mismatches, "layers": dict(self.layers), **self.of_one}
-        # Where one network was skipped, the differences of the others still count.
+        # If one network was skipped, the differences of the others still count.
         shown = {} if self.skipped and not self.mismatches else compared
         return {"samples": self.samples, **skipped, **failed, **shown}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportReport:
-    """What an export says of a program.
+    """The results of an export of a program.
 
-    fits: by chip, the rules that the program breaks; none where it fits. scaling: a row a
-    layer, from floats to integers.
+    fits: by chip, the rules that the program breaks; empty where it fits.
+    scaling: one row per layer, from floats to integers.
     """
 
     fits: Mapping[str, Sequence[str]]
@@ -55,9 +56,9 @@ class ExportReport:
 
 
 def join_parities(parities: Mapping[str, Parity]) -> Parity:
-    """Return the parity of several networks: skipped, or failed, where that of one is.
+    """Return the parity of several networks, skipped or failed if that of one is.
 
-    samples, mismatches, layers: of all networks that ran.
+    samples, mismatches and layers are those of all networks that ran.
     """
     first, *others = parities.values()
     if not others:
@@ -73,7 +74,7 @@ def join_parities(parities: Mapping[str, Parity]) -> Parity:
 
 
 def join_exports(exports: Mapping[str, ExportReport]) -> ExportReport:
-    """Return what the exports of several networks say."""
+    """Return the export results of several networks as one."""
     chips = next(iter(exports.values())).fits
     return ExportReport(
         fits={

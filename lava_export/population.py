@@ -1,9 +1,9 @@
-"""The populations of a LoihiProgram: their kinds, and which parameters each kind has.
+"""The populations of a LoihiProgram: their kinds, and the parameters of each kind.
 
-The equations are at the head of :mod:`lava_export.program`. Processes of Lava's are "lif" (its
-LIF, or its LIFReset where there is an interval), "ternary" (TernaryLIF), "delta" (Delta),
-"sigma_delta" (SigmaDelta) and "sigma" (Sigma); "alif" and "li" are processes of ours. Lava has
-a refractory period in floats only (LIFRefractory): here an "alif" has it.
+The equations are in the docstring of :mod:`lava_export.program`. Lava's own processes are "lif"
+(LIF, or LIFReset with an interval), "ternary" (TernaryLIF), "delta" (Delta), "sigma_delta"
+(SigmaDelta) and "sigma" (Sigma); "alif" and "li" are our processes. Lava has a refractory
+period in floats only (LIFRefractory): an "alif" has one in integers.
 """
 
 import math
@@ -14,18 +14,18 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 STATE_LIMIT = 2**23  # M: u and v have 23 bits and a sign
-SUM_LIMIT = 2**24  # of sums of weights, which Lava shifts by 6 in 32 bits
-LARGEST_WEIGHT = 254  # 8 bits and a sign; even, because Lava keeps no odd ones of mixed signs
+SUM_LIMIT = 2**24  # limit of sums of weights, which Lava shifts by 6 in 32 bits
+LARGEST_WEIGHT = 254  # 8 bits and a sign; even: with mixed signs Lava keeps no odd ones
 THRESHOLD_BITS = 17
 DECAY_BITS = 12
 NO_MEMORY = 2**DECAY_BITS  # the dv of an alif that keeps nothing of v
 BIAS_MANTISSA_BITS = 12  # and a sign
 BIAS_EXPONENT_BITS = 3
 MESSAGE_BITS = 24  # of a graded spike
-LARGEST = 2**30  # that a parameter may be, in or out of its range
+LARGEST = 2**30  # largest size of a parameter, valid or not
 
 Kind = Literal["input", "lif", "alif", "li", "ternary", "delta", "sigma_delta", "sigma"]
-# The kinds that have a parameter which others lack; elsewhere it keeps its default.
+# The kinds that have a parameter; other kinds keep its default.
 ONLY: Mapping[str, tuple[Kind, ...]] = {
     "message_bits": ("input", "delta", "sigma_delta"),
     "reset_interval": ("lif", "alif", "li"),
@@ -37,19 +37,20 @@ ONLY: Mapping[str, tuple[Kind, ...]] = {
     "cumulative": ("delta", "sigma_delta"),
     "relu": ("sigma_delta",),
 }
-READ_OUTS: tuple[Kind, ...] = ("li", "sigma")  # they never fire, and show a state every tick
+READ_OUTS: tuple[Kind, ...] = ("li", "sigma")  # they never fire and show a state in every tick
 CODERS: tuple[Kind, ...] = ("delta", "sigma_delta")  # they send differences as graded spikes
-SUMS: tuple[Kind, ...] = (*CODERS, "sigma")  # what reaches them has the unit of their states
+SUMS: tuple[Kind, ...] = (*CODERS, "sigma")  # their input has the unit of their states
 
 
 class ProgramError(ValueError):
-    """A program that does not hold together, or a run of one that cannot start."""
+    """A program that is inconsistent, or a run of one that cannot start."""
 
 
 def as_int32(value: Any) -> np.ndarray:
-    """Return a read-only int32 array of at least one axis; stops at +-2^30.
+    """Return a read-only int32 array with at least one axis, clipped to +-2^30.
 
-    No register is as wide: :mod:`lava_export.rules` tells what was too large.
+    The limit is beyond any register: :mod:`lava_export.rules` reports values that were too
+    large.
     """
     out: np.ndarray = np.atleast_1d(np.clip(value, -LARGEST, LARGEST).astype(np.int32))
     out.setflags(write=False)
@@ -60,17 +61,16 @@ def as_int32(value: Any) -> np.ndarray:
 class Population:
     """N neurons, or one input; parameters have shape (1,) or (N,), in C order of ``shape``.
 
-    lag: steps by which it runs behind the input; it rests until its tick 0 is step lag + 1.
-    scale: weight units that one unit of the float network became; of kinds in SUMS, units of
-        their states.
-    bias_after: ticks of its own before the bias sets in.
+    lag: steps that it runs behind the input; its tick 0 is step lag + 1, and before it rests.
+    scale: weight units per unit of the float network; for kinds in SUMS, units of their states.
+    bias_after: number of its own ticks before the bias acts.
     reset_to, reset_by: in units of v, "alif" only; None: see :mod:`lava_export.program`.
-    reset_interval, reset_offset: before the ticks t with t mod interval = offset mod interval
-        all states become 0; interval 0: never.
-    refractory: ticks after that of a spike in which v is held, "alif" only.
-    vth_low: below it a "ternary" fires -1; only there, and required.
-    message_bits: of a graded spike, a whole number with its sign; 0: spikes are binary. An
-        "input" may have it, a "delta" and a "sigma_delta" must.
+    reset_interval, reset_offset: all states become 0 before a tick t with t mod interval =
+        offset mod interval; interval 0: never.
+    refractory: ticks after the tick of a spike, in which v is held; "alif" only.
+    vth_low: threshold below which a "ternary" fires -1, "ternary" only and required.
+    message_bits: bits of a graded spike, which is a whole number with its sign; 0 for binary
+        spikes. An "input" may have them; a "delta" and a "sigma_delta" must.
     spike_exp, state_exp, cumulative, relu: of "delta" and "sigma_delta", see
         :mod:`lava_export.sigma_delta`. Their vth and bias are in units of their states.
     """
@@ -110,7 +110,7 @@ class Population:
 
     @property
     def subtracted(self) -> np.ndarray:
-        """What a soft reset takes off, but for the adaptation, in units of v."""
+        """The amount that a soft reset subtracts, without the adaptation, in units of v."""
         by = (self.vth.astype(np.int64) + 1) << 6
         return by if self.reset_by is None else self.reset_by.astype(np.int64)
 
@@ -133,12 +133,12 @@ class Population:
 
     @property
     def fires(self) -> bool:
-        """Say whether it sends spikes, binary or graded; others show a state."""
+        """Whether it sends spikes, binary or graded; if not, it shows a state."""
         return self.kind not in READ_OUTS
 
     @property
     def signed(self) -> bool:
-        """Say whether its spikes have values of their own: its synapses multiply by them."""
+        """Whether its spikes have values, which its synapses multiply by the weights."""
         return self.message_bits > 0 or self.kind == "ternary"
 
     @property
@@ -148,21 +148,21 @@ class Population:
 
     @property
     def largest(self) -> int:
-        """The largest value of a spike, without its sign."""
+        """The largest absolute value of a spike."""
         return max(map(abs, self.messages))
 
     @property
     def unit(self) -> float:
-        """What a read-out shows for one unit of the float network."""
+        """The value of a read-out that stands for 1 in the float network."""
         return self.scale * (1 if self.kind in SUMS else 64)
 
     @property
     def message_unit(self) -> float:
-        """The value of a spike that is 1 in the float network."""
+        """The value of a spike that stands for 1 in the float network."""
         return self.scale / 2.0**self.state_exp if self.kind in CODERS else 1.0
 
     def clears(self, tick: int) -> bool:
-        """Say whether all states become 0 before a tick of its own."""
+        """Return whether all states become 0 before one of its own ticks."""
         every = self.reset_interval
         return every > 0 and tick % every == self.reset_offset % every
 
@@ -203,7 +203,7 @@ def check_population(p: Population) -> Iterator[str]:
 
 
 def _check_kind(p: Population) -> Iterator[str]:
-    """Yield the parameters that a kind of population has not, or must have and lacks."""
+    """Yield parameters that a kind forbids and the population has, or needs and it lacks."""
     defaults = {f.name: f.default for f in fields(p)}
     for name, kinds in ONLY.items():
         value = getattr(p, name)
@@ -242,7 +242,7 @@ CURE_OF_STOCK: Mapping[str, str] = {
 
 
 def _fits_lava_lif(p: Population) -> bool:
-    """Say whether Lava's own LIF can have the parameters of a population."""
+    """Return whether Lava's own LIF can have the parameters of a population."""
     low = 1 if p.vth_low is None else p.vth_low.size
     uniform = p.du.size == p.dv.size == p.vth.size == low == 1
     return uniform and p.hard and p.reset_to is None and not p.beta.any()

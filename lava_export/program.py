@@ -9,25 +9,29 @@ One step of a population, all integers, trunc(x, n) = sign(x) (|x| >> n), M = 2^
     v = reset_to (hard) or v - (reset_by + a) (soft), where s
     a = min(a + 64 beta s, M - 1)
 
-x is the sum of the integer weights whose sources fired, each times the value of its spike where
-spikes have one, shifted by the exponent of the connection. The kinds of population:
-"input"; "lif", Lava's own LIF (hard reset to 0, a = 0, one du, dv and vth for all); "ternary",
-its TernaryLIF, a lif that fires -1 below 64 vth_low as well, and then is 0, too; "alif", the
-whole equation, a process of ours; "li", a process of ours that never fires and shows v;
-"delta", "sigma_delta" and "sigma", see :mod:`lava_export.sigma_delta`.
+x is the sum of the integer weights of sources that fired, each weight times the value of its
+spike if spikes have values, shifted by the connection's exponent. The kinds of population:
+
+- "input": the stimulus.
+- "lif", Lava's own LIF: hard reset to 0, a = 0, and one du, dv and vth for all neurons.
+- "ternary", Lava's TernaryLIF: a "lif" that also fires -1 below 64 vth_low, and resets to 0.
+- "alif", our process: the whole equation.
+- "li", our process: it never fires and shows v.
+- "delta", "sigma_delta", "sigma": see :mod:`lava_export.sigma_delta`.
+
 A weight unit is 64 units of v; one unit of the float network is ``scale`` weight units.
 
-In the ``refractory`` ticks after that of a spike, v keeps what the reset left and s = 0; u and
-a go on. Where :meth:`Population.clears` says so, u, v and a are 0 before a tick.
+In the ``refractory`` ticks after the tick of a spike, v keeps its value after the reset and
+s = 0; u and a advance. Where :meth:`Population.clears` holds, u, v and a are 0 before the tick.
 
 The float neuron fires at v >= threshold, Lava at v > 64 vth. With vth one below the integer
 threshold n, both agree on every v that is a multiple of 64; between two multiples the chip
 fires at most one weight unit early. A strict threshold, v > threshold, is the integer vth.
 
-reset_to and reset_by are in units of v. Without them (None), as in most programs and files, a
-hard reset sets v to 0, and a soft one takes off 64 n = 64 (vth + 1).
+reset_to and reset_by are in units of v. If they are None, as in most programs and files, a hard
+reset sets v to 0, and a soft reset subtracts 64 n = 64 (vth + 1).
 
-The registers end at dv = 4095, which keeps 1/4096 of v. An "alif" may have dv = 4096: its
+The largest dv of the registers, 4095, keeps 1/4096 of v. An "alif" may have dv = 4096: its
 process keeps nothing of v.
 """
 
@@ -80,18 +84,18 @@ __all__ = [
 ]
 
 SignMode = Literal["mixed", "excitatory", "inhibitory"]
-# The least and the largest weight of each mode, 8 bits and where signs are mixed one for those.
+# The least and the largest weight of each mode: 8 bits, and with mixed signs a sign bit more.
 WEIGHTS: Mapping[SignMode, tuple[int, int]] = {
     "mixed": (-LARGEST_WEIGHT - 2, LARGEST_WEIGHT + 1),
     "excitatory": (0, LARGEST_WEIGHT + 1),
     "inhibitory": (-LARGEST_WEIGHT - 1, 0),
 }
 WEIGHT_BITS = 8
-EXPONENTS = (-8, 7)  # the least and the largest weight_exp of Loihi
+EXPONENTS = (-8, 7)  # the least and largest weight_exp of Loihi
 
 
 class WeightRange(NamedTuple):
-    """The weights that Lava keeps: whole multiples of ``step`` from ``low`` to ``high``."""
+    """The weights that Lava keeps: multiples of ``step`` from ``low`` to ``high``."""
 
     low: int
     high: int
@@ -102,13 +106,14 @@ class WeightRange(NamedTuple):
 class LoihiConnection:
     """Integer synapses from one population to another.
 
-    weight: "dense" (out, in); "conv" (C_out, C_in, kH, kW), a cross-correlation as torch's;
+    weight: "dense" (out, in); "conv" (C_out, C_in, kH, kW), a cross-correlation as in torch;
         "identity" (N,), neuron n to neuron n; "sparse" (E,).
-    shape: "conv" only: how the source's neurons lie, (C, H, W).
+    shape: "conv" only: the axes (C, H, W) along which the source's neurons lie.
     places: "sparse" only: target and source of each weight, (2, E). sizes: (out, in).
     extra: steps that a spike waits before the connection, which itself takes one step.
-    weight_exp: the sum of a step is shifted by so many bits, below 0 to the right (floor).
-    sign_mode, weight_bits: which weights there are, see :attr:`weight_range`.
+    weight_exp: bits by which the sum of a step is shifted to the left; below 0 it is shifted to
+        the right (floor).
+    sign_mode, weight_bits: the set of possible weights, see :attr:`weight_range`.
     """
 
     name: str
@@ -128,7 +133,7 @@ class LoihiConnection:
 
     @property
     def weight_range(self) -> WeightRange:
-        """The weights that Lava keeps as they are; others it would cut off."""
+        """The weights that Lava keeps unchanged; Lava would change others."""
         low, high = WEIGHTS[self.sign_mode]
         step = 1 << (WEIGHT_BITS - self.weight_bits + (self.sign_mode == "mixed"))
         return WeightRange(-(-low // step) * step, high // step * step, step)
@@ -140,7 +145,7 @@ class LoihiConnection:
 
     @property
     def out_shape(self) -> tuple[int, ...]:
-        """How the target's neurons lie."""
+        """The axes along which the target's neurons lie."""
         if self.kind == "sparse":
             return self.sizes[:1]
         if self.kind != "conv":
@@ -158,7 +163,7 @@ class LoihiConnection:
 
     @cached_property
     def most_synapses(self) -> int:
-        """Those of the target's neuron that has most, sparse only."""
+        """Largest number of synapses of one target neuron, sparse only."""
         return count_most_synapses(self.places)
 
 
@@ -166,13 +171,13 @@ class LoihiConnection:
 class LoihiProgram:
     """Populations and the connections between them.
 
-    ticks: of the longest run for which its sums have room; None: of any length. digest: of the
-        Graph that it was lowered from (:func:`neuro.io.graph_digest.digest_graph`), which
-        records of its runs carry; "": of none.
+    ticks: length of the longest run whose sums fit; None: any length.
+    digest: digest of the source Graph (:func:`neuro.io.graph_digest.digest_graph`), which
+        records of its runs carry; "" if there is none.
 
     Raises:
-        ProgramError: lists every name, kind, size or delay that does not fit, and the parts
-            of a program that falls apart.
+        ProgramError: lists every name, kind, size or delay that does not fit, and separate
+            parts of the program.
     """
 
     populations: tuple[Population, ...]
@@ -208,7 +213,7 @@ class LoihiProgram:
         return {p.name: p.messages for p in self.populations}
 
     def delay(self, connection: LoihiConnection) -> int:
-        """Return the delay in ticks of the graph, the lags of both ends taken out."""
+        """Return the delay in ticks of the graph, without the lags of both ends."""
         return connection.extra + 1 + self[connection.source].lag - self[connection.target].lag
 
     @property
@@ -253,7 +258,7 @@ def _list_problems(program: LoihiProgram) -> list[str]:
 
 
 def list_separate_parts(names: Iterable[str], ends: Iterable[tuple[str, str]]) -> list[str]:
-    """Return the one problem of a network in separate parts: Lava would run the first only."""
+    """Return the problem of a network in separate parts, if any: Lava runs only the first."""
     parts = [{n} for n in dict.fromkeys(names)]
     for pair in ends:
         joined = set[str]().union(*(part for part in parts if part & set(pair)))
@@ -331,13 +336,13 @@ def _check_weights(program: LoihiProgram, c: LoihiConnection) -> Iterator[str]:
 
 
 def _fits_kernel(c: LoihiConnection) -> bool:
-    """Say whether the places of a convolution can be counted."""
+    """Return whether the sizes of a convolution are complete and positive."""
     sizes = (*c.weight.shape, *c.shape, *c.stride)
     return len(c.shape) == 3 and min(sizes) > 0 and min(c.padding) >= 0
 
 
 def _lists_synapses(c: LoihiConnection) -> bool:
-    """Say whether every weight of a sparse connection has a target and a source."""
+    """Return whether every weight of a sparse connection has a target and a source."""
     if c.places.shape != (2, c.weight.size) or len(c.sizes) != 2:
         return False
     least, most = c.places.min(1, initial=0), c.places.max(1, initial=-1)
@@ -345,7 +350,7 @@ def _lists_synapses(c: LoihiConnection) -> bool:
 
 
 def take_apart(program: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Return the arrays of a program by :func:`name_array`, and the rest as JSON values."""
+    """Return the arrays of a program by :func:`name_array`; its other fields as JSON values."""
     values = {f.name: getattr(program, f.name) for f in fields(program)}
     arrays: dict[str, np.ndarray] = {}
     rest = {key: value for key, value in values.items() if not isinstance(value, tuple)}
@@ -353,7 +358,7 @@ def take_apart(program: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         rest[key] = []
         for i, part in enumerate(values[key]):
             columns = {f.name: getattr(part, f.name) for f in fields(part)}
-            columns = {k: v for k, v in columns.items() if v is not None}  # as old files
+            columns = {k: v for k, v in columns.items() if v is not None}  # as in old files
             held = {k: v for k, v in columns.items() if isinstance(v, np.ndarray)}
             arrays |= {name_array(f"{key[0]}{i}", k): v for k, v in held.items()}
             rest[key].append({k: v for k, v in columns.items() if k not in held})
@@ -361,5 +366,5 @@ def take_apart(program: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 
 def name_array(part: str, field: str) -> str:
-    """Return what an array is called in a file: p0.du, c0.weight; g0, the one of a group."""
+    """Return the name of an array in a file: p0.du, c0.weight; g0 for that of a group."""
     return part if field == "array" else f"{part}.{field}"

@@ -1,7 +1,7 @@
-"""The specification: a LoihiProgram executed bit for bit in NumPy, batched over samples.
+"""The specification of a LoihiProgram: a bit-exact executor in NumPy, batched over samples.
 
 Time runs in ticks of the graph. A population rests until its own tick 0, so the lags between
-layers change nothing but the step at which a tick happens; they appear only on Lava.
+layers change only the step at which a tick happens; they appear only on Lava.
 Axes: T ticks, B samples, N neurons.
 """
 
@@ -29,7 +29,7 @@ from neuro.ops.sparse_linear import apply_linear
 from neuro.spikes import Events, to_events
 from neuro.spikes.record import Record, concatenate
 
-CHUNK = 64  # samples at once: their images stay in the processor's cache
+CHUNK = 64  # samples per pass, so that their images stay in the processor's cache
 
 WeightedSum = Callable[[np.ndarray], np.ndarray]
 
@@ -53,14 +53,14 @@ Step = Callable[
 
 
 class Tick(NamedTuple):
-    """One tick: what every population sent, and the states after it."""
+    """The output of every population in one tick, and the states after it."""
 
     out: dict[str, np.ndarray]
     states: dict[str, State]
 
 
 def run(program: LoihiProgram, inputs: Mapping[str, Events], ticks: int) -> Record:
-    """Return every spike and every read-out's v (int64, units of v) of T = ``ticks`` ticks.
+    """Return every spike, and every read-out's v (int64, units of v), of T = ``ticks`` ticks.
 
     Raises:
         TypeError, ProgramError: the run cannot start, see
@@ -78,7 +78,7 @@ def run(program: LoihiProgram, inputs: Mapping[str, Events], ticks: int) -> Reco
 def to_float(
     program: LoihiProgram, name: str, v: Int[np.ndarray, "..."]
 ) -> Float[np.ndarray, "..."]:
-    """Return what a read-out shows in units of the float network."""
+    """Return a read-out's value in units of the float network."""
     return v / program[name].unit
 
 
@@ -103,7 +103,7 @@ def _run_chunk(
 def iterate_ticks(
     program: LoihiProgram, rasters: Mapping[str, Shaped[np.ndarray, "T B N"]], ticks: int
 ) -> Iterator[Tick]:
-    """Yield one :class:`Tick` after the other."""
+    """Yield the :class:`Tick` of every tick, in order."""
     samples = next(iter(rasters.values())).shape[1]
     order = [program[name] for name in order_populations(program)]
     incoming = {
@@ -137,9 +137,9 @@ def iterate_ticks(
 
 
 def order_populations(program: LoihiProgram) -> list[str]:
-    """Return the names of the populations, sources first along connections without delay.
+    """Return population names, sources before targets along connections without delay.
 
-    There is one: every connection takes a step, so a loop has a delay somewhere.
+    Such an order exists: every connection takes one step, so a loop has a delay somewhere.
     """
     needs = {
         p.name: [c.source for c in program.into(p.name) if program.delay(c) == 0]
@@ -159,7 +159,7 @@ def make_rest_state(p: Population, samples: int) -> State:
 def step(
     p: Population, state: NeuronState, x: Int[np.ndarray, "B N"], biased: bool = True
 ) -> tuple[Shaped[np.ndarray, "B N"], NeuronState]:
-    """Advance one tick by the equation of :mod:`lava_export.program`: (spikes or v, state)."""
+    """Return spikes (or v of a read-out) and state after one tick of the program's equation."""
     u, v = _charge(p, state, x, biased)
     if p.kind == "li":
         return v, NeuronState(u, v, state.a)
@@ -180,7 +180,7 @@ def step(
 def step_ternary(
     p: Population, state: NeuronState, x: Int[np.ndarray, "B N"], biased: bool = True
 ) -> tuple[Int[np.ndarray, "B N"], NeuronState]:
-    """Advance neurons that fire 1 above their threshold and -1 below the lower: (s, state)."""
+    """Return spikes (1 above the threshold, -1 below the lower one) and state after a tick."""
     u, v = _charge(p, state, x, biased)
     s = (v > p.vth.astype(np.int64) << 6).astype(np.int64) - (v < p.lowest)
     return s, NeuronState(u, np.where(s == 0, v, 0), state.a)
@@ -189,7 +189,7 @@ def step_ternary(
 def _charge(
     p: Population, state: NeuronState, x: Int[np.ndarray, "B N"], biased: bool
 ) -> tuple[Int[np.ndarray, "B N"], Int[np.ndarray, "B N"]]:
-    """Return u and v after the sums of weights of a tick, before any spike."""
+    """Return u and v after the weighted sums x of a tick, before any spike."""
     u = wrap(decay(state.u, 4095 - p.du.astype(np.int64)) + (x << 6))
     v = decay(state.v, 4096 - p.dv.astype(np.int64)) + u
     if biased and p.bias_mant.any():
@@ -198,7 +198,7 @@ def _charge(
 
 
 def decay(state: Int[np.ndarray, "B N"], kept: Int[np.ndarray, " _"]) -> np.ndarray:
-    """Return the part kept / 4096 of a state, rounded towards zero."""
+    """Return kept / 4096 of a state, rounded towards zero."""
     return trunc(state * kept) if kept.any() else np.zeros_like(state)
 
 
@@ -213,7 +213,7 @@ STEPS: Mapping[Kind, Step] = {
 
 def trunc(product: Int[np.ndarray, "..."]) -> Int[np.ndarray, "..."]:
     """Return product / 4096, rounded towards zero."""
-    out = product >> 63  # -1 below 0
+    out = product >> 63  # -1 if product is negative
     out &= 4095
     out += product
     out >>= 12
@@ -221,7 +221,7 @@ def trunc(product: Int[np.ndarray, "..."]) -> Int[np.ndarray, "..."]:
 
 
 def wrap(u: Int[np.ndarray, "..."]) -> Int[np.ndarray, "..."]:
-    """Return u brought back into (-M, M] by 2 M, once: what lies further out stays out."""
+    """Return u shifted once by 2 M into (-M, M]; a value further out stays outside."""
     if np.abs(u).max(initial=0) < STATE_LIMIT:
         return u
     turns = (u <= -STATE_LIMIT).astype(np.int64) - (u > STATE_LIMIT)
@@ -229,11 +229,13 @@ def wrap(u: Int[np.ndarray, "..."]) -> Int[np.ndarray, "..."]:
 
 
 def make_weighted_sum(c: LoihiConnection, largest: int = 1) -> WeightedSum:
-    """Return the function that maps spikes (B, N_in) to sums of weights (B, N_out), int64.
+    """Return a function from spikes (B, N_in) to weighted sums (B, N_out), int64.
 
     Floats are exact here: all sums are integers, below 2^24 in float32 or 2^53 in float64.
 
-    largest: the largest value of a spike, without its sign.
+    Args:
+        c: the connection.
+        largest: the largest absolute value of a spike.
     """
     if c.kind == "identity":
         return lambda s: _shift(c, s * c.weight.astype(np.int64))
@@ -249,16 +251,16 @@ def make_weighted_sum(c: LoihiConnection, largest: int = 1) -> WeightedSum:
 
 
 def _multiply(weight: Tensor, s: Float[np.ndarray, "B N"]) -> Int[np.ndarray, "B _"]:
-    """Return s weight^T; zeros of s are skipped, which changes no whole number."""
+    """Return s weight^T; zeros of s are skipped, which leaves whole numbers exact."""
     product: np.ndarray = apply_linear(torch.from_numpy(s), weight, None).numpy()
     return product.astype(np.int64)
 
 
 def _shift(c: LoihiConnection, sums: Int[np.ndarray, "B N"]) -> Int[np.ndarray, "B N"]:
-    """Return sums of weights shifted by the exponent of the connection.
+    """Return weighted sums shifted by the exponent of the connection.
 
     Raises:
-        ProgramError: Lava, which shifts 32 bits, would lose some.
+        ProgramError: Lava, which shifts 32-bit integers, would lose some bits.
     """
     exp = c.weight_exp
     if exp >= 0:
@@ -272,7 +274,7 @@ def _shift(c: LoihiConnection, sums: Int[np.ndarray, "B N"]) -> Int[np.ndarray, 
 
 
 def _sum_listed(c: LoihiConnection, s: np.ndarray) -> np.ndarray:
-    """Add up the weights of listed synapses, one after the other."""
+    """Return the sums of the listed weights, synapse by synapse."""
     target, source = c.places
     out = np.zeros((len(s), c.sizes[0]), np.int64)
     for sums, row in zip(out, s, strict=True):

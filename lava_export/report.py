@@ -1,4 +1,4 @@
-"""What an export prints: the scaling of every layer, and the parity of reference and Lava."""
+"""The tables of an export: the scaling of every layer, and the parity of reference and Lava."""
 
 from dataclasses import replace
 from typing import Any
@@ -27,16 +27,17 @@ from neuro.spikes.record import Record, require_records
 
 
 def make_scaling_table(graph: Graph, program: LoihiProgram) -> list[dict[str, Any]]:
-    """Return one row a population: what rounding changed and how much room is left.
+    """Return one row per population: what rounding changed, and how much head-room is left.
 
-    Errors are in units of the float network: of weights the largest and the root of the mean
-    square, of thresholds (fires at 64 multiples: see :mod:`lava_export.program`), their rises
-    (beta), biases and decays (of v, of the current and of the rise, where there are) the
-    largest. ``head_room`` is the worst-case state over 2^23 in the longest run that the program
-    is for: below 1 fits; None of sigma-delta neurons, held to their bits in every run.
+    Errors are in units of the float network. Weights have two: the largest and the root mean
+    square. The others are the largest error of thresholds (compared at multiples of 64, see
+    :mod:`lava_export.program`), of their rises (beta), of biases, and of decays (of v, and of
+    current and rise if present). ``head_room`` is the worst-case state over 2^23 in the
+    longest run of the program; below 1 it fits. It is None for sigma-delta neurons, whose bits
+    every run checks.
 
     Raises:
-        TypeError: they are no Graph and no LoihiProgram.
+        TypeError: an argument is no Graph or no LoihiProgram.
         ValueError: the program was lowered from another graph.
     """
     require_graph(graph)
@@ -78,7 +79,7 @@ def _measure_population(program: LoihiProgram, part: FloatPopulation) -> dict[st
 
 
 def describe_weights(weights: np.ndarray, error: np.ndarray) -> dict[str, int | float]:
-    """Return the columns of integer weights, and of their errors in units of the floats."""
+    """Return the columns of integer weights and their errors in units of the float network."""
     return {
         "weight_min": int(weights.min()),
         "weight_max": int(weights.max()),
@@ -88,14 +89,14 @@ def describe_weights(weights: np.ndarray, error: np.ndarray) -> dict[str, int | 
 
 
 def _find_unit(program: LoihiProgram, c: LoihiConnection) -> float:
-    """Return the weight of the float network that an integer weight of 1 is."""
+    """Return the weight of the float network that the integer weight 1 stands for."""
     source, target = program[c.source], program[c.target]
     shift = target.spike_exp + target.state_exp if target.kind == "delta" else 0
     return 2.0 ** (c.weight_exp + shift) * source.message_unit / target.scale
 
 
 def _measure_reset_error(p: Population, part: FloatPopulation) -> dict[str, float]:
-    """Return the error of a reset to or by a value, if there is one."""
+    """Return the error of a reset to or by a value; empty if there is none."""
     if p.reset_to is not None:
         error = p.reset_to / (64 * p.scale) - part.c.reset_to
     elif p.reset_by is not None:
@@ -106,9 +107,10 @@ def _measure_reset_error(p: Population, part: FloatPopulation) -> dict[str, floa
 
 
 def _take_weights(stored: np.ndarray, route: Route) -> np.ndarray:
-    """Return the weights of a route among those that a program stores.
+    """Return the weights of a route in the array that a program stores.
 
-    A kernel with dilation or groups is stored plain, with zeros between and beside its weights.
+    A kernel with dilation or groups is stored filled, with zeros between and beside its
+    weights.
     """
     if route.kind != "conv" or stored.shape == route.weight.shape:
         return stored
@@ -130,16 +132,21 @@ def compare(
 ) -> dict[str, Any]:
     """Return how far two records of one stimulus agree, as plain values for json.
 
-    program: what both ran; with it, a cause tells the state that the reference held.
+    Args:
+        reference: the record of the reference.
+        lava: the record of Lava.
+        program: the program that both ran; with it, a cause includes the reference's state.
 
     Returns:
         layers: {name: {spikes, mismatches, first}} for inputs, populations and read-outs.
-            mismatches: entries (tick, sample, neuron) that differ. first: None, or the earliest
-            of them, {layer, neuron, tick, sample, cause}.
-        mismatches: the sum. first: the earliest of all layers; later ones may follow from it.
+            mismatches: number of entries (tick, sample, neuron) that differ. first: the
+                earliest
+            difference, {layer, neuron, tick, sample, cause}, or None.
+        mismatches: the sum over layers. first: the earliest of all; later ones may follow from
+            it.
 
     Raises:
-        TypeError: one of them is no Record.
+        TypeError: an argument is no Record.
         ValueError: the records are of different runs.
     """
     require_records(reference=reference, lava=lava)
@@ -188,7 +195,7 @@ def _to_rasters(record: Record) -> dict[str, np.ndarray]:
 def _tell_state(
     program: LoihiProgram, reference: Record, p: Population, where: tuple[int, ...]
 ) -> str:
-    """Return what the reference held at (tick, sample, neuron), found by a second run."""
+    """Return the reference's state at (tick, sample, neuron) as text, found by a second run."""
     if p.kind == "input":
         return "; the stimulus itself differs"
     tick, sample, neuron = where
@@ -209,8 +216,8 @@ def _tell_state(
 
 
 def _reached_limit(state: State, neuron: int) -> bool:
-    """Say whether v or a stands at its end, or u is in the half that only a wrap reaches."""
+    """Return whether v or a is at its limit, or u is where only a wrap can bring it."""
     if not isinstance(state, NeuronState):
-        return False  # sigma-delta neurons are held to their bits
+        return False  # every run checks their bits
     u, v, a = (abs(int(x[0, neuron])) for x in state[:3])
     return max(v, a) >= STATE_LIMIT - 1 or u >= STATE_LIMIT // 2

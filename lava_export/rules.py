@@ -1,8 +1,8 @@
-"""Design rules of a chip: one function per rule, its name the rule, its result the breaches.
+"""Design rules of a chip: one function per rule; its name is the rule, its result the breaches.
 
-How many cores a population takes is no rule: a mapping splits populations over cores. What one
-neuron needs cannot be split. The widths of registers are rules of every chip
-(:mod:`lava_export.checks`); all other limits stand in the file of the chip.
+The number of cores per population is no rule: a mapping splits populations over cores. The
+needs of one neuron cannot be split. The widths of registers are rules of every chip
+(:mod:`lava_export.checks`); all other limits are in the file of the chip.
 """
 
 import math
@@ -27,7 +27,7 @@ from neuro.energy import Chip, Hardware, find_chips
 from neuro.energy.mapping import count_demand
 
 Messages = Mapping[str, tuple[int, int]]  # by population: its least and its largest spike
-# A membrane below it leaves less than 64 of 1/4096 of itself.
+# A membrane below this bound leaves less than 64 of 1/4096 of its value.
 HARMLESS = 64 * 4096
 SMALLER = "pool or convolve first, or put a smaller population between"
 
@@ -41,7 +41,7 @@ class RuleBreach(ValueError):
 
 
 class StateBounds(NamedTuple):
-    """Largest |u|, |v| and a that any input can bring about, for each neuron, units of v."""
+    """Bounds of |u|, |v| and a over all inputs, by neuron, in units of v."""
 
     u: np.ndarray
     v: np.ndarray
@@ -49,9 +49,11 @@ class StateBounds(NamedTuple):
 
 
 def check(program: LoihiProgram, chip: str | Chip = "loihi1") -> None:
-    """Raise one RuleBreach that lists every breach of every rule.
+    """Raise a RuleBreach with every breach of every rule, if there is one.
 
-    chip: itself, or what :func:`neuro.energy.find_chip` takes.
+    Args:
+        program: the program.
+        chip: a chip, or a name that :func:`neuro.energy.find_chip` takes.
     """
     (chip,) = find_chips([chip])
     breaches = list_breaches(program, chip)
@@ -60,9 +62,9 @@ def check(program: LoihiProgram, chip: str | Chip = "loihi1") -> None:
 
 
 def list_breaches(program: LoihiProgram, chip: str | Chip) -> list[str]:
-    """Return every breach of every rule, by name; none if the program fits the chip.
+    """Return every breach of every rule, by name; empty if the program fits the chip.
 
-    chip: itself, or what :func:`neuro.energy.find_chip` takes.
+    chip: a chip, or a name that :func:`neuro.energy.find_chip` takes.
     """
     require_program(program)
     (chip,) = find_chips([chip])
@@ -88,13 +90,13 @@ def a_spike_waits_no_longer_than_the_chip_allows(
 
 
 def the_axons_of_a_neuron_fit_one_core(program: LoihiProgram, chip: Chip) -> Iterator[str]:
-    """Yield each population that needs more axons for one neuron than reach a core."""
+    """Yield each population in which one neuron needs more axons than reach a core."""
     for name, most, limit in _list_large_demands(program, chip, "in_axons"):
         yield f"{name}: a neuron listens to {most} axons, a core takes {limit:g}; {SMALLER}"
 
 
 def the_synapses_of_a_neuron_fit_one_core(program: LoihiProgram, chip: Chip) -> Iterator[str]:
-    """Yield each population whose synapses of one neuron are more words than a core holds."""
+    """Yield each population in which one neuron needs more synapse words than a core holds."""
     for name, most, limit in _list_large_demands(program, chip, "synapse_words"):
         yield (
             f"{name}: the synapses of a neuron take {most} words, a core holds {limit:g}; "
@@ -105,7 +107,7 @@ def the_synapses_of_a_neuron_fit_one_core(program: LoihiProgram, chip: Chip) -> 
 def _list_large_demands(
     program: LoihiProgram, chip: Chip, kind: str
 ) -> Iterator[tuple[str, int, float]]:
-    """Yield populations, what one neuron of each needs of a core, and what a core has."""
+    """Yield each too large population, the need of one of its neurons, and a core's limit."""
     limit = getattr(chip.limits, kind).value
     for p in list_neurons(program):
         most = count_demand(program.into(p.name), p.size, 1, chip.limits)[kind]
@@ -116,7 +118,7 @@ def _list_large_demands(
 def only_a_programmable_chip_resets_softly_or_adapts_or_forgets(
     program: LoihiProgram, chip: Chip
 ) -> Iterator[str]:
-    """Yield each population that a fixed LIF with hard reset does not do."""
+    """Yield each population that a fixed LIF with hard reset cannot do."""
     for p in list_neurons(program):
         if chip.programmable or p.kind != "alif":
             continue
@@ -136,7 +138,7 @@ def only_a_programmable_chip_resets_softly_or_adapts_or_forgets(
 def only_a_programmable_chip_counts_refractory_ticks(
     program: LoihiProgram, chip: Chip
 ) -> Iterator[str]:
-    """Yield each population that holds v after a spike: Lava has that in floats only."""
+    """Yield each population that holds v after a spike: Lava has this in floats only."""
     for p in list_neurons(program):
         if p.refractory and not chip.programmable:
             yield (
@@ -148,7 +150,7 @@ def only_a_programmable_chip_counts_refractory_ticks(
 def only_a_programmable_chip_sends_graded_spikes(
     program: LoihiProgram, chip: Chip
 ) -> Iterator[str]:
-    """Yield each population whose spikes have values, or that codes changes."""
+    """Yield each population that codes changes, or whose spikes have values."""
     for p in program.populations:
         if (p.signed or p.kind in SUMS) and not chip.programmable:
             yield (
@@ -161,7 +163,7 @@ def only_a_programmable_chip_sends_graded_spikes(
 def only_a_programmable_chip_resets_to_a_value(
     program: LoihiProgram, chip: Chip
 ) -> Iterator[str]:
-    """Yield each population whose hard reset sets v to another value than 0."""
+    """Yield each population whose hard reset sets v to a value other than 0."""
     for p in list_neurons(program):
         if p.reset_to is not None and not chip.programmable:
             yield (
@@ -182,9 +184,9 @@ RULES: tuple[Callable[[LoihiProgram, Chip], Iterator[str]], ...] = (
 
 
 def list_overflows(program: LoihiProgram) -> list[str]:
-    """Return every state that can leave 2^23 within ``program.ticks``, by population.
+    """Return every state that can exceed 2^23 within ``program.ticks``, by population.
 
-    The states of sigma-delta neurons are held to their bits in every run instead.
+    The states of sigma-delta neurons are checked against their bits in every run instead.
     """
     rule, overflows = "worst case sums stay below 2^23", []
     for p in (p for p in list_neurons(program) if p.kind not in SUMS):
@@ -209,7 +211,7 @@ def list_overflows(program: LoihiProgram) -> list[str]:
 def compute_head_room(
     p: Population, incoming: tuple[LoihiConnection, ...], ticks: int | None, messages: Messages
 ) -> float:
-    """Return the largest state of :func:`bound_states` over 2^23: below 1 it fits."""
+    """Return the largest state of :func:`bound_states` over 2^23; below 1 it fits."""
     bounds = bound_states(p, incoming, ticks, messages)
     return max(float(values.max(initial=0)) for values in bounds) / STATE_LIMIT
 
@@ -217,13 +219,17 @@ def compute_head_room(
 def bound_states(
     p: Population, incoming: tuple[LoihiConnection, ...], ticks: int | None, messages: Messages
 ) -> StateBounds:
-    """Return bounds on the state of a population over all possible inputs.
+    """Return bounds on the states of a population over all possible inputs.
 
-    u sums all its positive (or all its negative) weights every tick, decaying. v sums u and
-    bias alike, but upwards a reset takes it back: before a tick it is at most at threshold.
-    A reset may leave v at another value than 0, from which it sums on.
-    ticks: length of the run; None: endless, where what never leaks has no bound.
-    messages: the least and the largest spike of each source.
+    u sums all positive (or all negative) weights in every tick, and decays. v sums u and bias
+    alike, but a reset bounds v above: before a tick it is at most at the threshold. After a
+    reset to another value than 0, v sums on from that value.
+
+    Args:
+        p: the population.
+        incoming: the connections that end at the population.
+        ticks: length of the run; None: endless, where a state without leak has no bound.
+        messages: the least and the largest spike of each source.
     """
     keep_u = (4095 - p.du) / 4096
     keep_v = (4096 - p.dv) / 4096
@@ -241,13 +247,13 @@ def bound_states(
         highest = highest + np.maximum(p.after_hard, 0)
         highest = np.where(returns, np.minimum(held, highest), highest)
         lowest = lowest + np.maximum(-_find_least_reset(p), 0)
-    if p.kind == "ternary":  # its lower threshold resets, too
+    if p.kind == "ternary":  # its lower threshold also resets
         lowest = np.minimum(lowest, keep_v * np.maximum(-p.lowest, 0) + out_of_v)
     return StateBounds(u=np.maximum(up, down), v=np.maximum(highest, lowest), a=a)
 
 
 def _find_least_reset(p: Population) -> np.ndarray:
-    """Return the least v right after a spike; a threshold taken off leaves 0 (or -63)."""
+    """Return the lowest v after a spike; a reset by the threshold leaves 0 (or -63)."""
     if p.hard or p.reset_by is None:
         return p.after_hard
     return np.asarray(64.0 * p.vth - p.subtracted)
@@ -256,11 +262,12 @@ def _find_least_reset(p: Population) -> np.ndarray:
 def keeps_no_memory(
     p: Population, incoming: tuple[LoihiConnection, ...], ticks: int | None, messages: Messages
 ) -> bool:
-    """Say whether what Lava's LIF keeps of v at dv = 4095 can never decide about a spike.
+    """Return whether the part of v that Lava's LIF keeps at dv = 4095 never decides a spike.
 
-    Sums of even weights are multiples of 128 units of v, and an odd vth puts the threshold in
-    the middle between two, 64 from either. What is kept of v, 1/4096, must stay below that: of
-    a membrane under threshold (one that fired is 0), and of one that inhibition drove down.
+    Sums of even weights are multiples of 128 units of v, and an odd vth puts the threshold
+    midway between two multiples, 64 from either. The part that is kept, 1/4096 of v, must stay
+    below 64: of a membrane below threshold (one that fired is 0), and of one pushed down by
+    inhibition.
     """
     if (p.du != 4095).any() or (p.vth % 2 == 0).any() or p.bias.any():
         return False
@@ -274,7 +281,7 @@ def keeps_no_memory(
 def _sum_weights(
     p: Population, incoming: tuple[LoihiConnection, ...], sign: int, messages: Messages
 ) -> np.ndarray:
-    """Return, for each neuron, the largest sum of a tick of one sign, as a positive number."""
+    """Return the largest sum of a tick with this sign, by neuron, as a positive number."""
     total = np.zeros(p.size)
     for c in incoming:
         low, high = messages[c.source]
@@ -284,12 +291,12 @@ def _sum_weights(
         sums = high * make_weighted_sum(of_sign)(ones)[0]
         if low:
             sums = sums - low * make_weighted_sum(against)(ones)[0]
-        total += np.ceil(sums * 2.0**c.weight_exp)  # a floor of sums below 0 makes them larger
+        total += np.ceil(sums * 2.0**c.weight_exp)  # the floor of a negative sum is larger
     return total
 
 
 def _sum_ticks(each: np.ndarray, keep: np.ndarray, ticks: int | None) -> np.ndarray:
-    """Return each (1 + keep + keep^2 + ...) over ``ticks`` terms (None: endless)."""
+    """Return each (1 + keep + keep^2 + ...) with ``ticks`` terms (None: endless)."""
     leaky = np.minimum(keep, 1 - 2.0**-13)
     series = (1 if ticks is None else 1 - leaky**ticks) / (1 - leaky)
     powers = np.where(keep < 1, series, np.inf if ticks is None else float(ticks))

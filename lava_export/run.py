@@ -1,4 +1,4 @@
-"""Runs a LoihiProgram on real Lava, in a child process: this process never imports lava."""
+"""Runs of a LoihiProgram on real Lava, in a child process: this process never imports lava."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ from neuro.spikes import Events, to_events
 from neuro.spikes.record import Record
 
 RUNNER = Path(__file__).with_name("runner.py")
-FOLDER = "neuro-lava"  # in the temporary directory
+FOLDER = "neuro-lava"  # within the temporary directory
 INSTALL = (
     f"{name_install_command('lava')} && "
     "pip install --no-deps --ignore-requires-python lava-nc==0.10.0"
@@ -30,7 +30,7 @@ INSTALL = (
 
 
 class LavaMissing(RuntimeError):
-    """The interpreter of the child has no Lava."""
+    """The interpreter of the child lacks Lava."""
 
 
 class LavaFailed(RuntimeError):
@@ -43,7 +43,7 @@ def find_interpreter() -> str:
 
 
 def available() -> bool:
-    """Say whether that interpreter has lava-nc."""
+    """Return whether the interpreter that runs Lava has lava-nc."""
     look = "import importlib.metadata as m; m.version('lava-nc')"
     try:
         child = subprocess.run(
@@ -55,7 +55,7 @@ def available() -> bool:
 
 
 def require_lava() -> None:
-    """Raise a LavaMissing that says how to install it, unless Lava is there."""
+    """Raise a LavaMissing that states how to install Lava, if Lava is not installed."""
     if not available():
         raise LavaMissing(
             f"{find_interpreter()} has no lava-nc; install it with `make setup`, or with\n"
@@ -70,14 +70,18 @@ def run(
     ticks: int,
     timeout: Seconds = Seconds(600.0),
 ) -> Record:
-    """Return what Lava computes, in ticks of the graph (the lags are taken out).
+    """Return what Lava computes, in ticks of the graph, with the lags removed.
 
-    timeout: after so many seconds [s] the child is ended.
+    Args:
+        program: the program.
+        inputs: the stimulus.
+        ticks: number of ticks.
+        timeout: time after which the child is ended [s].
 
     Raises:
         TypeError, ProgramError: the run cannot start, see
             :func:`lava_export.checks.require_run`.
-        LavaMissing: Lava is not installed; the message says how to.
+        LavaMissing: Lava is not installed; the message states how to install it.
         LavaFailed: the child failed or hung; the message ends with its last output.
     """
     job = make_job(program, inputs, ticks)
@@ -103,7 +107,7 @@ def run(
 def make_job(
     program: LoihiProgram, inputs: Mapping[str, Events], ticks: int
 ) -> dict[str, np.ndarray]:
-    """Return the arrays from which the child runs a program.
+    """Return the arrays that the child needs to run a program.
 
     Raises:
         TypeError, ProgramError: the run cannot start.
@@ -120,13 +124,13 @@ def make_job(
 def measure_steps(
     program: LoihiProgram, inputs: Mapping[str, Events], ticks: int, warm: int = 10
 ) -> tuple[Seconds, Seconds]:
-    """Return (wall, CPU) time of a step of Lava's simulation of the first sample [s].
+    """Return (wall, CPU) time of one step of Lava's simulation of the first sample [s].
 
-    It is the mean of ``ticks`` steps after ``warm`` others, in which the network is compiled.
-    CPU: of all processes that Lava starts; nan where the machine does not tell.
+    The result is the mean of ``ticks`` steps after ``warm`` others, which compile the network.
+    CPU is the time of all processes that Lava starts; nan if the machine does not report it.
 
     Raises:
-        TypeError, ProgramError, LavaMissing, LavaFailed: as :func:`run`.
+        TypeError, ProgramError, LavaMissing, LavaFailed: as in :func:`run`.
     """
     job = make_job(program, inputs, ticks) | {"job.warm": np.array(warm)}
     require_lava()
@@ -138,16 +142,16 @@ def run_child(job: dict[str, np.ndarray], timeout: float) -> dict[str, np.ndarra
     """Return the arrays with which the child answers a job.
 
     Raises:
-        LavaFailed: it failed or did not end in time.
+        LavaFailed: the child failed or did not end in time.
     """
-    remove_stale(Path(tempfile.gettempdir()), FOLDER)  # of runs that were killed
+    remove_stale(Path(tempfile.gettempdir()), FOLDER)  # left behind by killed runs
     with tempfile.TemporaryDirectory(prefix=name_own(FOLDER)) as name:
         folder = Path(name)
         sent, answer = folder / "job.npz", folder / "out.npz"
         np.savez(sent, **job)
         command = [find_interpreter(), str(RUNNER), str(sent), str(answer)]
         with (folder / "output").open("w+b") as output:
-            # A session of its own: Lava's grandchildren must end with the child.
+            # The child gets its own session, so that Lava's grandchildren end with it.
             child = subprocess.Popen(
                 command, stdout=output, stderr=output, start_new_session=True
             )
@@ -167,7 +171,7 @@ def run_child(job: dict[str, np.ndarray], timeout: float) -> dict[str, np.ndarra
 
 
 def _end_child(child: "subprocess.Popen[bytes]") -> None:
-    """End the child and everything that it started."""
+    """End the child and every process that it started."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
     child.wait()

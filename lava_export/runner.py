@@ -1,9 +1,9 @@
 """Child script: run one program on Lava, ``python runner.py JOB.npz OUT.npz``.
 
-Needs numpy and lava only (Python >= 3.10), never neuro or torch: Lava forks its processes.
-The job holds a packed program, ``job.ticks`` and the raster of every input; the answer holds
-the raster of every population (of a read-out, v), axes steps, samples, neurons, in steps of
-Lava: lags are not taken out.
+It needs numpy and lava only (Python >= 3.10), never neuro or torch: Lava forks its processes.
+The job holds a program's arrays, ``job.ticks`` and the raster of every input. The answer holds
+the raster of every population (v for a read-out), axes steps, samples, neurons, in Lava's
+steps, lags included.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ MESSAGE_BITS = 24
 
 
 def main(job: str, out: str) -> None:
-    """Read the job, run every sample through a network built anew, write the answer."""
+    """Read the job, run every sample through a new network, write the answer."""
     watch_parent()
     prepare_imports()
     with np.load(job, allow_pickle=False) as npz:
@@ -62,10 +62,10 @@ def run_populations(arrays: dict) -> dict:
 
 
 def time_steps(arrays: dict) -> tuple:
-    """Return (wall, CPU) seconds that the steps of the first sample take, without the first.
+    """Return (wall, CPU) seconds of the steps of the first sample, without its first steps.
 
-    These, ``job.warm`` of them, compile the network. Nothing keeps what it sends. CPU: of this
-    process and of all that Lava starts; nan without the /proc of Linux.
+    The first ``job.warm`` steps compile the network. Nothing records the output. CPU is the
+    time of this process and of all that Lava starts; nan without the /proc of Linux.
     """
     populations, connections = unpack(arrays)
     rasters = {
@@ -95,9 +95,9 @@ def read_cpu_time() -> float:
 
 
 def watch_parent() -> None:
-    """Watch the parent from a thread; once it is gone, end this process and Lava's forks.
+    """Watch the parent from a thread; when it is gone, end this process and Lava's forks.
 
-    Needs a process group of its own, as the parent gives one: others would be ended too.
+    The process needs its own process group, which the parent gives it: all of the group ends.
     """
     parent = os.getppid()
 
@@ -111,19 +111,19 @@ def watch_parent() -> None:
 
 
 def prepare_imports() -> None:
-    """Make Lava and our own Processes importable; siblings of this script must not be."""
+    """Make Lava and our Processes importable, but not the siblings of this script."""
     sys.path[0] = str(HERE / "processes")
-    # networkx asks of each graph whether it is a table of pandas: without, it need not load it.
+    # networkx asks whether each graph is a table of pandas; without pandas it need not load it.
     sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]
     import_lava()
 
 
 def import_lava(module: str = "lava.magma.compiler.var_model") -> ModuleType:
-    """Import the module that lava-nc 0.10.0 has for Python 3.10 alone, then all of it can be.
+    """Import the module of lava-nc 0.10.0 that needs Python 3.10; all others then import, too.
 
-    From 3.11 on, dataclasses refuse a default whose class has no hash; this module of Lava has
-    such defaults. While it is imported, the default becomes a factory that returns it, which is
-    what 3.10 did. Nothing stays patched.
+    From 3.11 on, dataclasses refuse a default whose class has no hash, and this module has such
+    defaults. During the import, a default becomes a factory that returns it, which is how 3.10
+    behaved. Nothing stays patched.
     """
     library: Any = dataclasses  # _get_field is private
     original = library._get_field
@@ -143,7 +143,7 @@ def import_lava(module: str = "lava.magma.compiler.var_model") -> ModuleType:
 
 
 def unpack(arrays: dict) -> tuple:
-    """Return (populations, connections), each part a namespace of its fields."""
+    """Return (populations, connections), each part as a namespace of its fields."""
     meta = json.loads(str(arrays["meta"]))
     parts: list = []
     for key in ("populations", "connections"):
@@ -156,7 +156,7 @@ def unpack(arrays: dict) -> tuple:
 
 
 def run_sample(populations: list, connections: list, rasters: dict, steps: int) -> dict:
-    """Return what every population sent in each of ``steps`` steps, axes steps, neurons."""
+    """Return the output of every population in each of ``steps`` steps, axes steps, neurons."""
     from binary import PackedSink, unpack_spikes  # type: ignore[import-not-found]
     from lava.proc.io.sink import RingBuffer as Sink
 
@@ -178,7 +178,7 @@ def run_sample(populations: list, connections: list, rasters: dict, steps: int) 
 
 
 def build_network(populations: list, connections: list, setting: SimpleNamespace) -> dict:
-    """Return the ports of each population, by name; all are connected."""
+    """Return the connected ports of each population, by name."""
     built = {p.name: build_population(p, setting) for p in populations}
     graded = {p.name for p in populations if sends_values(p)}
     for c in connections:
@@ -188,20 +188,20 @@ def build_network(populations: list, connections: list, setting: SimpleNamespace
 
 
 def sends_values(p: SimpleNamespace) -> bool:
-    """Say whether spikes of a population have values: synapses multiply by them.
+    """Return whether spikes of a population have values, which synapses multiply by.
 
-    Without bits of messages, Lava's synapses make each of them 1, and a -1, too.
+    With message bits 0, Lava's synapses turn each value into 1, even -1.
     """
     return bool(p.kind == "ternary" or p.message_bits > 0)
 
 
 @contextmanager
 def running(process: Any, steps: int, changes: list) -> Iterator[Callable[[int], None]]:
-    """Run the network of a process for ``steps`` steps; stop it after the block.
+    """Run a process's network for ``steps`` steps, then stop it after the block.
 
     Yields a function that runs more steps.
 
-    changes: (steps that are done before it, Var, value), of a variable that changes meanwhile.
+    changes: (steps before the change, Var, value) for variables that change during the run.
     """
     from lava.magma.core.run_conditions import RunSteps
     from lava.magma.core.run_configs import Loihi1SimCfg
@@ -227,15 +227,15 @@ def running(process: Any, steps: int, changes: list) -> Iterator[Callable[[int],
 def build_population(p: SimpleNamespace, setting: SimpleNamespace) -> tuple:
     """Return (in port or None, out port) of a new Process for the population.
 
-    setting: rasters of the inputs, steps of the run, and changes, see :func:`running`, to which
-    it adds.
+    setting: holds rasters of the inputs, steps of the run, and changes (see :func:`running`),
+        to which this adds.
     """
     ports: tuple = BUILDERS[p.kind](p, (int(np.prod(p.shape)),), setting)
     return ports
 
 
 def build_input(p: Any, shape: tuple, setting: SimpleNamespace) -> tuple:
-    """Return the port of a source of spikes."""
+    """Return the ports of a spike source for an input."""
     from lava.proc.io.source import RingBuffer as Source
 
     data, raster = np.zeros((*shape, setting.steps), np.int32), setting.rasters[p.name]
@@ -269,7 +269,7 @@ def build_ternary(p: Any, shape: tuple, setting: SimpleNamespace) -> tuple:
 
 
 def set_bias_later(p: Any, shape: tuple) -> dict:
-    """Return the bias of a stock neuron until its tick 0: none, where it must wait for it."""
+    """Return the initial bias of a stock neuron: 0 if its bias acts only later."""
     mantissa = np.broadcast_to(p.bias_mant, shape).copy()
     waits = p.lag + p.bias_after > 0
     exponent = np.broadcast_to(p.bias_exp, shape).copy()
@@ -277,14 +277,14 @@ def set_bias_later(p: Any, shape: tuple) -> dict:
 
 
 def add_bias_later(p: Any, shape: tuple, variable: Any, changes: list) -> None:
-    """Let the bias of a stock neuron set in at its tick: it has no rest of its own."""
+    """Add the change that starts a stock neuron's bias: the neuron cannot rest until then."""
     if p.lag + p.bias_after and p.bias_mant.any():
         value = np.broadcast_to(p.bias_mant, shape).copy()
         changes.append((p.lag + p.bias_after, variable, value))
 
 
 def build_ours(p: Any, shape: tuple, _: SimpleNamespace) -> tuple:
-    """Return the ports of a process of ours."""
+    """Return the ports of one of our Processes."""
     from binary import Alif, Li
 
     names = MEMBRANE if p.kind == "li" else MEMBRANE + THRESHOLD
@@ -298,7 +298,7 @@ def build_ours(p: Any, shape: tuple, _: SimpleNamespace) -> tuple:
     if p.kind == "li":
         li = Li(shape=shape, **parameters)
         return li.a_in, li.v_out
-    # Files leave out a reset to 0, and by the integer threshold vth + 1.
+    # Files leave out the default reset: to 0, and by the integer threshold vth + 1.
     resets = {"reset_to": np.zeros(1, int), "reset_by": (p.vth + 1) << 6, **vars(p)}
     for k in ("reset_to", "reset_by"):
         parameters[k] = np.broadcast_to(resets[k], shape).copy()
@@ -307,7 +307,7 @@ def build_ours(p: Any, shape: tuple, _: SimpleNamespace) -> tuple:
 
 
 def build_coder(p: Any, shape: tuple, setting: SimpleNamespace) -> tuple:
-    """Return the ports of Lava's own Delta or SigmaDelta, which scale vth and bias again."""
+    """Return the ports of Lava's own Delta or SigmaDelta, which rescale vth and bias."""
     from lava.proc.sdn.process import ActivationMode, Delta, SigmaDelta
 
     unit = 2.0 ** (p.spike_exp + p.state_exp)
@@ -342,9 +342,9 @@ BUILDERS: dict = {
 
 
 def build_connection(c: SimpleNamespace, source: Any, target: Any, bits: int) -> None:
-    """Connect two ports, through a delay line if a spike waits before the synapses.
+    """Connect two ports, through a delay line if spikes wait before the synapses.
 
-    bits: of graded spikes; 0: they are binary.
+    bits: of graded spikes; 0 for binary spikes.
     """
     from binary import DelayLine
     from lava.proc.dense.process import Dense
@@ -357,9 +357,9 @@ def build_connection(c: SimpleNamespace, source: Any, target: Any, bits: int) ->
         source.connect(line.s_in)
         source = line.s_out
     if c.kind == "conv":
-        from lava.proc.conv.process import Conv  # and scipy.signal: half of a small run
+        from lava.proc.conv.process import Conv  # imports scipy.signal: half of a small run
 
-        # Lava lays images out as (H, W, C) and convolves, where torch cross-correlates.
+        # Lava orders images as (H, W, C) and convolves; torch cross-correlates.
         kernel = c.weight[:, :, ::-1, ::-1].transpose(0, 2, 3, 1).copy()
         shape = (*c.shape[1:], c.shape[0])
         conv = Conv(
@@ -392,7 +392,7 @@ def build_connection(c: SimpleNamespace, source: Any, target: Any, bits: int) ->
 
 
 def run_stages(arrays: dict) -> dict:
-    """Run every sample of a GradedProgram; return what leaves each stage, by name."""
+    """Run every sample of a GradedProgram; return the output of each stage, by name."""
     meta = json.loads(str(arrays["meta"]))
     groups = {
         g["name"]: SimpleNamespace(**g, array=arrays[f"g{i}"])
@@ -406,7 +406,7 @@ def run_stages(arrays: dict) -> dict:
 
 
 def run_stages_of_sample(groups: dict, stages: list, x: np.ndarray, steps: int) -> dict:
-    """Return what leaves each stage, axes steps, neurons."""
+    """Return the output of each stage, axes steps, neurons."""
     from lava.proc.dense.process import Dense
     from lava.proc.io.sink import RingBuffer as Sink
     from lava.proc.io.source import RingBuffer as Source

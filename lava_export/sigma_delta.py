@@ -1,4 +1,4 @@
-"""Sigma-delta neurons in Lava's integers: they send what changed, as graded spikes.
+"""Sigma-delta neurons in Lava's integers: they send changes as graded spikes.
 
 One tick of Lava's Delta, SigmaDelta and Sigma in their fixed-point models, with x the sum of
 weights times messages, e = spike_exp and k = state_exp; >> is a floor:
@@ -10,9 +10,9 @@ weights times messages, e = spike_exp and k = state_exp; >> is a floor:
                   sends m >> k
     sigma         sigma = sigma + x, which it shows
 
-``cumulative``: error = error + d decides, |error| >= vth, and is 0 where m is not 0.
-Messages have units of 2^-e, states of 2^-(e + k). Lava holds none of them to their bits, which
-is why :func:`require_bits` does. Axes: B samples, N neurons.
+With ``cumulative``, error = error + d decides instead (|error| >= vth) and is 0 where m is not
+0. Messages have units of 2^-e, states of 2^-(e + k). Lava does not check their bits;
+:func:`require_bits` does. Axes: B samples, N neurons.
 """
 
 from typing import NamedTuple
@@ -40,7 +40,7 @@ def step_sigma(
     x: Ints,
     biased: bool,  # noqa: ARG001
 ) -> tuple[Ints, CoderState]:
-    """Advance the sum of a read-out by a tick: (what it shows, state)."""
+    """Return what a read-out shows and its state, after a tick of its sum."""
     sigma = require_bits(p, "sigma", state.sigma + x)
     return sigma, state._replace(sigma=sigma)
 
@@ -51,14 +51,14 @@ def step_delta(
     x: Ints,
     biased: bool,  # noqa: ARG001
 ) -> tuple[Ints, CoderState]:
-    """Advance a coder of changes by a tick: (messages, state)."""
+    """Return messages and state after a tick of a Delta, which codes its changes."""
     return _code(p, state, x << (p.spike_exp + p.state_exp))
 
 
 def step_sigma_delta(
     p: Population, state: CoderState, x: Ints, biased: bool
 ) -> tuple[Ints, CoderState]:
-    """Advance a neuron that adds up changes and codes its own by a tick: (messages, state)."""
+    """Return messages and state after a tick of a SigmaDelta, which sums and codes changes."""
     sigma = require_bits(p, "sigma", state.sigma + x)
     y = sigma + p.bias * biased
     return _code(p, state._replace(sigma=sigma), np.maximum(y, 0) if p.relu else y)
@@ -75,7 +75,7 @@ def _code(p: Population, state: CoderState, y: Ints) -> tuple[Ints, CoderState]:
 
 
 def require_bits(p: Population, what: str, values: Ints, limit: int = STATE_LIMIT) -> Ints:
-    """Return values below a limit as they are; raise a ProgramError for others."""
+    """Return values unchanged; raise a ProgramError if one reaches the limit."""
     if np.abs(values).max(initial=0) < limit:
         return values
     b, n = map(int, np.argwhere(np.abs(values) >= limit)[0])
@@ -87,7 +87,7 @@ def require_bits(p: Population, what: str, values: Ints, limit: int = STATE_LIMI
 
 
 def require_messages(p: Population, values: Int[np.ndarray, "... N"]) -> np.ndarray:
-    """Return the spikes of a population as they are, unless their bits do not hold one."""
+    """Return the spikes of a population unchanged; raise a ProgramError if one is too wide."""
     low, high = p.messages
     wide = values[(values < low) | (values > high)]
     if not wide.size:

@@ -1,8 +1,8 @@
 """Pictures of a network and of a run: its graph, rasters, membranes.
 
 Each function draws on the Axes in its argument, or on those of a new Figure, and returns them;
-``draw_graph(graph).figure.savefig("graph.png")`` writes a file. pyplot is not used: it keeps
-figures of its own. Axes of arrays: T ticks, N neurons.
+``draw_graph(graph).figure.savefig("graph.png")`` writes a file. pyplot is not used, because it
+keeps global figures. Axes of arrays: T ticks, N neurons.
 """
 
 from collections.abc import Mapping
@@ -29,10 +29,10 @@ from neuro.spikes import of_sample, to_raster
 from neuro.spikes.record import Record, require_records
 
 INK, MUTED, LINE, ACCENT = "#1f2328", "#656d76", "#d8dee4", "#0b6fa4"
-SHADE = "#1b82ba"  # of images: readable on light and dark pages
-ROWS = 60  # most rows of a raster; larger populations share rows
-LINES = 60  # most membranes drawn as lines; more are drawn as cells
-WIDE, HIGH = 1.7, 0.62  # size of a column and a row of a graph [inches]
+SHADE = "#1b82ba"  # colour of images: readable on light and dark pages
+ROWS = 60  # most rows of a raster; neurons of larger populations share rows
+LINES = 60  # most membranes drawn as lines; a larger population is drawn as an image
+WIDE, HIGH = 1.7, 0.62  # width of a column and height of a row of a graph [inches]
 STYLE: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -51,7 +51,7 @@ STYLE: Any = {
     "legend.frameon": False,
 }
 
-Places = Mapping[str, tuple[float, int]]  # of nodes: column, row
+Places = Mapping[str, tuple[float, int]]  # (column, row) of each node
 
 
 @mpl.rc_context(STYLE)
@@ -65,15 +65,15 @@ def draw_raster(
 ) -> Axes:
     """Draw the spikes of one node in one sample: ticks to the right, neurons downwards.
 
-    A spike is a dark cell. More than 60 neurons share rows: the more of its neurons fire, the
-    darker the row.
+    A spike is a dark square. In a population of more than 60 neurons, several neurons share a
+    row, which is darker the more of them fire.
 
     Args:
         record: the result of a run.
-        name: an Input or a spiking population.
+        name: name of an Input or a spiking population.
         ax: axes to draw on; default: those of a new figure.
         sample: index of the sample.
-        dt: tick of the Graph [s]; with it the axis is in milliseconds.
+        dt: tick of the Graph [s]; if given, the time axis is in milliseconds.
 
     Raises:
         TypeError: ``record`` is not a Record.
@@ -97,15 +97,15 @@ def draw_membranes(
     sample: int = 0,
     dt: Seconds | None = None,
 ) -> Axes:
-    """Draw the membranes of one read-out in one sample; the highest mean has a thick line.
+    """Draw the membranes of one read-out in one sample; the highest mean gets a thick line.
 
-    More than 60 are drawn as cells, darker for larger values. Arguments and errors are those
-    of :func:`draw_raster`.
+    More than 60 membranes are drawn as an image, darker for larger values. For arguments and
+    errors see :func:`draw_raster`.
     """
     _require_sample(record, sample)
     values = record.values[name][:, sample].reshape(record.ticks, -1)
     ax = _axes(ax, (6.2, 2.2))
-    if values.shape[1] > LINES:  # an image or the like
+    if values.shape[1] > LINES:  # for example the pixels of an image
         draw_cells(ax, values, dt)
     else:
         tick = np.arange(len(values)) * _per_tick(dt)
@@ -120,7 +120,7 @@ def draw_membranes(
 
 
 def draw_cells(ax: Axes, values: Shaped[np.ndarray, "T N"], dt: Seconds | None = None) -> None:
-    """Draw an array over time as cells, darker for larger values."""
+    """Draw an array over time as an image, darker for larger values."""
     ticks, n = values.shape
     share = pool_neurons(values, ROWS)
     per = _per_tick(dt)
@@ -131,7 +131,7 @@ def draw_cells(ax: Axes, values: Shaped[np.ndarray, "T N"], dt: Seconds | None =
 
 
 def pool_neurons(raster: Float[np.ndarray, "T N"], rows: int) -> Float[np.ndarray, "T R"]:
-    """Return the mean of neighbouring neurons, so that at most ``rows`` remain."""
+    """Average groups of neighbouring neurons, so that at most ``rows`` rows remain."""
     n = raster.shape[1]
     starts = np.arange(0, n, count_neurons_per_row(n, rows))
     sizes = np.diff([*starts, n])
@@ -139,12 +139,12 @@ def pool_neurons(raster: Float[np.ndarray, "T N"], rows: int) -> Float[np.ndarra
 
 
 def count_neurons_per_row(neurons: int, rows: int = ROWS) -> int:
-    """Return how many neurons of a layer share a row of its raster."""
+    """Return how many neurons of a layer share one row of its raster."""
     return -(-neurons // rows)
 
 
 def shade(values: Float[np.ndarray, "Y X"]) -> Float[np.ndarray, "Y X 4"]:
-    """Return one colour whose opacity is the value: zeros are transparent."""
+    """Return an image in one colour whose opacity is the value; zeros are transparent."""
     rgba = np.empty((*values.shape, 4))
     rgba[..., :3] = to_rgb(SHADE)
     rgba[..., 3] = values / (values.max() or 1)
@@ -152,7 +152,7 @@ def shade(values: Float[np.ndarray, "Y X"]) -> Float[np.ndarray, "Y X 4"]:
 
 
 def _per_tick(dt: Seconds | None) -> float:
-    """Return the length of a tick on the axis: 1, or milliseconds."""
+    """Return the length of one tick on the time axis: 1, or its milliseconds."""
     return 1.0 if dt is None else 1e3 * dt
 
 
@@ -171,8 +171,8 @@ def _require_sample(record: Record, sample: int) -> None:
 def draw_graph(graph: Graph, ax: Axes | None = None) -> Axes:
     """Draw the nodes of a Graph from the top down, and its edges.
 
-    A box shows name, kind and shape. Populations are filled; Inputs and host nodes are grey. An
-    edge shows its delay; an edge that leads back up is dashed.
+    A box shows the node's name, kind and shape. Populations are filled; Inputs and host nodes
+    are grey. An edge shows its delay; an edge that leads back up is dashed.
 
     Raises:
         TypeError: ``graph`` is not a Graph.
@@ -209,9 +209,9 @@ def draw_graph(graph: Graph, ax: Axes | None = None) -> Axes:
 
 
 def place_nodes(graph: Graph) -> dict[str, tuple[float, int]]:
-    """Return (column, row) of each node: a row below all nodes that feed it.
+    """Return (column, row) of each node; a node stands below all nodes that feed it.
 
-    Edges that close a loop on the way from the Inputs are ignored. Rows are centred.
+    Edges that close a loop, seen from the Inputs, are ignored. Rows are centred.
     """
     directed = nx.DiGraph([("", name) for name in graph.sources])  # no node has the name ""
     directed.add_edges_from((e.source, e.target) for e in graph.edges)

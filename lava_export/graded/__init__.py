@@ -1,4 +1,4 @@
-"""Graphs of graded spikes in fixed point: norms, gates and counts as microcode of Loihi 2."""
+"""Graphs with graded spikes in fixed point: norms, gates and counts as microcode of Loihi 2."""
 
 from lava_export.graded.lower import is_graded, lower_graded
 from lava_export.graded.program import GradedProgram, NeuronGroup

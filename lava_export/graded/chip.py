@@ -1,4 +1,4 @@
-"""A GradedProgram as a program for a chip: graded spikes in fixed point."""
+"""A GradedProgram as a program for a chip: fixed point with graded spikes."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,37 +19,37 @@ from neuro.io.store import Arrays
 from neuro.spikes import Events, of_sample
 from neuro.spikes.record import Record
 
-GRADED_TICKS = 8  # that Lava runs of a graded program, of one sample: a process for each stage
+GRADED_TICKS = 8  # that Lava runs, of one sample: each stage is a process
 
 
 @dataclass(frozen=True)
 class GradedChipProgram(ChipProgram):
-    """Graded spikes: a GradedProgram."""
+    """Program with graded spikes, held as a GradedProgram."""
 
     program: GradedProgram
     kind = "graded_program"
 
     def require_run(self, inputs: Stimulus) -> None:
-        """Raise a ValueError unless the program takes a stimulus."""
+        """Raise a ValueError if the program cannot run a stimulus."""
         quantise_input(self.program, inputs)
 
     def run(self, inputs: Stimulus) -> Record:
-        """Return what the reference computes, read-outs in units of the float network."""
+        """Return the run of the reference, with read-outs in units of the float network."""
         return to_floats(run_graded(self.program, inputs))
 
     def compare_with_lava(self, inputs: Stimulus) -> Parity:
-        """Run the first GRADED_TICKS of a sample on the reference and on Lava."""
+        """Return how reference and Lava agree on the first GRADED_TICKS of one sample."""
         inputs = {k: _cut_ticks(of_sample(e, 0), GRADED_TICKS) for k, e in inputs.items()}
-        record = run_graded(self.program, inputs)  # says best which value has too many bits
+        record = run_graded(self.program, inputs)  # runs first: its error names the wide value
         lava = run_graded_on_lava(self.program, inputs)
         return make_parity(lava, compare(record, lava), ticks=lava.ticks)
 
     def list_breaches(self, chip: Chip) -> list[str]:
-        """Return why the program does not fit a chip."""
+        """Return the rules of a chip that the program breaks."""
         return list_graded_breaches(self.program, chip)
 
     def tabulate_rounding(self, graph: Graph) -> list[dict[str, Any]]:
-        """Return a row a layer: from the floats of its graph to integers."""
+        """Return one row per layer: the rounding from the floats of its graph to integers."""
         return make_graded_scaling_table(graph, self.program)
 
     def list_net_problems(self) -> list[str]:
@@ -62,12 +62,12 @@ class GradedChipProgram(ChipProgram):
 
     @classmethod
     def decode(cls, arrays: Arrays, plain: dict[str, Any]) -> "GradedChipProgram":
-        """Return the program that a file holds."""
+        """Return the program from the contents of a file."""
         return cls(decode_program(GradedProgram, arrays, plain, int32=False))
 
 
 def _cut_ticks(e: Events, most: int) -> Events:
-    """Return the first ticks of a spike train, ``most`` at most."""
+    """Return a spike train cut off after its first ``most`` ticks."""
     early = e.tick < most
     sample, tick, neuron, value = (column[early] for column in e[:4])
     return Events(sample, tick, neuron, value, (min(most, e.shape[0]), *e.shape[1:]))

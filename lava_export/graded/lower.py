@@ -1,7 +1,7 @@
-"""Lowers a Graph of graded spikes to a GradedProgram: floats become integers here alone.
+"""Lowering of a Graph with graded spikes to a GradedProgram: the only step that rounds floats.
 
-Values are rounded to 2^-16, gains to 15 bits with an exponent common to their norm, the scales
-of ternary sums to 16 bits with one of their own, shares of a gate to 2^-18.
+Values are rounded to 2^-16, gains to 15 bits with an exponent common to their norm, the scale
+of each ternary sum to 16 bits with its own exponent, and the shares of a gate to 2^-18.
 """
 
 import math
@@ -30,13 +30,13 @@ from neuro.neurons import LI, GatedLI
 
 GAIN_BITS = 15
 SCALE_BITS = 16
-# What a kind takes: values, counts of spikes, or sums of weights.
+# What a kind takes and gives: counts of spikes or sums of weights; all other kinds: values.
 TAKES: dict[Kind, str] = {"synapses": "counts", "scale": "sums"}
 GIVES: dict[Kind, str] = {"synapses": "sums", "spikes": "counts"}
 
 
 def is_graded(graph: Graph) -> bool:
-    """Say whether a graph is for :func:`lower_graded`: it counts spikes, or gates alone."""
+    """Return whether :func:`lower_graded` takes a graph: it counts spikes or has gates only."""
     nodes = graph.nodes.values()
     of_gates = all(isinstance(node, Input | GatedLI | LI) for node in nodes)
     return any(isinstance(node, CountSpikes) for node in nodes) or (
@@ -45,11 +45,11 @@ def is_graded(graph: Graph) -> bool:
 
 
 def lower_graded(graph: Graph) -> GradedProgram:
-    """Return the program of a graph whose synapses are ternary and read counts of spikes.
+    """Return the program of a graph with ternary synapses that read counts of spikes.
 
     Raises:
-        TypeError: it is no Graph.
-        LowerError: lists every node that cannot go, with its cure.
+        TypeError: the value is no Graph.
+        LowerError: lists every node that cannot be lowered, with its cure.
     """
     require_graph(graph)
     problems, kinds = [], dict[str, Kind]()
@@ -85,7 +85,7 @@ def lower_graded(graph: Graph) -> GradedProgram:
 
 
 def _list_sources(graph: Graph, kinds: dict[str, Kind]) -> Iterator[str]:
-    """Yield what has delays, several inputs, or synapses with several sources."""
+    """Yield the problems of edges: delays, several inputs, synapses with several sources."""
     yield from (
         f"{e.target}: an edge of delay {e.delay}; only a GatedLI remembers, use delay 0"
         for e in graph.edges
@@ -112,7 +112,7 @@ FUNCTIONS: dict[str, Kind] = {"identity": "add", "silu": "silu"}
 
 
 def _find_kind(graph: Graph, name: str) -> Kind | list[str]:
-    """Return the kind of group that a node becomes, or why it becomes none."""
+    """Return the kind of group that a node becomes, or a list of why it becomes none."""
     node = graph.nodes[name]
     if isinstance(node, Pointwise) and node.function in FUNCTIONS:
         return FUNCTIONS[node.function]
@@ -144,7 +144,7 @@ def _find_kind(graph: Graph, name: str) -> Kind | list[str]:
 
 
 def _hands_on(graph: Graph, name: str, node: LI) -> bool:
-    """Say whether an LI hands on a sum of values: it keeps nothing, and scales nothing."""
+    """Return whether an LI only passes on a sum of values, without memory or gain."""
     sums = any(isinstance(graph.nodes[e.source], Dense) for e in graph.into(name))
     plain = np.ndim(node.gain) == 0 and float(node.gain) == 1
     return not sums and plain and not node.coefficients(graph.dt).decay.any()
@@ -159,7 +159,7 @@ def _list_scale_problems(graph: Graph, node: LI) -> list[str]:
 
 
 def _round(graph: Graph, name: str, node: Node) -> dict[str, Any]:
-    """Return numbers and array of the group of a node."""
+    """Return the numbers and the array of a node's group, as keyword arguments."""
     match node:
         case Dense():
             return {"array": (2 * node.weight).astype(np.int8)}
@@ -180,7 +180,7 @@ def _round(graph: Graph, name: str, node: Node) -> dict[str, Any]:
 
 
 def _round_norm(node: RMSNorm) -> dict[str, Any]:
-    """Return gains times the root of their number, whole, with their exponent."""
+    """Return gains times the root of their number, as whole numbers, with their exponent."""
     size = node.gain.size
     gains = node.gain.astype(np.float64).ravel() * math.sqrt(size)
     largest = float(np.abs(gains).max())

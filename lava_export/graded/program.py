@@ -1,10 +1,10 @@
 """A GradedProgram: groups of neurons that send whole numbers, in the order in which they run.
 
-Where a LoihiProgram has one kind of neuron and binary spikes, each group here is microcode of
-one kind, as Loihi 2 runs it, and its spikes are graded. Everything is a whole number; values
-stand for multiples of 2^-16 and have 24 bits, one for the sign: they end at 128. The kinds,
-with x what reaches a group (sources add up, but of "join"); their arithmetic is
-:mod:`lava_export.processes.fixed_point`:
+A LoihiProgram has one kind of neuron and binary spikes. Here each group is microcode of one
+kind, as Loihi 2 runs it, and its spikes are graded. Everything is a whole number; values are
+multiples of 2^-16 with 24 bits, one of them the sign, so they stay below 128. x is the input of
+a group: the sum of its sources, except for "join". :mod:`lava_export.processes.fixed_point`
+holds the arithmetic. The kinds:
 
     input      x, from outside, rounded once        synapses   weight x, weights -2, 0 and 2
     scale      x mantissa 2^-exponent               add        x
@@ -12,8 +12,8 @@ with x what reaches a group (sources add up, but of "join"); their arithmetic is
     silu       x sigma(x)                           join       its sources, one behind the other
     gated      h, the state of a gate               multiply   one half times the other
 
-A tick is a token. On Lava and on a chip synapses take a step: a group with lag n runs n steps
-behind the input, and so does a pipeline of as many tokens. Axes: N neurons.
+A tick is a token. On Lava and on a chip synapses take one step: a group with lag n runs n steps
+behind the input, so the program is a pipeline of n tokens. Axes: N neurons.
 """
 
 from collections import Counter
@@ -33,16 +33,18 @@ NUMBERS: Mapping[Kind, tuple[str, ...]] = {
     "scale": ("mantissa", "exponent"),
     "norm": ("shift", "eps"),
     "spikes": ("ticks", "threshold"),
-}  # of other kinds none
+}  # other kinds have none
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NeuronGroup:
     """N neurons of one kind.
 
-    sources: names of groups before it. lag: steps behind the input.
-    numbers: those that NUMBERS names for its kind. array: "synapses" (N, N of the source) int8;
-    "norm" the gains and "gated" the share beside the floor (N,) int32; of others empty.
+    sources: names of groups that run before this one.
+    lag: steps that the group runs behind the input.
+    numbers: the numbers that NUMBERS lists for its kind.
+    array: "synapses" the weights (N, N of the source) int8; "norm" the gains and "gated" the
+        share beside the floor, both (N,) int32; empty for other kinds.
     """
 
     name: str
@@ -58,10 +60,10 @@ class NeuronGroup:
 class GradedProgram:
     """Groups in the order in which they run.
 
-    digest: of the Graph that it was lowered from; "": of none.
+    digest: digest of the Graph that the program was lowered from; "" if there is none.
 
     Raises:
-        ValueError: lists what does not fit together.
+        ValueError: lists what is inconsistent.
     """
 
     groups: tuple[NeuronGroup, ...]
@@ -90,12 +92,12 @@ class GradedProgram:
 
     @property
     def input(self) -> NeuronGroup:
-        """The group that is driven from outside."""
+        """The group that takes the stimulus."""
         return next(g for g in self.groups if g.kind == "input")
 
     @property
     def readouts(self) -> tuple[str, ...]:
-        """Names of the groups that feed nothing."""
+        """Names of the groups that have no target."""
         fed = {source for g in self.groups for source in g.sources}
         return tuple(g.name for g in self.groups if g.name not in fed)
 
@@ -113,7 +115,7 @@ def require_graded_program(program: object) -> None:
 
 
 def _list_problems(g: NeuronGroup, known: Mapping[str, NeuronGroup]) -> list[str]:
-    """Return what is wrong with a group behind those that are known."""
+    """Return what is wrong with a group. known: the groups before it, by name."""
     if g.kind not in get_args(Kind):
         return [f"no kind {g.kind!r}; there are {', '.join(get_args(Kind))}"]
     unknown = [s for s in g.sources if s not in known]
@@ -138,7 +140,7 @@ def _check_numbers(g: NeuronGroup) -> list[str]:
 
 
 def _check_sizes(g: NeuronGroup, sources: list[NeuronGroup]) -> list[str]:
-    """Return what is wrong with the sizes of a group and with its array."""
+    """Return what is wrong with the sizes and the array of a group."""
     sizes, problems = [s.size for s in sources], []
     reaching = sum(sizes) if g.kind == "join" else sizes[0] if sizes else g.size
     if g.kind != "join" and len(set(sizes)) > 1:

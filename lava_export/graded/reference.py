@@ -1,4 +1,4 @@
-"""The specification: a GradedProgram executed bit for bit in NumPy.
+"""The specification of a GradedProgram: a bit-exact executor in NumPy.
 
 Axes: T ticks (tokens), B samples, N neurons.
 """
@@ -18,19 +18,19 @@ from neuro.spikes.record import Record
 
 
 class RangeError(ValueError):
-    """A value that its 24 bits do not hold."""
+    """A value needs more than its 24 bits."""
 
 
 def run_graded(program: GradedProgram, inputs: Mapping[str, Events]) -> Record:
     """Return the Record of a run from rest.
 
-    It holds the graded spikes of the input (in units of 2^-16) and of every group that
-    counts, and the values of the read-outs (int64, in units of 2^-16).
+    It holds the graded spikes of the input (in units of 2^-16) and of every group that counts,
+    and the values of the read-outs (int64, in units of 2^-16).
 
     Raises:
-        TypeError: the program is of another kind.
+        TypeError: the program has the wrong type.
         ValueError: the inputs do not fit.
-        RangeError: a value has more than 24 bits; says where, and the cure.
+        RangeError: a value has more than 24 bits; the message states where, and the cure.
     """
     x = quantise_input(program, inputs)
     values: dict[str, np.ndarray] = {program.input.name: x}
@@ -63,7 +63,7 @@ def quantise_input(
     """Return the stimulus in units of 2^-16.
 
     Raises:
-        TypeError, ValueError, RangeError: as of :func:`run_graded`.
+        TypeError, ValueError, RangeError: as in :func:`run_graded`.
     """
     require_graded_program(program)
     name, size = program.input.name, program.input.size
@@ -80,16 +80,16 @@ def quantise_input(
 
 
 def compute_group(g: NeuronGroup, x: Int[np.ndarray, "T B M"]) -> Int[np.ndarray, "T B N"]:
-    """Return what a group without a state makes of what reaches it."""
+    """Return the output of a group without state for its input x."""
     if g.kind != "synapses":
         return arithmetic.compute(g.kind, x, g.numbers, g.array)
-    # BLAS is exact here: a program has no larger sums than 2^23.
+    # BLAS is exact here: no sum of a program exceeds 2^23.
     sums = x.astype(np.float32) @ g.array.astype(np.float32).T
     return np.asarray(sums.astype(np.int64))
 
 
 def _run_gate(g: NeuronGroup, x: Int[np.ndarray, "T B M"]) -> Int[np.ndarray, "T B N"]:
-    """Return the values from rest; raise a RangeError where a state leaves its bits."""
+    """Return the values of a gate from rest; raise a RangeError if a state needs more bits."""
     rest, out = g.array.astype(np.int64), np.zeros((*x.shape[:2], g.size), np.int64)
     state = np.zeros((x.shape[1], g.size), np.int64)
     for t, now in enumerate(x):
@@ -100,7 +100,7 @@ def _run_gate(g: NeuronGroup, x: Int[np.ndarray, "T B M"]) -> Int[np.ndarray, "T
 
 
 def require_range(name: str, x: Int[np.ndarray, "T B N"], tick: int = 0) -> None:
-    """Raise a RangeError unless all values have 24 bits."""
+    """Raise a RangeError if a value needs more than 24 bits."""
     wide = np.argwhere(np.abs(x) >= LIMIT)
     if len(wide):
         t, b, n = wide[0]
@@ -112,7 +112,7 @@ def require_range(name: str, x: Int[np.ndarray, "T B N"], tick: int = 0) -> None
 
 
 def to_floats(record: Record) -> Record:
-    """Return a record of a run with its read-outs in units of the float network."""
+    """Return the record of a run with its read-outs in units of the float network."""
     return replace(
         record, values={name: v / 2.0**FRACTION for name, v in record.values.items()}
     )

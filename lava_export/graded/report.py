@@ -1,4 +1,4 @@
-"""What rounding changed in a GradedProgram, and whether it fits a chip."""
+"""What rounding changed in a GradedProgram, and whether the program fits a chip."""
 
 from typing import Any
 
@@ -15,14 +15,15 @@ from neuro.neurons import LI, GatedLI
 
 
 def make_graded_scaling_table(graph: Graph, program: GradedProgram) -> list[dict[str, Any]]:
-    """Return a row for each group with numbers of its own, as of a LoihiProgram.
+    """Return one row per group that stores numbers, with the columns of a LoihiProgram's table.
 
-    scale: units of the integers for one of the float network. weight_min, weight_max: the
-    integers that it stores. weight_error_max: of gains and scales, relative to the largest;
-    ternary weights have none. decay_error: of the least share that a gate keeps.
-    head_room: the largest sum of weights that counts can make over 2^23; None of others, whose
-    values are checked to fit 24 bits in every run. threshold_error: None, as no threshold is
-    rounded.
+    scale: units of the integers per unit of the float network.
+    weight_min, weight_max: range of the integers that the group stores.
+    weight_error_max: error of gains and scales, relative to the largest; 0 for ternary weights.
+    decay_error: error of the smallest share that a gate keeps.
+    head_room: the largest sum of weights that counts can make, over 2^23. None for other
+        groups, whose values every run checks against 24 bits.
+    threshold_error: always None, since no threshold is rounded.
 
     Raises:
         ValueError: the program was lowered from another graph.
@@ -69,10 +70,10 @@ def _measure(graph: Graph, program: GradedProgram, g: NeuronGroup) -> dict[str, 
 
 
 def list_graded_breaches(program: GradedProgram, chip: Chip) -> list[str]:
-    """Return why a chip cannot run a program; none if it can.
+    """Return why a chip cannot run a program; empty if it can.
 
-    Graded spikes and microcode need a programmable chip; the synapses of a neuron must fit a
-    core. Values are held to their 24 bits as they come, in every run.
+    Graded spikes and microcode need a programmable chip, and the synapses of a neuron must fit
+    one core. The 24 bits of values are checked in every run instead.
     """
     require_graded_program(program)
     breaches = []
@@ -96,6 +97,6 @@ def list_graded_breaches(program: GradedProgram, chip: Chip) -> list[str]:
 
 
 def store(name: str, targets: int, sources: int) -> Stored:
-    """Return the matrix of some synapses as a chip stores it; its weights take no memory."""
+    """Return the matrix of synapses as a chip stores it, with weights that use no memory."""
     weight = np.broadcast_to(np.int32(0), (targets, sources))
     return Stored(name=name, source="", target="", kind="dense", weight=weight)

@@ -1,7 +1,8 @@
-"""Runs a GradedProgram on real Lava, in a child process: this process never imports lava.
+"""Runs of a GradedProgram on real Lava, in a child process: this process never imports lava.
 
-The program lies in stages, one a lag. Synapses take a step, so a value that a later stage needs
-waits one step at each stage on its way: on a chip the pipeline of a token's residual stream.
+The program is divided into stages, one per lag. Synapses take one step, so a value that a later
+stage needs waits one step at every stage on its way. On a chip this is the pipeline of a
+token's residual stream.
 """
 
 import json
@@ -18,25 +19,28 @@ from neuro.base.units import Seconds
 from neuro.spikes import Events, to_events
 from neuro.spikes.record import Record
 
-Ports = tuple[tuple[str, int], ...]  # name and size of what a port, or a part of one, carries
-PORTS = 4  # of lava_export.processes.stage, on either side
+Ports = tuple[tuple[str, int], ...]  # name and size of each value on a port
+PORTS = 4  # of lava_export.processes.stage: inputs, and outputs
 
 
 def run_graded_on_lava(
     program: GradedProgram, inputs: Mapping[str, Events], timeout: Seconds = Seconds(600.0)
 ) -> Record:
-    """Return what Lava computes, in ticks of the graph: lags are taken out.
+    """Return what Lava computes, in ticks of the graph, with the lags removed.
 
-    A step of Lava moves every token of the pipeline one stage on. Gates begin at rest: silence,
-    of which all groups make zeros, reaches them before the first token.
+    A step of Lava moves every token one stage along the pipeline. Gates are still at rest when
+    the first token reaches them: silence arrives before it, and every group turns silence to 0.
 
-    timeout: after so many seconds [s] the child is ended.
+    Args:
+        program: the program.
+        inputs: the stimulus.
+        timeout: time after which the child is ended [s].
 
     Raises:
         TypeError, ValueError: the run cannot start, see
             :func:`lava_export.graded.reference.run_graded`.
-        LavaMissing: Lava is not installed; the message says how to.
-        LavaFailed: the child failed or hung, also where a value has more than 24 bits.
+        LavaMissing: Lava is not installed; the message states how to install it.
+        LavaFailed: the child failed or hung, or a value has more than 24 bits.
     """
     x = quantise_input(program, inputs)
     stages = plan_stages(program)
@@ -65,10 +69,13 @@ def run_graded_on_lava(
 
 @dataclass(frozen=True, kw_only=True)
 class StagePlan:
-    """A stage.
+    """A stage: the groups of one lag.
 
-    groups: names, in their order. receives: from synapses, or the input. takes, gives: from the
-    stage before, to the stage behind. sends: to synapses, or a read-out.
+    groups: names, in their order.
+    receives: values from synapses, or from the input.
+    takes: values from the stage before.
+    sends: values to synapses, or to a read-out.
+    gives: values to the next stage.
     """
 
     groups: tuple[str, ...]
@@ -85,7 +92,7 @@ def plan_stages(program: GradedProgram) -> tuple[StagePlan, ...]:
         ValueError: a stage needs more ports than its process has.
     """
     sizes = {g.name: g.size for g in program.groups}
-    # The lag of the last stage that reads each group; synapses read at once.
+    # The lag of the last stage that reads each group; synapses read in the group's own stage.
     needed = {g.name: g.lag for g in program.groups}
     for g in program.groups:
         for source in g.sources:

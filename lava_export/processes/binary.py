@@ -1,6 +1,6 @@
-"""The Lava Processes of a LoihiProgram: neurons, a delay line, a sink of spikes.
+"""The Lava Processes of a LoihiProgram: neurons, a delay line, and a sink of spikes.
 
-The equation of the neurons is that of ``lava_export.program``.
+The neurons follow the equation in ``lava_export.program``.
 """
 
 from typing import Any
@@ -22,9 +22,9 @@ LIMIT = 2**23
 class Membranes(AbstractProcess):
     """Membranes that integrate sums of weights.
 
-    steps: int; rest: steps before their first tick; bias: before their bias sets in; interval,
-    offset: before the steps t with t mod interval = offset all states become 0 (0: never).
-    parameters: int arrays of ``shape``.
+    The dict ``steps`` holds ints: "rest", steps before their first tick; "bias", steps before
+    their bias acts; "interval" and "offset": before the steps t with t mod interval = offset
+    all states become 0 (interval 0: never). The other parameters are int arrays of ``shape``.
     """
 
     def __init__(self, *, shape: tuple, steps: dict, **parameters: Any) -> None:
@@ -54,12 +54,12 @@ class PyMembranes(PyLoihiProcessModel):
     bias_exp: np.ndarray = LavaPyType(np.ndarray, np.int32)
 
     def clears(self) -> bool:
-        """Say whether all states become 0 before this step."""
+        """Return whether all states become 0 before this step."""
         every = int(self.interval[0])
         return every > 0 and self.time_step % every == self.offset[0]
 
     def charge(self, x: np.ndarray) -> Any:
-        """Return u and v after the sums of weights x of a step, before any spike."""
+        """Return u and v after the weighted sums x of a step, before any spike."""
         u = decay_state(self.u, self.du + 1) + (x.astype(np.int64) << 6)
         u = np.where(u > LIMIT, u - 2 * LIMIT, np.where(u <= -LIMIT, u + 2 * LIMIT, u))
         bias = (self.bias_mant << self.bias_exp) * (self.time_step > self.bias_after)
@@ -100,9 +100,10 @@ class PyLi(PyMembranes):
 
 
 class Alif(Membranes):
-    """Adaptive LIF neurons. hard: v becomes reset_to; else reset_by is subtracted.
+    """Adaptive LIF neurons.
 
-    refractory: steps after that of a spike in which v is held.
+    hard: whether a spike sets v to reset_to; otherwise it subtracts reset_by.
+    refractory: steps after the step of a spike, in which v is held.
     """
 
     def __init__(self, *, shape: tuple, hard: int, refractory: int, **parameters: Any) -> None:
@@ -151,7 +152,7 @@ class PyAlif(PyMembranes):
 
 
 class DelayLine(AbstractProcess):
-    """What comes in leaves some steps later. shape: (N,) of the spikes; steps: >= 1."""
+    """A delay of spikes. shape: (N,) of the spikes; steps: length of the delay, >= 1."""
 
     def __init__(self, *, shape: tuple, steps: int) -> None:
         super().__init__()
@@ -171,17 +172,18 @@ class PyDelay(PyLoihiProcessModel):
     ring: np.ndarray = LavaPyType(np.ndarray, np.int32)
 
     def run_spk(self) -> None:
-        """Send the oldest spikes, then keep the new ones: a loop through here never waits."""
+        """Send the oldest spikes, then store the new: the line never waits inside a loop."""
         slot = self.time_step % len(self.ring)
         self.s_out.send(self.ring[slot].copy())
         self.ring[slot] = self.s_in.recv()
 
 
 class PackedSink(AbstractProcess):
-    """Keeps the spikes of a run, 16 in an integer.
+    """Sink that stores the spikes of a run, 16 per integer.
 
-    Lava hands a variable out element by element, about 50,000 a second; packed, the spikes of
+    Lava reads a variable out element by element, about 50,000 per second. Packed, the spikes of
     an image network come out 16 times faster than from Lava's own RingBuffer.
+
     shape: (N,) of the spikes; steps: length of the run.
     """
 
@@ -209,5 +211,5 @@ class PyPackedSink(PyLoihiProcessModel):
 
 
 def unpack_spikes(words: np.ndarray, n: int) -> np.ndarray:
-    """Return the spikes (steps, n), 0 or 1, of what ``words.get()`` returned."""
+    """Return the spikes (steps, n), 0 or 1, from the result of ``words.get()``."""
     return np.unpackbits(words.astype(np.uint16).view(np.uint8), axis=1)[:, :n]

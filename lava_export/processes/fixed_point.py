@@ -1,8 +1,8 @@
-"""Fixed-point arithmetic of graded neurons, for the reference and for Lava's processes alike.
+"""Fixed-point arithmetic of graded neurons, used by the reference and by Lava's processes.
 
-A value is a whole number of 2^-16 (:data:`FRACTION`) in 24 bits, of which one is the sign; a
-count is a whole number. Rounding is to the nearest, half away from zero. NumPy alone: a child
-process that knows nothing else imports this file.
+A value is a whole number of 2^-16 (:data:`FRACTION`) in 24 bits, one of which is the sign; a
+count is a whole number. Rounding is to the nearest, half away from zero. This file imports
+NumPy only, since a child process without neuro imports it.
 Axes: ``...`` any (ticks, samples), N neurons.
 """
 
@@ -11,10 +11,10 @@ from collections.abc import Mapping
 import numpy as np
 
 FRACTION = 16
-LIMIT = 2**23  # what a value, and a state, stays below
+LIMIT = 2**23  # bound of a value, and of a state
 STATE_FRACTION = 16  # of the state of a gate
 GATE = 18  # bits of a share between 0 and 1
-ROOT = 39  # of inverse_square_root
+ROOT = 39  # exponent of inverse_square_root
 SIDE = 8  # where the table of the logistic function ends
 STEP = 5  # bits of its steps: 2^-5
 
@@ -26,7 +26,7 @@ def round_shift(x: np.ndarray, bits: np.ndarray | int) -> np.ndarray:
 
 
 def count_bits(s: np.ndarray) -> np.ndarray:
-    """Return the length of whole numbers from 1 to 2^62 in bits: 64 less the leading zeros."""
+    """Return the bits of whole numbers from 1 to 2^62: 64 minus the leading zeros."""
     length, rest = np.zeros(s.shape, np.int64), s.astype(np.int64)
     for step in (32, 16, 8, 4, 2, 1):
         some = np.where(rest >> step, step, 0)
@@ -35,14 +35,14 @@ def count_bits(s: np.ndarray) -> np.ndarray:
 
 
 def _make_roots() -> np.ndarray:
-    """Return 2^31 / sqrt(m) in the middle of 128 parts of [2^30, 2^31), and of [2^31, 2^32)."""
+    """Return 2^31 / sqrt(m) at the centres of 128 parts of [2^30, 2^31), [2^31, 2^32)."""
     part = (np.arange(128) + 0.5) / 128
     middles = np.concatenate([2.0**30 * (1 + part), 2.0**31 * (1 + part)])
     return np.asarray(np.rint(2.0**31 / np.sqrt(middles)).astype(np.int64))
 
 
 def _make_logistic() -> np.ndarray:
-    """Return 2^18 sigma(x) at the 257 ends of 256 parts of [0, 8]."""
+    """Return 2^18 sigma(x) at the 257 bounds of 256 parts of [0, 8]."""
     x = np.arange((SIDE << STEP) + 1) / 2**STEP
     return np.asarray(np.rint(2.0**GATE / (1 + np.exp(-x))).astype(np.int64))
 
@@ -52,11 +52,11 @@ LOGISTIC = _make_logistic()
 
 
 def invert_square_root(s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return (r, j): 1 / sqrt(s) is about r 2^(j - 39), r of 24 bits.
+    """Return (r, j) with 1 / sqrt(s) about r 2^(j - 39), r of 24 bits.
 
     s: whole numbers from 1 to 2^62. The leading zeros choose j so that m = s 4^j lies in
-    [2^30, 2^32), its highest bits one of 256 entries of a table, and one step of Newton,
-    r (3 - m r^2) / 2, leaves a relative error below 2^-16.
+    [2^30, 2^32). The highest bits of m choose one of 256 entries of a table, and one Newton
+    step, r (3 - m r^2) / 2, leaves a relative error below 2^-16.
     """
     j = (32 - count_bits(s)) // 2
     m = np.where(j >= 0, s << np.maximum(2 * j, 0), s >> np.maximum(-2 * j, 0))
@@ -67,13 +67,13 @@ def invert_square_root(s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def normalise(x: np.ndarray, gain: np.ndarray, shift: int, eps: int) -> np.ndarray:
-    """Return gain x / sqrt(sum x^2 + eps) of each row, gain in units of 2^-shift.
+    """Return gain x / sqrt(sum x^2 + eps) of each row, with the gain in units of 2^-shift.
 
-    eps: in units of 2^-32; the gain holds the root of the number of values.
+    eps: in units of 2^-32. The gain includes the root of the number of values.
     """
     total = np.maximum(np.square(x).sum(-1, keepdims=True) + eps, 1)
     root, j = invert_square_root(total)
-    unit = round_shift(x * root, ROOT - 23 - j)  # of 2^-23, and not above 1
+    unit = round_shift(x * root, ROOT - 23 - j)  # in units of 2^-23, at most 1
     return round_shift(unit * gain, 23 + shift - FRACTION)
 
 
@@ -90,9 +90,9 @@ def scale(x: np.ndarray, mantissa: int, exponent: int) -> np.ndarray:
 
 
 def logistic(x: np.ndarray) -> np.ndarray:
-    """Return 2^18 / (1 + e^-x): lines between the entries of a table, 0 and 1 beyond +-8.
+    """Return 2^18 / (1 + e^-x), linear between the entries of a table; 0 and 1 beyond +-8.
 
-    The table is that of x >= 0; below, 1 less the value at -x.
+    The table holds x >= 0; below 0 the value is 1 minus that at -x.
     """
     bits = FRACTION - STEP
     size = np.minimum(np.abs(x), SIDE << FRACTION)
@@ -116,10 +116,12 @@ def multiply(x: np.ndarray) -> np.ndarray:
 
 
 def advance_gate(x: np.ndarray, state: np.ndarray, rest: np.ndarray) -> np.ndarray:
-    """Return the next state h + leave (c - h), leave = rest sigma(-x_f).
+    """Return the next state h + leave (c - h), with leave = rest sigma(-x_f).
 
-    x: what opens the gate, and the candidate c, two halves. state: in units of 2^-16. rest: the
-    share that the floor leaves to the gate, in units of 2^-18.
+    Args:
+        x: two halves: the gate's input x_f and the candidate c.
+        state: h, in units of 2^-16.
+        rest: the share that the floor leaves to the gate, in units of 2^-18.
     """
     half = x.shape[-1] // 2
     leave = round_shift(rest * logistic(-x[..., :half]), GATE)
@@ -135,9 +137,9 @@ def read_gate(state: np.ndarray) -> np.ndarray:
 def compute(
     kind: str, x: np.ndarray, numbers: Mapping[str, int], array: np.ndarray
 ) -> np.ndarray:
-    """Return what a group without synapses and state makes of what reaches it.
+    """Return the output of a group without synapses and state for its input x.
 
-    kind, numbers, array: of its NeuronGroup.
+    kind, numbers, array: those of its NeuronGroup.
     """
     match kind:
         case "scale":

@@ -1,7 +1,7 @@
 """A stage of a GradedProgram as a Lava Process: the microcode of all groups of one lag.
 
-It takes sums of weights from the synapses before it, and values that the stage before hands on,
-which wait a step as the sums do; it sends counts to the synapses behind it.
+The stage takes weighted sums from the synapses before it, and values from the stage before,
+which wait one step, as the sums do. It sends counts to the synapses behind it.
 """
 
 from typing import Any
@@ -17,15 +17,16 @@ from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
-PORTS = 4  # on either side
+PORTS = 4  # inputs, and outputs
 
 
 class StageProcess(AbstractProcess):
     """The groups of one lag.
 
-    groups: namespaces with the fields of a NeuronGroup. receives: (name, size) of each port
-    that brings sums, or the input. takes, gives: (name, size) of the values from the stage
-    before, and for the stage behind. sends: (name, size) of each port that leads on.
+    groups: namespaces with the fields of a NeuronGroup.
+    receives: (name, size) of each port that brings weighted sums, or the input.
+    takes, gives: (name, size) of the values from the stage before, and for the next stage.
+    sends: (name, size) of each port that leads to synapses or a read-out.
     """
 
     def __init__(self, *, groups, receives, takes, sends, gives):  # type: ignore[no-untyped-def]
@@ -40,7 +41,7 @@ class StageProcess(AbstractProcess):
 
 
 def shape_port(parts: list, k: int) -> tuple[int]:
-    """Return the shape of port k; one that nothing uses has a place."""
+    """Return the shape of port k; an unused port has one element."""
     return (parts[k][1],) if k < len(parts) else (1,)
 
 
@@ -94,7 +95,7 @@ class PyStage(PyLoihiProcessModel):
         self.carry_out.send(np.concatenate(gives).astype(np.int32))
 
     def compute(self, g: Any, x: np.ndarray) -> np.ndarray:
-        """Return what a group makes of what reaches it; a gate keeps its state."""
+        """Return the output of a group for its input x; a gate keeps its state."""
         if g.kind != "gated":
             return np.asarray(arithmetic.compute(g.kind, x, g.numbers, g.array))
         state = arithmetic.advance_gate(x, self.states[g.name], g.array.astype(np.int64))

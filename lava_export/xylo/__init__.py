@@ -1,4 +1,4 @@
-"""Graphs in the integers of Xylo: bit-shift decays, weights of 8 bits, states of 16."""
+"""Graphs in the integers of Xylo: bit-shift decays, 8-bit weights, 16-bit states."""
 
 from lava_export.xylo.lower import lower_to_xylo
 from lava_export.xylo.program import XyloConnection, XyloPopulation, XyloProgram

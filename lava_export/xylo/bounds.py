@@ -1,4 +1,4 @@
-"""How large the states of a XyloProgram can become."""
+"""Worst-case states of a XyloProgram."""
 
 import numpy as np
 
@@ -6,10 +6,10 @@ from lava_export.xylo.program import LARGEST_STATE, NEURON_SPIKES, XyloPopulatio
 
 
 def compute_head_room(program: XyloProgram, p: XyloPopulation) -> float:
-    """Return the largest |i| or |v| over 2^15 - 1 if each source fires once a tick at most.
+    """Return the largest |i| or |v| over 2^15 - 1 if each source fires at most once per tick.
 
-    A current is largest before it falls in its step. A shift rounds: it leaves a positive x at
-    most keep (x + 1).
+    A current is largest before it falls in its step. A shift rounds: it leaves at most
+    keep (x + 1) of a positive x.
     """
     keep_i, keep_v = (1 - 2.0 ** -dash.astype(np.float64) for dash in (p.dash_syn, p.dash_mem))
     shift = program.shift if p.kind == "hidden" else program.shift_out
@@ -27,7 +27,7 @@ def compute_head_room(program: XyloProgram, p: XyloPopulation) -> float:
         np.where(x > 0, (x + keep_v) * _sum_powers(keep_v, program.ticks), 0)
         for x in (rise, fall)
     )
-    held = keep_v * (p.threshold + 1) + rise  # if spikes take v below the threshold each tick
+    held = keep_v * (p.threshold + 1) + rise  # if spikes bring v below the threshold
     most = NEURON_SPIKES if p.kind == "hidden" else 1
     below = (rise <= p.threshold) | (held < (most + 1) * p.threshold)
     highest = np.where(below, np.minimum(held, highest), highest)
@@ -35,5 +35,5 @@ def compute_head_room(program: XyloProgram, p: XyloPopulation) -> float:
 
 
 def _sum_powers(keep: np.ndarray, ticks: int | None) -> np.ndarray:
-    """Return 1 + keep + keep^2 + ... over so many ticks (None: endless)."""
+    """Return 1 + keep + keep^2 + ... with ``ticks`` terms (None: endless)."""
     return np.asarray((1 if ticks is None else 1 - keep**ticks) / (1 - keep))

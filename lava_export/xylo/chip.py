@@ -25,28 +25,28 @@ from neuro.spikes.record import Record
 
 @dataclass(frozen=True)
 class XyloChipProgram(ChipProgram):
-    """A XyloProgram."""
+    """Program in Xylo's integers, held as a XyloProgram."""
 
     program: XyloProgram
     kind = "xylo_program"
 
     def require_run(self, inputs: Stimulus) -> None:
-        """Raise a ProgramError unless the program takes a stimulus."""
+        """Raise a ProgramError if the program cannot run a stimulus."""
         require_xylo_run(self.program, inputs, count_ticks(inputs))
 
     def run(self, inputs: Stimulus) -> Record:
-        """Return what the reference computes, read-outs in units of the float network."""
+        """Return the run of the reference, with read-outs in units of the float network."""
         return self.run_with_excess(inputs)[0]
 
     def run_with_excess(self, inputs: Stimulus) -> tuple[Record, dict[str, Excess]]:
-        """Return the same, and where it left the rules of the float network."""
+        """Return the run, and by population its excess over the float network's rules."""
         record, excess = run_xylo(self.program, inputs, count_ticks(inputs))
         scale = {p.name: p.scale for p in self.program.populations}
         values = {k: v / scale[k] for k, v in record.values.items()}
         return replace(record, values=values), excess
 
     def calibrate(self, graph: Graph, inputs: Stimulus) -> "XyloChipProgram":
-        """Return the program with the largest shifts with which no state of a run saturates."""
+        """Return the program with the largest shifts at which no state of a run saturates."""
         found = run_xylo(self.program, inputs, count_ticks(inputs)).excess
         shifts = choose_shifts(self.program, {name: x.peak for name, x in found.items()})
         return replace(
@@ -54,18 +54,18 @@ class XyloChipProgram(ChipProgram):
         )
 
     def compare_with_lava(self, inputs: Stimulus) -> Parity:  # noqa: ARG002 - Lava's
-        """Raise a LavaMissing: Lava runs no such program."""
+        """Raise a LavaMissing: Lava cannot run a program for Xylo."""
         raise LavaMissing(
             "Lava runs no programs for Xylo; a test of neuro compares the reference with "
             "SynSense's xylosim, state for state, where that is installed"
         )
 
     def list_breaches(self, chip: OneCoreChip) -> list[str]:
-        """Return why the program does not fit a chip."""
+        """Return the rules of a chip that the program breaks."""
         return list_xylo_breaches(self.program, chip)
 
     def tabulate_rounding(self, graph: Graph) -> list[dict[str, Any]]:
-        """Return a row a layer: from the floats of its graph to integers."""
+        """Return one row per layer: the rounding from the floats of its graph to integers."""
         return make_xylo_scaling_table(graph, self.program)
 
     def list_net_problems(self) -> list[str]:
@@ -78,5 +78,5 @@ class XyloChipProgram(ChipProgram):
 
     @classmethod
     def decode(cls, arrays: Arrays, plain: dict[str, Any]) -> "XyloChipProgram":
-        """Return the program that a file holds."""
+        """Return the program from the contents of a file."""
         return cls(decode_program(XyloProgram, arrays, plain))

@@ -1,12 +1,11 @@
-"""Lowers a Graph to a XyloProgram: floats become integers here and nowhere else.
+"""Lowering of a Graph to a XyloProgram: the only step that turns floats into integers.
 
-A current of the chip falls before it reaches v, and a float one after: with k = 1 -
-2^-dash_syn the chip adds k times what the network adds. So weights are S w / k, thresholds
-S theta, with one S for a population: units of v for one unit of the float network. S puts
-the largest weight on an integer from 64 to 127, that with the least squared error of
-weights and thresholds, or lower where a threshold would exceed 16 bits. Shifts of all
-weights then double S, as long as states keep within 16 bits: in the worst case, or in a
-stimulus.
+A current of the chip falls before it reaches v, and a float current after. With k = 1 -
+2^-dash_syn, the chip adds k times what the network adds. So weights are S w / k and thresholds
+S theta, with one S per population: units of v per unit of the float network. S maps the largest
+weight to an integer from 64 to 127, chosen for the least squared error of weights and
+thresholds, or to a smaller one where a threshold would exceed 16 bits. Shifts of all weights
+then double S as long as states stay within 16 bits: in the worst case, or in a stimulus.
 
 A read-out is the current of an output neuron, which is a leaky integrator: its tau becomes
 dash_syn, and the neuron never fires.
@@ -41,13 +40,13 @@ from neuro.graph.requirements import problems_of_neurons, problems_on_a_clock, r
 from neuro.io.graph_digest import digest_graph
 from neuro.neurons import Coefficients, is_stepped
 
-TOLERANCE = 0.1  # of a leak: how far a power of two may be from it, relative
-LARGEST_MATRIX = 2**22  # synapses of a route that is written as a matrix; a chip has 2^16
+TOLERANCE = 0.1  # relative distance of a leak from a power of two
+LARGEST_MATRIX = 2**22  # synapses of a route stored as a matrix; a chip has 2^16
 XYLO = "Xylo"
 
 
 class Shifts(NamedTuple):
-    """Of weights into hidden and into output neurons [bits]."""
+    """Shifts of weights into hidden and into output neurons [bits]."""
 
     hidden: int
     output: int
@@ -70,17 +69,21 @@ def lower_to_xylo(
     tolerance: float = TOLERANCE,
     shifts: Shifts | None = None,
 ) -> XyloProgram:
-    """Return the program of a graph for Xylo; the graph stays as it is.
+    """Return the program of a graph for Xylo; the graph is unchanged.
 
-    ticks: of the runs to come; None: of any length. tolerance: how far a leak (1 - decay) may
-    be from a power of two, relative to it; the scaling table shows what is left. shifts: of
-    weights; None: the largest with which no state leaves 16 bits if every source fires once a
-    tick at most. :func:`choose_shifts` finds larger ones for a stimulus.
+    Args:
+        graph: the Graph.
+        ticks: length of the runs to come; None: any length.
+        tolerance: how far a leak (1 - decay) may be from a power of two, relative to the leak;
+            the scaling table shows the error that remains.
+        shifts: shifts of the weights. None: the largest at which no state leaves 16 bits if
+            every source fires at most once per tick. :func:`choose_shifts` finds larger ones
+            for a stimulus.
 
     Raises:
-        TypeError: an argument is of another kind.
+        TypeError: an argument has the wrong type.
         ValueError: ``ticks`` or ``tolerance`` is out of range.
-        LowerError: lists everything that cannot go, each with its cure.
+        LowerError: lists everything that cannot be lowered, each with its cure.
     """
     require_graph(graph)
     if ticks is not None and require_whole_ticks("ticks", ticks) < 1:
@@ -123,7 +126,7 @@ def lower_to_xylo(
 
 
 def choose_shifts(program: XyloProgram, peaks: Mapping[str, int], margin: int = 2) -> Shifts:
-    """Return the largest shifts with which states keep a margin to 16 bits.
+    """Return the largest shifts at which states stay a factor ``margin`` below 16 bits.
 
     peaks: by population, the largest state in a run of the program (:class:`Excess`).
     """
@@ -131,7 +134,7 @@ def choose_shifts(program: XyloProgram, peaks: Mapping[str, int], margin: int = 
 
 
 def _find_shifts(program: XyloProgram, peaks: Mapping[str, int]) -> Shifts:
-    """Return the shifts that lift peaks of a program, and its thresholds, as far as 16 bits."""
+    """Return the shifts that raise a program's peaks and thresholds as far as 16 bits."""
     found = []
     for kinds, now in (
         (("hidden",), program.shift),
@@ -172,7 +175,7 @@ def _make_program(
 
 
 def collect_xylo_populations(graph: Graph, problems: list[str]) -> list[XyloFloats]:
-    """Return every population before rounding, its routes as matrices; adds to ``problems``."""
+    """Return every population before rounding, with routes as matrices; add to ``problems``."""
     routes = [_to_dense(r, problems) for r in find_routes(graph, problems)]
     feeding = {r.source for r in routes}
     parts = []
@@ -197,7 +200,7 @@ def collect_xylo_populations(graph: Graph, problems: list[str]) -> list[XyloFloa
 
 
 def find_dash(kept: Float[np.ndarray, "..."]) -> Int[np.ndarray, "..."]:
-    """Return the shift whose decay, 1 - 2^-dash, comes nearest to what a state keeps a tick."""
+    """Return the shift whose decay, 1 - 2^-dash, is nearest to what a state keeps per tick."""
     leak = np.maximum(1 - kept, 2.0 ** -(LONGEST_DASH + 1))
     low = np.clip(np.floor(-np.log2(leak)), 0, LONGEST_DASH)
     high = np.minimum(low + 1, LONGEST_DASH)
@@ -206,7 +209,7 @@ def find_dash(kept: Float[np.ndarray, "..."]) -> Int[np.ndarray, "..."]:
 
 
 def _to_dense(route: Route, problems: list[str]) -> Route:
-    """Return a route as a matrix; a kernel is unrolled, zeros are no synapses."""
+    """Return a route as a matrix with a kernel unrolled; zeros are no synapses."""
     if route.kind == "dense":
         return route
     if route.kind == "identity":
@@ -230,7 +233,7 @@ def _to_dense(route: Route, problems: list[str]) -> Route:
 
 
 def _list_misplaced(graph: Graph, parts: list[XyloFloats]) -> Iterator[str]:
-    """Yield what the places of populations, between channels and output neurons, rule out."""
+    """Yield problems with the place of populations between channels and output neurons."""
     for name, node in graph.nodes.items():
         if isinstance(node, Hosted):
             yield f"{name}: a host computes it, and Xylo has none beside it; leave it out"
@@ -251,7 +254,7 @@ def _list_misplaced(graph: Graph, parts: list[XyloFloats]) -> Iterator[str]:
 
 
 def _list_strange_neurons(p: XyloFloats, dt: float) -> Iterator[str]:
-    """Yield what the neurons of a population do and those of Xylo do not."""
+    """Yield what the neurons of a population do and Xylo's neurons cannot do."""
     c = p.c
     if p.kind == "readout":
         return
@@ -272,7 +275,7 @@ def _list_strange_neurons(p: XyloFloats, dt: float) -> Iterator[str]:
 
 
 def _list_misfitting_leaks(p: XyloFloats, dt: float, tolerance: float) -> Iterator[str]:
-    """Yield the leaks that no shift comes near to."""
+    """Yield the leaks that no shift is near enough to."""
     current = p.c.decay if p.kind == "readout" else p.c.decay_syn
     states = [("its value" if p.kind == "readout" else "its current", current, 1)]
     if p.kind != "readout":
@@ -326,19 +329,19 @@ def _list_waits(graph: Graph, routes: list[Route], lag: dict[str, int]) -> Itera
 
 
 def _find_gain(p: XyloFloats) -> np.ndarray:
-    """Return k, what a current of the chip passes on of a spike at once."""
+    """Return k, the share of a spike that a current of the chip passes on at once."""
     kept = p.c.decay if p.kind == "readout" else p.c.decay_syn
     return np.asarray(1 - 2.0 ** -np.maximum(find_dash(kept), 1).astype(np.float64))
 
 
 def _find_largest(p: XyloFloats) -> float:
-    """Return the largest weight, as the chip must hold it for S = 1."""
+    """Return the largest weight that the chip would hold at S = 1."""
     rows = [np.abs(r.weight).max(1, initial=0.0) for r in p.incoming]
     return float((np.max(rows, 0) / _find_gain(p)).max()) or 1.0
 
 
 def _choose_scale(p: XyloFloats) -> float:
-    """Return S for a population, see the head of this file."""
+    """Return S for a population; the module docstring defines S."""
     largest = _find_largest(p)
     top = float(LARGEST_XYLO_WEIGHT)
     threshold = p.c.threshold if p.kind != "readout" else np.zeros(1)
@@ -388,7 +391,7 @@ def _pick(shifts: Shifts, kind: XyloKind) -> int:
 
 
 def _round_weights(r: Route, p: XyloPopulation, shifts: Shifts) -> XyloConnection:
-    """Return a route in integers of its target's scale."""
+    """Return a route in integers at its target's scale."""
     gain = 1 - 2.0 ** -np.broadcast_to(p.dash_syn, p.size).astype(np.float64)
     weight = np.rint(p.scale * r.weight / gain[:, None] / 2 ** _pick(shifts, p.kind))
     return XyloConnection(

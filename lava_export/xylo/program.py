@@ -10,11 +10,11 @@ One step, all integers; clip is to -2^15 .. 2^15 - 1, x >> d is an arithmetic sh
     v = v - n threshold           n spikes: most = 31, of an output neuron 1
 
 A spike of a channel arrives in its own step, a spike of a neuron in the next one. A channel
-sends up to 15 spikes a step. Channels reach hidden neurons alone; these reach each other and
+sends up to 15 spikes per step. Channels reach hidden neurons alone; these reach each other and
 the output neurons, which reach nothing. So the kinds of population are "input", "hidden",
-"output", and "readout": output neurons whose current i is read and which never fire. One shift
+"output", and "readout": output neurons that never fire and whose current i is read. One shift
 holds for all weights into hidden neurons, another for those into output neurons: it lifts sums
-of 8-bit weights into 16 bits, where a decay is finer.
+of 8-bit weights into 16 bits, where decays are finer.
 
 The rules are those of SynSense's xylosim 0.1.3, version 2 (the core of Xylo Audio 2), without
 the second synapse and aliases, which no Graph needs.
@@ -31,11 +31,11 @@ from lava_export.program import ProgramError, as_int32
 from neuro.base.arguments import make_type_error
 
 LARGEST_STATE = 2**15 - 1
-LARGEST_XYLO_WEIGHT = 127  # 8 bits; -128 is left out, so that a sign can be turned
+LARGEST_XYLO_WEIGHT = 127  # 8 bits; -128 is left out, so that every weight can be negated
 LONGEST_DASH = 15
-LARGEST_SHIFT = 7  # beyond it a weight would not fit 16 bits
-CHANNEL_SPIKES = 15  # that a channel sends in a step, at most
-NEURON_SPIKES = 31  # and a hidden neuron
+LARGEST_SHIFT = 7  # beyond it a weight exceeds 16 bits
+CHANNEL_SPIKES = 15  # most spikes of a channel per step
+NEURON_SPIKES = 31  # most spikes of a hidden neuron per step
 
 XyloKind = Literal["input", "hidden", "output", "readout"]
 
@@ -44,8 +44,8 @@ XyloKind = Literal["input", "hidden", "output", "readout"]
 class XyloPopulation:
     """N neurons, or channels; parameters have shape (1,) or (N,), in C order of ``shape``.
 
-    lag: steps by which it runs behind the channels. scale: units of v (of a read-out: of i)
-    that one unit of the float network became.
+    lag: steps that the population runs behind the channels.
+    scale: units of v (of a read-out: of i) per unit of the float network.
     """
 
     name: str
@@ -78,9 +78,9 @@ class XyloConnection:
 class XyloProgram:
     """Populations and the connections between them.
 
-    shift, shift_out: of weights into hidden and into output neurons. ticks: of the runs that
-    it was lowered for; None: of any length. digest: of the Graph that it was lowered from; "":
-    of none.
+    shift, shift_out: of weights into hidden and into output neurons.
+    ticks: length of the runs that the program was lowered for; None: any length.
+    digest: digest of the Graph that the program was lowered from; "" if there is none.
 
     Raises:
         ProgramError: lists every name, kind, size or register that does not fit.
@@ -115,12 +115,12 @@ class XyloProgram:
         return tuple(c for c in self.connections if c.target == name)
 
     def select(self, *kinds: XyloKind) -> tuple[XyloPopulation, ...]:
-        """Return the populations of some kinds, in their order on the chip."""
+        """Return the populations of given kinds, in their order on the chip."""
         return tuple(p for p in self.populations if p.kind in kinds)
 
     @property
     def latency(self) -> int:
-        """Steps between the input's last tick and that of the slowest population."""
+        """Steps between the input's last tick and the last tick of the slowest population."""
         return max(p.lag for p in self.populations)
 
 
@@ -138,7 +138,7 @@ REGISTERS = {
     "threshold": (1, LARGEST_STATE),
     "bias": (-LARGEST_STATE, LARGEST_STATE),
 }
-# From which kind to which there are synapses.
+# The kinds between which synapses exist: (from, to).
 REACHES = {
     ("input", "hidden"),
     ("hidden", "hidden"),

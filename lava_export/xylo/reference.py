@@ -1,7 +1,8 @@
-"""The specification: a XyloProgram executed bit for bit in NumPy, batched over samples.
+"""The specification of a XyloProgram: a bit-exact executor in NumPy, batched over samples.
 
-It follows the equations at the head of :mod:`lava_export.xylo.program`. Sums saturate spike by
-spike, so their order counts; where no order could reach a bound, one product adds them.
+The executor follows the equations in the docstring of :mod:`lava_export.xylo.program`. Sums
+saturate spike by spike, so the order of spikes counts; where no order can reach a bound, one
+product adds all spikes.
 
 Axes: T ticks, B samples, N neurons, K sources.
 """
@@ -34,8 +35,8 @@ LEAST_STATE = -LARGEST_STATE - 1
 class XyloState(NamedTuple):
     """Currents and membranes, and the spikes of the last step.
 
-    peak: the largest size that a state had in it, before the current fell and spikes were
-    subtracted; 2^15 - 1 or more: it stood at a bound.
+    peak: the largest absolute state of the step, before its current fell and its spikes were
+        subtracted; at 2^15 - 1 or more, a state stood at a bound.
     """
 
     i: Int[np.ndarray, "B N"]
@@ -45,25 +46,25 @@ class XyloState(NamedTuple):
 
 
 class XyloStep(NamedTuple):
-    """One step: the states after it, of hidden and of output neurons, in chip order."""
+    """The states after one step, for hidden and for output neurons, in chip order."""
 
     hidden: XyloState
     output: XyloState
 
 
 class XyloRun(NamedTuple):
-    """A run: every spike and every read-out's current, and the excess by population."""
+    """Every spike and the current of every read-out, and the excess by population."""
 
     record: Record
     excess: dict[str, Excess]
 
 
 def require_xylo_run(program: XyloProgram, inputs: Mapping[str, Events], ticks: int) -> None:
-    """Raise unless a run can start.
+    """Raise an error if a run cannot start.
 
     Raises:
-        TypeError: an argument is of another kind.
-        ProgramError: lists all that keeps the run from starting.
+        TypeError: an argument has the wrong type.
+        ProgramError: lists everything that keeps the run from starting.
     """
     require_xylo_program(program)
     require_whole_ticks("ticks", ticks)
@@ -99,7 +100,7 @@ def require_xylo_run(program: XyloProgram, inputs: Mapping[str, Events], ticks: 
 
 
 def run_xylo(program: XyloProgram, inputs: Mapping[str, Events], ticks: int) -> XyloRun:
-    """Run T = ``ticks`` ticks; read-outs are currents i (int64).
+    """Return the run of T = ``ticks`` ticks; read-outs are currents i (int64).
 
     Raises:
         TypeError, ProgramError: the run cannot start, see :func:`require_xylo_run`.
@@ -155,14 +156,14 @@ def _run_chunk(program: XyloProgram, rasters: Mapping[str, np.ndarray], ticks: i
 
 
 def _lengthen(raster: np.ndarray, ticks: int) -> np.ndarray:
-    """Return a raster of so many ticks, silent after its own."""
+    """Return a raster of ``ticks`` ticks, silent after its own."""
     out = np.zeros((ticks, *raster.shape[1:]), raster.dtype)
     out[: len(raster)] = raster
     return out
 
 
 def _slice_chip(program: XyloProgram) -> Iterator[tuple[XyloPopulation, slice]]:
-    """Yield where each population lies among the hidden, or the output, neurons."""
+    """Yield each population and its range among the chip's hidden, or output, neurons."""
     for kinds in (("hidden",), ("output", "readout")):
         first = 0
         for p in program.populations:
@@ -174,7 +175,7 @@ def _slice_chip(program: XyloProgram) -> Iterator[tuple[XyloPopulation, slice]]:
 class XyloArrays(NamedTuple):
     """A program as the chip holds it; weights are (source, target), by number on the chip.
 
-    They are not shifted yet.
+    The weights are not yet shifted.
 
     hidden, output: dash_syn, dash_mem, threshold and bias of the neurons, (4, N).
     """
@@ -187,7 +188,7 @@ class XyloArrays(NamedTuple):
 
 
 def lay_out(program: XyloProgram) -> XyloArrays:
-    """Return the matrices and registers of a program, all populations joined."""
+    """Return the matrices and registers of a program, with all populations joined."""
     inputs, hidden = program.select("input"), program.select("hidden")
     output = program.select("output", "readout")
     return XyloArrays(
@@ -232,7 +233,7 @@ def _join_registers(populations: tuple[XyloPopulation, ...]) -> np.ndarray:
 def iterate_steps(
     program: XyloProgram, channels: Int[np.ndarray, "T B K"]
 ) -> Iterator[XyloStep]:
-    """Yield the states after each step; channels: spikes of all channels in each."""
+    """Yield the states after each step. channels: spikes per step and channel."""
     chip, samples = lay_out(program), channels.shape[1]
     w_in, w_rec = chip.w_in << program.shift, chip.w_rec << program.shift
     w_out = chip.w_out << program.shift_out
@@ -252,7 +253,7 @@ def iterate_steps(
 def add_spikes(
     i: Int[np.ndarray, "B N"], sent: Int[np.ndarray, "B K"], weight: Int[np.ndarray, "K N"]
 ) -> Int[np.ndarray, "B N"]:
-    """Return currents to which spikes were added one by one, saturating."""
+    """Return currents with spikes added one by one, saturated after each."""
     real = weight.astype(np.float64)  # exact: sums are far below 2^53
     out = i + (sent.astype(np.float64) @ real).astype(np.int64)
     reach = np.abs(i) + (sent.astype(np.float64) @ np.abs(real)).astype(np.int64)
@@ -266,7 +267,7 @@ def add_spikes(
 
 
 def decay(x: Int[np.ndarray, "B N"], dash: Int[np.ndarray, " N"]) -> Int[np.ndarray, "B N"]:
-    """Return by how much a state falls in a step: a shift, but one at least."""
+    """Return the amount by which a state falls in a step: a shift, but at least 1."""
     shifted = x >> dash
     return np.where(shifted == 0, np.sign(x), shifted)
 
@@ -277,7 +278,7 @@ def evolve(
     registers: Int[np.ndarray, "4 N"],
     most: int,
 ) -> XyloState:
-    """Advance neurons by a step in which their spikes have arrived."""
+    """Return the states after a step. i: currents with the spikes of the step added."""
     dash_syn, dash_mem, threshold, bias = registers
     peak, i = np.abs(i), i - decay(i, dash_syn)
     fall = -decay(v, dash_mem)

@@ -1,4 +1,4 @@
-"""What rounding changed in a XyloProgram, and whether it fits a chip."""
+"""What rounding changed in a XyloProgram, and whether the program fits a chip."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,14 +17,14 @@ from neuro.io.graph_digest import require_program_of
 
 
 def make_xylo_scaling_table(graph: Graph, program: XyloProgram) -> list[dict[str, Any]]:
-    """Return one row a population, with the columns of a LoihiProgram's table.
+    """Return one row per population, with the columns of a LoihiProgram's table.
 
-    Errors are in units of the float network; decay_error: the largest of v, of the current, or
-    of a read-out. head_room: the largest state over 2^15 - 1, if every source fired once in
-    every tick: below 1 no such stimulus saturates.
+    Errors are in units of the float network. decay_error is the largest error of v, of the
+    current, or of a read-out. head_room is the largest state over 2^15 - 1 if every source
+    fired once per tick; below 1, no such stimulus saturates.
 
     Raises:
-        TypeError: they are no Graph and no XyloProgram.
+        TypeError: an argument is no Graph or no XyloProgram.
         ValueError: the program was lowered from another graph.
     """
     require_graph(graph)
@@ -69,7 +69,7 @@ def _miss(dash: np.ndarray, kept: np.ndarray) -> float:
 
 
 def list_xylo_breaches(program: XyloProgram, chip: OneCoreChip) -> list[str]:
-    """Return why a program does not fit a chip, by rule; none if it does."""
+    """Return the rules of a chip that a program breaks, by rule; empty if it fits."""
     require_xylo_program(program)
     return [*_list_crowds(program, chip), *_list_wide_fans(program, chip)]
 

@@ -1,1 +1,1 @@
-"""What all packages share: units, checks of arguments, seeds, texts of messages."""
+"""What all packages share: units, argument checks, seeds, and the text of messages."""

@@ -1,4 +1,4 @@
-"""Checks of arguments: an error names the value, the kind it must have, and the cure."""
+"""Argument checks whose errors name the value, the kind it must have, and the cure."""
 
 import math
 from numbers import Integral, Real
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def describe(value: object) -> str:
-    """Return a value in a few words, for a message.
+    """Describe a value in a few words, for a message.
 
     >>> describe(float), describe("1 ms"), describe(0.9), describe([1, 2])
     ('the class float', "'1 ms'", '0.9', 'a list')
@@ -27,7 +27,7 @@ def describe(value: object) -> str:
 
 
 def make_type_error(what: str, wanted: str, value: object, cure: str) -> TypeError:
-    """Return the error of an argument ``what`` that is not ``wanted``."""
+    """Return the error for an argument ``what`` that is not ``wanted``."""
     return TypeError(f"{what} must be {wanted}, got {describe(value)}; {cure}")
 
 
@@ -51,11 +51,11 @@ def as_numbers(what: str, value: Any) -> np.ndarray:
     """Return a number, a list of numbers, an array or a tensor as an array of real numbers.
 
     Raises:
-        TypeError: the value holds anything else; names ``what``.
+        TypeError: the value holds anything but real numbers; the message names ``what``.
     """
     try:
         numbers = np.asarray(to_numpy(value) if isinstance(value, Tensor) else value)
-    except ValueError:  # rows of different length
+    except ValueError:  # rows of unequal length
         numbers = np.asarray(None)
     if numbers.dtype.kind not in "fiub":
         cure = "give a number, or an array or tensor of floats"
@@ -64,7 +64,7 @@ def as_numbers(what: str, value: Any) -> np.ndarray:
 
 
 def to_numpy(tensor: Tensor) -> np.ndarray:
-    """Return the values of a tensor on any device; bfloat16, which NumPy lacks, as float32."""
+    """Return a tensor's values as an array; bfloat16 becomes float32, since NumPy lacks it."""
     tensor = tensor.detach().cpu()
     return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
 

@@ -1,4 +1,4 @@
-"""Optional packages: an error names the extra of pyproject.toml that installs them.
+"""Optional packages: the error names the extra of pyproject.toml that installs them.
 
 neuro and its extras are installed from a clone: ``drivers`` and ``tasks`` are too generic as
 names for a package index.
@@ -35,10 +35,12 @@ def describe_cure(extra: Extra) -> str:
 def require_extra(extra: Extra, need: str) -> Iterator[None]:
     """Run a block that imports packages of an extra.
 
-    need: the start of the message, such as "nuScenes needs its devkit".
+    Args:
+        extra: the extra that installs the packages.
+        need: start of the message, such as "nuScenes needs its devkit".
 
     Raises:
-        RuntimeError: a package is not installed; names it, and the cure.
+        RuntimeError: a package is not installed; the message names it and the cure.
     """
     try:
         yield

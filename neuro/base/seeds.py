@@ -19,5 +19,5 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def derive_seed(seed: int, epoch: int, step: int, purpose: int) -> int:
-    """Return the seed of a step's random numbers for a purpose; equal in every process."""
+    """Derive the seed of one step for one purpose; every process derives the same seed."""
     return int(np.random.SeedSequence((seed, epoch, step, purpose)).generate_state(1)[0])

@@ -1,4 +1,4 @@
-"""Values as a line of text, without defaults and with arrays as shapes; tables and lists."""
+"""Text for messages: values in one line, shapes, tables, and shortened lists."""
 
 import re
 from collections.abc import Sequence
@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-ALWAYS_SHOWN = ("tau", "leak", "threshold")  # parameters of a neuron, default or not
+ALWAYS_SHOWN = ("tau", "leak", "threshold")  # neuron parameters shown even at their default
 
 
 def format_model(model: object) -> str:
-    """Return a frozen dataclass as a line: the fields that differ from their defaults.
+    """Return a frozen dataclass in one line, with the fields that differ from their defaults.
 
     >>> from neuro.neurons import LIF
     >>> format_model(LIF(tau=0.02, reset="hard"))
@@ -29,7 +29,7 @@ def format_model(model: object) -> str:
 
 
 def format_value(value: Any) -> str:
-    """Return a value in a few characters; an array or a tensor as its dtype and shape.
+    """Return a value in a few characters; an array or tensor appears as its dtype and shape.
 
     >>> format_value(np.ones((2, 3))), format_value(0.1), format_value((1, 1))
     ('float64[2, 3]', '0.1', '(1, 1)')
@@ -47,7 +47,7 @@ def format_value(value: Any) -> str:
 
 
 def escape(text: str) -> str:
-    r"""Return a text with escapes for characters that no terminal should get.
+    r"""Escape the characters of a text that would control a terminal.
 
     >>> escape("\x1b[31mred") == r"\x1b[31mred"
     True
@@ -56,7 +56,7 @@ def escape(text: str) -> str:
 
 
 def format_shape(shape: Sequence[int]) -> str:
-    """Return a shape for human readers.
+    """Return a shape as people write it.
 
     >>> format_shape((2, 28, 28)), format_shape((64,)), format_shape(())
     ('2 x 28 x 28', '64', '1')
@@ -65,9 +65,9 @@ def format_shape(shape: Sequence[int]) -> str:
 
 
 def align_columns(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows of cells as lines of aligned columns; numbers are aligned on the right.
+    """Return rows of text as lines with aligned columns; columns of integers align right.
 
-    The first row is the head, with a line below it.
+    The first row is the header; a rule separates it from the others.
     """
     head, *body = rows
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -92,7 +92,7 @@ def _is_same(value: Any, default: Any) -> bool:
 
 
 def shorten_list(items: Sequence[str], most: int = 8) -> list[str]:
-    """Return the first items and the number of the others, for messages.
+    """Return the first ``most`` items and, for a message, how many more there are.
 
     >>> shorten_list(["a", "b"], most=1), shorten_list(["a", "b"], most=2)
     (['a', 'and 1 more'], ['a', 'b'])

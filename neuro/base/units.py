@@ -14,11 +14,11 @@ Seconds = NewType("Seconds", float)
 Ticks = NewType("Ticks", int)
 Joules = NewType("Joules", float)
 
-MOST_TICKS = 2**53  # float64 holds all whole numbers up to there
+MOST_TICKS = 2**53  # float64 holds every whole number up to this one
 
 
 def ticks(duration: Seconds, dt: Seconds) -> Ticks:
-    """Return the number of steps of ``dt`` [s] in ``duration`` [s], exactly.
+    """Return how many steps of ``dt`` [s] fill ``duration`` [s]; the number must be whole.
 
     >>> ticks(Seconds(0.1), dt=Seconds(0.001))
     100

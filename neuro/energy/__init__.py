@@ -1,4 +1,4 @@
-"""The energy of a run: counts from spikes, chips as data, mapping, joules per inference."""
+"""The energy of a run: operations counted from spikes, chips as data, mapping, joules."""
 
 from neuro.energy.chip import Bounds, Chip, Constant, Hardware, Interval, Range
 from neuro.energy.chip_file import ChipError, find_chip, load_chips, read_chip

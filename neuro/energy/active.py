@@ -1,13 +1,15 @@
-"""Which neurons are active in a tick; an active one costs a chip more than one at rest.
+"""Which neurons are active in a tick; on a chip they cost more than neurons at rest.
 
-**Reached**: something arrived at the neuron in that tick, through weights that are not zero or
-from a bias, even where it sums to zero; or the neuron fired. A host node and a GatedLI put out
-a value every tick; a GatedLI is always active.
+**Reached**: in that tick something arrived at the neuron, through non-zero weights or from a
+    bias,
+even if it sums to zero; or the neuron fired. A host node and a GatedLI output a value every
+tick; a GatedLI is always active.
 
-**Charged**: its membrane was not zero before the tick. A chip keeps membranes in 1/64 of a unit
-of its integer weights, and drops what the leak leaves below that; how a network is scaled to
-integers decides when a charge is gone. The largest weight of a population is between 1 unit
-(its weights put on a chip as they are) and 254 (as :mod:`lava_export.lower` scales them).
+**Charged**: the neuron's membrane was not zero before the tick. A chip keeps membranes in 1/64
+    of
+the unit of its integer weights, and the leak drops what is smaller; so the scaling of a network
+to integers decides when a charge is gone. The largest weight of a population is between 1 unit
+(its weights are put on a chip unchanged) and 254 (as :mod:`lava_export.lower` scales them).
 
 Axes: T ticks, B samples, N neurons, S scales.
 """
@@ -36,15 +38,15 @@ from neuro.spikes.record import Record
 Rasters = Mapping[str, np.ndarray]
 
 
-LARGEST_WEIGHTS = (1, 254)  # that of a population [units]: the range, nominal last
-FRACTIONS = 64  # of a unit, in which a membrane is kept
-NOISE = 1e-6  # fractions: what rounding of floats leaves of a charge
+LARGEST_WEIGHTS = (1, 254)  # a population's largest weight [units]: the range, nominal last
+FRACTIONS = 64  # fractions of a unit in which a membrane is kept
+NOISE = 1e-6  # fractions: the charge that rounding of floats can leave
 
 
 class Active(NamedTuple):
-    """How many neurons of a population were active, with the bounds that scales leave.
+    """How many neurons of a population were active, with bounds for unknown scales.
 
-    most: what arrives through a weight of zero counts too.
+    most: also counts neurons that are reached only through weights of zero.
     """
 
     least: Int[np.ndarray, "T B"]
@@ -53,10 +55,10 @@ class Active(NamedTuple):
 
 
 def count_reached(graph: Graph, record: Record) -> dict[str, Active]:
-    """Return how many neurons of each population were reached; the bounds are the same.
+    """Count the neurons of each population that were reached; the bounds equal the count.
 
     Raises:
-        ValueError: the record is not one of this graph.
+        ValueError: the record does not belong to this graph.
     """
     require_record(graph, record)
     graph = unroll_delays(graph).graph
@@ -69,14 +71,14 @@ def count_reached(graph: Graph, record: Record) -> dict[str, Active]:
 
 
 def count_charged(graph: Graph, record: Record, composed: Sequence[Route]) -> dict[str, Active]:
-    """Return how many neurons of each population were reached or charged.
+    """Count the neurons of each population that were reached or charged.
 
-    Membranes are those of the normal form, from rest, reset where the record has a spike.
+    Membranes follow the normal form, from rest; the spikes of the record reset them.
 
-    composed: :func:`neuro.energy.synapses.compose` of the graph.
+    composed: result of :func:`neuro.energy.synapses.compose` for the graph.
 
     Raises:
-        ValueError: the record is not one of this graph.
+        ValueError: the record does not belong to this graph.
     """
     require_record(graph, record)
     largest = {
@@ -100,7 +102,7 @@ def count_charged(graph: Graph, record: Record, composed: Sequence[Route]) -> di
 
 
 def _make_counts(graph: Graph, record: Record) -> dict[str, Active]:
-    """Return counts in which all neurons are active."""
+    """Return counts that say all neurons are active."""
     size = (record.ticks, record.samples)
     return {
         n: Active(*(np.full(size, graph.size(n)) for _ in Active._fields))
@@ -111,7 +113,7 @@ def _make_counts(graph: Graph, record: Record) -> dict[str, Active]:
 def _mark_reached(
     graph: Graph, marked: Graph, spikes: Rasters
 ) -> dict[str, Bool[np.ndarray, "T _"]]:
-    """Return which neurons were reached, of all populations but those of a host.
+    """Mark the neurons that were reached, in all populations except those of a host.
 
     marked: the graph with 1 for each weight that counts, and 0 for the others.
     """
@@ -135,9 +137,9 @@ def _mark_reached(
 def _mark_charged(
     graph: Graph, spikes: Rasters, largest: Mapping[str, float]
 ) -> dict[str, Bool[np.ndarray, "S T _"]]:
-    """Return which neurons were charged, of all populations with a normal form.
+    """Mark the neurons that were charged, in all populations with a normal form.
 
-    largest: the largest weight of each, for :data:`LARGEST_WEIGHTS`.
+    largest: the largest weight of each population, for :data:`LARGEST_WEIGHTS`.
     """
     charged, into = {}, [e for n in graph.populations for e in graph.into(n)]
     emitted = compute_node_outputs(graph, {e.source for e in into}, spikes)
@@ -161,7 +163,8 @@ def _follow_membranes(
 ) -> Bool[np.ndarray, "S T N"]:
     """Return where v was not zero before a tick.
 
-    fired: None for neurons that never do. scale: fractions of a unit that v = 1 is.
+    fired: spikes; None for neurons that never fire.
+    scale: how many fractions of a unit v = 1 is.
     """
     unit = scale[:, None]
     charged = np.zeros((len(scale), *drive.shape), bool)

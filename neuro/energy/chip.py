@@ -1,7 +1,7 @@
-"""A chip: what an operation costs, how long it takes, what fits on a core; ranges of numbers.
+"""A chip: the cost and time of each operation, what fits on a core; and ranges of numbers.
 
-No vendor has published a full table. Each number says where it comes from and how far to trust
-it; what nobody published is zero at the low end and says so. The numbers stand in the files of
+No vendor has published a full table. Each number has a source and a degree of confidence; a
+number that nobody published is zero at the low end and says so. The numbers are in the files of
 ``chips/`` (:mod:`neuro.energy.chip_file`).
 """
 
@@ -15,20 +15,20 @@ Confidence = Literal["measured", "published", "source", "derived", "memory", "as
 
 @dataclass(frozen=True)
 class Bounds:
-    """The bounds of a quantity without a published nominal value."""
+    """The bounds of a quantity that has no published nominal value."""
 
     low: float
     high: float
 
     @property
     def nominal(self) -> None:
-        """None, which compares with no number."""
+        """None: there is no nominal value."""
         return None
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A quantity with its bounds: ``low <= nominal <= high``."""
+    """A quantity and its bounds: ``low <= nominal <= high``."""
 
     low: float = 0.0
     nominal: float = 0.0
@@ -41,7 +41,7 @@ class Interval:
         )
 
     def __mul__(self, other: "Interval | float | int") -> "Interval":
-        """Return the product, bound by bound; both sides are >= 0."""
+        """Return the product, bound by bound; both factors must be >= 0."""
         if not isinstance(other, Interval):
             other = Interval.exact(other)
         return Interval(
@@ -64,14 +64,16 @@ class Range:
     """A number of a chip, in SI units, without a published nominal value.
 
     low, high: the range that the sources leave open.
-    unit: "J", "s", "W" or what is counted. process, condition: the silicon and the conditions,
-        such as the voltage, for which the number holds.
-    source: the publication, or what it was derived from and how.
-    confidence: "measured" on a chip; "published", text seen; "source", read in public code;
-        "derived" from such numbers; "memory", quoted without re-reading the paper; "assumed".
+    unit: "J", "s", "W" or what is counted.
+    process, condition: the silicon and the conditions, such as the voltage, for which the
+        number holds.
+    source: the publication, or how the number was derived and from what.
+    confidence: "measured" on a chip; "published", the text was seen; "source", read in public
+        code; "derived" from such numbers; "memory", quoted without re-reading the paper;
+        "assumed".
 
     Raises:
-        ValueError: low and high are not in order, or low is below zero.
+        ValueError: low and high are not in order, or low is negative.
     """
 
     low: float
@@ -95,7 +97,7 @@ class Constant(Range):
     """One number of a chip: a :class:`Range` with its nominal value.
 
     Raises:
-        ValueError: the range does not contain the value, or reaches below zero.
+        ValueError: the range does not contain the value, or includes negative numbers.
     """
 
     value: float
@@ -116,8 +118,9 @@ class Constant(Range):
 class Allowed(NamedTuple):
     """The values that a constant may take.
 
-    unit: in SI, or what is counted. exact: a value without a range. may_lack: it may be a
-    :class:`Range`, of which nobody published a nominal value.
+    unit: in SI, or what is counted.
+    exact: whether it is a value without a range.
+    may_lack: whether it may be a :class:`Range`, for which nobody published a nominal value.
     """
 
     unit: str
@@ -128,7 +131,7 @@ class Allowed(NamedTuple):
 
     @property
     def counts(self) -> bool:
-        """Whether the value is a whole number of something."""
+        """Whether the value is a number of things, which must be whole."""
         return self.unit not in ("J", "s", "W", "Hz", "cycles")
 
 
@@ -141,10 +144,12 @@ InWatts = Annotated[Constant, Allowed("W")]
 class OperationEnergies:
     """Energy of one operation [J].
 
-    synapse, synapse_conv: one synaptic event through a stored weight, or a shared kernel.
-    inactive, active: one neuron for one tick, at rest and active (active: in full).
-    spike: on top of that for a neuron that fires.
-    message: one spike to one destination core. hop_x, hop_y: one tile further along the mesh.
+    synapse, synapse_conv: one synaptic event through a stored weight, or through a shared
+        kernel.
+    inactive, active: one neuron for one tick, at rest or active (active is the full energy).
+    spike: additional energy of a neuron that fires.
+    message: one spike to one destination core.
+    hop_x, hop_y: one tile further along the mesh.
     crossing: one message from chip to chip.
     """
 
@@ -161,7 +166,7 @@ class OperationEnergies:
 
 @dataclass(frozen=True, kw_only=True)
 class OperationTimes:
-    """Time that one operation takes a core [s]; sync: the barrier that ends a tick."""
+    """Time that a core needs for one operation [s]; sync: the barrier that ends a tick."""
 
     synapse: InSeconds
     synapse_conv: InSeconds
@@ -174,9 +179,9 @@ class OperationTimes:
 
 @dataclass(frozen=True, kw_only=True)
 class ChipPower:
-    """Power [W] of one chip at rest (static), and of what drives it, a chip (host).
+    """Power [W] per chip: of the chip at rest (static), and of its share of the host.
 
-    Where no nominal host power is published, systems of the chip have no nominal energy.
+    Without a published nominal host power, systems with the chip have no nominal energy.
     """
 
     static: InWatts
@@ -185,12 +190,15 @@ class ChipPower:
 
 @dataclass(frozen=True, kw_only=True)
 class ChipLimits:
-    """What fits. Infinite: not published, so not checked.
+    """What fits on the chip. An infinite limit is not published, and therefore not checked.
 
     neurons, in_axons, out_axons, synapse_words (of 64 bits): per core.
-    index_bits: per stored weight beside its own bits. header_bits: per 64 stored weights.
-    cores: per chip. tile_cores: per tile. tile_rows: height of the mesh in tiles.
-    delay_steps: that a spike may wait before a connection, which itself takes one step.
+    index_bits: per stored weight, in addition to the weight's own bits.
+    header_bits: per 64 stored weights.
+    cores: per chip.
+    tile_cores: per tile.
+    tile_rows: height of the mesh in tiles.
+    delay_steps: how long a spike may wait before a connection, which itself takes one step.
     """
 
     neurons: Annotated[Constant, Allowed("neurons", exact=True, least=1)]
@@ -206,7 +214,7 @@ class ChipLimits:
 
 
 class Barrier(NamedTuple):
-    """Nominal time [s] of the barrier that ends a tick, among so many tiles."""
+    """Nominal time [s] of the barrier that ends a tick on ``tiles`` tiles."""
 
     tiles: int
     time: Constant
@@ -214,10 +222,12 @@ class Barrier(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Hardware:
-    """What all kinds of chips share.
+    """What all kinds of chips have in common.
 
-    name: of its file. title, description: of the set of constants. hardware: what messages call
-        the chip. base: name of the chip whose hardware this is, with other constants; else "".
+    name: name of its file.
+    title, description: of the set of constants.
+    hardware: name of the chip in messages.
+    base: name of the chip whose hardware this is, with other constants; "" if there is none.
     """
 
     name: str
@@ -237,11 +247,11 @@ class Hardware:
 class Chip(Hardware):
     """A mesh of cores, and one set of constants for it.
 
-    programmable: neurons follow a program, not only a fixed LIF with hard reset.
-    charged_is_active: a neuron whose membrane is not zero is active, too, not only one that
-        something reached (:mod:`neuro.energy.active`).
-    barrier: by growing numbers of tiles; between them the nominal ``time.sync`` of a system is
-        interpolated.
+    programmable: whether neurons follow a program, instead of a fixed LIF with hard reset.
+    charged_is_active: whether a neuron with a non-zero membrane is active too, not only a
+        neuron that something reached (:mod:`neuro.energy.active`).
+    barrier: by increasing number of tiles; the nominal ``time.sync`` is interpolated between
+        them.
     """
 
     programmable: bool

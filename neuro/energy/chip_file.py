@@ -1,4 +1,4 @@
-"""Chips as files: finds them, reads them, and refuses one with all that is wrong in it.
+"""Chips as files: finds and reads them; a file with errors is refused with a list of them all.
 
 A chip is a TOML file, and its name without ``.toml`` is the name of the chip::
 
@@ -23,11 +23,11 @@ A chip is a TOML file, and its name without ``.toml`` is the name of the chip::
     [limits]                          # of ChipLimits, without a range
     neurons = { value = 1024, unit = "neurons", origin = "paper" }
 
-``spread = 0.12`` in place of low and high is a range of 12 % on both sides. A limit of ``inf``
-is not published, and not checked. Of the host's power ``nominal = "not published"`` is allowed,
-with low and high. A file with a base gives only what differs from that chip; all else, limits
-included, is as there. Without a title of its own it has that of the base with the name of the
-file behind it.
+``spread = 0.12`` instead of low and high is a range of 12 % on both sides. A limit of ``inf``
+is not published and not checked. Only the host's power may be ``nominal = "not published"``,
+with low and high. A file with a base holds only what differs from that chip; everything else,
+limits included, is inherited. If it has no title, it gets the title of the base followed by the
+name of the file.
 """
 
 import math
@@ -68,7 +68,7 @@ PREFIXES = {"": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9, "p": 1e-12, "f": 1e-15}
 
 @dataclass(frozen=True)
 class Origin:
-    """Where constants come from; see :class:`neuro.energy.chip.Range`."""
+    """The origin of constants; see :class:`neuro.energy.chip.Range`."""
 
     process: str
     condition: str
@@ -81,7 +81,7 @@ class Origin:
 
 
 def _make_entry(*numbers: str, hint: Any = float) -> Any:
-    """Return a dataclass of these numbers with their unit and origin: a constant in a file."""
+    """Return a dataclass for a constant in a file: these numbers, a unit and an origin."""
     parts: list[Any] = [(name, hint) for name in numbers]
     return make_dataclass("Entry", [*parts, ("unit", str), ("origin", str)])
 
@@ -89,11 +89,11 @@ def _make_entry(*numbers: str, hint: Any = float) -> Any:
 _EXACT, _SPREAD = _make_entry("value"), _make_entry("nominal", "spread")
 _BOUNDED = _make_entry("nominal", "low", "high")
 _OPEN = _make_entry("nominal", "low", "high", hint=float | Literal["not published"])
-_REFUSED = object.__new__(Constant)  # stands for one with a problem, in a chip that is refused
+_REFUSED = object.__new__(Constant)  # stands for a wrong constant in a refused chip
 
 
 class ChipError(ValueError):
-    """A file that describes no chip; ``problems`` lists each reason and cure."""
+    """A file does not describe a chip; ``problems`` lists each reason with its cure."""
 
     def __init__(self, path: Path, problems: list[str]) -> None:
         super().__init__("\n".join([f"{path} describes no chip:", *problems]))
@@ -101,7 +101,7 @@ class ChipError(ValueError):
 
 
 def load_chips() -> Mapping[str, Chip]:
-    """Return every chip of the folder ``chips/``, by name, in alphabetical order."""
+    """Return all chips of the folder ``chips/``, by name, in alphabetical order."""
     return _load_folder(FOLDER)
 
 
@@ -111,11 +111,12 @@ def _load_folder(folder: Path) -> Mapping[str, Chip]:
 
 
 def find_chip(name: str) -> Chip:
-    """Return a chip by its name in the folder ``chips/``, or by the path of another file.
+    """Return a chip, given its name in the folder ``chips/`` or the path of another file.
 
     Raises:
-        TypeError: it is no name.
-        ValueError: there is no such chip or file, or it has the name of one in the folder.
+        TypeError: the argument is not a name.
+        ValueError: there is no such chip or file, or the file has the name of a chip in the
+            folder.
         ChipError: see :func:`read_chip`.
     """
     if not isinstance(name, str | Path):
@@ -142,12 +143,12 @@ def read_chip(path: Path) -> Chip:
     """Return the chip that a file describes.
 
     Raises:
-        ChipError: lists unknown keys, missing values, units that do not fit, ranges out of
-            order and all else that is wrong, each with its cure.
+        ChipError: lists unknown keys, missing values, wrong units, ranges out of order and all
+            other errors, each with its cure.
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # no TOML, or no UTF-8
+    except ValueError as error:  # not TOML, or not UTF-8
         raise ChipError(path, [f"it is not TOML: {error}; mend that place"]) from error
     reader = ChipFileReader()
     chip = reader.read(path.stem, content)
@@ -158,13 +159,13 @@ def read_chip(path: Path) -> Chip:
 
 @dataclass(kw_only=True, eq=False)
 class ChipFileReader:
-    """Reads one file, and notes every problem; also for other kinds of chips."""
+    """Reads one file and notes every problem; other kinds of chips use it too."""
 
     origins: dict[str, Origin | None] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
     def convert(self, value: Any, hint: Any, where: str = "") -> Any:
-        """Return a value as the type says; None if there are problems."""
+        """Convert a value to a type; return None if there are problems."""
         try:
             return convert(value, hint, where)
         except SchemaError as error:
@@ -172,7 +173,7 @@ class ChipFileReader:
             return None
 
     def read(self, name: str, content: dict[str, Any]) -> Chip | None:
-        """Return the chip; None if there are problems."""
+        """Return the chip, or None if there are problems."""
         own = {k: v.strip() if isinstance(v, str) else v for k, v in content.items()}
         self.problems += [f"{key}: is empty; write it" for key in own if own[key] == ""]
         for key in own:
@@ -181,7 +182,7 @@ class ChipFileReader:
         base = self.read_base(own["base"]) if "base" in own else None
         if "base" in own and base is None:  # noted; any other tells what else is wrong
             base = load_chips()["loihi1"]
-        # Two chips of one title could not be told apart in a table.
+        # Two chips with the same title could not be distinguished in a table.
         inherited = {**vars(base), "title": f"{base.title}: {name}"} if base else {}
         values = {**inherited, **{key: own[key] for key in KEYS if key in own}}
         values |= {"name": name, "base": base.name if base else ""}
@@ -205,12 +206,12 @@ class ChipFileReader:
         return chip
 
     def read_origins(self, table: Any) -> None:
-        """Keep where constants come from, by name."""
+        """Remember the origins of constants, by name."""
         for key, origin in (self.convert(table, dict[str, Any], "origins") or {}).items():
             self.origins[key] = self.convert(origin, Origin, f"origins.{key}")
 
     def read_base(self, name: Any) -> Chip | None:
-        """Return the chip that the file starts from."""
+        """Return the chip on which this file is based."""
         paths = {
             path.stem: path
             for path in sorted(FOLDER.glob("*.toml"))
@@ -220,7 +221,7 @@ class ChipFileReader:
         return read_chip(paths[name]) if name in list(paths) else None
 
     def read_table(self, name: str, kind: Any, table: dict[str, Any]) -> dict[str, Any]:
-        """Return the constants of one of :data:`TABLES`."""
+        """Return the constants of one table of :data:`TABLES`."""
         hints = get_type_hints(kind, include_extras=True)
         return {
             key: self.read_constant(f"{name}.{key}", entry, *hints[key].__metadata__)
@@ -230,7 +231,7 @@ class ChipFileReader:
         }
 
     def read_constant(self, where: str, entry: Any, allowed: Allowed) -> Range:
-        """Return a constant in SI units; one without a nominal value is a Range."""
+        """Return a constant in SI units; without a nominal value it is a Range."""
         before = len(self.problems)
         kind = _EXACT if allowed.exact else _OPEN if allowed.may_lack else _BOUNDED
         if isinstance(entry, dict) and entry.get("nominal") != NOT_PUBLISHED:
@@ -257,7 +258,7 @@ class ChipFileReader:
         return Range(**about) if value is None else Constant(value=value * scale, **about)
 
     def check_order(self, where: str, low: float, value: float | None, high: float) -> None:
-        """Note a range whose ends are not below and above its nominal value."""
+        """Note a range that does not contain its nominal value."""
         if not low <= (low if value is None else value) <= high:
             nominal = NOT_PUBLISHED if value is None else f"{value:g}"
             self.problems.append(
@@ -266,13 +267,13 @@ class ChipFileReader:
             )
 
     def check_name(self, where: str, what: str, name: Any, known: Iterable[str]) -> None:
-        """Note a name that is not known."""
+        """Note a name that is unknown."""
         if name not in list(known):
             names = ", ".join(known) or "none"
             self.problems.append(f"{where}: there is no {what} {name!r}; there are {names}")
 
     def check_number(self, where: str, x: float | int | str, allowed: Allowed) -> None:
-        """Note a number that is too small, too large, or a part of something counted."""
+        """Note a number that is too small or too large, or a count that is not whole."""
         if x == NOT_PUBLISHED and where.endswith(".nominal"):
             return
         part = isinstance(x, float) and allowed.counts and math.isfinite(x) and x % 1
@@ -294,7 +295,7 @@ class ChipFileReader:
         return tuple(barriers)
 
     def check_barriers(self, barriers: tuple[Barrier, ...], sync: Constant) -> None:
-        """Note barriers out of order, or outside the range of ``time.sync``."""
+        """Note barriers that are out of order, or outside the range of ``time.sync``."""
         if not barriers:
             self.problems.append("barrier: is empty; give its time among one tile at least")
             return
@@ -312,7 +313,7 @@ class ChipFileReader:
 
 
 def convert_range(parts: Mapping[str, Any]) -> tuple[float, float | None, float]:
-    """Return (low, nominal, high) of a constant, in the unit of the file."""
+    """Return (low, nominal, high) of a constant, in the file's unit."""
     if "low" in parts:
         nominal = None if parts["nominal"] == NOT_PUBLISHED else parts["nominal"]
         return parts["low"], nominal, parts["high"]

@@ -1,8 +1,8 @@
-"""The 45 nm convention: an accumulate or a multiply-accumulate a synaptic event, nothing else.
+"""The 45 nm convention: one accumulate or multiply-accumulate per synaptic event, nothing else.
 
-It leaves out memory, addressing, neurons, network and leakage, which dominate on real chips;
-it is printed because papers print it, beside the figures that say when a spiking network
-wins at all.
+It leaves out memory, addressing, neurons, network and leakage, which dominate on real chips.
+neuro prints it because papers do, with the activity below which a spiking network saves energy
+in this convention.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class ArithmeticEnergies:
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedBreakEven:
-    """When, according to a paper, a spiking network needs less energy than its ANN."""
+    """A paper's figure for when a spiking network needs less energy than its ANN."""
 
     statement: str
     low: float
@@ -37,13 +37,13 @@ class PublishedBreakEven:
 
 @dataclass(frozen=True, kw_only=True)
 class SynapticOperations:
-    """Operations per inference as NeuroBench 2.3 counts them, for figures beside its tables.
+    """Operations per inference as NeuroBench 2.3 counts them, for comparison with its tables.
 
-    Of connections with weights: products of an arriving value and a weight, neither of them
-    zero. acs ("Effective_ACs"): where all values that arrive are -1, 0 or 1. macs
-    ("Effective_MACs"): elsewhere. dense ("Dense"): all pairs in each tick, zeros too. Biases,
-    pools and norms count nothing. NeuroBench tells acs from macs for each call of a layer, this
-    count for a whole run.
+    In connections with weights, products of a non-zero arriving value and a non-zero weight
+    count as acs ("Effective_ACs") if all arriving values are -1, 0 or 1, else as macs
+    ("Effective_MACs"). dense ("Dense") counts all pairs in each tick, including zeros. Biases,
+    pools and norms count nothing. NeuroBench decides between acs and macs at each call of a
+    layer, this count once for a whole run.
     """
 
     acs: float
@@ -55,13 +55,15 @@ class SynapticOperations:
 class ConventionalEnergy:
     """Joules per inference by the 45 nm convention.
 
-    snn: of the run. ann: dense passes of the network of the same shape, ``ann_passes`` of them.
-    host: the part of snn that host nodes and GatedLIs take; they are in each pass of ann, too.
-    synapses: of all nodes with weights.
-    spikes_per_synapse: events through weights, zeros included, by synapse and inference.
-    break_even_spikes_per_synapse: where accumulates cost as much as the ANN's
-    multiply-accumulates; break_even_rate: the same, a tick.
-    operations: those that NeuroBench counts.
+    snn: energy of the run.
+    ann: energy of ``ann_passes`` dense passes of a network with the same shape.
+    host: the share of snn that host nodes and GatedLIs take; each pass of ann contains it too.
+    synapses: number of synapses of all nodes with weights.
+    spikes_per_synapse: events through weights, including zeros, per synapse and inference.
+    break_even_spikes_per_synapse: number at which accumulates cost as much as the ANN's
+        multiply-accumulates.
+    break_even_rate: the same number per tick.
+    operations: the operations that NeuroBench counts.
     """
 
     snn: Joules
@@ -117,15 +119,15 @@ def price_by_convention(
     arrived: tuple[Arrivals, ...],
     ann_passes: int | None = None,
 ) -> ConventionalEnergy:
-    """Return the figures of a run whose :func:`neuro.energy.count.count_arrivals` are at hand.
+    """Return the figures of a run, given its :func:`neuro.energy.count.count_arrivals`.
 
-    An event is an accumulate, or a multiply-accumulate in a node with weights whose source
-    emits values other than -1, 0 and 1 anywhere in the record (analog input, the output of a
-    pool or of a host node). An operation of a host is a multiply-accumulate.
+    An event is an accumulate. It is a multiply-accumulate in a node with weights whose source
+    emits values other than -1, 0 and 1 anywhere in the record (analog input, or the output of a
+    pool or a host node). An operation of a host is a multiply-accumulate.
 
-    ann_passes: how often the ANN computes its layers for an inference. None: once, as for an
-    image that is shown for all ticks; where the graph has a loop, once a tick, as a recurrent
-    ANN does along a sequence.
+    ann_passes: how often the ANN computes its layers per inference. None: once, as for an image
+        that is shown for all ticks; if the graph has a loop, once per tick, as a recurrent ANN
+        does along a sequence.
     """
     if ann_passes is None:
         group = {name: members for members in graph.components for name in members}
@@ -169,7 +171,7 @@ def price_by_convention(
 
 
 def emits_real_values(graph: Graph, record: Record, name: str) -> bool:
-    """Return whether a node puts out other values than -1, 0 and 1 anywhere in a run."""
+    """Return whether a node outputs values other than -1, 0 and 1 anywhere in a run."""
     node = graph.nodes[name]
     if name in record.spikes:
         return bool((~np.isin(record.spikes[name].value, (-1, 0, 1))).any())
@@ -179,7 +181,7 @@ def emits_real_values(graph: Graph, record: Record, name: str) -> bool:
 
 
 def _count_additions(graph: Graph) -> int:
-    """Return the additions of one dense pass: pools, and direct edges into populations."""
+    """Count the additions of one dense pass: pools, and direct edges into populations."""
     pools = sum(
         x
         for n, x in count_macs(graph).items()

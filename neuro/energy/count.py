@@ -1,22 +1,22 @@
-"""How many operations a run needed, from its spikes alone; what nodes without spikes emit.
+"""Counts the operations of a run from its spikes alone; computes what other nodes emit.
 
 **Synaptic event**: one non-zero value that arrives at one target. A value that a node emits at
-tick t over an edge of delay d arrives at t + d, and counts if t + d < T.
+tick t over an edge with delay d arrives at t + d, and counts if t + d < T.
 
-- Dense and convolutions: one event for every output in range of the arriving value (products
-  with the padding are none); ``synaptic_events`` leaves out those through a weight of zero.
-- Sparse: one event for every synapse of the arriving value's row, once its delay is over.
-- AvgPool2d: one event for every window that contains the value. Upsample: one for every value
-  of its block. Flatten, Unflatten, Concat, and what a host computes
-  (:mod:`neuro.graph.host_ops`): none.
-- A direct edge from spikes into a population: one event a spike, counted on the population.
-- A current (LI) into its population: none; it is part of the neuron.
+- Dense and convolutions: one event per output in range of the arriving value (products with the
+  padding are not events); ``synaptic_events`` leaves out events through a weight of zero.
+- Sparse: one event per synapse of the arriving value's row, once its delay is over.
+- AvgPool2d: one event per window that contains the value. Upsample: one per value of its block.
+  Flatten, Unflatten, Concat, and nodes that a host computes (:mod:`neuro.graph.host_ops`):
+  none.
+- A direct edge from spikes into a population: one event per spike, counted on the population.
+- A current (LI) into its population: none, because it is part of the neuron.
 
-Between two linear nodes (say, a pool and a convolution) the values that arrive are computed in
-float64, biases included, as is what host nodes and GatedLIs put out. A bias itself is no event.
-This is the count of the event engine; a chip composes the chain first and counts by
-:mod:`neuro.energy.synapses`. The functions at the end count the host beside a chip, and what it
-sends to the chip.
+The values that arrive from one linear node at another (say, from a pool at a convolution) are
+computed in float64, biases included, and so are the outputs of host nodes and GatedLIs. A bias
+itself is not an event. The event engine counts in the same way; a chip composes the chain first
+and counts by :mod:`neuro.energy.synapses`. The functions at the end count the operations of the
+host beside a chip, and the values that it sends to the chip.
 Axes: T ticks, B samples, N values of a node.
 """
 
@@ -40,7 +40,7 @@ from neuro.spikes.record import Counts, Record, require_records
 
 
 class Arrivals(NamedTuple):
-    """Synaptic events over one edge: through weights that are not zero, and through all."""
+    """Synaptic events over one edge: through non-zero weights, and through all weights."""
 
     edge: Edge
     events: Int[np.ndarray, "T B"]
@@ -50,10 +50,10 @@ class Arrivals(NamedTuple):
 def count(graph: Graph, record: Record) -> dict[str, Counts]:
     """Return the operations of every node, summed over ticks and samples.
 
-    ``updates`` are those of a clocked machine: neurons x ticks x samples.
+    ``updates`` is the number for a clocked machine: neurons x ticks x samples.
 
     Raises:
-        ValueError: the record is not one of this graph.
+        ValueError: the record does not belong to this graph.
     """
     require_record(graph, record)
     arrived, counts = count_arrivals(graph, record), {}
@@ -76,7 +76,7 @@ def count_arrivals(graph: Graph, record: Record) -> tuple[Arrivals, ...]:
     """Return the synaptic events of every edge, in the order of ``graph.edges``.
 
     Raises:
-        ValueError: the record is not one of this graph.
+        ValueError: the record does not belong to this graph.
     """
     require_record(graph, record)
     whole, (graph, origin) = graph, unroll_delays(graph)
@@ -91,7 +91,7 @@ def count_arrivals(graph: Graph, record: Record) -> tuple[Arrivals, ...]:
                 events_of_edges[k, :, :, sample] = (arrived @ np.stack(fan, 1)).T
     events = {e: np.zeros(events_of_edges.shape[1:], np.int64) for e in whole.edges}
     for e, pair in zip(graph.edges, events_of_edges, strict=True):
-        if origin.get(e, e) in events:  # not one from a part of a Sparse to the whole
+        if origin.get(e, e) in events:  # not an edge from a part of a Sparse to the whole
             events[origin.get(e, e)] += pair
     return tuple(Arrivals(e, *pair) for e, pair in events.items())
 
@@ -99,8 +99,9 @@ def count_arrivals(graph: Graph, record: Record) -> tuple[Arrivals, ...]:
 def count_macs(graph: Graph) -> dict[str, int]:
     """Return the multiply-accumulates of one dense pass, by connection, host node and GatedLI.
 
-    Of a connection, one for every pair of an input value and an output in its range. An
-    AvgPool2d only adds: its number is that of additions. Of the others, their operations.
+    For a connection, it is one per pair of an input value and an output in its range; for an
+    AvgPool2d it is the number of additions. Host nodes and GatedLIs give their own number of
+    operations.
     """
     macs = {}
     for name, node in graph.nodes.items():
@@ -112,7 +113,7 @@ def count_macs(graph: Graph) -> dict[str, int]:
 
 
 def count_fan_out(graph: Graph, edge: Edge) -> FanOut:
-    """Return, for each value of ``edge.source``, its events at ``edge.target``."""
+    """Return how many events each value of ``edge.source`` causes at ``edge.target``."""
     node, shape = graph.nodes[edge.target], graph.shapes[edge.source]
     if isinstance(node, Connection):
         return node.fan_out(shape)
@@ -126,12 +127,12 @@ def count_fan_out(graph: Graph, edge: Edge) -> FanOut:
 def iterate_rasters(
     graph: Graph, record: Record
 ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-    """Yield (sample, the float64 rasters of its Inputs and spiking populations), in order.
+    """Yield (sample, float64 rasters of its Inputs and spiking populations), in order.
 
-    Call :func:`require_record` before; the graph may have been unrolled since.
+    Call :func:`require_record` first; the graph may have been unrolled since.
     """
     spiking = [*graph.sources, *graph.firing]
-    # One search for all samples: a search each would walk over all events each time.
+    # One search for all samples: a search per sample would go through all events each time.
     edges = np.arange(record.samples + 1, dtype=np.int32)
     bounds = {n: np.searchsorted(record.spikes[n].sample, edges) for n in spiking}
     for s in range(record.samples):
@@ -144,7 +145,7 @@ def iterate_rasters(
 
 
 def require_record(graph: Graph, record: Record) -> None:
-    """Raise one ValueError that lists why the operations of a record cannot be counted."""
+    """Raise one ValueError that lists why a record's operations cannot be counted."""
     require_record_of(graph, record)
     problems = [
         f"{name}: a neuron fires more than once in a tick; record with clock=Grid(), or a "
@@ -158,10 +159,10 @@ def require_record(graph: Graph, record: Record) -> None:
 
 
 def require_record_of(graph: Graph, record: Record) -> None:
-    """Raise unless a record is one of this graph.
+    """Raise an error unless a record belongs to a graph.
 
     Raises:
-        TypeError: they are no Graph and no Record.
+        TypeError: the arguments are not a Graph and a Record.
         ValueError: lists every difference.
     """
     require_graph(graph)
@@ -178,7 +179,7 @@ def require_record_of(graph: Graph, record: Record) -> None:
             problems.append(
                 f"{name}: spikes of shape {shape}, the graph needs {expected} (T, B, N)"
             )
-    if not problems and not record.digest:  # by hand: nobody has looked at it
+    if not problems and not record.digest:  # made by hand: nobody has checked it
         problems = [
             f"{name}: {problem}"
             for name in (*graph.sources, *graph.firing)
@@ -190,9 +191,9 @@ def require_record_of(graph: Graph, record: Record) -> None:
 
 
 def count_host_macs(graph: Graph) -> dict[str, int]:
-    """Return the operations of a tick of one sample, by node that a host computes.
+    """Return the operations per tick and sample of each node that a host computes.
 
-    Those of a connection that leads to a host node are its :func:`neuro.energy.count_macs`.
+    For a connection that leads to a host node these are its :func:`neuro.energy.count_macs`.
     """
     macs = count_macs(graph)
     return {name: macs[name] for name in find_host_nodes(graph)}
@@ -201,10 +202,10 @@ def count_host_macs(graph: Graph) -> dict[str, int]:
 def restrict_to_chip(graph: Graph, record: Record) -> tuple[Graph, Record]:
     """Return the part of a graph that a chip runs, and the record of that part.
 
-    A host sends a value that is not zero as a graded spike, in each tick.
+    A host sends each non-zero value as a graded spike, every tick.
 
     Raises:
-        ValueError: the record is not one of this graph, or nothing runs on a chip.
+        ValueError: the record does not belong to this graph, or nothing runs on a chip.
     """
     require_record(graph, record)
     part = chip_part(graph)
@@ -226,10 +227,10 @@ def restrict_to_chip(graph: Graph, record: Record) -> tuple[Graph, Record]:
 def compute_node_outputs(
     graph: Graph, names: Iterable[str], spikes: Mapping[str, Float[np.ndarray, "T _"]]
 ) -> dict[str, Float[np.ndarray, "T _"]]:
-    """Return what each of the nodes ``names`` emits, delays and biases included.
+    """Return what each of the nodes ``names`` emits, including delays and biases.
 
-    spikes: the raster of one sample of every Input and spiking population. Its dtype is the
-        dtype of the arithmetic.
+    spikes: one sample's raster of every Input and spiking population; its dtype is used for the
+        arithmetic.
     """
     known = dict(spikes)
 
@@ -249,17 +250,17 @@ def compute_node_outputs(
 
 
 def delay_raster(x: Float[np.ndarray, "T N"], delay: int) -> Float[np.ndarray, "T N"]:
-    """Return ``x`` shifted by ``delay`` ticks; what would arrive at tick T or later is lost."""
+    """Return ``x`` shifted by ``delay`` ticks; values that would arrive after T are dropped."""
     y = np.zeros_like(x)
     y[delay:] = x[: max(len(x) - delay, 0)]
     return y
 
 
 def mark_nonzero_weights(graph: Graph) -> Graph:
-    """Return the same graph with 1 for every weight and bias that is not zero.
+    """Return the same graph with 1 for every non-zero weight and bias.
 
-    Fed with 0 and 1, its linear nodes emit more than 0 exactly where something arrived, and its
-    LIs, which forget within a tick, lead that on.
+    If it gets zeros and ones, its linear nodes emit values > 0 exactly where something arrived,
+    and its LIs, which forget within a tick, pass that on.
     """
     nodes: dict[str, Node] = {}
     for name, node in graph.nodes.items():
@@ -271,7 +272,7 @@ def mark_nonzero_weights(graph: Graph) -> Graph:
 
 
 def mark_all_weights(graph: Graph) -> Graph:
-    """Return the same with 1 for weights of zero too."""
+    """Return the same graph as mark_nonzero_weights, but with 1 for weights of zero too."""
     nodes = {
         n: node.with_weight(np.ones_like(node.weight), node.bias)
         if isinstance(node, Weighted)
@@ -283,7 +284,7 @@ def mark_all_weights(graph: Graph) -> Graph:
 
 @torch.no_grad()
 def _apply(graph: Graph, name: str, x: np.ndarray) -> np.ndarray:
-    """Return what a node makes of the values of all ticks (T, *shape)."""
+    """Return a node's output for the values of all ticks (T, *shape)."""
     node, cases = graph.nodes[name], torch.from_numpy(x)
     if isinstance(node, Host):
         return np.asarray(node.run(cases))

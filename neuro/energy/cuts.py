@@ -1,11 +1,11 @@
-"""Where a network is cut over several chips, and what crosses from chip to chip.
+"""Cuts of a network over several chips, and the spikes that cross from chip to chip.
 
-A population lies on one chip, with the synapses that end at it; an Input enters at the first
-chip. What crosses is what a node sends, spikes of all its neurons: once for each chip that
-holds a target of it (multicast), in full even where that target reads a part. A residual
-connection counts like any other: where it jumps over a cut, its source crosses that cut.
+A population is on one chip, together with the synapses that end at it; an Input enters at the
+first chip. What crosses is a node's output, the spikes of all its neurons: once per chip that
+has a target of the node (multicast), and in full even if that target reads a part of it. A
+residual connection counts like any other: if it jumps over a cut, its source crosses that cut.
 
-Chips hold contiguous parts of the order in which populations compute. Populations of a loop
+Chips hold contiguous parts of the order in which populations compute. The populations of a loop
 are one unit, which no cut divides.
 Axes: T ticks, N neurons of a node.
 """
@@ -36,13 +36,14 @@ Names = tuple[str, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class LinkCode:
-    """How a link between chips writes down what a node sends in an inference.
+    """How a link between chips encodes a node's output per inference.
 
-    bitmap  T N                            one bit a neuron and tick
-    aer     spikes (ceil(log2 N) + bits)   an address a spike, with a header of ``bits``
-    values  T N bits                       a number of ``bits`` a neuron and tick
+    bitmap  T N                            one bit per neuron and tick
+    aer     spikes (ceil(log2 N) + bits)   an address per spike, with a header of ``bits``
+    values  T N bits                       a number of ``bits`` bits per neuron and tick
 
-    Address events of one neuron need no address; without a header each still takes one bit.
+    Address events of a single neuron need no address; without a header each still takes one
+    bit.
     """
 
     kind: Literal["bitmap", "aer", "values"] = "bitmap"
@@ -57,12 +58,12 @@ class LinkCode:
             )
 
     def count_bits(self, neurons: int, ticks: int, spikes: float | None) -> float:
-        """Return the bits of an inference.
+        """Return the number of bits per inference.
 
-        spikes: of all neurons in an inference; None: unknown.
+        spikes: number of spikes of all neurons per inference; None: unknown.
 
         Raises:
-            ValueError: the code needs spikes, and they are unknown.
+            ValueError: the code needs the number of spikes, which is unknown.
         """
         if self.kind == "bitmap":
             return float(ticks * neurons)
@@ -83,7 +84,7 @@ AER = LinkCode(kind="aer")
 class Crossing:
     """What a population or Input sends from its own chip to another, per inference.
 
-    spikes: their mean number; None where no record told it.
+    spikes: mean number of spikes; None if there is no record.
     """
 
     source: str
@@ -94,7 +95,7 @@ class Crossing:
     spikes: float | None
 
     def count_bits(self, code: LinkCode = BITMAP) -> float:
-        """Return the bits in this code."""
+        """Return the number of bits in this code."""
         return code.count_bits(self.neurons, self.ticks, self.spikes)
 
 
@@ -102,9 +103,11 @@ class Crossing:
 class Partition:
     """A network on several chips.
 
-    chips: the populations of each, in the order in which they compute. loads: cores, or
-    synaptic events per inference, of each. cost: ``weight * bits + max(loads)``, with the bits
-    of all crossings per inference.
+    chips: populations of each chip, in the order in which they compute.
+    crossings: everything that crosses from chip to chip.
+    loads: cores, or synaptic events per inference, of each chip.
+    bits: number of bits of all crossings per inference.
+    cost: ``weight * bits + max(loads)``.
     """
 
     chips: tuple[Names, ...]
@@ -115,7 +118,7 @@ class Partition:
 
 
 class CutError(ValueError):
-    """A network that cannot be cut as asked; ``problems`` lists each reason with its cure."""
+    """A network cannot be cut as requested; ``problems`` lists each reason with its cure."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(["the network cannot be cut like this:", *problems]))
@@ -124,11 +127,12 @@ class CutError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Division:
-    """How partitions are judged.
+    """How partitions are compared.
 
-    code: of all links. load: what fills a chip: "cores", by :func:`neuro.energy.place`, or
-        "events", synaptic events per inference, which need a record.
-    weight: load that is as bad as one bit of an inference.
+    code: code of all links.
+    load: what fills a chip: "cores", by :func:`neuro.energy.place`, or "events", synaptic
+        events per inference, which need a record.
+    weight: load that costs as much as one bit per inference.
     """
 
     code: LinkCode = BITMAP
@@ -151,17 +155,18 @@ def choose_cuts(  # noqa: PLR0913 - a network, its chips, and what is asked of t
     together: Sequence[Sequence[str]] = (),
     ticks: Ticks = Ticks(1),
 ) -> Partition:
-    """Return the cheapest contiguous partition of a network over exactly so many chips.
+    """Return the cheapest contiguous partition of a network over exactly ``chips`` chips.
 
-    record: activity that tells the spikes and synaptic events; None: unknown.
-    chip: itself, or what :func:`neuro.energy.find_chip` takes.
-    division: how partitions are judged; None: the defaults.
+    graph: the network.
+    record: activity from which spikes and synaptic events are counted; None: unknown.
+    chip: the chip, or what :func:`neuro.energy.find_chip` takes.
+    division: how partitions are compared; None: the defaults.
     together: groups of populations that no cut may divide, such as the blocks of a network.
-    ticks: of an inference, where there is no record.
+    ticks: ticks per inference, used if there is no record.
 
     Raises:
-        TypeError, ValueError: there is no such chip, the record is not one of this graph, or no
-            chip can hold its connections.
+        TypeError, ValueError: there is no such chip, the record does not belong to this graph,
+            or no chip can hold its connections.
         CutError: there are too few populations or too many chips, or nothing fits the cores;
             lists all reasons.
     """
@@ -180,15 +185,16 @@ def price_partition(
     division: Division | None = None,
     ticks: Ticks = Ticks(1),
 ) -> Partition:
-    """Return what a partition costs that lists the populations of each chip.
+    """Return the cost of a partition that is given as the populations of each chip.
 
-    chip: itself, or what :func:`neuro.energy.find_chip` takes.
+    chip: the chip, or what :func:`neuro.energy.find_chip` takes.
 
     Raises:
-        TypeError, ValueError: there is no such chip, the record is not one of this graph, or no
-            chip can hold its connections.
-        CutError: lists unknown, missing and repeated populations, chips without one, loops that
-            are divided, connections that lead to an earlier chip, and chips that are too full.
+        TypeError, ValueError: there is no such chip, the record does not belong to this graph,
+            or no chip can hold its connections.
+        CutError: lists unknown, missing and repeated populations, chips without populations,
+            divided loops, connections that lead to an earlier chip, and chips that are too
+            full.
     """
     network = _measure(graph, record, chip, division or Division(), (), ticks)
     problems = network.list_problems_of_parts(parts)
@@ -198,9 +204,10 @@ def price_partition(
 
 
 def list_units(graph: Graph, together: Sequence[Sequence[str]] = ()) -> tuple[Names, ...]:
-    """Return the populations that lie on one chip, group by group, in the order of computing.
+    """Return the groups of populations that must share a chip, in the order of computing.
 
-    A loop is one group, as is each of ``together``, with all populations between its members.
+    A loop is one group, and so is each entry of ``together``, with all populations between its
+    members.
     """
     part = chip_part(graph)
     return _group(part, compose(part), together)
@@ -223,7 +230,7 @@ def _group(
     directed = nx.DiGraph()
     directed.add_nodes_from(place_of)
     directed.add_edges_from((r.source, r.target) for r in composed if r.source in place_of)
-    for group in together:  # a ring makes a group strongly connected
+    for group in together:  # edges in a ring make a group strongly connected
         directed.add_edges_from(pairwise([*group, group[0]]))
     condensed = nx.condensation(directed)
     members = {
@@ -237,7 +244,7 @@ def _group(
 
 
 class _Candidate(NamedTuple):
-    """The first chips of a partition: bits so far, largest load, ends of the chips."""
+    """The first chips of a partition: bits so far, largest load, and where each chip ends."""
 
     bits: float
     load: float
@@ -248,9 +255,11 @@ class _Candidate(NamedTuple):
 class _Network:
     """A network as the search sees it.
 
-    units: populations that stay together, in order. targets: of each Input and population.
-    cores, loads: by population. spikes: by source, per inference; empty where unknown. graded:
-    sources whose spikes hold values.
+    units: populations that stay together, in order.
+    targets: targets of each Input and population.
+    cores, loads: by population.
+    spikes: by source, per inference; empty if unknown.
+    graded: sources whose spikes have values.
     """
 
     graph: Graph
@@ -267,12 +276,12 @@ class _Network:
     ticks: int
 
     def count_bits(self, source: str) -> float:
-        """Return the bits that a source sends to one chip."""
+        """Return the number of bits that a source sends to one chip."""
         size = self.graph.size(source)
         return self.division.code.count_bits(size, self.ticks, self.spikes.get(source))
 
     def list_misfits(self) -> list[str]:
-        """Return what is wrong with the network, however it is divided."""
+        """List the problems that the network has however it is divided."""
         graded = self.graded if self.division.code.kind == "bitmap" else ()
         return [
             *self.misfits,
@@ -285,11 +294,11 @@ class _Network:
 
     @property
     def most_cores(self) -> float:
-        """Cores of a chip."""
+        """Number of cores of a chip."""
         return self.chip.limits.cores.value
 
     def list_problems(self, chips: int) -> list[str]:
-        """Return why no partition over so many chips is possible."""
+        """List why no partition over ``chips`` chips is possible."""
         problems = self.list_misfits()
         if chips < 2:
             problems.append(f"chips: {chips} leaves nothing to cut; ask for 2 or more")
@@ -314,7 +323,7 @@ class _Network:
         return problems
 
     def find_least_chips(self) -> int:
-        """Return how many chips the units need, filled in order; each fits one."""
+        """Return how many chips the units need if filled in order; each unit fits one chip."""
         chips, used = 1, 0
         for unit in self.units:
             cores = sum(self.cores[n] for n in unit)
@@ -324,7 +333,7 @@ class _Network:
         return chips
 
     def list_problems_of_parts(self, parts: Sequence[Sequence[str]]) -> list[str]:
-        """Return why the network cannot be divided into these parts."""
+        """List why the network cannot be divided into these parts."""
         named = [name for part in parts for name in part]
         populations = self.graph.populations
         problems = self.list_misfits()
@@ -368,9 +377,9 @@ class _Network:
     def search(self, chips: int) -> list[set[str]]:
         """Return the populations of each chip in the cheapest partition; [] if none fits.
 
-        Dynamic programming over the ends of the chips. What enters a chip depends on where it
-        begins and ends alone, so bits add up; of bits and largest load, candidates that no
-        other one beats in both are kept, so the result is exact.
+        This is dynamic programming over the ends of the chips. What enters a chip depends only
+        on where the chip begins and ends, so bits add up. Candidates are kept unless another
+        one has both fewer bits and a smaller largest load, so the result is exact.
         """
         last = len(self.units)
         parts = self._measure_parts()
@@ -398,7 +407,7 @@ class _Network:
         ]
 
     def _measure_parts(self) -> dict[tuple[int, int], tuple[float, float]]:
-        """Return (bits that enter, load) of each stretch of units that fits a chip."""
+        """Return (bits that enter, load) of each range of units that fits a chip."""
         unit_of = {name: k for k, unit in enumerate(self.units) for name in unit}
         cost = {s: self.count_bits(s) for s, targets in self.targets.items() if targets}
         feeds: list[set[str]] = [set() for _ in self.units]
@@ -413,7 +422,7 @@ class _Network:
                 load += sum(self.loads[n] for n in unit)
                 if cores > self.most_cores:
                     break
-                if first:  # an Input lies on the first chip, into which nothing comes
+                if first:  # an Input is on the first chip, which nothing enters
                     new = {s for s in feeds[end - 1] if unit_of.get(s, -1) < first} - entered
                     entered |= new
                     bits += sum(cost[source] for source in new)
@@ -450,7 +459,7 @@ class _Network:
 
 
 def _keep_best(front: list[_Candidate]) -> list[_Candidate]:
-    """Return the candidates that no other one beats in bits and load."""
+    """Return the candidates that no other candidate beats in both bits and load."""
     kept: list[_Candidate] = []
     for candidate in sorted(front):
         if not kept or candidate.load < kept[-1].load:
@@ -473,8 +482,8 @@ def _measure(
     """Return a network with its loads and traffic.
 
     Raises:
-        TypeError, ValueError: there is no such chip, the record is not one of this graph, or
-            nothing is known of its activity.
+        TypeError, ValueError: there is no such chip, the record does not belong to this graph,
+            or the activity that is needed is unknown.
     """
     (chip,) = find_chips([chip])
     if record is None:

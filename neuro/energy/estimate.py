@@ -1,9 +1,9 @@
-"""Joules per inference on a chip, in three tiers that nest.
+"""Joules per inference on a chip, in three nested tiers.
 
     core    synaptic events, neuron updates, spikes, messages and hops of the run
     chip    core + static power of the chips x time of an inference
-    system  chip + power of the host x the same time; without a nominal value where none of
-            that power is published
+    system  chip + power of the host x the same time; it has no nominal value if no nominal host
+            power is published
 
 The low end counts weights of zero as free, the cheapest traffic, and static power for the used
 cores only; nominal and high count whole chips.
@@ -43,7 +43,7 @@ from neuro.spikes.record import Record, require_records
 
 
 class NetworkRuns(NamedTuple):
-    """A network, and how often an inference runs it."""
+    """A network's estimate, and how often an inference runs the network."""
 
     estimate: "Estimate"
     runs: int
@@ -51,15 +51,16 @@ class NetworkRuns(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class EnergyTiers:
-    """What an inference costs on one chip: energies in joules.
+    """The cost of an inference on one chip; energies in joules.
 
-    static: the part of the chip tier that leaks. convention: 45 nm, whatever the chip.
-    host_macs: operations of an inference that no chip does but its host (see
+    static: the leakage in the chip tier.
+    convention: the 45 nm convention, whatever the chip.
+    host_macs: operations per inference that the host does instead of the chip (see
         :mod:`neuro.graph.partition`), by node. Their energy is in no tier.
-    loads: how busy each core is; none of a chip of one core.
-    silent: Inputs and populations of which no spike is in the record: what they feed costs
-        nothing here.
-    misfits: why the chip cannot run the network, where its integers were looked at.
+    loads: how busy each core is; empty for a chip of one core.
+    silent: Inputs and populations without a spike in the record; what they feed costs nothing
+        here.
+    misfits: why the chip cannot run the network, if the network's integers were checked.
     """
 
     chip: Hardware
@@ -83,7 +84,7 @@ class EnergyTiers:
 
     @property
     def static_share(self) -> float:
-        """Part of the nominal chip tier that is static."""
+        """The static share of the nominal chip tier."""
         return self.static.nominal / self.whole_chip.nominal
 
 
@@ -91,9 +92,10 @@ class EnergyTiers:
 class Estimate(EnergyTiers):
     """One network on one chip, per inference.
 
-    parts: of the core tier, by chip layer and part. operations: by chip layer, of the whole
-    run. A chip layer is an Input, a population, or the synapses between two of them: a chain
-    of linear nodes is one, "pool1+conv2".
+    parts: the core tier by chip layer and part.
+    operations: operations of the whole run by chip layer.
+    A chip layer is an Input, a population, or the synapses between two of them: a chain of
+    linear nodes is one chip layer, "pool1+conv2".
     """
 
     parts: Mapping[str, Mapping[str, Interval]]
@@ -117,27 +119,28 @@ def estimate(
     ann_passes: int | None = None,
     cores: Cores | None = None,
 ) -> Estimate:
-    """Return what the run in ``record`` costs on ``chip``.
+    """Return the cost of the run in ``record`` on ``chip``.
 
-    record: with the spikes of every Input and population that fires. That of the torch clock
-        and that of the event engine under ``Grid()`` give the same estimate; one of the
-        integers gives that of the lowered network. One of the exact clock does where no neuron
+    graph: the network.
+    record: with the spikes of every Input and firing population. Records of the torch clock and
+        of the event engine under ``Grid()`` give the same estimate; a record of the integers
+        gives that of the lowered network. A record of the exact clock is accepted if no neuron
         fires twice in a tick.
-    chip: as it is, or by the name or file that :func:`neuro.energy.find_hardware` takes.
-    run_time: measured time of one inference [s], instead of the estimated one; a host that
-        feeds spikes slowly stretches it, and static power with it.
-    ann_passes: how often the ANN of the same shape, beside which the 45 nm convention sets the
-        run, computes its layers for an inference: as often as a sequence has steps. None: once,
-        or once a tick where the graph has a loop.
-    cores: on which core each neuron lies, by population and in C order, instead of where
-        :func:`neuro.energy.place` puts it: for the placement of a simulator or a compiler.
+    chip: the chip, or the name or file that :func:`neuro.energy.find_hardware` takes.
+    run_time: measured time of one inference [s], used instead of the estimated time; a host
+        that sends spikes slowly makes it longer, and static energy with it.
+    ann_passes: how often the ANN of the same shape, to which the 45 nm convention compares the
+        run, computes its layers per inference: the number of steps of a sequence. None: once,
+        or once per tick if the graph has a loop.
+    cores: the core of each neuron, by population and in C order, instead of the placement of
+        :func:`neuro.energy.place`: for the placement of a simulator or a compiler.
 
     Raises:
-        TypeError: an argument is of another kind.
-        ValueError: there is no such chip; the record is not one of this graph, or holds no tick
-            or sample; run_time is negative or not finite; ann_passes < 1; cores do not suit the
-            graph; the graph has chains of linear nodes that no chip can hold, all listed with a
-            cure; or a host computes all of it.
+        TypeError: an argument has a wrong type.
+        ValueError: there is no such chip; the record does not belong to this graph, or has no
+            tick or sample; run_time is negative or not finite; ann_passes < 1; cores do not fit
+            the graph; the graph has chains of linear nodes that no chip can hold (lists all
+            with a cure); or a host computes all of it.
     """
     return next(iter(estimate_chips(graph, record, (chip,), run_time, ann_passes, cores)))
 
@@ -150,7 +153,7 @@ def estimate_chips(
     ann_passes: int | None = None,
     cores: Cores | None = None,
 ) -> tuple[Estimate, ...]:
-    """Return :func:`estimate` for several chips (None: all there are); counts the run once."""
+    """Return :func:`estimate` for several chips (None: all chips); counts the run only once."""
     require_graph(graph)
     require_records(record=record)
     if not (record.ticks and record.samples):
@@ -193,11 +196,11 @@ def _place(graph: Graph, work: Workload, chip: Chip, cores: Cores | None) -> Pla
 
 
 def find_chips(chips: Iterable[Chip | str] | None = None) -> tuple[Chip, ...]:
-    """Return chips as they are, or by the name or file that ``find_chip`` takes; None: all.
+    """Return chips, which may be given by the name or file that ``find_chip`` takes; None: all.
 
     Raises:
-        TypeError: the argument is one chip, or holds something else than chips.
-        ValueError: there is no such chip, or it is empty.
+        TypeError: the argument is a single chip, or contains something other than chips.
+        ValueError: there is no such chip, or the argument is empty.
     """
     if chips is None:
         return tuple(load_chips().values())
@@ -215,9 +218,9 @@ def find_chips(chips: Iterable[Chip | str] | None = None) -> tuple[Chip, ...]:
 
 
 def find_hardware(chips: Iterable[Hardware | str]) -> tuple[Hardware, ...]:
-    """Return chips of any kind as they are, or by name or file, as :func:`find_chips`.
+    """Return chips of any kind, which may be given by name or file as for :func:`find_chips`.
 
-    Chips of one core (:func:`neuro.energy.load_one_core_chips`) are found by name.
+    Chips of one core (:func:`neuro.energy.load_one_core_chips`) are found by name only.
     """
     one_core = load_one_core_chips()
     if isinstance(chips, str) or not isinstance(chips, Iterable):
@@ -236,7 +239,7 @@ def _estimate_one_core(
     at_45nm: ConventionalEnergy,
     cores: Cores | None,
 ) -> Estimate:
-    """Return the estimate of a graph that a chip of one core runs as a whole."""
+    """Return the estimate for a graph that a chip of one core runs completely."""
     if cores is not None:
         raise ValueError(f"cores are given, and {chip.hardware} has one; leave them out")
     return Estimate(
@@ -258,7 +261,7 @@ def _estimate_on_mesh(
     at_45nm: ConventionalEnergy,
     cores: Cores | None,
 ) -> Estimate:
-    """Return the estimate of a graph that a chip with a mesh of cores runs as a whole."""
+    """Return the estimate for a graph that a chip with a mesh of cores runs completely."""
     placement = _place(graph, work, chip, cores)
     return price_placement(graph, work, chip, placement, at_45nm, run_time)
 
@@ -271,7 +274,7 @@ def price_placement(
     convention: ConventionalEnergy,
     run_time: float | None = None,
 ) -> Estimate:
-    """Return the estimate of a graph that the chip runs as a whole, placed like this."""
+    """Return the estimate for a graph that the chip runs completely, with this placement."""
     sent = count_sent(work.by_neuron, work.composed, placement)
     ops = count_operations(graph, work, chip, sent)
     priced = {name: price_operations(o, chip.energy) for name, o in ops.items()}
@@ -308,7 +311,7 @@ def price_placement(
     )
 
 
-# By the class of a chip.
+# By class of chip.
 ESTIMATORS: Mapping[type[Hardware], Callable[..., Estimate]] = {
     Chip: _estimate_on_mesh,
     OneCoreChip: _estimate_one_core,
@@ -319,9 +322,10 @@ ESTIMATORS: Mapping[type[Hardware], Callable[..., Estimate]] = {
 class JoinedEstimate(EnergyTiers):
     """Several networks on one chip, per inference.
 
-    Names of layers are of :func:`neuro.energy.networks.name_layer`.
+    Layers are named by :func:`neuro.energy.networks.name_layer`.
 
-    runs: by network. samples: those of the first.
+    runs: by network.
+    samples: number of samples of the first network.
     """
 
     runs: Mapping[str, NetworkRuns]
@@ -333,7 +337,7 @@ class JoinedEstimate(EnergyTiers):
 
 
 def join_estimates(networks: Mapping[str, NetworkRuns]) -> Estimate | JoinedEstimate:
-    """Return the estimate of all networks together; all are of the same chip."""
+    """Return one estimate for all networks together, which must be for the same chip."""
     (first, runs), *others = networks.values()
     if not others and runs == 1:
         return first
@@ -348,7 +352,7 @@ def join_estimates(networks: Mapping[str, NetworkRuns]) -> Estimate | JoinedEsti
         host += share * _subtract(estimate.system, estimate.whole_chip)
     core = sum_intervals([estimate.core * runs for estimate, runs in networks.values()])
     system: Interval | Bounds = core + static + host
-    if isinstance(first.system, Bounds):  # as of all networks: the host belongs to the chip
+    if isinstance(first.system, Bounds):  # as for all: the host belongs to the chip
         system = Bounds(system.low, system.high)
     ticks = sum(runs * estimate.ticks for estimate, runs in networks.values())
     return JoinedEstimate(
@@ -375,13 +379,13 @@ def join_estimates(networks: Mapping[str, NetworkRuns]) -> Estimate | JoinedEsti
 
 
 def _subtract(tier: Interval | Bounds, below: Interval) -> Interval:
-    """Return what a tier adds to the one below; 0 where no nominal value is published."""
+    """Return what a tier adds to the one below; 0 if no nominal value is published."""
     nominal = 0.0 if tier.nominal is None else tier.nominal - below.nominal
     return Interval(tier.low - below.low, nominal, tier.high - below.high)
 
 
 def _join_placements(networks: Mapping[str, NetworkRuns]) -> Placement:
-    """Return the placement of all networks, one behind the other."""
+    """Return the placement of all networks, one after the other."""
     layers, destinations, cores, first = {}, {}, 0, 0
     for network, (estimate, _) in networks.items():
         placement = estimate.placement
@@ -411,7 +415,7 @@ def _join_placements(networks: Mapping[str, NetworkRuns]) -> Placement:
 
 
 def _count_slots(estimate: Estimate) -> int:
-    """Return the cores of a network, with those that it leaves free between them."""
+    """Return the number of cores of a network, including cores left free between used ones."""
     placed = [x.core_of for x in estimate.placement.layers.values() if x.cores]
     return max(estimate.placement.cores, *(1 + int(core_of.max()) for core_of in placed))
 
@@ -432,7 +436,7 @@ def _join_latencies(networks: Mapping[str, NetworkRuns], ticks: int) -> Latency:
 
 
 def _join_loads(networks: Mapping[str, NetworkRuns]) -> tuple[CoreLoad, ...]:
-    """Return the loads of all networks, whose cores lie one behind the other."""
+    """Return the loads of all networks, whose cores follow each other."""
     loads, first = list[CoreLoad](), 0
     for network, (estimate, runs) in networks.items():
         loads += [
@@ -451,7 +455,7 @@ def _join_loads(networks: Mapping[str, NetworkRuns]) -> tuple[CoreLoad, ...]:
 
 
 def _join_conventions(networks: Mapping[str, NetworkRuns]) -> ConventionalEnergy:
-    """Return the 45 nm figures; those per synapse are of the synapses of all networks."""
+    """Return the 45 nm figures; figures per synapse refer to the synapses of all networks."""
     each = [(estimate.convention, runs) for estimate, runs in networks.values()]
     synapses = sum(c.synapses for c, _ in each)
     ticks = sum(runs * e.convention.synapses * e.ticks for e, runs in networks.values())

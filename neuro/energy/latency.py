@@ -1,17 +1,17 @@
-"""How long an inference takes, what takes it, and how busy each core is.
+"""How long an inference takes, what it waits for, and how busy each core is.
 
-A tick takes as long as its slowest core, and the barrier at its end. A core updates its neurons
-and sends their spikes while it takes messages in and serves its synapses:
+A tick takes as long as its slowest core, plus the barrier at its end. A core updates its
+neurons and sends their spikes while it receives messages and serves its synapses:
 
     t_core = max(compute + sending, memory + arriving)
 
     compute  updates of its neurons
     memory   synaptic events, whose weights it reads
-    traffic  messages: those that it sends, one for each core they go to, or those that arrive
+    traffic  messages: those it sends, one per destination core, or those that arrive
 
-The work of a layer in a tick counts as spread evenly over its neurons, and the messages of a
-source over its cores as in the whole run. Axes: T ticks, B samples, K cores of a layer, R
-sources of a layer.
+The work of a layer in a tick is assumed to be spread evenly over its neurons, and the messages
+of a source to be spread over cores as in the whole run. Axes: T ticks, B samples, K cores of a
+layer, R sources of a layer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,8 +35,9 @@ SentBy = Mapping[tuple[str, str], Sent]
 class Latency:
     """Time [s] of one inference, and of its average tick.
 
-    bottleneck: the slowest layer. states: the nominal time of an inference by what it waits
-    for, one of :data:`STATES`; of the slowest core in each tick.
+    bottleneck: the slowest layer.
+    states: nominal time of an inference by what the slowest core of each tick waits for, one of
+        :data:`STATES`.
     """
 
     inference: Interval
@@ -46,15 +47,16 @@ class Latency:
 
     @property
     def binds(self) -> str:
-        """What takes most of the nominal time."""
+        """The state that takes most of the nominal time."""
         return max(self.states, key=lambda state: self.states[state])
 
 
 class CoreLoad(NamedTuple):
-    """Nominal seconds an inference that a core is busy, by what takes them.
+    """Nominal seconds per inference for which a core is busy, by what takes them.
 
-    core: its number, counted through all chips. layer: the population on it. sending, arriving:
-    messages.
+    core: its number, counted through all chips.
+    layer: the population on it.
+    sending, arriving: messages.
     """
 
     core: int
@@ -66,19 +68,19 @@ class CoreLoad(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """How long it is busy."""
+        """How long the core is busy."""
         return max(self.compute + self.sending, self.memory + self.arriving)
 
     @property
     def binds(self) -> str:
-        """What takes it longest: "memory", "compute" or "traffic"."""
+        """What takes most of the core's time: "memory", "compute" or "traffic"."""
         if self.compute + self.sending >= self.memory + self.arriving:
             return "compute" if self.compute >= self.sending else "traffic"
         return "memory" if self.memory >= self.arriving else "traffic"
 
 
 class LayerTimes(NamedTuple):
-    """Seconds of the slowest core of a layer in each tick, by what takes them."""
+    """Seconds of a layer's slowest core in each tick, by what takes them."""
 
     memory: Float[np.ndarray, "T B"]
     compute: Float[np.ndarray, "T B"]
@@ -87,14 +89,15 @@ class LayerTimes(NamedTuple):
 
     @property
     def total(self) -> Float[np.ndarray, "T B"]:
-        """How long the core takes."""
+        """Total time of the core."""
         return np.asarray(np.maximum(self.compute + self.sending, self.memory + self.arriving))
 
 
 class LayerWork(NamedTuple):
     """Seconds that a whole layer would take on one core.
 
-    sending: if each of its spikes were one message. arriving: of those of each of its sources.
+    sending: if each of its spikes were one message.
+    arriving: for the messages from each of its sources.
     """
 
     update: Float[np.ndarray, "T B"]
@@ -104,10 +107,11 @@ class LayerWork(NamedTuple):
 
 
 class CoreShares(NamedTuple):
-    """What a core has of a layer: a share of its neurons, and messages a spike.
+    """A core's share of a layer: of its neurons, and in messages per spike.
 
-    sent: messages of the core for each spike of the layer. messages: those that reach the core
-    for each spike of a source.
+    neurons: share of the layer's neurons.
+    sent: messages of the core per spike of the layer.
+    messages: messages that reach the core per spike of a source.
     """
 
     neurons: Float[np.ndarray, " K"]
@@ -120,12 +124,12 @@ def estimate_latency(
 ) -> Latency:
     """Return the time of one inference: the sum over its ticks, averaged over samples.
 
-    The low end sends each spike with a target once, the high end to all cores of the layers
-    that it leads to, as in :func:`neuro.energy.operations.price_operations`. Spikes of the host
-    that arrive late, or results that it fetches late, are not in it: a measured run can be far
-    slower (keyword spotting on Loihi 1: 0.3 ms a tick).
+    The low end sends each spike that has a target once; the high end sends it to all cores of
+    the layers it leads to, as in :func:`neuro.energy.operations.price_operations`. Spikes that
+    the host sends late, and results that it fetches late, are not included: a measured run can
+    be far slower (keyword spotting on Loihi 1: 0.3 ms per tick).
 
-    sent: :func:`neuro.energy.traffic.count_sent` of the placement.
+    sent: result of :func:`neuro.energy.traffic.count_sent` for the placement.
     """
     low, nominal, high = (
         {
@@ -152,7 +156,7 @@ def estimate_latency(
 
 
 def divide_time(layers: Sequence[LayerTimes]) -> dict[str, float]:
-    """Return the seconds of an inference in which a tick waits for each state of a core."""
+    """Return the seconds of an inference for which a tick waits for each state of a core."""
     totals = np.stack([t.total for t in layers])
     slowest = totals.argmax(0)[None]
     memory, compute, sending, arriving = (
@@ -170,7 +174,7 @@ def divide_time(layers: Sequence[LayerTimes]) -> dict[str, float]:
 def measure_loads(
     graph: Graph, work: Workload, placement: Placement, chip: Chip, sent: SentBy
 ) -> tuple[CoreLoad, ...]:
-    """Return how busy each core is; the fullest need not be the slowest in every tick."""
+    """Return how busy each core is; the busiest core need not be the slowest in every tick."""
     loads = []
     for name in graph.populations:
         whole = weigh_layer(name, work, chip, "value")
@@ -194,7 +198,7 @@ def measure_loads(
 
 
 def weigh_layer(name: str, work: Workload, chip: Chip, bound: str) -> LayerWork:
-    """Return the seconds of a population's work at one end of the ranges, or "value"."""
+    """Return the seconds of a population's work. bound: an end of the ranges, or "value"."""
     cost = {k: getattr(v, bound) for k, v in vars(chip.time).items()}
     into = [s for s in work.served if s.target == name]
     active, fired = work.active(chip)[name], work.fired.get(name, 0)
@@ -216,7 +220,7 @@ def weigh_layer(name: str, work: Workload, chip: Chip, bound: str) -> LayerWork:
 
 
 def share_layer(name: str, placement: Placement, sent: SentBy, bound: str) -> CoreShares:
-    """Return the shares of the cores of a population, at one end of the traffic or "value"."""
+    """Return the shares of a population's cores. bound: an end of the traffic, or "value"."""
     _, neurons = np.unique(placement.layers[name].core_of, return_counts=True)
     leaving = [x for (source, _), x in sent.items() if source == name]
     into = [sent[source, name] for source in sorted(s for s, target in sent if target == name)]
@@ -238,12 +242,12 @@ def share_layer(name: str, placement: Placement, sent: SentBy, bound: str) -> Co
 
 
 def share_messages(sent: Sent) -> Float[np.ndarray, " K"]:
-    """Return which share of the spikes of a source reaches each core of its target."""
+    """Return which share of a source's spikes reaches each core of its target."""
     return np.asarray(sent.messages.sum(0) / max(int(sent.fired.sum()), 1))
 
 
 def time_layer(work: LayerWork, shares: CoreShares) -> LayerTimes:
-    """Return the seconds of the slowest core of a layer in each tick."""
+    """Return the seconds of a layer's slowest core in each tick."""
     slowest = None
     for core in list_largest(np.column_stack([shares.neurons, shares.sent, *shares.messages])):
         neurons, sent, *messages = core
@@ -265,7 +269,7 @@ def time_layer(work: LayerWork, shares: CoreShares) -> LayerTimes:
 
 
 def list_largest(shares: Float[np.ndarray, "K S"]) -> Float[np.ndarray, "L S"]:
-    """Return the rows that no other row reaches in all columns: any other core is faster."""
+    """Return the rows that no other row reaches in all columns; other cores are faster."""
     rows = np.unique(shares, axis=0)
     beaten = [((rows >= row).all(1) & (rows > row).any(1)).any() for row in rows]
     return np.asarray(rows[~np.array(beaten)])
@@ -279,6 +283,6 @@ def time_barrier(placement: Placement, chip: Chip) -> float:
 
 
 def interpolate_barrier(barriers: Sequence[Barrier], tiles: int) -> float:
-    """Return the nominal seconds of the barrier among so many tiles."""
+    """Return the nominal seconds of the barrier on ``tiles`` tiles."""
     seconds = [b.time.value for b in barriers]
     return float(np.interp(tiles, [b.tiles for b in barriers], seconds))

@@ -1,9 +1,9 @@
-"""How a network lies on the cores of a chip, and which limit decides that.
+"""The placement of a network on the cores of a chip, and the limit that decides it.
 
-Layer by layer: each is split evenly over the fewest cores whose memory and axons allow it;
-layers share no core, as with Intel's compiler. A neuron's synapses live on its own core
-(those of the composed connections: pools have none of their own), the neurons of a layer are
-split in C order, and a spike is sent once to every core that holds one of its targets
+Layer by layer, each layer is split evenly over the fewest cores whose memory and axons allow
+it. Layers share no core, as with Intel's compiler. A neuron's synapses are on its own core
+(those of the composed connections: pools have none of their own), a layer's neurons are split
+in C order, and a spike is sent once to every core that has one of its targets
 (:mod:`neuro.energy.synapses`). Inputs take no core; their spikes enter at core 0.
 
 :func:`place` chooses a placement, :func:`place_as_given` takes that of a simulator or compiler.
@@ -25,12 +25,12 @@ from neuro.graph import Conv2d, Graph
 from neuro.graph.paths import Route, RouteKind
 
 WEIGHT_BITS = 8
-Cores = Mapping[str, Sequence[int] | np.ndarray]  # by population, of each neuron in C order
+Cores = Mapping[str, Sequence[int] | np.ndarray]  # by population, per neuron in C order
 
 
 @runtime_checkable  # tests check types
 class StoredSynapses(Protocol):
-    """What decides the memory of a connection: a Route, or a connection of a LoihiProgram.
+    """What determines a connection's memory: a Route, or a connection of a LoihiProgram.
 
     The attributes are those of :class:`neuro.graph.paths.Route`.
     """
@@ -53,12 +53,12 @@ class StoredSynapses(Protocol):
 class LayerPlacement:
     """The cores of one population, or of an Input, which takes none.
 
-    cores: it lies on the cores first_core, first_core + 1, ...
-    per_core: neurons on each of them; the last one may hold fewer.
-    given: the core of each neuron in C order, where the caller chose it
-        (:mod:`neuro.energy.mapping`); then per_core is that of the fullest core.
-    use: part of each limit that its fullest core takes. binds: the limit that comes first.
-    problem: why it does not fit, whatever its split, with the cure; empty if it fits.
+    cores: number of cores: first_core, first_core + 1, ...
+    per_core: neurons on each core; the last core may hold fewer.
+    given: the core of each neuron in C order if the caller chose it
+        (:mod:`neuro.energy.mapping`); per_core is then the number on the fullest core.
+    use: the share of each limit that the fullest core uses.
+    problem: why the layer does not fit however it is split, with the cure; "" if it fits.
     """
 
     neurons: int
@@ -71,12 +71,12 @@ class LayerPlacement:
 
     @property
     def binds(self) -> str:
-        """The limit that the fullest core comes closest to."""
+        """The limit to which the fullest core comes closest."""
         return max(self.use, key=lambda limit: self.use[limit], default="")
 
     @property
     def core_of(self) -> Int[np.ndarray, " N"]:
-        """The core of each neuron; those of an Input enter at core 0."""
+        """The core of each neuron; an Input's neurons enter at core 0."""
         if self.given:
             return np.array(self.given)
         return self.first_core + np.arange(self.neurons) // (self.per_core or self.neurons)
@@ -86,8 +86,10 @@ class LayerPlacement:
 class Placement:
     """A network on its cores.
 
-    layers: by population and Input. destinations: the populations that its spikes lead to.
-    cores: in all. chips: needed for them.
+    layers: by population and Input.
+    destinations: the populations to which each one's spikes lead.
+    cores: number of all cores.
+    chips: number of chips needed for them.
     """
 
     layers: Mapping[str, LayerPlacement]
@@ -97,7 +99,7 @@ class Placement:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What does not fit, each with its cure."""
+        """The layers that do not fit, each with its cure."""
         return tuple(f"{n}: {x.problem}" for n, x in self.layers.items() if x.problem)
 
 
@@ -107,12 +109,13 @@ def place(
     weight_bits: int = WEIGHT_BITS,
     composed: Sequence[Route] | None = None,
 ) -> Placement:
-    """Return where the layers of ``graph`` lie, on as many chips as needed.
+    """Place the layers of ``graph`` on as many chips as needed.
 
-    A layer that does not fit, whatever its split, is placed by its number of neurons alone, and
+    A layer that does not fit however it is split is placed by its number of neurons alone, and
     its ``problem`` says so.
 
-    composed: :func:`neuro.energy.synapses.compose` of the graph, where it is at hand.
+    composed: result of :func:`neuro.energy.synapses.compose` for the graph, if already
+        computed.
 
     Raises:
         ValueError: lists every chain of linear nodes that is too large to compose, with a cure.
@@ -154,7 +157,7 @@ def _measure_layer(
     limits: ChipLimits,
     weight_bits: int = WEIGHT_BITS,
 ) -> dict[str, np.ndarray]:
-    """Return what each core of a population needs, out-axons included."""
+    """Return how much each core of a population needs of each limit, out-axons included."""
     into = [r for r in composed if r.target == name]
     need = measure_demand(graph, into, where[name], limits, weight_bits)
     axons = count_out_axons(graph, name, composed, where)
@@ -177,17 +180,17 @@ def measure_demand(
     limits: ChipLimits,
     weight_bits: int = WEIGHT_BITS,
 ) -> dict[str, np.ndarray]:
-    """Return what each core of a population needs, by limit.
+    """Return how much each core of a population needs, by limit.
 
-    into: the connections that end at the population. where: the core of each of its neurons,
-    counted from 0; none is empty.
+    into: the connections that end at the population.
+    where: the core of each of its neurons, counted from 0; no core is empty.
 
-    In-axons: one for each neuron that sends to the core; one for each pixel that it sees where
-    the connection is a convolution (channels share an axon).
-    Synapse words of 64 bits: a matrix stores a row for each of its inputs, zeros included; a
-    convolution stores the kernels of the core's channels once; a direct edge one word a neuron.
-    Listed synapses: each neuron counts as many as the neuron with most. Each comes from another
-    source, whose row begins a new word.
+    In-axons: one per neuron that sends to the core; for a convolution one per pixel that the
+    core sees (channels share an axon). Synapse words of 64 bits: a matrix stores a row per
+    input, including zeros; a convolution stores the kernels of the core's channels once; a
+    direct edge takes one word per neuron. With listed synapses, each neuron counts as having
+    the number of the neuron with the most; each comes from another source, whose row begins a
+    new word.
     """
     neurons = np.bincount(where)
     axons, words = np.zeros((2, len(neurons)), np.int64)
@@ -212,13 +215,13 @@ def count_demand(
     limits: ChipLimits,
     weight_bits: int = WEIGHT_BITS,
 ) -> dict[str, int]:
-    """Return what the first core needs if each takes ``neurons`` of a population of ``size``.
+    """Return what the first core needs at ``neurons`` per core of a population of ``size``.
 
-    Counted as in :func:`measure_demand`. In-axons are at least those of the neuron that needs
-    most, so that ``neurons=1`` tells what no split saves. A later core may need more, where it
-    begins inside a channel.
+    It counts as :func:`measure_demand` does. In-axons are at least those of the neuron that
+    needs most, so that ``neurons=1`` gives the demand that no split reduces. A later core may
+    need more if it begins inside a channel.
     """
-    # The rows in which synapses are stored: one a target, or a channel of targets.
+    # The rows in which synapses are stored: one per target, or per channel of targets.
     rows = (s.sizes[0] if s.kind == "sparse" else len(s.weight) for s in into)
     stored = [-(-n * neurons // size) for n in rows]
     first, alone = (
@@ -238,9 +241,10 @@ def count_demand(
 def _find_splits(
     graph: Graph, into: Mapping[str, Sequence[Route]], limits: ChipLimits, weight_bits: int
 ) -> dict[str, int]:
-    """Return the neurons a core of the even split into the fewest cores; 0: no split fits.
+    """Return the neurons per core in an even split into the fewest cores; 0 if no split fits.
 
-    A finer split may ask for more out-axons elsewhere, hence the rounds; cores only grow.
+    A finer split may need more out-axons in another layer, hence the rounds; cores only
+    increase.
     """
     composed = [r for routes in into.values() for r in routes]
     most = {
@@ -268,7 +272,7 @@ def _find_splits(
 def _find_most_neurons(
     into: Sequence[Route], size: int, limits: ChipLimits, weight_bits: int
 ) -> int:
-    """Return the most neurons that :func:`count_demand` allows a core, 0 if it allows none."""
+    """Return the most neurons per core that :func:`count_demand` allows; 0 if none."""
 
     def fits(n: int) -> bool:
         need = count_demand(into, size, n, limits, weight_bits)
@@ -285,7 +289,7 @@ def _find_split(
     limits: ChipLimits,
     weight_bits: int,
 ) -> int:
-    """Return the neurons a core of an even split that fits, at most ``most``; 0: none fits."""
+    """Return the neurons per core in an even split that fits, at most ``most``; 0 if none."""
     while most:
         per_core = _split_evenly(graph.size(name), most)
         where = np.arange(graph.size(name)) // per_core
@@ -302,7 +306,7 @@ def count_out_axons(
     composed: Sequence[Route],
     where: Mapping[str, Int[np.ndarray, " _"]],
 ) -> Int[np.ndarray, " N"]:
-    """Return the cores that each neuron leads to.
+    """Return the number of cores to which each neuron leads.
 
     where: by layer, the core of each neuron, counted from 0 in each layer.
     """
@@ -320,12 +324,12 @@ def _number_cores(graph: Graph, split: Mapping[str, int]) -> dict[str, np.ndarra
 
 
 def _split_evenly(size: int, most: int) -> int:
-    """Return the neurons a core of an even split with at most ``most`` on each."""
+    """Return the neurons per core in an even split with at most ``most`` per core."""
     return math.ceil(size / math.ceil(size / most))
 
 
 def count_words(s: StoredSynapses, stored: int, limits: ChipLimits, weight_bits: int) -> int:
-    """Return the words of a core. stored: the neurons on it, or channels of a convolution."""
+    """Return the words on a core. stored: neurons on it, or channels for a convolution."""
     if s.kind == "sparse":
         bits = stored * s.most_synapses * (weight_bits + limits.index_bits.value)
         return int(math.ceil(bits / 64) + _count_in_axons(s, stored))
@@ -339,7 +343,7 @@ def count_words(s: StoredSynapses, stored: int, limits: ChipLimits, weight_bits:
 
 
 def _count_in_axons(s: StoredSynapses, neurons: int) -> int:
-    """Return the axons that reach a core with the first ``neurons`` of the target."""
+    """Return the number of axons that reach a core with the target's first ``neurons``."""
     if s.kind == "identity":
         return neurons
     if s.kind == "dense":
@@ -353,7 +357,7 @@ def _count_in_axons(s: StoredSynapses, neurons: int) -> int:
 
 
 def _list_in_axons(s: StoredSynapses) -> Int[np.ndarray, " _"]:
-    """Return the axons that reach each neuron of the target; one number where all are equal."""
+    """Return the number of axons that reach each target neuron; one number if all are equal."""
     if s.kind != "conv":
         return np.array([_count_in_axons(s, 1)])
     rows, columns = (windows.sum(0).astype(int) for windows in _list_windows(s))
@@ -361,13 +365,13 @@ def _list_in_axons(s: StoredSynapses) -> Int[np.ndarray, " _"]:
 
 
 def _list_windows(s: StoredSynapses) -> tuple[np.ndarray, np.ndarray]:
-    """Return, by row and by column of an image, which windows of a convolution contain it."""
+    """Return which windows of a convolution contain each row, and each column, of an image."""
     rows, columns = (s.conv.windows_of(axis, n) for axis, n in enumerate(s.shape[1:]))
     return rows, columns
 
 
 def _explain(into: Sequence[Route], size: int, limits: ChipLimits, weight_bits: int) -> str:
-    """Return why a population does not fit however it is split, with the cure."""
+    """Explain why a population does not fit however it is split, with the cure."""
     for limit, x in count_demand(into, size, 1, limits, weight_bits).items():
         most = getattr(limits, limit).value
         if x > most:
@@ -386,18 +390,19 @@ def _explain(into: Sequence[Route], size: int, limits: ChipLimits, weight_bits: 
 def place_as_given(
     graph: Graph, chip: Chip, cores: Cores, composed: Sequence[Route] | None = None
 ) -> Placement:
-    """Return a placement in which each neuron lies where ``cores`` says.
+    """Return the placement in which each neuron is on the core that ``cores`` gives.
 
-    Cores are counted through all chips. A layer whose fullest core breaks a limit says so in
+    Cores are counted through all chips. A layer whose fullest core exceeds a limit says so in
     its ``problem``.
 
     cores: for each population of the graph, the core of each of its neurons, in C order.
-    composed: :func:`neuro.energy.synapses.compose` of the graph, where it is at hand.
+    composed: result of :func:`neuro.energy.synapses.compose` for the graph, if already
+        computed.
 
     Raises:
-        TypeError: a core is no number.
-        ValueError: lists populations that are missing or unknown, cores that are no whole
-            numbers >= 0, and cores that two populations share.
+        TypeError: a core is not a number.
+        ValueError: lists missing and unknown populations, cores that are not whole numbers >=
+            0, and cores that two populations share.
     """
     composed = compose(graph) if composed is None else composed
     numbered = _number(graph, cores)
@@ -430,7 +435,7 @@ def place_as_given(
 
 
 def _number(graph: Graph, cores: Cores) -> dict[str, Int[np.ndarray, " _"]]:
-    """Return the core of each neuron by population, checked."""
+    """Return the checked core of each neuron, by population."""
     numbered, owner, problems = {}, dict[int, str](), list[str]()
     problems += [
         f"{name}: no population of the chip's part; there are {', '.join(graph.populations)}"

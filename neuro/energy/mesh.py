@@ -1,14 +1,14 @@
-"""Which core of the mesh takes which part of a network, so that messages travel little.
+"""A search for the positions of cores on the mesh that keeps the ways of messages short.
 
-A quadratic assignment: of all ways to give each core of a placement a slot (a core of the
-hardware) of its own, find one of little
+A quadratic assignment: each core of a placement gets its own slot (a core of the hardware),
+such that this sum is small:
 
     sum over pairs  messages * (|dx| e_x + |dy| e_y + |dchip| e_crossing) .
 
-Crossings from chip to chip are the dearest part, so that the same search cuts a network over
-chips where little crosses. Simulated annealing by exchange of two slots, from where the cores
-lie; then exchanges that help, until there is none. It is seeded, and never ends worse than it
-began. Axes: K cores, P slots, E pairs of cores that send to each other.
+Crossings from chip to chip cost most, so the same search cuts a network over chips where little
+crosses. It starts from the given slots, exchanges two slots at a time by simulated annealing,
+and then makes every exchange that helps until there is none. It is seeded, and its result is
+never worse than its start. Axes: K cores, P slots, E pairs of cores that send to each other.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,19 +22,19 @@ from neuro.energy.chip import Chip
 from neuro.energy.traffic import Sent, locate_cores
 from neuro.ops.jit import kernel
 
-PROPOSALS = 1_000_000  # exchanges tried, and more of many cores
+PROPOSALS = 1_000_000  # exchanges tried; with many cores, more
 PROPOSALS_OF_CORE = 1000
 MOST_PROPOSALS = 4_000_000
-MOST_PAIRS = 4_000_000  # of cores and slots: beyond, exchanges are tried at random only
-HOTTEST, COLDEST = 0.5, 0.01  # temperature, as a share of the mean |change| of an exchange
+MOST_PAIRS = 4_000_000  # pairs of cores and slots; beyond, exchanges are only tried at random
+HOTTEST, COLDEST = 0.5, 0.01  # temperatures, relative to the mean |change| of an exchange
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CoreFlows:
-    """What cores send to each other, both directions together, and what enters at slot 0.
+    """Messages between cores, both directions together, and messages that enter at slot 0.
 
-    indptr, indices, messages: row k lists the partners of core k. entering: messages of the
-    Inputs to each core.
+    indptr, indices, messages: row k lists the partners of core k.
+    entering: messages of the Inputs to each core.
     """
 
     indptr: Int[np.ndarray, " K1"]
@@ -48,7 +48,7 @@ def gather_flows(
 ) -> CoreFlows:
     """Return the flows of a placement whose cores are numbered 0, 1, ... ``cores`` - 1.
 
-    sent: :func:`neuro.energy.traffic.count_sent` of it.
+    sent: result of :func:`neuro.energy.traffic.count_sent` for the placement.
     """
     entering = np.zeros(cores)
     rows, columns, weights = [], [], []
@@ -82,9 +82,9 @@ def gather_flows(
 def choose_slots(
     flows: CoreFlows, slots: Int[np.ndarray, " K"], allowed: int, chip: Chip, seed: int = 0
 ) -> Int[np.ndarray, " K"]:
-    """Return the slot of each core, among the first ``allowed``.
+    """Return the slot of each core, among the first ``allowed`` slots.
 
-    slots: where the search begins; each is taken once at most.
+    slots: where the search starts; each slot may be taken only once.
     """
     cores, rng = len(slots), np.random.default_rng(seed)
     if not (flows.messages.any() or flows.entering.any()):
@@ -115,14 +115,14 @@ def choose_slots(
 
 
 def _locate_priced(cores: Int[np.ndarray, " P"], chip: Chip) -> Float[np.ndarray, "P 3"]:
-    """Return where cores lie, so that sums of distances are joules."""
+    """Return the positions of cores, scaled so that sums of distances are joules."""
     energy = chip.energy
     step = [energy.hop_x.value, energy.hop_y.value, energy.crossing.value]
     return np.asarray(locate_cores(cores, chip) * np.array(step))
 
 
 class _Mesh(NamedTuple):
-    """Flows, as of :class:`CoreFlows`, and the places of all slots."""
+    """The flows of :class:`CoreFlows`, and the positions of all slots of the mesh."""
 
     indptr: np.ndarray
     indices: np.ndarray
@@ -132,7 +132,7 @@ class _Mesh(NamedTuple):
 
 
 class _Lying(NamedTuple):
-    """The slot of each core, and the core on each slot, or -1."""
+    """The slot of each core, and the core on each slot or -1."""
 
     slot: np.ndarray
     holder: np.ndarray
@@ -148,7 +148,7 @@ def _distance(places: np.ndarray, a: int, b: int) -> float:
 
 @kernel
 def _move(mesh: _Mesh, slots: np.ndarray, core: int, other: int, new: int) -> float:
-    """Return what changes if a core moves; what it sends to ``other``, who moves too, stays."""
+    """Return the change if a core moves; messages to ``other``, which moves too, stay equal."""
     old = slots[core]
     change: float = mesh.entering[core] * (
         _distance(mesh.places, new, 0) - _distance(mesh.places, old, 0)
@@ -164,7 +164,7 @@ def _move(mesh: _Mesh, slots: np.ndarray, core: int, other: int, new: int) -> fl
 
 @kernel
 def _exchange(mesh: _Mesh, lying: _Lying, core: int, new: int) -> float:
-    """Return what changes if a core takes a slot, whose holder takes its own."""
+    """Return the change if a core takes a slot and the slot's holder takes the core's."""
     other = lying.holder[new]
     change = _move(mesh, lying.slot, core, other, new)
     if other >= 0:
@@ -189,7 +189,7 @@ def _anneal(
     slots: np.ndarray,
     chance: np.ndarray,
 ) -> None:
-    """Exchange at random, colder and colder; ``best`` becomes the cheapest that was met."""
+    """Exchange at random at falling temperature; ``best`` becomes the cheapest state met."""
     number = len(cores)
     first = min(number, 1000)
     mean = 0.0
@@ -213,7 +213,7 @@ def _improve(mesh: _Mesh, lying: _Lying) -> None:
     farthest = 0.0
     for p in range(len(mesh.places)):
         farthest = max(farthest, _distance(mesh.places, p, 0))
-    least = 1e-12 * farthest * (mesh.messages.sum() + mesh.entering.sum())  # rounding
+    least = 1e-12 * farthest * (mesh.messages.sum() + mesh.entering.sum())  # within rounding
     improved = True
     while improved:
         improved = False

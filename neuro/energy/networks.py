@@ -1,4 +1,4 @@
-"""Names of layers where an inference runs several networks: "stem", and "encoder: stem".
+"""Names of layers if an inference runs several networks: "stem", and "encoder: stem".
 
 The first network is called "", and its layers keep their names.
 """
@@ -19,7 +19,7 @@ def name_layer(network: str, layer: str) -> str:
 
 
 def join_layers(networks: Mapping[str, Mapping[str, T]]) -> dict[str, T]:
-    """Return a value for each layer of all networks."""
+    """Merge a value per layer of each network into one mapping."""
     return {
         name_layer(network, layer): value
         for network, layers in networks.items()
@@ -28,7 +28,7 @@ def join_layers(networks: Mapping[str, Mapping[str, T]]) -> dict[str, T]:
 
 
 def join_messages(networks: Mapping[str, Iterable[str]]) -> list[str]:
-    """Return the messages about all networks."""
+    """Merge the messages about each network into one list."""
     return [
         name_layer(network, message)
         for network, messages in networks.items()

@@ -1,12 +1,12 @@
-"""A chip of one core that steps through all neurons: cycles of its clock, and their price.
+"""A chip of one core that steps through all neurons: its clock cycles, and their price.
 
-A network has channels, hidden neurons, and output neurons, which feed nothing. In a tick the
+A network has channels, hidden neurons, and output neurons, which feed nothing. In each tick the
 core looks at every channel and updates every neuron; each spike costs the steps through its
-targets. The sum is that of Rockpool's cycle model, with spikes counted neuron by neuron and
-not by their mean rate; several spikes of a neuron in a tick cost as much as one.
+targets. The sum is that of Rockpool's cycle model, but with spikes counted per neuron instead
+of by mean rate; several spikes of a neuron in one tick cost as much as one.
 
     core    cycles x energy of a cycle
-    chip    core + idle power x time, of as many cycles at the clock
+    chip    core + idle power x the time that these cycles take
     system  chip + power of the pads x the same time
 
 Axes: T ticks, B samples.
@@ -43,9 +43,10 @@ class OneCoreCycles:
     """Cycles of one operation.
 
     channel, hidden_current, hidden_neuron, output_neuron: one channel or neuron for one tick.
-    channel_synapse: a spike of a channel, for each hidden neuron. hidden_synapse: a spike of a
-    hidden neuron, for each hidden neuron that it reaches. output_synapse: for each output
-    neuron. hidden_spike, output_spike: on top of that, to make it and to look for outputs.
+    channel_synapse: a channel's spike, per hidden neuron.
+    hidden_synapse: a hidden neuron's spike, per hidden neuron that it reaches.
+    output_synapse: a hidden neuron's spike, per output neuron.
+    hidden_spike, output_spike: in addition, to make the spike and to look for outputs.
     """
 
     channel: InCycles
@@ -61,7 +62,7 @@ class OneCoreCycles:
 
 @dataclass(frozen=True, kw_only=True)
 class OneCorePower:
-    """cycle: energy of one cycle [J]. idle, pads: power at rest and of the pads [W]."""
+    """cycle: energy per cycle [J]. idle, pads: power at rest and of the pads [W]."""
 
     cycle: InJoules
     idle: InWatts
@@ -71,7 +72,7 @@ class OneCorePower:
 
 @dataclass(frozen=True, kw_only=True)
 class OneCoreLimits:
-    """What fits. fan_out: hidden neurons that one reaches; synapses: between hidden neurons."""
+    """What fits. fan_out: hidden neurons that one reaches. synapses: between hidden neurons."""
 
     channels: Annotated[Constant, Allowed("channels", exact=True, least=1)]
     hidden: Annotated[Constant, Allowed("neurons", exact=True, least=1)]
@@ -82,7 +83,7 @@ class OneCoreLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class OneCoreChip(Hardware):
-    """A chip of one core, and one set of constants for it."""
+    """A chip of one core, with one set of constants."""
 
     cycles: OneCoreCycles
     power: OneCorePower
@@ -95,7 +96,7 @@ TEXTS = ("title", "description", "hardware")
 
 
 class OneCorePrice(NamedTuple):
-    """What a run costs; fields as of :class:`neuro.energy.Estimate`."""
+    """The cost of a run; fields as in :class:`neuro.energy.Estimate`."""
 
     placement: Placement
     operations: dict[str, Operations]
@@ -107,7 +108,7 @@ class OneCorePrice(NamedTuple):
 
 
 def load_one_core_chips() -> Mapping[str, OneCoreChip]:
-    """Return every chip of the folder ``chips/one_core/``, by name."""
+    """Return all chips of the folder ``chips/one_core/``, by name."""
     return _load_folder(ONE_CORE_FOLDER)
 
 
@@ -118,16 +119,16 @@ def _load_folder(folder: Path) -> Mapping[str, OneCoreChip]:
 
 
 def read_one_core_chip(path: Path) -> OneCoreChip:
-    """Return the chip that a file describes; its format is that of other chips.
+    """Return the chip that a file describes; the format is that of other chips.
 
     The tables are ``[cycles]``, ``[power]`` and ``[limits]``.
 
     Raises:
-        ChipError: lists all that is wrong, each with its cure.
+        ChipError: lists all errors, each with its cure.
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # no TOML, or no UTF-8
+    except ValueError as error:  # not TOML, or not UTF-8
         raise ChipError(path, [f"it is not TOML: {error}; mend that place"]) from error
     reader = ChipFileReader()
     own = {k: v.strip() if isinstance(v, str) else v for k, v in content.items()}
@@ -149,9 +150,9 @@ def read_one_core_chip(path: Path) -> OneCoreChip:
 def price_one_core(
     graph: Graph, work: Workload, chip: OneCoreChip, run_time: float | None
 ) -> OneCorePrice:
-    """Return what a run costs on a chip of one core, per inference.
+    """Return the cost per inference of a run on a chip of one core.
 
-    run_time: measured time of one inference [s], in place of that of its cycles.
+    run_time: measured time of one inference [s], instead of the time of its cycles.
     """
     each = count_cycles(graph, work, chip)
     names = [
@@ -169,7 +170,7 @@ def price_one_core(
     for layer in each.values():
         spent["memory"] += layer["synapses"].nominal
         spent["compute"] += layer["neurons"].nominal + layer["spikes"].nominal
-    total = sum(spent.values())  # one core does all in turn
+    total = sum(spent.values())  # one core does everything in turn
     latency = Latency(
         inference=seconds,
         tick=seconds * (1 / work.ticks),
@@ -196,8 +197,9 @@ def count_cycles(
 ) -> dict[str, dict[str, Interval]]:
     """Return the cycles of a whole run by chip layer and part.
 
-    Every spike of a channel steps through all hidden neurons, and one of a hidden neuron
-    through all output neurons; steps to targets without a connection count at the source.
+    Every spike of a channel steps through all hidden neurons, and every spike of a hidden
+    neuron through all output neurons; steps to targets without a connection are counted at the
+    source.
     """
     cost = {f.name: getattr(chip.cycles, f.name).interval for f in fields(chip.cycles)}
     outputs = _find_outputs(graph, work)
@@ -235,20 +237,20 @@ def count_cycles(
 
 
 def _find_outputs(graph: Graph, work: Workload) -> list[str]:
-    """Return the populations that feed nothing."""
+    """Return the populations that feed no other."""
     feeding = {s.source for s in work.served}
     return [n for n in graph.populations if n not in feeding]
 
 
 def _count_spikes(work: Workload, name: str) -> int:
-    """Return in how many ticks, neurons and samples a node fired."""
+    """Count a node's spikes: pairs of neuron, tick and sample in which it fired."""
     return int(work.by_neuron[name].sum()) if name in work.by_neuron else 0
 
 
 def _place(graph: Graph, work: Workload, chip: OneCoreChip) -> Placement:
-    """Return all populations on one core, with their share of its neurons.
+    """Place all populations on one core, with their share of its neurons.
 
-    Where all of a kind are more than the core has, the largest of them says so.
+    If there are more neurons of a kind than the core has, the largest population says so.
     """
     outputs = _find_outputs(graph, work)
     hidden = [n for n in graph.populations if n not in outputs]

@@ -29,10 +29,13 @@ from neuro.spikes.record import Record
 class Workload:
     """A run as any chip sees it.
 
-    composed: the connections of the chip. served: their synaptic events. reached, charged:
-    neurons that are active by either rule (:mod:`neuro.energy.active`), by population; charged
-    is empty where no chip needs it. fired: spikes in T B, and by_neuron: spikes in all, by
-    Input and spiking population. sizes: neurons of each population.
+    composed: the connections of the chip.
+    served: their synaptic events.
+    reached, charged: active neurons by each of the two rules (:mod:`neuro.energy.active`), by
+        population; charged is empty if no chip needs it.
+    fired: spikes per tick and sample (T B), by Input and spiking population.
+    by_neuron: spikes per neuron over the run, by Input and spiking population.
+    sizes: neurons of each population.
     """
 
     ticks: int
@@ -46,7 +49,7 @@ class Workload:
     sizes: Mapping[str, int]
 
     def active(self, chip: Chip) -> Mapping[str, Active]:
-        """Return the active neurons by the rule of a chip."""
+        """Return the active neurons by the chip's rule."""
         return self.charged if chip.charged_is_active else self.reached
 
 
@@ -54,10 +57,11 @@ class Workload:
 class Operations:
     """Operations of one chip layer in a whole run.
 
-    shared_kernel: its synaptic events go through a convolution.
+    shared_kernel: whether its synaptic events go through a convolution.
     active_least, active_most: bounds of active (:class:`neuro.energy.active.Active`).
-    messages_least: if each spike with a target went to one core only.
-    sent: to the cores that hold its targets. sent_most: to every core of their layers.
+    messages_least: messages if each spike with a target went to one core only.
+    sent: messages to the cores that have its targets.
+    sent_most: messages if spikes went to every core of their target layers.
     """
 
     synaptic_events: int = 0
@@ -74,11 +78,11 @@ class Operations:
 
 
 def count_workload(graph: Graph, record: Record, chips: Sequence[Hardware] = ()) -> Workload:
-    """Return the work of a run for any chip, and for ``chips`` with rules of their own.
+    """Return the work of a run for any chip, and for ``chips`` that have their own rules.
 
     Raises:
-        ValueError: the record is not one of this graph, or a chain of its linear nodes is too
-            large to compose.
+        ValueError: the record does not belong to this graph, or one of its chains of linear
+            nodes is too large to compose.
     """
     composed = compose(graph)
     charges = any(chip.charged_is_active for chip in chips)
@@ -109,7 +113,7 @@ def count_operations(
 ) -> dict[str, Operations]:
     """Return the operations of every chip layer: Inputs, then synapses before their population.
 
-    sent: :func:`neuro.energy.traffic.count_sent` of a placement.
+    sent: result of :func:`neuro.energy.traffic.count_sent` for a placement.
     """
     operations = {}
     for name in (*graph.inputs, *graph.populations):
@@ -157,10 +161,10 @@ def _count_of_node(
 def price_operations(ops: Operations, energy: OperationEnergies) -> dict[str, Interval]:
     """Return the energy [J] of operations, by part.
 
-    Low counts weights of zero as free and sends each spike to one core of its own tile; high
-    counts them in full, and sends each spike to every core of the layers it leads to.
+    Low counts weights of zero as free and sends each spike to one core on its own tile; high
+    counts such weights in full and sends each spike to every core of the layers it leads to.
     """
-    roused = Interval(  # what the bounds of active neurons change
+    roused = Interval(  # the effect of the bounds on active neurons
         low=(ops.active_least - ops.active) * (energy.active.low - energy.inactive.low),
         high=(ops.active_most - ops.active) * (energy.active.high - energy.inactive.high),
     )

@@ -20,13 +20,14 @@ T = TypeVar("T", bound=EnergyTiers)
 
 
 def as_json(*estimates: Estimate | JoinedEstimate) -> dict[str, Any]:
-    """Return estimates of one run as JSON values; joules and seconds are per inference.
+    """Return the estimates of one run as JSON values; joules and seconds are per inference.
 
     ``{chip: {core, chip, system: {low, nominal, high}, layers, mapping, latency, ...},
-    host: [{node, macs}, ...], silent: {nodes: [...]}, conventional45nm: {snn, ann, ...}}``;
-    host: operations per inference that no chip does, and silent: of which nodes there is no
-    spike, where there are any. A nominal value that is not published is None, with the reason.
-    Where an inference runs several networks, parts: {network: {runs, chip: {core, seconds}}}.
+    host: [{node, macs}, ...], silent: {nodes: [...]}, conventional45nm: {snn, ann, ...}}``.
+    host lists the operations per inference that the host does instead of the chip; silent lists
+    nodes without a spike; both are left out if empty. A nominal value that is not published is
+    None, with the reason. If an inference runs several networks, there is also
+    parts: {network: {runs, chip: {core, seconds}}}.
     """
     result: dict[str, Any] = {e.chip.name: _estimate(e) for e in estimates}
     if result.keys() & {"host", "silent", "tables", "conventional45nm"}:
@@ -51,7 +52,7 @@ def as_json(*estimates: Estimate | JoinedEstimate) -> dict[str, Any]:
 
 
 def add_host_macs(estimate: T, beside: Mapping[str, int]) -> T:
-    """Return an estimate with what a host does before or behind the graph.
+    """Return an estimate that includes what a host computes before or after the graph.
 
     beside: multiply-accumulates per inference, by name.
     """
@@ -70,7 +71,7 @@ def add_host_macs(estimate: T, beside: Mapping[str, int]) -> T:
 
 
 def tabulate_constants(chip: Chip) -> list[dict[str, str]]:
-    """Return rows of text for a printed table: one for every constant of a chip."""
+    """Return rows of text for a printed table, one per constant of a chip."""
     tables = {"energy.": chip.energy, "time.": chip.time, "limit.": chip.limits, "": chip.power}
     named = {f"{prefix}{k}": c for prefix, x in tables.items() for k, c in vars(x).items()}
     named |= {f"barrier.{b.tiles} tiles": b.time for b in chip.barrier}
@@ -78,7 +79,7 @@ def tabulate_constants(chip: Chip) -> list[dict[str, str]]:
 
 
 def make_chip_table(chips: Iterable[Chip] | None = None) -> str:
-    """Return the constants of chips (None: all there are) with their sources, in Markdown."""
+    """Return the constants of chips (None: all chips) with their sources, as Markdown."""
     text = []
     for chip in load_chips().values() if chips is None else chips:
         rows = tabulate_constants(chip)
@@ -146,7 +147,7 @@ def _estimate(e: Estimate | JoinedEstimate) -> dict[str, Any]:
 
 
 def _label(e: Estimate, name: str) -> str:
-    """Return the name of a chip layer; what only enters the chip from its host says so."""
+    """Return the label of a chip layer; a layer whose values come from the host says so."""
     return f"{name} (host)" if name in e.host_macs and name in e.placement.layers else name
 
 
@@ -162,7 +163,7 @@ def _layer(e: Estimate, name: str) -> dict[str, Any]:
 
 
 def _scale(value: Any, factor: int) -> Any:
-    """Return the numbers of a JSON value times a factor."""
+    """Multiply all numbers of a JSON value by a factor."""
     if isinstance(value, dict):
         return {k: _scale(x, factor) for k, x in value.items()}
     return factor * value
@@ -188,8 +189,8 @@ def _mapping(placement: Placement) -> dict[str, Any]:
 
 
 def _list_loads(e: EnergyTiers) -> dict[str, Any]:
-    """Return the cores in columns: where they lie, and nominal seconds an inference."""
-    if not isinstance(e.chip, Chip):  # of one core
+    """Return the cores as columns: their positions, and nominal seconds per inference."""
+    if not isinstance(e.chip, Chip):  # a chip of one core
         return {}
     number = [load.core for load in e.loads]
     x, y, chip = locate_cores(np.array(number, np.int64), e.chip).T.tolist()
@@ -217,9 +218,9 @@ def compare_mappings(
     goal: str,
     kept: Iterable[str] = (),
 ) -> dict[str, Any]:
-    """Return as JSON what a searched mapping brings: figures of :func:`neuro.energy.place`.
+    """Return as JSON how a searched mapping compares with :func:`neuro.energy.place`.
 
-    kept: why the placement of ``place`` was kept, of which networks.
+    kept: for which networks, and why, the placement of ``place`` was kept.
     """
     return {
         "goal": goal,
@@ -230,7 +231,7 @@ def compare_mappings(
 
 
 def _sum_up(e: Estimate | JoinedEstimate) -> dict[str, Any]:
-    """Return what a mapping decides: nominal joules and seconds of an inference."""
+    """Return the nominal joules and seconds per inference that the mapping determines."""
     networks = [(x, runs / x.samples) for x, runs in e.networks.values()]
     hops = sum(
         runs * x.samples * parts.get("hop", Interval()).nominal

@@ -1,9 +1,9 @@
-"""A search for a placement that costs less, or takes less time, than that of ``place``.
+"""A search for a placement that needs less energy or time than that of ``place``.
 
 ``place`` splits each layer over the fewest cores, one layer after the other. The search changes
-both: how layers are split (:mod:`neuro.energy.splits`), and which core lies where on the mesh
-and on which chip (:mod:`neuro.energy.mesh`). What it finds is priced as any placement; where
-none is better, that of ``place`` stays.
+how layers are split (:mod:`neuro.energy.splits`), and which core is where on the mesh and on
+which chip (:mod:`neuro.energy.mesh`). Its placements are priced like any other; if none is
+better, the placement of ``place`` is kept.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ from neuro.spikes.record import Record
 
 
 class MappingError(ValueError):
-    """A network that cannot be mapped as asked; ``problems``: each reason with its cure."""
+    """A network cannot be mapped as requested; ``problems`` has each reason with its cure."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(["the network cannot be mapped like this:", *problems]))
@@ -34,11 +34,13 @@ class MappingError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class SearchedMapping:
-    """What a search found.
+    """The result of a search.
 
-    goal: what it made small. greedy: the estimate of the placement of ``place``. found: that of
-    the best one; the same if none is better. cores: of each neuron, by population, as
-    :func:`neuro.energy.estimate` takes them; None: those of ``place``.
+    goal: what was minimised.
+    greedy: the estimate for the placement of ``place``.
+    found: the estimate for the best placement; equal to greedy if none is better.
+    cores: the core of each neuron, by population, as :func:`neuro.energy.estimate` takes it;
+        None: the placement of ``place``.
     """
 
     goal: Goal
@@ -60,17 +62,17 @@ def search_mapping(
     chips: int | None = None,
     seed: int = 0,
 ) -> SearchedMapping:
-    """Return a placement of a network for the activity of a run.
+    """Search a placement of a network that suits the activity of a run.
 
-    goal: "energy", the nominal chip tier, or "time", the nominal time of an inference; what is
-        equal in one is decided by the other.
-    chips: how many may be used; None: as many as ``place`` needs.
-    seed: of the annealing. The result is a function of all these.
+    goal: "energy", the nominal chip tier, or "time", the nominal time of an inference; the
+        other one decides between equals.
+    chips: number of chips that may be used; None: the number that ``place`` needs.
+    seed: seed of the annealing. The result depends only on these arguments.
 
     Raises:
-        TypeError, ValueError: as of :func:`neuro.energy.estimate`.
-        MappingError: there is no such goal, chips are too few or more than neurons, or a layer
-            fits no core; lists all reasons.
+        TypeError, ValueError: as in :func:`neuro.energy.estimate`.
+        MappingError: there is no such goal, there are too few chips or more chips than neurons,
+            or a layer fits no core; lists all reasons.
     """
     own = find_chip(chip) if isinstance(chip, str) else chip
     greedy = estimate(graph, record, own)
@@ -93,13 +95,13 @@ def search_mapping(
 
 
 def weigh(estimate: Estimate, goal: Goal) -> tuple[float, float]:
-    """Return what a search makes small, the goal first."""
+    """Return the two quantities that a search minimises, the goal first."""
     energy, seconds = estimate.whole_chip.nominal, estimate.latency.inference.nominal
     return (energy, seconds) if goal == "energy" else (seconds, energy)
 
 
 def list_problems(greedy: Estimate, goal: str, chips: int | None) -> list[str]:
-    """Return why nothing can be searched, each with its cure."""
+    """List why nothing can be searched, each reason with its cure."""
     placement, problems = greedy.placement, list(greedy.placement.problems)
     if goal not in GOALS:
         problems.append(f"goal: there is no {goal!r}; take one of {', '.join(GOALS)}")
@@ -120,7 +122,7 @@ def list_problems(greedy: Estimate, goal: str, chips: int | None) -> list[str]:
 def _list_candidates(
     graph: Graph, work: Workload, chip: Chip, goal: Goal, chips: int | None, seed: int
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Yield the core of each neuron: searched splits in order; then those of both on slots."""
+    """Yield the core of each neuron: searched splits in order, then the splits on new slots."""
     start = place(graph, chip, composed=work.composed)
     splits = SplitSearch(graph, work, chip, start, chips or start.chips).search(goal)
     numbered: list[dict[str, np.ndarray]] = [{}, {}]
@@ -137,9 +139,9 @@ def _list_candidates(
 def arrange_cores(
     graph: Graph, work: Workload, chip: Chip, cores: Mapping[str, np.ndarray], seed: int
 ) -> dict[str, np.ndarray]:
-    """Return the same splits on the slots that the annealing chooses.
+    """Return the same splits, with cores on the slots that the annealing chooses.
 
-    On one chip the cores keep their tiles, on several they may use any of these chips.
+    On one chip the cores stay on the tiles in use; with several chips they may use any of them.
     """
     placement: Placement = place_as_given(graph, chip, cores, work.composed)
     number, per_chip = placement.cores, int(chip.limits.cores.value)

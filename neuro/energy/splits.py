@@ -1,9 +1,9 @@
-"""Ways to split the layers of a network over cores, and a search for the best together.
+"""Ways to split the layers of a network over cores, and a search for the best combination.
 
-A layer may be split over more cores than it needs: its slowest core takes less time, and chips
-leak for less, but a spike is sent to more cores. A layer of channels and pixels may also be
-split by rows and columns of its image: then a spike through a convolution reaches the cores
-near its pixel only. Axes: T ticks, B samples, K cores of a layer, N neurons.
+A layer may be split over more cores than it needs: its slowest core then takes less time, and
+chips leak for less time, but a spike is sent to more cores. A layer of channels and pixels may
+also be split by rows and columns of its image: a spike through a convolution then reaches only
+the cores near its pixel. Axes: T ticks, B samples, K cores of a layer, N neurons.
 """
 
 import math
@@ -32,18 +32,19 @@ from neuro.graph.paths import Route
 
 Goal = Literal["energy", "time"]
 GOALS: tuple[Goal, ...] = ("energy", "time")
-FINER = 1.25  # each number of cores that is tried is so many times the last
-MOST_TICKS = 4096  # ticks of samples by which splits are compared; the result is priced by all
+FINER = 1.25  # factor between successive numbers of cores that are tried
+MOST_TICKS = 4096  # ticks x samples used to compare splits; the result is priced by all of them
 MOST_THRESHOLDS = 64
-MOST_BLOCKS = 200  # splits of a layer by rows and columns
+MOST_BLOCKS = 200  # most splits of a layer by rows and columns
 ROUNDS = 10
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """A layer on K cores of its own: the core of each neuron, in C order, counted from 0.
+    """A layer on its own K cores: the core of each neuron, in C order, counted from 0.
 
-    parts: of its channels, rows and columns; () where neurons are dealt in C order.
+    parts: number of parts of its channels, rows and columns; () if neurons are split in C
+        order.
     """
 
     where: Int[np.ndarray, " N"]
@@ -51,18 +52,19 @@ class Split:
 
     @cached_property
     def cores(self) -> int:
-        """Their number."""
+        """Number of cores."""
         return int(self.where.max()) + 1
 
 
 @dataclass(frozen=True, eq=False)
 class SplitCost:
-    """What a split of a layer costs, whatever the splits of others.
+    """The cost of a split of one layer, whatever the splits of other layers.
 
-    messages: to each of its cores, by source. axons: cores that each neuron of a source
-    reaches, by source. serve: seconds of the synapses and arriving messages of its slowest
-    core. update: of the neurons of the fullest. sending: of the spikes of the fullest, if each
-    were one message.
+    messages: messages to each of its cores, by source.
+    axons: number of cores that each neuron of a source reaches, by source.
+    serve: seconds for synapses and arriving messages on its slowest core.
+    update: seconds for the neurons on its fullest core.
+    sending: seconds for the spikes of its fullest core if each were one message.
     """
 
     split: Split
@@ -74,9 +76,9 @@ class SplitCost:
 
 
 def list_splits(shape: Sequence[int], fewest: Split, most: int) -> list[Split]:
-    """Return the splits of a layer that are worth a try, over up to ``most`` cores.
+    """Return the splits of a layer that are worth trying, over up to ``most`` cores.
 
-    fewest: the split to begin with, which stays in the list.
+    fewest: the split to start from, which is part of the list.
     """
     size, cores = math.prod(shape), fewest.cores
     smallest, per_core = min(most, size), [-(-size // cores)]
@@ -93,7 +95,7 @@ def list_splits(shape: Sequence[int], fewest: Split, most: int) -> list[Split]:
 
 
 def _list_blocks(shape: Sequence[int], fewest: int, most: int) -> list[tuple[int, int, int]]:
-    """Return in how many parts to cut channels, rows and columns: some of all such splits."""
+    """Return numbers of parts of channels, rows and columns: a sample of all such splits."""
     channels, rows, columns = shape
     halved = dict.fromkeys(
         min(channels, 2**power) for power in range(channels.bit_length() + 1)
@@ -111,7 +113,7 @@ def _list_blocks(shape: Sequence[int], fewest: int, most: int) -> list[tuple[int
 
 
 def _deal_blocks(shape: Sequence[int], parts: Sequence[int]) -> Int[np.ndarray, " N"]:
-    """Return the core of each neuron where each axis is cut into equal parts."""
+    """Return the core of each neuron if each axis is cut into equal parts."""
     along = [np.arange(n) * p // n for n, p in zip(shape, parts, strict=True)]
     (k, r, c), (_, rows, columns) = np.meshgrid(*along, indexing="ij"), parts
     return np.asarray(((k * rows + r) * columns + c).ravel())
@@ -121,7 +123,8 @@ def _deal_blocks(shape: Sequence[int], parts: Sequence[int]) -> Int[np.ndarray, 
 class SplitSearch:
     """A search over the splits of all layers of a network on one kind of chip.
 
-    start: the placement to begin with. chips: whose cores may be used.
+    start: the placement to start from.
+    chips: number of chips whose cores may be used.
     """
 
     graph: Graph
@@ -137,11 +140,11 @@ class SplitSearch:
 
     @property
     def most_cores(self) -> int:
-        """Cores of all chips."""
+        """Number of cores of all chips."""
         return self.chips * int(self.chip.limits.cores.value)
 
     def _list_options(self, name: str) -> list[SplitCost]:
-        """Return the splits of a layer that fit its cores; that of the start comes first."""
+        """Return the splits of a layer that fit its cores, the split of the start first."""
         layer = self.start.layers[name]
         where = np.unique(layer.core_of, return_inverse=True)[1]
         into = [r for r in self.work.composed if r.target == name]
@@ -200,7 +203,7 @@ class SplitSearch:
     ) -> dict[str, Float[np.ndarray, "T B"]]:
         """Return the seconds of each layer in each tick.
 
-        A spike counts as sent to as many cores as the average spike of its layer.
+        Each spike is assumed to go to as many cores as the average spike of its layer.
         """
         sent = dict.fromkeys(chosen, 0.0)
         for cost in chosen.values():
@@ -214,7 +217,7 @@ class SplitSearch:
         }
 
     def judge(self, chosen: Mapping[str, SplitCost]) -> tuple[float, float]:
-        """Return (joules, seconds) of an inference, cores in order; joules that change only."""
+        """Return (those joules that splits change, seconds) per inference, cores in order."""
         times = np.max(list(self.time_ticks(chosen).values()), axis=0)
         busy = float(times.sum(0).mean())
         energy, first, firsts = self.chip.energy, 0, {}
@@ -240,7 +243,7 @@ class SplitSearch:
         return joules / self.work.samples + leak, seconds
 
     def fits_together(self, chosen: Mapping[str, SplitCost]) -> bool:
-        """Whether the cores suffice, and their out-axons where they did at the start."""
+        """Say whether the cores suffice, and their out-axons too if they did at the start."""
         if sum(x.split.cores for x in chosen.values()) > self.most_cores:
             return False
         limit = self.chip.limits.out_axons.value
@@ -258,7 +261,7 @@ class SplitSearch:
         """Return the split of each layer.
 
         First every layer takes the fewest cores whose time is below a threshold, for many
-        thresholds; then one layer after the other takes what is best beside the others.
+        thresholds; then each layer in turn takes the split that is best given the other layers.
         """
 
         def weigh(judged: tuple[float, float]) -> tuple[float, float]:
@@ -310,7 +313,7 @@ class SplitSearch:
 
 
 def _thin(work: LayerWork) -> LayerWork:
-    """Return the work of evenly spaced samples, so that comparisons stay fast."""
+    """Return the work of evenly spaced samples only, which keeps comparisons fast."""
     ticks, samples = work.serve.shape
     few = max(1, MOST_TICKS // max(ticks, 1))
     kept = np.unique(np.linspace(0, samples - 1, min(few, samples)).round().astype(int))

@@ -1,8 +1,9 @@
-"""The synapses of a chip, one connection for each path, and the cores that a spike reaches.
+"""The synapses of a chip, one connection per path, and the cores that a spike reaches.
 
 A chip has no pools. A chain of linear nodes is composed into one connection
-(:mod:`neuro.graph.paths`), and every spike of its source costs its fan-out there: two spikes
-in one pooling window are two sets of synaptic events, one value for :func:`neuro.energy.count`.
+(:mod:`neuro.graph.paths`), and every spike of its source costs that connection's fan-out: two
+spikes in one pooling window are two sets of synaptic events, but one value for
+:func:`neuro.energy.count`.
 Axes: T ticks, B samples, N neurons of a source.
 """
 
@@ -25,10 +26,11 @@ CHUNK = 256  # cores at a time, so that memory stays small however fine the spli
 
 
 class Served(NamedTuple):
-    """Synaptic events of one layer of synapses, ``name``, by the tick in which they arrive.
+    """Synaptic events of the synapse layer ``name``, by the tick in which they arrive.
 
-    shared_kernel: it is a convolution. events: through weights that are not zero; events_all:
-    through all in range.
+    shared_kernel: whether it is a convolution.
+    events: events through non-zero weights.
+    events_all: events through all weights in range.
     """
 
     name: str
@@ -44,7 +46,7 @@ def compose(graph: Graph) -> tuple[Route, ...]:
 
     Raises:
         ValueError: lists, with a cure, every chain of linear nodes that is too large to
-            compose, and every Sparse, current and zero-delay loop: no chip here has them.
+            compose, and every Sparse, current and zero-delay loop, which no chip here supports.
     """
     problems = [
         f"{name}: how a chip stores a Sparse is not known here; price it as the matrix "
@@ -65,10 +67,10 @@ def compose(graph: Graph) -> tuple[Route, ...]:
 def count_synaptic_events(
     graph: Graph, record: Record, composed: Sequence[Route]
 ) -> tuple[Served, ...]:
-    """Return the synaptic events of every layer of synapses, over a whole run.
+    """Return the synaptic events of every synapse layer over a whole run.
 
-    A layer is named after its linear nodes, with source and target where that leaves two of one
-    name. Routes that differ in their delays only are one layer.
+    A layer is named after its linear nodes; source and target are added if two layers would
+    have the same name. Routes that differ only in their delays are one layer.
     """
     layers: dict[tuple[str, tuple[str, ...], str], list[Route]] = {}
     for r in composed:
@@ -88,7 +90,7 @@ def count_synaptic_events(
 
 
 def count_route_fan_out(route: Route) -> FanOut:
-    """Return the synaptic events that a spike of each source neuron causes."""
+    """Return how many synaptic events a spike of each source neuron causes."""
     if route.kind == "conv":
         return route.conv.fan_out(route.shape)
     if route.kind == "dense":
@@ -104,7 +106,7 @@ def count_route_fan_out(route: Route) -> FanOut:
 def sum_by_tick(
     spikes: Events, per_neuron: Int[np.ndarray, " N"], delay: int = 0
 ) -> Int[np.ndarray, "T B"]:
-    """Return ``per_neuron`` summed over the spikes, ``delay`` ticks later; T ends the run."""
+    """Sum ``per_neuron`` over the spikes of each tick, ``delay`` ticks later, before T."""
     ticks, samples, _ = spikes.shape
     sums = np.zeros((ticks, samples), np.int64)
     arrival = spikes.tick.astype(np.int64) + delay
@@ -117,10 +119,10 @@ def sum_by_tick(
 def iterate_reached_cores(
     routes: Sequence[Route], sources: int, where: Int[np.ndarray, " M"]
 ) -> Iterator[tuple[int, Bool[np.ndarray, "N K"]]]:
-    """Yield (first core, which of it and the next K - 1 each source neuron reaches).
+    """Yield (first core, which of it and the next K - 1 cores each source neuron reaches).
 
-    routes: the connections from one source, of ``sources`` neurons, to one target. where: the
-    core of each neuron of the target, in C order; cores are counted from 0, and none is empty.
+    routes: the connections from one source of ``sources`` neurons to one target.
+    where: the core of each target neuron, in C order, counted from 0; no core is empty.
     """
     cores = int(where.max()) + 1
     for first in range(0, cores, CHUNK):
@@ -134,7 +136,7 @@ def iterate_reached_cores(
 def count_reached_cores(
     routes: Sequence[Route], sources: int, where: Int[np.ndarray, " M"]
 ) -> Int[np.ndarray, " N"]:
-    """Return the number of cores that each source neuron reaches, of those of ``where``."""
+    """Return how many of the cores in ``where`` each source neuron reaches."""
     number = np.zeros(sources, np.int64)
     for _, reached in iterate_reached_cores(routes, sources, where):
         number += reached.sum(1)
@@ -142,7 +144,7 @@ def count_reached_cores(
 
 
 def _mark_reached(route: Route, where: np.ndarray, cores: range) -> np.ndarray:
-    """Return which of the cores each source neuron reaches; it broadcasts against (N, K)."""
+    """Return which of the cores each source neuron reaches; it broadcasts to (N, K)."""
     if route.kind == "dense":
         return np.ones((1, 1), bool)
     if route.kind == "sparse":

@@ -1,8 +1,8 @@
 """Messages from core to core, and their way across the mesh.
 
-A spike is one message to each core that holds a target of it, along the mesh first in x, then
-in y. Tiles are numbered column by column, and chips lie in a row. Spikes of an Input enter at
-core 0. Axes: S cores of a source, K cores of a target.
+A spike is one message to each core that has a target of it. It moves along the mesh first in x,
+then in y. Tiles are numbered column by column, and chips form a row. Spikes of an Input enter
+at core 0. Axes: S cores of a source, K cores of a target.
 """
 
 import math
@@ -20,9 +20,10 @@ from neuro.graph.paths import Route
 
 
 class Traffic(NamedTuple):
-    """Messages, one for each spike and core it goes to, and their hops.
+    """Messages, one per spike and core it goes to, and their hops.
 
-    hops_x, hops_y: of all messages together. crossings: messages times chip borders.
+    hops_x, hops_y: hops of all messages together.
+    crossings: messages times chip borders.
     """
 
     messages: int = 0
@@ -35,9 +36,10 @@ class Traffic(NamedTuple):
 class Sent:
     """What a source sends to a target over a whole run, by their cores.
 
-    home, cores: their numbers, counted through all chips. fired: spikes of each core of the
-    source. led: those of neurons that any target has a synapse of. messages: spikes that reach
-    a neuron of a core of the target.
+    home, cores: numbers of the source's and target's cores, counted through all chips.
+    fired: spikes of each core of the source.
+    led: spikes of neurons that have a synapse to any target.
+    messages: spikes that reach a neuron on a core of the target.
     """
 
     home: Int[np.ndarray, " S"]
@@ -47,7 +49,7 @@ class Sent:
     messages: Int[np.ndarray, "S K"]
 
     def cross_mesh(self, chip: Chip) -> tuple[Traffic, Traffic]:
-        """Return the traffic, and what it were if each spike went to all cores."""
+        """Return the traffic, and an upper bound: every spike goes to all target cores."""
         away = locate_cores(self.home, chip)[:, None] - locate_cores(self.cores, chip)
         steps = np.insert(np.abs(away), 0, 1, axis=2)  # the message itself, then its hops
         sent = np.einsum("sk,skx->x", self.messages, steps)
@@ -60,9 +62,9 @@ def count_sent(
     composed: tuple[Route, ...],
     placement: Placement,
 ) -> dict[tuple[str, str], Sent]:
-    """Return what each source that spikes sends to each target, by (source, target).
+    """Return what each spiking source sends to each target, by (source, target).
 
-    spikes: of each neuron over the run, by Input and spiking population.
+    spikes: number of spikes of each neuron over the run, by Input and spiking population.
     """
     sent = {}
     for source, targets in placement.destinations.items():
@@ -95,12 +97,13 @@ def count_messages(
 ) -> Sent:
     """Return what one source sends to one target.
 
-    leads: whether any target has a synapse of the neuron. routes: the connections between them.
-    home, core_of: the core of each of their neurons.
+    leads: whether a neuron has a synapse to any target.
+    routes: the connections between source and target.
+    home, core_of: the core of each neuron of source and target.
     """
     own, group = np.unique(home, return_inverse=True)
     order = np.argsort(group, kind="stable")
-    together = np.split(order, np.flatnonzero(np.diff(group[order])) + 1)  # of a core
+    together = np.split(order, np.flatnonzero(np.diff(group[order])) + 1)  # neurons by core
     cores, where = np.unique(core_of, return_inverse=True)
     messages = np.zeros((len(own), len(cores)), np.int64)
     for first, reached in iterate_reached_cores(routes, len(spikes), where):
@@ -114,14 +117,14 @@ def count_messages(
 
 
 def add_traffic(parts: Iterable[Traffic]) -> Traffic:
-    """Return the sum of the parts."""
+    """Return the sum of several traffics."""
     return Traffic(*np.sum([Traffic(), *parts], axis=0).tolist())
 
 
 def locate_cores(cores: Int[np.ndarray, " K"], chip: Chip) -> Int[np.ndarray, "K 3"]:
     """Return (x of its tile, y of its tile, chip) of every core.
 
-    A chip begins a column of its own, also behind one whose last column is not full.
+    A chip starts in a new column, even after a chip whose last column is not full.
     """
     limits = chip.limits
     rows, per_chip = int(limits.tile_rows.value), int(limits.cores.value)

@@ -1,13 +1,14 @@
-"""The energy and time model beside a published measurement: PilotNet on Loihi 2.
+"""The energy and time model compared with a published measurement: PilotNet on Loihi 2.
 
-From the benchmark notebook of lava-dl (pilotnet_snn, BSD-3-Clause), which prints cores, power
-and the time of each step; events a layer are those of its published network, simulated. Its
-image never reaches the network: all neurons are driven by their bias, in a cycle of four steps.
-Events through weights of zero are left out. The network itself is not needed here.
+The numbers come from the benchmark notebook of lava-dl (pilotnet_snn, BSD-3-Clause), which
+prints cores, power and the time of each step; events per layer come from a simulation of its
+published network. The notebook's image never reaches the network: all neurons are driven by
+their bias, in a cycle of four steps. Events through weights of zero are left out. The network
+itself is not needed.
 
-Two traps: Loihi 2 has no published prices, and those of its chip file are fitted to this very
-case, so that only the prices of Loihi 1 test the energy; and the time of a synaptic event there
-is read off this series, so that only the pattern of the steps tests the time.
+Two traps: Loihi 2 has no published prices, and those of its chip file are fitted to this case,
+so that only the prices of Loihi 1 test the energy. And the time of a synaptic event there is
+taken from this series, so that only the pattern of the steps tests the time.
 """
 
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from neuro.energy.traffic import Traffic
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedLayer:
-    """A layer of a measured network; spikes and events (of its synapses) are means a step."""
+    """A layer of a measured network; spikes and synaptic events are means per step."""
 
     name: str
     neurons: int
@@ -33,7 +34,7 @@ class PublishedLayer:
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """A figure of the model beside a published one; ratio is accepted from low to high."""
+    """A figure of the model and a published one; the ratio must be from low to high."""
 
     name: str
     ours: float
@@ -44,7 +45,7 @@ class Check:
 
     @property
     def ratio(self) -> float:
-        """Ours over theirs."""
+        """Our figure over the published one."""
         return self.ours / self.theirs
 
     @property
@@ -75,17 +76,17 @@ PILOTNET = tuple(
         ("fc3", 1, 1, 0.0, 1.125),
     )
 )
-STEP = 152.85e-6  # s, mean
-DYNAMIC = 0.447156 * STEP  # J
-EVENTS_OF_STEP = (585_312, 318_528, 531_552, 373_128)  # of conv2, on its three cores
-TIME_OF_STEP = (201.4e-6, 107.0e-6, 180.9e-6, 125.4e-6)  # s, measured
+STEP = 152.85e-6  # mean time of a step [s]
+DYNAMIC = 0.447156 * STEP  # dynamic energy of a step [J]
+EVENTS_OF_STEP = (585_312, 318_528, 531_552, 373_128)  # events of conv2 on its three cores
+TIME_OF_STEP = (201.4e-6, 107.0e-6, 180.9e-6, 125.4e-6)  # measured [s]
 ENERGY_RATIO, TIME_RATIO = (0.8, 1.25), (0.9, 1.1)
 
 
 def check_energy(chip: Chip) -> Check:
-    """Return the dynamic energy of a step at the prices of a chip.
+    """Compare the dynamic energy of a step, at the prices of a chip.
 
-    A spike is one message on its own tile: the placement is not published.
+    A spike is one message on its own tile, because the placement is not published.
     """
     joules = 0.0
     for layer in PILOTNET:
@@ -109,10 +110,10 @@ def check_energy(chip: Chip) -> Check:
 
 
 def list_step_seconds(chip: Chip) -> tuple[float, ...]:
-    """Return the time of the four steps of the cycle, by the cores of conv2, all alike.
+    """Return the time of the four steps of the cycle, which the equal cores of conv2 determine.
 
-    The spikes of conv1 go to each of them; how many there are in a step is not published, and
-    taken in proportion to the events.
+    The spikes of conv1 go to each of these cores. Their number per step is not published; it is
+    assumed to be proportional to the events.
     """
     cost, layers = chip.time, {layer.name: layer for layer in PILOTNET}
     before, layer = layers["conv1"], layers["conv2"]
@@ -124,7 +125,7 @@ def list_step_seconds(chip: Chip) -> tuple[float, ...]:
 
 
 def check_steps(chip: Chip) -> tuple[Check, ...]:
-    """Return the time of each step of the cycle as a share of their mean."""
+    """Compare the time of each step of the cycle, relative to the mean step."""
     ours, theirs = np.array(list_step_seconds(chip)), np.array(TIME_OF_STEP)
     low, high = TIME_RATIO
     return tuple(

@@ -1,13 +1,13 @@
-"""The activity of a network in continuous time, its output, and the derivatives of a loss.
+"""A network's activity in continuous time, its output, and the derivatives of a loss.
 
-The backward pass needs only the spikes of the forward run: memory grows with their number, not
-with simulated time.
+The backward pass needs only the spikes of the forward run, so memory grows with their number,
+not with simulated time.
 
-The gradient of a spike time is divided by the slope of V at the threshold; it diverges where V
-only touches the threshold. Training may bound it: slopes below ``least`` * threshold *
-(1 / tau + 1 / tau_syn) are raised to this value, and every result has their number. A neuron
-that never fires has no gradient. Without the bound a few spikes at which V only touches the
-threshold change weights so much that neurons may never fire again. A Tally counts them.
+The gradient of a spike time is divided by the slope of V at the threshold, so it diverges where
+V only touches the threshold. Then a few spikes change weights so much that neurons may never
+fire again, and a neuron that never fires has no gradient. Training may therefore bound the
+gradient: slopes below ``least`` * threshold * (1 / tau + 1 / tau_syn) are raised to this value.
+Every result has the number of raised slopes, and a Tally adds these numbers up.
 Axes: T ticks, B samples, N neurons, E spikes.
 """
 
@@ -38,19 +38,19 @@ from neuro.neurons import LI
 from neuro.nn.trace import trace
 from neuro.spikes import Events, Times, to_events, to_times
 
-# Usual ``least``, chosen by hand; a training reports the number of raised slopes.
+# Usual value of ``least``, chosen by hand; a training reports how many slopes it raised.
 LEAST = 0.1
 _CHANGES_IN_TRAINING = (nn.BatchNorm1d, nn.BatchNorm2d, nn.Dropout, nn.Dropout2d)
-SPIKES_AT_FIRST = 4  # per neuron and sample: the buffer before their number is known
-MAX_SPIKES = 10**8  # of one layer in one run: 1.2 GB of times and neurons
+SPIKES_AT_FIRST = 4  # initial buffer size per neuron and sample
+MAX_SPIKES = 10**8  # per layer and run: 1.2 GB of times and neurons
 
 
 @dataclass(frozen=True, kw_only=True)
 class Activity:
     """The result of a run in continuous time.
 
-    times: the spikes of every Input and LIF. means: the membrane of every read-out (LI),
-    averaged over each tick.
+    times: the spikes of every Input and LIF.
+    means: the membrane of every read-out (LI), averaged over each tick.
     """
 
     times: Mapping[str, Times]
@@ -61,9 +61,10 @@ class Activity:
 class Gradients:
     """Derivatives of a loss, summed over samples.
 
-    weights: dL/dweight of each Dense (out, in). times: dL/d(time) of each Input's spikes [1/s].
-    spikes: number of differentiated spikes of LIFs. raised: number of these spikes at which the
-    slope of V was raised to ``least``.
+    weights: dL/dweight of each Dense (out, in).
+    times: dL/d(time) of each Input's spikes [1/s].
+    spikes: number of LIF spikes that were differentiated.
+    raised: number of these spikes whose slope of V was raised to ``least``.
     """
 
     weights: Mapping[str, Float[np.ndarray, "_ _"]]
@@ -76,12 +77,13 @@ def compute_activity(graph: Graph, inputs: Mapping[str, Events | Times]) -> Acti
     """Run a network for training; its spikes equal those of the engine's ``Exact()`` clock.
 
     Args:
+        graph: the network.
         inputs: spikes of every Input, all with the same T and B.
 
     Raises:
         ValueError: the inputs do not fit the network; lists every problem by node.
         EventPropError: the network has parts without exact gradients (lists all), or a layer
-            exceeds MAX_SPIKES.
+            has more than MAX_SPIKES spikes.
     """
     require_inputs(graph, inputs)
     times = {
@@ -113,14 +115,16 @@ def compute_gradients(
     """Return the derivatives of a loss by the weights and by the input spike times.
 
     Args:
-        times: its spikes: ``Record.times`` of the engine, or of :func:`compute_activity`.
-        by_time: dL/d(time of each spike) of any LIF [1/s], in the order of ``times``.
-        by_mean: dL/d(mean membrane in each tick) of any read-out.
-        least: slopes at spikes are raised to it [threshold * (1 / tau + 1 / tau_syn)]; 0, the
-            default, leaves the gradient exact.
+        graph: the network.
+        times: the network's spikes: ``Record.times`` of the engine, or of
+            :func:`compute_activity`.
+        by_time: dL/d(time of each spike) for any LIF [1/s], in the order of ``times``.
+        by_mean: dL/d(mean membrane in each tick) for any read-out.
+        least: smaller slopes at spikes are raised to it [threshold * (1 / tau + 1 / tau_syn)];
+            0, the default, leaves the gradient exact.
 
     Raises:
-        ValueError: ``by_time`` or ``by_mean`` do not fit the network; lists every problem.
+        ValueError: ``by_time`` or ``by_mean`` does not fit the network; lists every problem.
         EventPropError: the network has parts without exact gradients; lists all.
     """
     by_time, by_mean = by_time or {}, by_mean or {}
@@ -187,9 +191,9 @@ def _find_spikes(
     shape: tuple[int, int, int],
     end: float,
 ) -> Times:
-    """Return the spikes of a layer until ``end`` [s]; shape: (T, B, N)."""
+    """Return the spikes of a layer up to ``end`` [s]. shape: (T, B, N)."""
     size = SPIKES_AT_FIRST * shape[1] * shape[2]
-    while True:  # twice at most
+    while True:  # at most twice
         buffer = SpikeBuffer(np.empty(size), np.empty(size, np.int32), np.zeros(1, np.int64))
         indptr = find_spikes(cell, layer.rows, train, end, buffer)
         count = int(indptr[-1])
@@ -207,9 +211,9 @@ def _find_spikes(
 def _find_arrivals(
     layer: Layer, times: Mapping[str, Times], end: float
 ) -> tuple[TimedSpikes, np.ndarray]:
-    """Return the arrivals at a layer before ``end`` [s], and the index of each one's spike.
+    """Return the arrivals at a layer before ``end`` [s], and for each the index of its spike.
 
-    The index counts the spikes of all paths, path after path.
+    The index counts the spikes of all paths, one path after the other.
     """
     sources = [times[path.source] for path in layer.paths]
     first = np.cumsum([0] + [t.shape[2] for t in sources])
@@ -232,9 +236,10 @@ def _add_derivatives(
     weights: dict[str, np.ndarray],
     by_spike: dict[str, np.ndarray],
 ) -> None:
-    """Add a layer's derivatives to ``weights`` and to ``by_spike`` of its sources.
+    """Add a layer's derivatives to ``weights`` and to its sources' entries of ``by_spike``.
 
-    by_row: dL/drows (R N). by_path: dL/d(time) of the spikes of all paths, path after path.
+    by_row: dL/drows (R N).
+    by_path: dL/d(time) of the spikes of all paths, one path after the other.
     """
     row = spike = 0
     for path in layer.paths:
@@ -248,14 +253,14 @@ def _add_derivatives(
 
 @dataclass
 class Tally:
-    """Sums over a training: differentiated spikes, and spikes with a raised slope."""
+    """Sums over a training: differentiated spikes, and spikes whose slope was raised."""
 
     spikes: int = 0
     raised: int = 0
 
 
 class _Request(NamedTuple):
-    """The arguments of :func:`compute_outputs`; names: of the weights, in their order."""
+    """The arguments of :func:`compute_outputs`. names: names of the weights, in their order."""
 
     graph: Graph
     inputs: Mapping[str, Times]
@@ -271,24 +276,28 @@ def compute_outputs(
     tally: Tally,
     least: float = LEAST,
 ) -> Float[Tensor, "..."]:
-    """Return the values of the network's one output, in float64.
+    """Return the values of the network's only output, in float64.
 
     Args:
-        weights: the torch parameters of its Dense nodes, by name.
+        graph: the network.
+        inputs: spikes of every Input.
+        weights: the torch parameters of the network's Dense nodes, by name.
         tally: each backward pass adds its counts to it.
-        least: slopes of V at spikes are raised to it [threshold * (1 / tau + 1 / tau_syn)]. The
-            gradient through the time of such a spike is then too small by the factor slope /
+        least: smaller slopes of V at spikes are raised to it [threshold * (1 / tau + 1 /
+            tau_syn)]. The gradient through the time of such a spike is then too small by the
+            factor slope /
             bound: derivatives with this term have errors of tens of percent, and more where
-            terms cancel. With 0 all derivatives are exact, but they have no upper bound where V
-            only touches its threshold.
+                terms
+            cancel. With 0 all derivatives are exact, but they have no upper bound where V only
+            touches its threshold.
 
     Returns:
-        For an LI: its membrane averaged over each tick (T B N). For a LIF: the time of each
-        neuron's first spike [s] (B N), or the end of the run for a silent neuron.
+        For an LI, its membrane averaged over each tick (T B N). For a LIF, the time of each
+        neuron's first spike [s] (B N), or the end of the run for a neuron that never fires.
 
     Raises:
         ValueError: ``least`` is negative or not finite.
-        EventPropError: the network has parts without exact gradients, or not one output.
+        EventPropError: the network has parts without exact gradients, or several outputs.
     """
     if len(graph.outputs) != 1:
         raise EventPropError([f"one output is needed, got {', '.join(graph.outputs)}"])
@@ -307,9 +316,9 @@ def compute_outputs(
 def compute_module_outputs(
     module: nn.Module, x: Float[Tensor, "T B *N"], tally: Tally, least: float = LEAST
 ) -> Float[Tensor, "..."]:
-    """Return the output of a torch module in continuous time; see :func:`compute_outputs`.
+    """Return a torch module's output in continuous time; see :func:`compute_outputs`.
 
-    x: its input in ticks; an event of tick k becomes a spike at the end of that tick.
+    x: its input in ticks; an event in tick k becomes a spike at the end of that tick.
 
     Raises:
         EventPropError: the module has parts without exact gradients (lists all), or is not on
@@ -339,9 +348,9 @@ def compute_module_outputs(
 def find_first_spikes(
     times: Times, end: float
 ) -> tuple[Float[np.ndarray, "B N"], Int[np.ndarray, "B N"]]:
-    """Return the time [s] of each neuron's first spike and its index in ``times``.
+    """Return the time [s] of each neuron's first spike and the spike's index in ``times``.
 
-    For a silent neuron: ``end`` [s] and -1.
+    A neuron that never fires gets ``end`` [s] and -1.
     """
     _, samples, size = times.shape
     time, index = np.full(samples * size, end), np.full(samples * size, -1)

@@ -1,6 +1,6 @@
 """A feed-forward Graph as layers that EventProp can differentiate, or a list of problems.
 
-The inputs of a layer are paths from the spikes of another layer, through one Dense or directly.
+A layer's inputs are paths from the spikes of other layers, through one Dense or directly.
 """
 
 import math
@@ -17,7 +17,7 @@ from neuro.neurons import Dynamics, Neuron, Reset, has_normal_form, is_neuron
 
 
 class EventPropError(ValueError):
-    """A network without exact gradients here; ``problems`` lists each part with its cure."""
+    """A network without exact gradients; ``problems`` lists each such part with its cure."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(["EventProp cannot differentiate this network:", *problems]))
@@ -25,7 +25,7 @@ class EventPropError(ValueError):
 
 
 class Path(NamedTuple):
-    """A connection from ``source`` through a Dense (None: directly) with a ``delay`` [s]."""
+    """A connection from ``source`` through a Dense (None: direct) with a ``delay`` [s]."""
 
     source: str
     dense: str | None
@@ -36,8 +36,8 @@ class Path(NamedTuple):
 class Layer:
     """A population and its inputs.
 
-    cell: parameters of a LIF; None: a read-out, with its leak [1/s] and gain.
-    rows: a row of weights for each source neuron of each path, in their order (R N).
+    cell: parameters of a LIF; None for a read-out, which has leak [1/s] and gain.
+    rows: one row of weights per source neuron of each path, in the order of the paths (R N).
     """
 
     name: str
@@ -52,7 +52,7 @@ def build_layers(graph: Graph) -> tuple[Layer, ...]:
     """Return the populations of a Graph with their inputs, sources first.
 
     Raises:
-        EventPropError: parts have no exact gradient here; lists all.
+        EventPropError: the network has parts without exact gradients; lists all.
     """
     problems = _problems(graph)
     if problems:
@@ -102,7 +102,7 @@ def _problems_of(node: Neuron, dt: Seconds) -> list[str]:
 
 
 def _problems_of_dynamics(k: Dynamics) -> list[str]:
-    """Return why a population that fires has no gradient here."""
+    """Explain why a firing population has no exact gradient; empty if it has one."""
     problems = []
     if k.rate_syn is None:
         problems.append(
@@ -161,11 +161,12 @@ def _paths(graph: Graph, edge: Edge) -> list[Path]:
 
 
 def push(leak: float, fade: float, dt: float) -> float:
-    """Return dV/dt per unit of current [1/s] that makes V at ticks equal to V of the clock.
+    """Return dV/dt per unit of current [1/s] for which V at ticks equals the clock's V.
 
     It is (fade - leak) / (a - c) with a = exp(-leak dt), c = exp(-fade dt): an arrival of
-    weight w raises V from 0 to w within one tick. leak, fade: decay rates of V and of the
-    current [1/s]. dt: [s].
+    weight w then raises V from 0 to w within one tick.
+    leak, fade: decay rates of V and of the current [1/s].
+    dt: length of a tick [s].
     """
     gap = fade - leak
     return math.exp(fade * dt) * (gap / math.expm1(gap * dt) if gap else 1 / dt)

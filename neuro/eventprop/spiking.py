@@ -1,4 +1,4 @@
-"""Compiled loops of a layer: its spikes in continuous time or its mean membrane; its adjoint.
+"""Compiled loops of a layer: spikes in continuous time or mean membranes, and the adjoint.
 
 With J the synaptic current in units of dV/dt (times ``push`` [1/s]):
 
@@ -12,9 +12,9 @@ and backward in time, with p_V = dL/dV and p_J = dL/dJ (Wunderlich & Pehl 2021, 
     at an arrival: dL/dweight += push p_J,  dL/dtime = push weight (fade p_J - p_V)
     at a spike:    p_V = (p_V J - dL/dtime) / (J - leak threshold)
 
-The membrane of a read-out jumps by gain * weight at each arrival: at the end of a tick it is
-discontinuous in the time of a spike that moves across that end. Its mean over the tick is
-continuous and has a derivative.
+A read-out's membrane jumps by gain * weight at each arrival. Its value at the end of a tick is
+therefore discontinuous in the time of a spike that moves across that end. Its mean over the
+tick is continuous and has a derivative.
 
 Axes: T ticks, B samples, E arrivals or spikes in the order of (sample, time), R sources, N
 neurons. The weights ``rows`` have axes R N.
@@ -27,14 +27,16 @@ import numpy as np
 
 from neuro.ops.jit import kernel
 
-MAX_NEWTON_STEPS = 100  # where V only touches the threshold, each step halves the error
+MAX_NEWTON_STEPS = 100  # if V only touches the threshold, each step halves the error
 
 
 class TimedSpikes(NamedTuple):
     """Arrivals at a layer, or its spikes.
 
-    indptr: sample b has ``indptr[b]:indptr[b + 1]``. time: [s]. neuron: the source of an
-    arrival (its row of weights), or the neuron that spiked. value: of the spike.
+    indptr: sample b has the entries ``indptr[b]:indptr[b + 1]``.
+    time: [s].
+    neuron: an arrival's source (its row of weights), or the neuron that spiked.
+    value: value of the spike.
     """
 
     indptr: np.ndarray
@@ -46,8 +48,10 @@ class TimedSpikes(NamedTuple):
 class LIFParameters(NamedTuple):
     """The parameters of a spiking layer (LIF with a synaptic current).
 
-    leak, fade: decay rates of V and of J [1/s]. push: J for a synaptic current of 1 [1/s].
-    threshold: of each neuron (N). top: the highest V that an initial J of 1 reaches from V = 0.
+    leak, fade: decay rates of V and of J [1/s].
+    push: J for a synaptic current of 1 [1/s].
+    threshold: threshold of each neuron (N).
+    top: highest V that an initial J of 1 reaches from V = 0.
     """
 
     leak: float
@@ -58,7 +62,7 @@ class LIFParameters(NamedTuple):
 
 
 class Adjoint(NamedTuple):
-    """dL/dV and dL/dJ of each neuron at the time ``since``."""
+    """dL/dV and dL/dJ of each neuron, at the time ``since``."""
 
     v: np.ndarray
     j: np.ndarray
@@ -66,7 +70,7 @@ class Adjoint(NamedTuple):
 
 
 class SpikeBuffer(NamedTuple):
-    """Arrays of fixed size for spikes. ``total[0]`` also counts spikes without room."""
+    """Arrays of fixed size for spikes; ``total[0]`` also counts spikes that did not fit."""
 
     time: np.ndarray
     neuron: np.ndarray
@@ -75,7 +79,7 @@ class SpikeBuffer(NamedTuple):
 
 @kernel
 def compute_lift(leak: float, fade: float, s: float) -> float:
-    """Return V at ``s`` [s] after an initial J of 1 at V = 0; exact for equal rates too."""
+    """Return V at ``s`` [s] after V = 0 and J = 1; exact for equal rates too."""
     gap = fade - leak
     if gap > 0:
         return -math.exp(-leak * s) * math.expm1(-gap * s) / gap
@@ -86,7 +90,7 @@ def compute_lift(leak: float, fade: float, s: float) -> float:
 
 @kernel
 def find_peak(leak: float, fade: float, v: float, j: float) -> float:
-    """Return the time [s] until V, now v below the threshold with J = j > 0, stops rising."""
+    """Return the time [s] until V stops rising; now V = v is below the threshold, J = j > 0."""
     if leak == 0:
         return math.inf
     gap = fade - leak
@@ -99,17 +103,17 @@ def find_peak(leak: float, fade: float, v: float, j: float) -> float:
 
 @kernel
 def advance(cell: LIFParameters, v: float, j: float, s: float) -> tuple[float, float]:
-    """Return V and J after ``s`` [s] without arrivals and spikes."""
+    """Return V and J after ``s`` [s] without arrivals or spikes."""
     later = v * math.exp(-cell.leak * s) + j * compute_lift(cell.leak, cell.fade, s)
     return later, j * math.exp(-cell.fade * s)
 
 
 @kernel
 def find_crossing(cell: LIFParameters, n: int, v: float, j: float, most: float) -> float:
-    """Return the time [s] until V of neuron n reaches its threshold; -1: not within ``most``.
+    """Return the time [s] until V of neuron n reaches its threshold; -1 if not within ``most``.
 
-    Up to its one peak V rises and is concave, V'' = -leak V' - fade J < 0. So Newton's method
-    from 0 approaches the first crossing from below.
+    V rises up to its only peak and is concave there, V'' = -leak V' - fade J < 0. So Newton's
+    method started at 0 approaches the first crossing from below.
     """
     threshold = cell.threshold[n]
     high = min(find_peak(cell.leak, cell.fade, v, j), most)
@@ -132,10 +136,10 @@ def find_crossing(cell: LIFParameters, n: int, v: float, j: float, most: float) 
 def find_spikes(
     cell: LIFParameters, rows: np.ndarray, train: TimedSpikes, end: float, buffer: SpikeBuffer
 ) -> np.ndarray:
-    """Write the spikes until ``end`` to ``buffer``, sorted by time in each sample.
+    """Write the spikes up to ``end`` to ``buffer``, sorted by time within each sample.
 
-    Returns ``indptr`` of the spikes (B + 1). If its last entry exceeds the size of the buffer,
-    the content of the buffer is invalid: call again with a larger one.
+    Returns ``indptr`` of the spikes (B + 1). If its last entry exceeds the buffer's size, the
+    buffer's contents are invalid: call again with a larger one.
     """
     samples, size = train.indptr.size - 1, cell.threshold.size
     indptr = np.zeros(samples + 1, np.int64)
@@ -168,9 +172,9 @@ def advance_layer(
     stop: float,
     buffer: SpikeBuffer,
 ) -> None:
-    """Advance all neurons of a sample from ``start`` to ``stop``; no spike arrives in between.
+    """Advance a sample's neurons from ``start`` to ``stop``; nothing arrives in between.
 
-    v, j: of the sample's neurons, changed in place. Spikes are appended to ``buffer``.
+    v, j: V and J of the sample's neurons, changed in place. Spikes are appended to ``buffer``.
     """
     span = stop - start
     keep, stay = math.exp(-cell.leak * span), math.exp(-cell.fade * span)
@@ -197,7 +201,7 @@ def advance_layer(
 def find_currents(
     cell: LIFParameters, rows: np.ndarray, train: TimedSpikes, spikes: TimedSpikes
 ) -> np.ndarray:
-    """Return J of the spiking neuron at each spike of the layer."""
+    """Return, for each spike of the layer, J of the neuron that fired."""
     out = np.empty(spikes.time.size)
     for b in range(train.indptr.size - 1):
         j, now, e = np.zeros(cell.threshold.size), 0.0, train.indptr[b]
@@ -222,11 +226,13 @@ def propagate_back(
     by_spike: np.ndarray,
     least: float,
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """Return dL/drows, dL/d(time of each arrival), and the number of spikes with raised slope.
+    """Return dL/drows, dL/d(time of each arrival), and the number of raised slopes.
 
-    train: the arrivals. spikes: of the layer; their ``value`` is J at the spike. by_spike:
-    dL/d(time of each spike). least: smaller slopes J - leak threshold of V at a spike are
-    raised to it [threshold * (leak + fade)].
+    train: the arrivals.
+    spikes: spikes of the layer; their ``value`` is J at the spike.
+    by_spike: dL/d(time of each spike).
+    least: slopes J - leak threshold of V at a spike are raised to at least this value
+        [threshold * (leak + fade)].
     """
     by_row, by_arrival = np.zeros_like(rows), np.empty(train.time.size)
     raised = 0
@@ -258,7 +264,7 @@ def propagate_back(
 
 @kernel
 def rewind(cell: LIFParameters, adjoint: Adjoint, n: int, then: float) -> None:
-    """Integrate the adjoint of neuron n backward to the time ``then``."""
+    """Integrate the adjoint of neuron n back to the time ``then``."""
     v, j, span = adjoint.v[n], adjoint.j[n], adjoint.since[n] - then
     adjoint.since[n] = then
     if v != 0.0 or j != 0.0:
@@ -270,9 +276,9 @@ def rewind(cell: LIFParameters, adjoint: Adjoint, n: int, then: float) -> None:
 
 @kernel
 def rewind_all(cell: LIFParameters, adjoint: Adjoint, clock: float, then: float) -> None:
-    """Integrate the adjoint of all neurons backward to ``then``.
+    """Integrate the adjoint of all neurons back to the time ``then``.
 
-    Most of them are at the time ``clock`` and share their factors.
+    Most neurons are at the time ``clock``, so they share their factors.
     """
     span = clock - then
     keep, stay = math.exp(-cell.leak * span), math.exp(-cell.fade * span)
@@ -288,7 +294,7 @@ def rewind_all(cell: LIFParameters, adjoint: Adjoint, clock: float, then: float)
 
 @kernel
 def mean_response(leak: float, dt: float, s: float) -> float:
-    """Return the mean over a tick of a jump by 1, ``s`` [s] before the end of the tick."""
+    """Return the mean over a tick of a jump by 1 that is ``s`` [s] before the tick's end."""
     if leak == 0:
         return s / dt
     return -math.expm1(-leak * s) / (leak * dt)
@@ -304,10 +310,10 @@ def find_tick(time: float, dt: float, ticks: int) -> int:
 def mean_membranes(
     leak: float, rows: np.ndarray, train: TimedSpikes, ticks: int, dt: float
 ) -> np.ndarray:
-    """Return the mean membrane of each tick, axes T B N. rows: weights times the gain."""
+    """Return the mean membrane of each tick, axes T B N. rows: weights times gain."""
     samples, size = train.indptr.size - 1, rows.shape[1]
     out = np.zeros((ticks, samples, size))
-    left = np.zeros((ticks, samples, size))  # the effect of a tick's arrivals at its end
+    left = np.zeros((ticks, samples, size))  # the effect of a tick's arrivals at the tick's end
     for b in range(samples):
         for e in range(train.indptr[b], train.indptr[b + 1]):
             k = find_tick(train.time[e], dt, ticks)
@@ -330,7 +336,7 @@ def mean_membranes(
 def propagate_means_back(
     leak: float, rows: np.ndarray, train: TimedSpikes, by_mean: np.ndarray, dt: float
 ) -> tuple:
-    """Return dL/drows and dL/d(time of each arrival) from dL/d(mean of each tick)."""
+    """Return dL/drows and dL/d(time of each arrival), given dL/d(mean of each tick)."""
     ticks, samples, size = by_mean.shape
     after = np.zeros((ticks, samples, size))  # dL/dv at the end of each tick
     keep, whole = math.exp(-leak * dt), mean_response(leak, dt, dt)

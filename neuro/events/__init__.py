@@ -1,4 +1,4 @@
-"""The event engine: spikes drive the network instead of a clock."""
+"""The event engine, which runs a network spike by spike instead of tick by tick."""
 
 from neuro.events.checks import Runaway
 from neuro.events.engine import simulate

@@ -1,4 +1,4 @@
-"""Errors of a run: a state that does not fit the network, and too many spikes."""
+"""The errors for a state that does not fit the network, and for too many spikes."""
 
 from typing import Any
 
@@ -51,9 +51,9 @@ def require_state(program: Program, samples: int, state: object) -> EngineState:
 
 
 class Runaway(RuntimeError):
-    """A run with more spikes than its budget; :func:`make_runaway_error` makes the error.
+    """A run had more spikes than its budget; :func:`make_runaway_error` makes the error.
 
-    record: the run until it was stopped, of the samples that ran together at that time.
+    record: the run up to the point where it was stopped, of the samples that ran together then.
     """
 
     def __init__(self, message: str, record: Record) -> None:
@@ -65,7 +65,7 @@ class Runaway(RuntimeError):
 
 
 def make_runaway_error(graph: Graph, record: Record, budget: int) -> Runaway:
-    """Return the error of a run with more spikes than its budget or its buffers allow."""
+    """Return the error for a run that had more spikes than its budget or buffers allow."""
     spikes = {n: record.counts[n].spikes for n in graph.populations}
     name = max(spikes, key=lambda n: spikes[n])
     seconds = graph.size(name) * record.samples * record.ticks * graph.dt

@@ -1,4 +1,4 @@
-"""The event engine: runs a Graph on spikes, in ticks or in continuous time.
+"""The event engine: runs a Graph spike by spike, in ticks or in continuous time.
 
 In ticks its results equal those of the torch clock.
 Axes: T ticks, B samples, N neurons of a node in C order of its shape.
@@ -37,13 +37,13 @@ from neuro.spikes.record import Record, concatenate
 
 State = EngineState | ExactState
 
-# Most values in one node's buffer; it limits the samples and ticks that run together. In
+# Most values in one node's buffer, which limits how many samples and ticks run together. In
 # float32 it is 2 MB, about a second-level cache; chosen by hand, not measured.
 MAX_BUFFER_VALUES = 2**19
-LOOP_STRETCHES = 8  # that run together where there are loops only, which need no buffers
-MAX_TICKS = 2**31 - 1  # of a run in ticks, and of a delay: the range of int32
-INDEX = 8  # bytes for each tick and sample of a spike train: the index of its first spike
-BATCH = 2000  # bytes of Python's and NumPy's objects around the spikes of a window; measured
+LOOP_STRETCHES = 8  # stretches run together if there are only loops, which need no buffers
+MAX_TICKS = 2**31 - 1  # most ticks of a run and of a delay: the range of int32
+INDEX = 8  # bytes per tick and sample of a spike train, for the index of the first spike
+BATCH = 2000  # bytes of Python and NumPy objects per batch of spikes; measured
 SHORTER = (
     "cut the stimulus into pieces with neuro.events.to_disk.simulate_to_disk, run fewer "
     "samples at a time or record less"
@@ -65,33 +65,35 @@ def simulate(  # noqa: PLR0913 - the run, and its length
     """Run a network on events.
 
     With ``Grid()`` the result is the same bit for bit however a run is split into parts and
-    samples, except that torch's exponentials (Softmax, Pointwise) may differ in their last bit.
+    samples; only torch's exponentials (Softmax, Pointwise) may differ in their last bit.
 
     Args:
+        graph: the network.
         inputs: the spikes of every Input, all with the same T and B.
             :func:`neuro.spikes.to_ticks` and :func:`neuro.spikes.to_times` convert Events and
             Times for the clock.
         clock: ``Grid()`` runs in ticks of ``graph.dt``, ``Exact()`` in continuous time.
-        state: the final state of an earlier run with the same clock, which this run continues;
-            None: start at rest.
+        state: final state of an earlier run with the same clock, which this run continues; None
+            starts at rest.
         record: the parts to record in addition to the counts.
-        workers: number of threads over which the samples are split, with the same result.
+        workers: number of threads among which the samples are split; the result stays the same.
             Inside ``joblib.parallel_config(backend=...)`` they are processes or a cluster.
-        ticks, samples: of a graph without Inputs, whose Poisson nodes draw their own spikes;
-            one sample by default. Otherwise the inputs give them.
-        progress: takes the share of the run that is done (0 to 1) now and then, from any thread
-            of the run; not where samples are split over processes.
+        ticks, samples: size of the run if the graph has no Inputs but Poisson nodes that draw
+            their own spikes; one sample by default. Otherwise the inputs determine it.
+        progress: called now and then, from any thread of the run, with the share of the run
+            that is done (0 to 1); not called if samples are split among processes.
 
     Returns:
         The Record, with ``counts``, and the final state: an EngineState for ``Grid()``, an
         ExactState for ``Exact()``.
 
     Raises:
-        TypeError: an argument has another type, such as a raster instead of Events.
+        TypeError: an argument has a wrong type, such as a raster instead of Events.
         ValueError: inputs, state or record do not fit the graph (lists every problem by node),
             or the run needs more memory than is free.
         GraphError: the graph does not run on this clock.
-        Runaway: more spikes than the clock's budget; it carries the Record up to that point.
+        Runaway: there were more spikes than the clock's budget; it holds the Record up to that
+            point.
     """
     require_graph(graph)
     require_trains(inputs)
@@ -103,7 +105,7 @@ def simulate(  # noqa: PLR0913 - the run, and its length
 
         run_exactly = partial(simulate_exact, graph, inputs, clock, (ticks, samples))
         return run_exactly(state=state, recording=record, workers=workers, progress=progress)
-    compile_graph(graph, np.dtype(clock.dtype))  # refuses what does not run on a clock
+    compile_graph(graph, np.dtype(clock.dtype))  # refuses a graph that does not run on a clock
     events = _convert_inputs(graph, inputs)
     ticks, samples = find_span((train.shape[:2] for train in events.values()), ticks, samples)
     require_recording(record, graph, ticks)
@@ -125,7 +127,7 @@ def simulate(  # noqa: PLR0913 - the run, and its length
 
 
 def _compile(graph: Graph, clock: Grid, recording: Recording) -> Program:
-    """Return the compiled graph; loops with membranes to record run node by node."""
+    """Compile the graph; loops with membranes to record are compiled node by node."""
     program = compile_graph(graph, np.dtype(clock.dtype))
     looped = {name for group in program.groups if group.loop for name in group.names}
     recorded = tuple(sorted(looped.intersection(recording.values or ())))
@@ -151,7 +153,7 @@ def _convert_inputs(graph: Graph, inputs: Mapping[str, Events | Times]) -> dict[
 def _require_room(
     program: Program, clock: Grid, ticks: int, samples: int, record: Recording
 ) -> None:
-    """Raise a ValueError if ticks are too many, or more memory is needed than is free."""
+    """Raise a ValueError if there are too many ticks, or the run does not fit into memory."""
     if ticks > MAX_TICKS:
         raise ValueError(
             f"a run with Grid() must have <= {MAX_TICKS} ticks, got {ticks}; {SHORTER}"
@@ -187,7 +189,7 @@ def _require_room(
 def _read_inputs(
     graph: Graph, trains: dict[str, Events], dtype: np.dtype
 ) -> tuple[dict[str, Events], dict[str, SpikeBatch]]:
-    """Return the inputs, checked, as Events and as batches, both without entries of value 0."""
+    """Return the checked inputs, without entries of value 0, as Events and as batches."""
     pairs = {name: to_batch(train, 0, dtype) for name, train in trains.items()}
     if all(valid for _, valid in pairs.values()):
         return trains, {name: batch for name, (batch, _) in pairs.items()}
@@ -201,7 +203,7 @@ def _read_inputs(
 
 
 def _fits(graph: Graph, name: str, train: Events) -> bool:
-    """Return whether the columns have the size and types of spikes of an Input."""
+    """Return whether a train's columns have the sizes and types of an Input's spikes."""
     return (
         not list_problems_of_types(train)
         and train.shape[2] == math.prod(graph.shapes[name])
@@ -211,7 +213,7 @@ def _fits(graph: Graph, name: str, train: Events) -> bool:
 
 
 def _plan_parts(program: Program, clock: Grid, ticks: int) -> tuple[int, int]:
-    """Return the numbers of ticks and samples that run together within the buffers."""
+    """Return how many ticks and how many samples run together within the buffers."""
     names = (*program.buffered, *program.graph.poisson)
     largest = max((program.sizes[name] for name in names), default=1)
     stretch = clock.stretch if names else LOOP_STRETCHES * clock.stretch
@@ -231,7 +233,7 @@ def _run_samples(  # noqa: PLR0913 - the run, and its samples
     start: int,
     stop: int,
 ) -> list[tuple[Record, EngineState]]:
-    """Run the samples ``start`` to ``stop`` in groups that fit the buffers."""
+    """Run the samples ``start`` to ``stop`` in groups that fit into the buffers."""
     program = _compile(graph, clock, recording)
     length, together = _plan_parts(program, clock, span.ticks)
     results, before = [], 0

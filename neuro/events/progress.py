@@ -1,4 +1,4 @@
-"""The progress of a run, told to a function."""
+"""Reports the progress of a run to a user's function."""
 
 from collections.abc import Callable
 from threading import Lock
@@ -8,20 +8,21 @@ from joblib.parallel import get_active_backend
 
 from neuro.base.arguments import make_type_error
 
-Tell = Callable[[float | int], None]  # takes what has been done since the last call
+Tell = Callable[[float | int], None]  # takes the amount of work done since the last call
 
 
 def tell_nobody(done: float | int) -> None:
-    """Take what has been done."""
+    """Ignore a report."""
 
 
 def add_up(progress: Callable[[float], object] | None, total: float | int) -> Tell:
-    """Return a function for parts of ``total``, from any thread; ``progress`` gets their share.
+    """Return a function that takes parts of ``total`` and calls ``progress`` with their share.
 
-    It does nothing in processes, which do not know of each other.
+    Any thread may call it. In processes it does nothing, because they do not know of each
+    other.
 
     Raises:
-        TypeError: ``progress`` is no function.
+        TypeError: ``progress`` is not a function.
     """
     if progress is None or not runs_in_threads():
         return tell_nobody
@@ -40,6 +41,6 @@ def add_up(progress: Callable[[float], object] | None, total: float | int) -> Te
 
 
 def runs_in_threads() -> bool:
-    """Say whether samples are split over threads, unless joblib is told otherwise."""
+    """Say whether samples are split among threads, joblib's default for this engine."""
     backend, _ = get_active_backend(prefer="threads")
     return isinstance(backend, ThreadingBackend)

@@ -1,4 +1,4 @@
-"""Resources of a run: its memory, and the workers that share its samples."""
+"""The resources of a run: memory, and the workers among which its samples are split."""
 
 import math
 import os
@@ -14,14 +14,15 @@ import joblib
 from neuro.base.arguments import make_type_error
 from neuro.events.progress import runs_in_threads
 
-MEMINFO = Path("/proc/meminfo")  # of Linux
-LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container
+MEMINFO = Path("/proc/meminfo")  # exists on Linux
+LIMIT = Path("/sys/fs/cgroup/memory.max")  # memory limit of a container
 
 
 def require_memory(needed: Mapping[str, int | float], cure: str) -> None:
-    """Raise a ValueError, largest arrays first, unless a run fits into the free memory.
+    """Raise a ValueError that lists the largest arrays first if a run does not fit into memory.
 
-    needed: bytes by content, such as "membranes of out". cure: for the message.
+    needed: bytes by content, such as "membranes of out".
+    cure: the end of the message.
     """
     total, free = sum(needed.values()), find_free_memory()
     if total <= free:
@@ -35,7 +36,7 @@ def require_memory(needed: Mapping[str, int | float], cure: str) -> None:
 
 
 def find_free_memory() -> float:
-    """Return the bytes that this process can use; infinity if the system does not say."""
+    """Return how many bytes this process can use; infinity if the system does not say."""
     limits = []
     if MEMINFO.exists():
         kilobytes = re.findall(
@@ -44,7 +45,7 @@ def find_free_memory() -> float:
         limits.append(1024 * sum(map(int, kilobytes)))
     elif "SC_PHYS_PAGES" in os.sysconf_names:
         limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    if LIMIT.exists() and (limit := LIMIT.read_text().strip()).isdigit():  # else "max"
+    if LIMIT.exists() and (limit := LIMIT.read_text().strip()).isdigit():  # otherwise "max"
         limits.append(int(limit))
     return float(min(limits, default=math.inf))
 
@@ -60,7 +61,7 @@ def run_over_samples(run: Callable[[int, int], Part], samples: int, workers: int
     """Return ``run(start, stop)`` for about equal ranges of samples, in order.
 
     Threads are the default: compiled kernels release the interpreter's lock, and nothing is
-    copied. (They are Python's: those of joblib take milliseconds to start.)
+    copied. These are Python's threads, because joblib's take milliseconds to start.
     ``joblib.parallel_config(backend=...)`` selects processes ("loky") or a cluster ("ray").
     """
     require_workers(workers)
@@ -72,14 +73,15 @@ def run_over_samples(run: Callable[[int, int], Part], samples: int, workers: int
         with ThreadPoolExecutor(shares) as pool:
             return list(pool.map(run, bounds[:-1], bounds[1:]))
     jobs = (joblib.delayed(run)(bounds[k], bounds[k + 1]) for k in range(shares))
-    # Processes share arrays copy-on-write: Numba compiles kernels again for read-only arrays.
+    # Arrays shared with processes are copy-on-write: Numba would compile kernels again for
+    # read-only ones.
     parallel = joblib.Parallel(n_jobs=shares, prefer="threads", mmap_mode="c")
     parts: list[Part] = parallel(jobs)
     return parts
 
 
 def require_workers(workers: int) -> None:
-    """Raise a TypeError or ValueError unless a number of workers is a whole number >= 1."""
+    """Raise a TypeError or ValueError unless the number of workers is a whole number >= 1."""
     if not isinstance(workers, Integral):
         cure = "2 splits the samples over two threads"
         raise make_type_error("workers", "a whole number", workers, cure)

@@ -1,4 +1,4 @@
-"""The two clocks of the event engine, with their settings, and what a run records."""
+"""The two clocks of the event engine with their settings, and what a run records."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ from neuro.graph.poisson import find_tables
 class Grid:
     """Run in ticks of the graph's dt, with the same result as the torch clock.
 
-    dtype: float64 or float32, the precision of membranes and sums.
-    stretch: most ticks for which a node is computed at a time [ticks]; bounds memory.
+    dtype: precision of membranes and sums, float64 or float32.
+    stretch: most ticks for which a node is computed at a time [ticks]; bounds the memory.
     threads: number of threads that share the neurons of a loop of populations.
-    budget: most spikes of all populations in a run; more raise Runaway.
+    budget: most spikes of all populations in a run; a run with more raises Runaway.
     """
 
     dtype: type[np.float32 | np.float64] = np.float64
@@ -40,14 +40,14 @@ class Grid:
 
 @dataclass(frozen=True)
 class Exact:
-    """Run in continuous time, in float64: a spike is a threshold crossing, also between ticks.
+    """Run in continuous time, in float64: a spike is a threshold crossing, even between ticks.
 
-    window: look-ahead window of a loop [s], at most the least delay inside the loop; None: that
-        least delay.
-    driver: "window" runs loops in look-ahead windows; "heap" runs them event by event, also
-        without delays; "auto" uses windows if there is a delay.
+    window: look-ahead window of a loop [s], at most the least delay inside the loop; None uses
+        that least delay.
+    driver: "window" runs loops in look-ahead windows; "heap" runs them event by event and also
+        supports loops without delays; "auto" uses windows if there is a delay.
     threads: number of threads that share the target neurons of a network.
-    budget: most spikes of all populations in a run; more raise Runaway.
+    budget: most spikes of all populations in a run; a run with more raises Runaway.
     """
 
     window: Seconds | None = None
@@ -73,7 +73,7 @@ class Exact:
 
 
 Clock = Grid | Exact
-BYTES_PER_SPIKE = 40  # of a source: as drawn, and as an event
+BYTES_PER_SPIKE = 40  # bytes per spike of a source: as drawn, and as an event
 
 
 def _require_at_least_one(clock: str, field: str, value: int, cure: str) -> None:
@@ -86,9 +86,9 @@ def _require_at_least_one(clock: str, field: str, value: int, cure: str) -> None
 class Recording:
     """The parts of a run to record in addition to the counts.
 
-    spikes: Inputs and spiking populations whose spikes are kept, by name; None: all.
-    values: LIs and GatedLIs whose membranes are kept, by name; None: all read-outs.
-    states: the ticks [0 to T - 1] after which the state of all populations is kept.
+    spikes: names of the Inputs and spiking populations whose spikes are kept; None: all.
+    values: names of the LIs and GatedLIs whose membranes are kept; None: all read-outs.
+    states: ticks [0 to T - 1] after which the states of all populations are kept.
     """
 
     spikes: tuple[str, ...] | None = None
@@ -105,9 +105,9 @@ class Recording:
 
 
 def measure_draws(graph: Graph, recording: Recording, ticks: int) -> dict[str, int]:
-    """Return the bytes of the recorded spikes of Poisson nodes, by content.
+    """Return how many bytes the recorded spikes of Poisson nodes take, by content.
 
-    ticks: of all samples together.
+    ticks: number of ticks of all samples together.
     """
     return {
         f"the spikes of {name}": int(
@@ -142,6 +142,6 @@ def require_recording(recording: Recording, graph: Graph, ticks: int) -> None:
 
 
 def _unknown(field: str, names: Iterable[str], known: list[str]) -> list[str]:
-    """Return a message for each name that is not known."""
+    """Return a message for each name that is not among the known ones."""
     cure = f"use {', '.join(known)}" if known else "no node of the graph has"
     return [f"{field}: {n} has no {field}; {cure}" for n in names if n not in known]

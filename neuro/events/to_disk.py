@@ -1,14 +1,14 @@
-"""Runs whose records exceed memory: simulated piece by piece into a folder, and read from it.
+"""Runs whose records exceed memory: simulated into a folder piece by piece, and read back.
 
-Each piece of stimulus starts from the final state of the last one: the result equals that of
-one run. Complete files stay readable when a run is interrupted.
+Each piece of stimulus starts from the final state of the previous one, so the result equals
+that of one run. If a run is interrupted, its complete files stay readable.
 
 stream.json                  digests of graph, clock, recording and first state
 chunk-000000.safetensors     the Record of a piece; its ticks count from the start of the piece
 state.safetensors            the state at the end of the last complete chunk
 
-Each chunk holds the digest of everything before it, and of its stimulus. So the reader and a
-continued run notice a chunk that is lost, in the wrong place or from another stream.
+Each chunk holds the digests of everything before it and of its stimulus. So the reader and a
+continued run notice a chunk that is missing, in the wrong place or from another stream.
 
 Axes: T ticks, B samples, N neurons of a node in C order of its shape.
 """
@@ -40,14 +40,16 @@ State = EngineState | ExactState
 
 
 class StreamError(ValueError):
-    """The folder holds another stream, or chunks of another stream; names them and a cure."""
+    """The folder holds another stream, or another stream's chunks; names them and a cure."""
 
 
 class _Progress(NamedTuple):
     """The complete part of a stream on disk.
 
-    chunks: their number. ticks: of all chunks together. history: digest of header and stimuli.
-    state: at the end.
+    chunks: number of chunks.
+    ticks: number of ticks of all chunks together.
+    history: digest of header and stimuli.
+    state: state at the end.
     """
 
     chunks: int
@@ -57,10 +59,11 @@ class _Progress(NamedTuple):
 
 
 class _Chunk(NamedTuple):
-    """The content of a chunk file.
+    """The contents of a chunk file.
 
-    number: place in the stream. history: digest of header and stimuli before the chunk.
-    stimulus: digest of its stimulus.
+    number: position in the stream.
+    history: digest of the header and of the stimuli before the chunk.
+    stimulus: digest of the chunk's stimulus.
     """
 
     number: int
@@ -71,7 +74,7 @@ class _Chunk(NamedTuple):
 
 @dataclass(frozen=True)
 class _Header:
-    """The content of stream.json. dt: [s]. Other fields: digests, or names, of the inputs."""
+    """The contents of stream.json. dt: [s]. The other fields are digests or names."""
 
     dt: float
     graph: str
@@ -98,14 +101,15 @@ _TYPES = (
 
 @dataclass(frozen=True)
 class Stream:
-    """The stream in a folder; iterating yields the Record of each complete chunk, in order.
+    """The stream in a folder; iteration yields the Record of each complete chunk, in order.
 
-    folder: of :func:`simulate_to_disk`, which may still be writing. dt: [s].
+    folder: written by :func:`simulate_to_disk`, which may still be running.
+    dt: length of a tick [s].
 
-    One chunk is in memory at a time, plus the result of a method.
+    Only one chunk at a time is in memory, plus the result of a method.
 
     Raises:
-        StreamError: a chunk is lost, in the wrong place, or from another stream.
+        StreamError: a chunk is missing, in the wrong place, or from another stream.
         StoreError: a file is damaged.
     """
 
@@ -116,7 +120,7 @@ class Stream:
         return len(_list_chunks(self.folder, _read_state(self.folder)))
 
     def __iter__(self) -> Iterator[Record]:
-        progress = _read_state(self.folder)  # first: the writer of the stream may continue
+        progress = _read_state(self.folder)  # first, because the stream may still be written
         paths = _list_chunks(self.folder, progress)
         history = digest(_read_header(self.folder)) if paths else ""
         for number, path in enumerate(paths):
@@ -127,15 +131,15 @@ class Stream:
             yield chunk.record
 
     def spikes(self, name: str) -> Events:
-        """Return the spikes of one node in the whole run."""
+        """Return the spikes of one node over the whole run."""
         return join_in_time([(r.spikes[name], r.ticks) for r in self], 1)
 
     def times(self, name: str) -> Times:
-        """Return the spikes of one node in the whole run, in continuous time [s]."""
+        """Return the spikes of one node over the whole run, in continuous time [s]."""
         return join_in_time([(r.times[name], r.ticks) for r in self], self.dt)
 
     def values(self, name: str) -> Shaped[np.ndarray, "T B N"]:
-        """Return the values of one read-out in the whole run."""
+        """Return the values of one read-out over the whole run."""
         return np.concatenate([r.values[name] for r in self])
 
     def counts(self) -> dict[str, Counts]:
@@ -148,7 +152,7 @@ class Stream:
 
 
 def open_stream(folder: str | Path) -> Stream:
-    """Return the stream of a folder.
+    """Open the stream in a folder.
 
     Raises:
         StoreError: the folder has no stream, or stream.json is damaged.
@@ -169,12 +173,13 @@ def simulate_to_disk(
     """Run a network piece by piece, or continue a stream that was interrupted.
 
     Args:
-        pieces: the stimulus of each chunk, in order: from :func:`cut`, or generated during the
-            run; of a graph without Inputs, the numbers of ticks. To continue a stream, pass all
-            pieces again, from the first.
-        folder: for this stream only.
+        graph: the network.
+        pieces: the stimulus of each chunk, in order: made by :func:`cut`, or generated during
+            the run; for a graph without Inputs, the number of ticks of each chunk. To continue
+            a stream, pass all pieces again, from the first.
+        folder: a folder for this stream only.
         clock: as in :func:`neuro.events.simulate`.
-        state: at the start of the first piece; None: rest.
+        state: state at the start of the first piece; None: rest.
         record: the parts to record; ticks of ``record.states`` count from the start of the
             stream.
 
@@ -183,15 +188,15 @@ def simulate_to_disk(
         ``Exact()`` up to the rounding of times, which count from the start of each piece.
 
     Raises:
-        StreamError: the folder holds another stream, or one with missing chunks.
+        StreamError: the folder holds another stream, or a stream with missing chunks.
         ValueError: a piece does not fit the graph.
-        Runaway: too many spikes in one chunk; the chunks before it are on disk.
+        Runaway: one chunk has too many spikes; the chunks before it are on disk.
     """
     folder, header = Path(folder), _make_header(graph, clock, record, state)
     history = digest(header)
     progress = _read_progress(folder, header) or _Progress(0, 0, history, state)
     complete, paths = progress.chunks, _list_chunks(folder, progress)
-    if len(paths) > complete + 1:  # a killed process leaves one
+    if len(paths) > complete + 1:  # a killed process leaves one extra chunk
         raise StreamError(
             f"{paths[complete + 1]}: exceeds the stream's {complete} chunks; move it away, or "
             "simulate the stream again in another folder"
@@ -212,7 +217,7 @@ def simulate_to_disk(
                 _require_end(folder, progress, history)
             continue
         length, _ = find_span((train.shape[:2] for train in given.values()), ticks, None)
-        moments = tuple(t - progress.ticks for t in record.states)  # of this piece: 0 on
+        moments = tuple(t - progress.ticks for t in record.states)  # from this piece's start
         kept = replace(record, states=tuple(t for t in moments if 0 <= t < length))
         result, after = simulate(
             graph, given, clock, state=progress.state, record=kept, ticks=ticks
@@ -249,9 +254,9 @@ def cut(inputs: Inputs, chunk: Ticks, dt: Seconds) -> Iterator[Inputs]:
 
 
 def _cut_train(train: Events | Times, starts: range, chunk: int, dt: Seconds) -> Iterator[Any]:
-    """Yield the spikes of ``chunk`` ticks from each start; their times count from there."""
+    """Yield the spikes of ``chunk`` ticks from each start on; their times count from there."""
     moment = np.asarray(train[1])
-    # Tick k is (k dt, (k + 1) dt]: a time at the end of a chunk is the last of that chunk.
+    # Tick k is (k dt, (k + 1) dt]: a time at the end of a chunk belongs to that chunk.
     step, side = (dt, "right") if isinstance(train, Times) else (1, "left")
     place = measure_in_ticks(train, dt) if isinstance(train, Times) else moment
     by_place = np.argsort(place, kind="stable")
@@ -267,7 +272,7 @@ def _cut_train(train: Events | Times, starts: range, chunk: int, dt: Seconds) ->
 
 
 def _make_header(graph: Graph, clock: Clock, record: Recording, state: State | None) -> _Header:
-    """Return digests of the arguments of a stream, except the stimulus."""
+    """Return digests of a stream's arguments, without the stimulus."""
     precision = np.dtype(clock.dtype).name if isinstance(clock, Grid) else "float64"
     return _Header(
         dt=graph.dt,
@@ -279,7 +284,7 @@ def _make_header(graph: Graph, clock: Clock, record: Recording, state: State | N
 
 
 def _read_progress(folder: Path, header: _Header) -> _Progress | None:
-    """Return the progress of a stream of this header; None: it has no complete chunk."""
+    """Return the progress of a stream with this header; None if it has no complete chunk."""
     progress = _read_state(folder)
     if progress is None:
         return None
@@ -293,7 +298,7 @@ def _read_progress(folder: Path, header: _Header) -> _Progress | None:
 
 
 def _read_state(folder: Path) -> _Progress | None:
-    """Return the content of state.safetensors, or None."""
+    """Return the contents of state.safetensors, or None if it does not exist."""
     path = _name_state(folder)
     return cast(_Progress, _read(path, "state", _Progress)) if path.exists() else None
 

@@ -1,4 +1,4 @@
-"""The Graph: a spiking network as a value, and what follows from its wiring."""
+"""The Graph, a spiking network as a value, and what can be derived from its wiring."""
 
 from neuro.graph.connections import (
     Concat,

@@ -1,12 +1,12 @@
-"""Linear nodes as values: their weights, and how each acts on what reaches it.
+"""Linear nodes as values: their weights, and what each computes from its input.
 
-Each class answers for itself: the shape that it puts out, its output in torch, its synapses one
-by one, and how many of them a value of its input has. Convolutions and pools are in
+Each class defines its output shape, its output in torch, its synapses one by one, and the
+number of synapses per input value. Convolutions and pools are in
 :mod:`neuro.graph.convolutions`.
 
-Weights and biases in float64 stay so; all others become float32.
-Axes: K cases, C channels, H height, W width; images are ``C H W``. E synapses, N values of the
-input in C order, ``*input_shape`` its shape.
+Weights and biases in float64 stay float64; all others become float32.
+Axes: K cases (ticks times samples), C channels, H height, W width; images are ``C H W``. E
+synapses, N values of the input in C order, ``*input_shape`` its shape.
 """
 
 import math
@@ -27,42 +27,42 @@ Shape = tuple[int, ...]
 
 
 class FanOut(NamedTuple):
-    """Synapses of each value of the input: those whose weight is not zero, and all."""
+    """Number of synapses of each input value: those with a non-zero weight, and all."""
 
     nonzero: Int[np.ndarray, " N"]
     every: Int[np.ndarray, " N"]
 
 
 class Synapse(NamedTuple):
-    """One target of a source. delay: on top of the edge's [ticks]."""
+    """One target of a source. delay: added to the edge's delay [ticks]."""
 
     target: int
     weight: float
     delay: int = 0
 
 
-SynapseRows = list[list[Synapse]]  # by source
+SynapseRows = list[list[Synapse]]  # synapses of each source
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Connection:
-    """A linear node. A new one overrides ``output_shape`` and ``apply``.
+    """A linear node. A subclass overrides ``output_shape`` and ``apply``.
 
-    One with synapses overrides ``fan_out`` and ``synapses``, too.
+    A subclass with synapses overrides ``fan_out`` and ``synapses`` too.
     """
 
     @property
     def divisor(self) -> int:
-        """What the sums over its synapses are divided by."""
+        """Divisor of the sums over the node's synapses."""
         return 1
 
     @property
     def input_length(self) -> int:
-        """Length of the first axis of the input, 0 if any will do."""
+        """Required length of the input's first axis; 0 if any length fits."""
         return 0
 
     def output_shape(self, input_shape: Shape) -> Shape | str:
-        """Return the shape of the output, or what is wrong with that of the input."""
+        """Return the output shape, or a message if the input shape is wrong."""
         raise NotImplementedError
 
     def apply(
@@ -73,29 +73,29 @@ class Connection:
     ) -> Float[Tensor, "K ..."]:
         """Return the output for K cases (K, *input_shape).
 
-        weight, bias: tensors in the place of the node's own and in the dtype of ``x``; weight
-            is None for a node that has none. Delays of synapses are left out.
+        weight, bias: tensors to use instead of the node's own, in the dtype of ``x``; weight is
+            None for a node without weights. Delays of synapses are ignored.
         """
         raise NotImplementedError
 
     def fan_out(self, input_shape: Shape) -> FanOut:
-        """Return the number of synapses of each value of the input.
+        """Return the number of synapses of each input value.
 
-        What only renames or moves values has none.
+        A node that only renames or moves values has none.
         """
         none = np.zeros(math.prod(input_shape), np.int64)
         return FanOut(none, none)
 
     def synapses(self, input_shape: Shape) -> SynapseRows:
-        """Return the synapses of each value of the input, enumerated from the definition.
+        """Return the synapses of each input value, enumerated from the definition.
 
-        Products with padding are none. Slow: it is what fast code is compared with.
+        Products with padding are not synapses. Slow: tests compare fast code with it.
         """
         return [[Synapse(j, 1.0)] for j in range(math.prod(input_shape))]
 
 
 class Weighted(Connection):
-    """A connection with weights, and a bias that is added every tick."""
+    """A connection with weights, and a bias that is added at every tick."""
 
     weight: np.ndarray
     bias: np.ndarray | None
@@ -106,11 +106,11 @@ class Weighted(Connection):
 
 
 class Reshaping(Connection):
-    """A connection that renames values, and costs nothing."""
+    """A connection that only renames values, and costs nothing."""
 
 
 def as_pair(value: Any, what: str = "a size") -> tuple[int, int]:
-    """Return a size as (height, width), one number for both; else raise a TypeError."""
+    """Return a size as (height, width); one number means both. Else raise a TypeError."""
     pair = (value, value) if is_whole(value) else value
     if not isinstance(pair, Iterable) or [is_whole(n) for n in pair] != [True] * 2:
         cure = "for example (1, 1)"
@@ -120,7 +120,7 @@ def as_pair(value: Any, what: str = "a size") -> tuple[int, int]:
 
 
 def as_shape(what: str, value: Any) -> Shape:
-    """Return a shape as a tuple, a number as one axis; else raise a TypeError."""
+    """Return a shape as a tuple; one number means one axis. Else raise a TypeError."""
     shape = (value,) if is_whole(value) else value
     if not isinstance(shape, Iterable) or not all(map(is_whole, shape)):
         cure = "for example (1, 28, 28)"
@@ -135,22 +135,22 @@ def require_whole_fields(node: object, *names: str) -> None:
 
 
 def pair_up(node: object, *names: str) -> None:
-    """Replace sizes of a frozen node by their pairs, see :func:`as_pair`."""
+    """Replace sizes of a frozen node by (height, width) pairs, see :func:`as_pair`."""
     for name in names:
         pair = as_pair(getattr(node, name), f"{type(node).__name__}.{name}")
         object.__setattr__(node, name, pair)
 
 
 def freeze(node: object, **kinds: type | None) -> None:
-    """Replace the arrays of a frozen node by read-only ones of these kinds.
+    """Replace the arrays of a frozen node by read-only arrays of the given dtypes.
 
-    A kind of None is float64 where the array was, else float32. Only a bias and delays may be
-    None. Arrays are copied, except one that is read-only already, owns its memory and has the
-    kind: nobody writes to it, and it may be large.
+    A dtype of None keeps float64 and turns all others into float32. Only a bias and delays may
+    be None. Arrays are copied, except an array that is read-only already, owns its memory and
+    has the dtype: nobody writes to it, and it may be large.
 
     Raises:
-        TypeError: one does not hold real numbers.
-        ValueError: a value is none of its kind.
+        TypeError: an array does not hold real numbers.
+        ValueError: the dtype cannot hold a value.
     """
     for name, dtype in kinds.items():
         value = getattr(node, name)
@@ -162,11 +162,11 @@ def freeze(node: object, **kinds: type | None) -> None:
             object.__setattr__(node, name, out)
 
 
-FLOATS = (np.float32, np.float64)  # the kind None
+FLOATS = (np.float32, np.float64)  # the dtypes that None keeps
 
 
 def _is_frozen(value: object) -> bool:
-    """Say whether nobody can write to an array, through it or another one."""
+    """Say whether nobody can write to an array, not even through another view of it."""
     if not isinstance(value, np.ndarray) or value.base is not None:
         return False
     return value.flags.c_contiguous and not value.flags.writeable
@@ -175,20 +175,21 @@ def _is_frozen(value: object) -> bool:
 def as_kind(what: str, value: Any, dtype: Any) -> np.ndarray:
     """Return a copy of numbers as an array.
 
-    dtype: of it; None: float64 where they are, else float32.
+    dtype: dtype of the array; None keeps float64 and turns all others into float32.
 
     Raises:
-        TypeError: they are no real numbers; names ``what``.
-        ValueError: the dtype is of integers, or they are, and it does not hold them.
+        TypeError: the values are not real numbers; names ``what``.
+        ValueError: the dtype, or the dtype of the values, is of integers, and one is not
+            preserved.
     """
     numbers = as_numbers(what, value)
     if dtype is None:
         wide = numbers.dtype.kind == "f" and numbers.dtype.itemsize >= 8
         dtype = np.float64 if wide else np.float32
-    with np.errstate(invalid="ignore"):  # NaN is no integer
+    with np.errstate(invalid="ignore"):  # NaN has no integer
         out: np.ndarray = np.array(numbers, dtype)
-        back = out.astype(numbers.dtype)  # to compare integers without rounding them
-    floats = numbers.dtype.kind == out.dtype.kind == "f"  # which may be rounded
+        back = out.astype(numbers.dtype)  # so that integers are compared without rounding
+    floats = numbers.dtype.kind == out.dtype.kind == "f"  # floats may be rounded
     if not floats and not np.can_cast(numbers.dtype, out.dtype):
         lost = numbers[(out != numbers) | (back != numbers)]
         if lost.size:
@@ -199,7 +200,11 @@ def as_kind(what: str, value: Any, dtype: Any) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dense(Weighted):
-    """All-to-all: y = weight x + bias. weight: (out, in). bias: (out,), added every tick."""
+    """All-to-all connection: y = weight x + bias.
+
+    weight: (out, in).
+    bias: (out,), added at every tick.
+    """
 
     weight: np.ndarray
     bias: np.ndarray | None = None
@@ -213,7 +218,7 @@ class Dense(Weighted):
         return int(self.weight.shape[1]) if self.weight.ndim > 1 else 0
 
     def output_shape(self, input_shape: Shape) -> Shape | str:
-        """Return (out,), or what is wrong."""
+        """Return (out,), or what is wrong with the input shape, the weight or the bias."""
         weight, bias = self.weight, self.bias
         if weight.ndim != 2:
             return f"Dense.weight must be (out, in), got shape {weight.shape}"
@@ -231,27 +236,30 @@ class Dense(Weighted):
         return F.linear(x, weight, bias)
 
     def fan_out(self, input_shape: Shape) -> FanOut:
-        """Return one synapse an output."""
+        """Return one synapse per output, and those of them with a non-zero weight."""
         outputs, inputs = self.weight.shape
         return FanOut((self.weight != 0).sum(0), np.full(inputs, outputs))
 
     def synapses(self, input_shape: Shape) -> SynapseRows:
-        """Return the columns of the matrix."""
+        """Return the columns of the weight matrix."""
         return [[Synapse(k, float(w)) for k, w in enumerate(row)] for row in self.weight.T]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sparse(Weighted):
-    """Listed synapses: value j of the input reaches those of row j.
+    """Listed synapses in CSR: input value j has the synapses ``indptr[j]:indptr[j + 1]``.
 
-    CSR, row j is ``indptr[j]:indptr[j + 1]``, sorted by (target, delay).
-    indptr: (in + 1,) int64. indices: (E,) int32, the target of every synapse. weight: (E,).
-    Synapses that are equal in source and target add up.
-    delay: (E,) int32, or uint16 if it is given as that: ticks on top of the delay of the edge;
-    None: none. With float32 weights a synapse then takes 10 bytes.
-    shape: (out,). bias: (out,), added every tick.
+    The synapses of an input are sorted by (target, delay); synapses with the same source and
+    target add up.
+    indptr: (in + 1,) int64.
+    indices: (E,) int32, target of every synapse.
+    weight: (E,).
+    delay: (E,) int32, or uint16 if given as uint16: ticks added to the edge's delay; None: no
+        delays. With uint16 and float32 weights a synapse takes 10 bytes.
+    shape: (out,).
+    bias: (out,), added at every tick.
 
-    :meth:`from_coo` makes one from any order; :mod:`neuro.graph.random` draws some.
+    :meth:`from_coo` makes one from synapses in any order; :mod:`neuro.graph.random` draws some.
     """
 
     indptr: np.ndarray
@@ -277,7 +285,7 @@ class Sparse(Weighted):
         return np.repeat(np.arange(self.input_length), np.diff(self.indptr))
 
     def output_shape(self, input_shape: Shape) -> Shape | str:
-        """Return (out,), or what is wrong."""
+        """Return (out,), or what is wrong with the input shape or the arrays."""
         inputs, shape, bias = self.input_length, self.shape, self.bias
         if len(shape) != 1 or shape[0] < 1:
             return f"Sparse.shape must be (out,), got {shape}"
@@ -290,7 +298,7 @@ class Sparse(Weighted):
         return shape
 
     def apply(self, x: Tensor, weight: Any = None, bias: Any = None) -> Tensor:
-        """Return the sums over the synapses of each output, delays left out."""
+        """Return the sum over each output's synapses; their delays are ignored."""
         matrix = torch.sparse_coo_tensor(
             torch.as_tensor(np.stack([self.indices, self.source]), device=x.device),
             weight,
@@ -301,12 +309,12 @@ class Sparse(Weighted):
         return y if bias is None else y + bias
 
     def fan_out(self, input_shape: Shape) -> FanOut:
-        """Return the lengths of the rows."""
+        """Return the number of synapses in each row."""
         used = np.bincount(self.source, self.weight != 0, self.input_length)
         return FanOut(used.astype(np.int64), np.diff(self.indptr))
 
     def synapses(self, input_shape: Shape) -> SynapseRows:
-        """Return the rows."""
+        """Return the rows of the CSR arrays."""
         late = np.zeros(self.indices.size, np.int32) if self.delay is None else self.delay
         columns = zip(self.indices.tolist(), self.weight.tolist(), late.tolist(), strict=True)
         every = [Synapse(*row) for row in columns]
@@ -324,7 +332,7 @@ class Sparse(Weighted):
         delay: Integer[np.ndarray, " _"] | None = None,
         bias: Float[np.ndarray, " _"] | None = None,
     ) -> "Sparse":
-        """Return E listed synapses, in any order. shape: (out, in).
+        """Return E listed synapses, given in any order. shape: (out, in).
 
         Raises:
             TypeError: a column does not hold real numbers.
@@ -369,7 +377,7 @@ def _kind_of_delay(delay: object) -> type:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Upsample(Connection):
-    """Nearest neighbour: every value becomes a block. scale: its (H, W)."""
+    """Nearest-neighbour upsampling: every value becomes a block of size scale = (H, W)."""
 
     scale: tuple[int, int]
 
@@ -377,7 +385,7 @@ class Upsample(Connection):
         pair_up(self, "scale")
 
     def output_shape(self, input_shape: Shape) -> Shape | str:
-        """Return (C, H, W), or what is wrong."""
+        """Return (C, H, W), or what is wrong with input shape or scale."""
         if len(input_shape) != 3:
             return f"Upsample takes (C, H, W), got {input_shape}"
         if min(self.scale) < 1:
@@ -385,17 +393,17 @@ class Upsample(Connection):
         return (input_shape[0], input_shape[1] * self.scale[0], input_shape[2] * self.scale[1])
 
     def apply(self, x: Tensor, weight: Any = None, bias: Any = None) -> Tensor:
-        """Return every value as a block."""
+        """Return the image with every value repeated over its block."""
         high, wide = self.scale
         return x.repeat_interleave(high, -2).repeat_interleave(wide, -1)
 
     def fan_out(self, input_shape: Shape) -> FanOut:
-        """Return the size of a block."""
+        """Return the size of a block: a value has one synapse to each output of its block."""
         fan = np.full(math.prod(input_shape), math.prod(self.scale))
         return FanOut(fan, fan)
 
     def synapses(self, input_shape: Shape) -> SynapseRows:
-        """Return a weight of 1 to each value of a block."""
+        """Return, for every value, a synapse of weight 1 to each value of its block."""
         rows: SynapseRows = [[] for _ in range(math.prod(input_shape))]
         channels, high, wide = input_shape
         shape = (channels, high * self.scale[0], wide * self.scale[1])
@@ -407,20 +415,20 @@ class Upsample(Connection):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Flatten(Reshaping):
-    """C order: (C, H, W) to (C H W,)."""
+    """Merge all axes in C order: (C, H, W) to (C H W,)."""
 
     def output_shape(self, input_shape: Shape) -> Shape | str:
         """Return (N,)."""
         return (math.prod(input_shape),)
 
     def apply(self, x: Tensor, weight: Any = None, bias: Any = None) -> Tensor:
-        """Return the same values, one axis a case."""
+        """Return the same values with one axis per case."""
         return x.reshape(len(x), -1)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Unflatten(Reshaping):
-    """The inverse of a Flatten, C order: (N,) to ``shape``, whose product is N."""
+    """The inverse of a Flatten, in C order: (N,) to ``shape``, whose product is N."""
 
     shape: tuple[int, ...]
 
@@ -428,7 +436,7 @@ class Unflatten(Reshaping):
         object.__setattr__(self, "shape", as_shape("Unflatten.shape", self.shape))
 
     def output_shape(self, input_shape: Shape) -> Shape | str:
-        """Return ``shape``, or what is wrong."""
+        """Return ``shape``, or what is wrong with the input shape."""
         n = math.prod(self.shape)
         if min(self.shape, default=0) < 1 or input_shape != (n,):
             cure = "put a Flatten before it" if len(input_shape) > 1 else "change its shape"
@@ -442,26 +450,27 @@ class Unflatten(Reshaping):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Concat(Connection):
-    """What its edges bring, one after the other along the first axis, in their order.
+    """Joins the values of its edges along the first axis, in the order of the edges.
 
-    The other axes must be equal. One source may come several times, with different delays.
-    Its methods take what is joined already; each edge by itself goes through its :class:`Slot`.
+    All other axes must be equal. One source may have several edges with different delays. The
+    methods take values that are joined already; a single edge goes through its :class:`Slot`.
     """
 
     def output_shape(self, input_shape: Shape) -> Shape | str:
-        """Return the shape of what is joined."""
+        """Return the shape of the joined values."""
         return input_shape
 
     def apply(self, x: Tensor, weight: Any = None, bias: Any = None) -> Tensor:
-        """Return what is joined."""
+        """Return the joined values."""
         return x
 
 
 @dataclass(frozen=True, kw_only=True)
 class Slot:
-    """The place of one edge in a Concat. It is no node: :meth:`neuro.graph.graph.Graph.along`.
+    """The place of one edge in a Concat; not a node, see :meth:`neuro.graph.graph.Graph.along`.
 
-    shape: of the Concat. first: where the edge begins along the first axis.
+    shape: shape of the Concat.
+    first: index of the edge's first entry along the first axis.
     """
 
     shape: tuple[int, ...]
@@ -469,7 +478,7 @@ class Slot:
 
     @property
     def offset(self) -> int:
-        """Where it begins among the values of the Concat in C order."""
+        """Index of the edge's first value in the flattened Concat (C order)."""
         return self.first * math.prod(self.shape[1:])
 
     def output_shape(self, input_shape: Shape) -> Shape | str:
@@ -477,14 +486,14 @@ class Slot:
         return self.shape
 
     def apply(self, x: Tensor, weight: Any = None, bias: Any = None) -> Tensor:
-        """Return the values of the edge in their place, zeros elsewhere."""
+        """Return the edge's values at their place in the Concat, zeros elsewhere."""
         y = x.new_zeros((len(x), *self.shape))
         y[:, self.first : self.first + x.shape[1]] = x
         return y
 
 
 def find_output_shape(node: Connection | Slot, input_shape: Shape) -> Shape:
-    """Return the shape of the output; raise a ValueError unless the input fits."""
+    """Return the output shape; raise a ValueError if the input shape does not fit."""
     shape = node.output_shape(input_shape)
     if isinstance(shape, str):
         raise ValueError(shape)
@@ -492,16 +501,16 @@ def find_output_shape(node: Connection | Slot, input_shape: Shape) -> Shape:
 
 
 def get_weight(node: Connection | Slot, dtype: torch.dtype) -> Tensor | None:
-    """Return the weight of a node as a tensor, None if it has none."""
+    """Return a node's weight as a tensor, or None if it has none."""
     return torch.tensor(node.weight, dtype=dtype) if isinstance(node, Weighted) else None
 
 
 def get_bias(node: Connection, dtype: torch.dtype) -> Tensor | None:
-    """Return the bias of a node as a tensor, None if it has none."""
+    """Return a node's bias as a tensor, or None if it has none."""
     bias = node.bias if isinstance(node, Weighted) else None
     return None if bias is None else torch.tensor(bias, dtype=dtype)
 
 
 def apply_connection(node: Connection | Slot, x: Float[Tensor, "K ..."]) -> Tensor:
-    """Return what a linear node makes of K cases in their dtype, its bias left out."""
+    """Return a linear node's output for K cases in their dtype, without its bias."""
     return node.apply(x, get_weight(node, x.dtype))

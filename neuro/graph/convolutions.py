@@ -1,6 +1,6 @@
 """Connections whose kernels slide over images: convolutions, their transpose, pools.
 
-Axes: C channels, then those of an image: L length, or H height and W width.
+Axes: C channels, then the axes of an image: L length, or H height and W width.
 """
 
 import math
@@ -28,19 +28,19 @@ from neuro.graph.connections import (
 
 
 def count_windows(size: int, kernel: int, stride: int, padding: int) -> int:
-    """Return how many windows of ``kernel`` places fit into a padded axis of ``size``."""
+    """Return how many windows of ``kernel`` fit into a padded axis of ``size``."""
     return (size + 2 * padding - kernel) // stride + 1
 
 
 def count_span(kernel: int, dilation: int) -> int:
-    """Return how many places a window covers whose kernel positions lie ``dilation`` apart."""
+    """Return the length that a dilated kernel spans along an axis."""
     return (kernel - 1) * dilation + 1
 
 
 def count_all_windows(
     input_shape: Shape, kernel: Shape, stride: Shape, padding: Shape, dilation: Shape
 ) -> Shape | str:
-    """Return the number of windows along each axis of images (C, *size), or what is wrong."""
+    """Return the number of windows along each axis of (C, *size), or what is wrong."""
     if min(*kernel, *stride, *dilation) < 1 or min(padding) < 0:
         wide = "" if max(dilation) == min(dilation) == 1 else f", dilation {tuple(dilation)}"
         return (
@@ -57,7 +57,7 @@ def count_all_windows(
 def find_window_at(
     size: int, kernel: int, stride: int, padding: int, dilation: int = 1
 ) -> np.ndarray:
-    """Return (size, kernel): the window in which place i meets kernel position k, or -1."""
+    """Return (size, kernel): the window where value i meets kernel position k, or -1."""
     windows = count_windows(size, count_span(kernel, dilation), stride, padding)
     start = np.arange(size)[:, None] + padding - np.arange(kernel) * dilation
     window = start // stride
@@ -68,9 +68,9 @@ def find_window_at(
 def _fan_in_windows(
     kernels: np.ndarray, input_shape: Shape, stride: Shape, padding: Shape, dilation: Shape
 ) -> np.ndarray:
-    """Return, by place of the input, ``kernels`` summed over the windows that it is in.
+    """Return, for each input value, the sum of ``kernels`` over the windows that contain it.
 
-    kernels: (C, *kernel), what one kernel position contributes.
+    kernels: (C, *kernel), the contribution of each kernel position.
     """
     fan = kernels
     for axis, steps in enumerate(zip(stride, padding, dilation, strict=True), 1):
@@ -87,7 +87,7 @@ def _taps(
     padding: Shape,
     dilation: Shape,
 ) -> Iterator[tuple[Shape, Shape, Shape]]:
-    """Yield (window, kernel position, place of the input) of all pairs that meet."""
+    """Yield (window, kernel position, input position) for all that meet inside the input."""
     for window in np.ndindex(*shape):
         for tap in np.ndindex(*kernel):
             axes = zip(window, tap, stride, padding, dilation, strict=True)
@@ -101,7 +101,10 @@ def _flat(place: Shape, shape: Shape) -> int:
 
 
 def _misfit(node: Weighted, input_shape: Shape, axes: str, inputs_axis: int = 1) -> str:
-    """Return what is wrong with a kernel of these axes, of which ``inputs_axis`` is C_in."""
+    """Describe a weight that does not fit axes or input; "" if it fits.
+
+    inputs_axis: the axis of the weight that is C_in.
+    """
     weight, bias, kind = node.weight, node.bias, type(node).__name__
     names = axes.split()
     if weight.ndim != len(names):
@@ -119,19 +122,20 @@ def _misfit(node: Weighted, input_shape: Shape, axes: str, inputs_axis: int = 1)
 
 
 class Convolution(Weighted):
-    """What Conv1d and Conv2d have in common; parameters by axis of the image.
+    """Common part of Conv1d and Conv2d; steps are given per axis of the image.
 
-    dilation: places from one kernel position to the next. groups: the channels of input and
-        output fall into so many equal groups, and each output reads those of its own.
+    dilation: distance from one kernel position to the next.
+    groups: number of equal groups into which the channels of input and output are split; each
+        output reads the inputs of its own group.
     """
 
     groups: int
 
-    _axes: str  # of the weight
+    _axes: str  # names of the weight's axes
 
     @property
     def _steps(self) -> tuple[Shape, Shape, Shape]:
-        """Stride, padding and dilation by axis."""
+        """Stride, padding and dilation, each per axis."""
         raise NotImplementedError
 
     @property
@@ -141,11 +145,11 @@ class Convolution(Weighted):
 
     @property
     def window(self) -> Shape:
-        """Places of the input that one window spans along each axis."""
+        """Length that one window spans along each axis of the input."""
         return tuple(map(count_span, self.weight.shape[2:], self._steps[2]))
 
     def windows_of(self, axis: int, size: int) -> Float[np.ndarray, "size windows"]:
-        """Return 1 where a place of an image's axis lies in a window along it, else 0."""
+        """Return 1 where a position along an image's axis lies in a window, else 0."""
         stride, padding, dilation = (steps[axis] for steps in self._steps)
         window = find_window_at(size, self.weight.shape[2 + axis], stride, padding, dilation)
         windows = count_windows(size, self.window[axis], stride, padding)
@@ -155,7 +159,7 @@ class Convolution(Weighted):
         return inside
 
     def output_shape(self, input_shape: Shape) -> Shape | str:
-        """Return (C_out, *windows), or what is wrong."""
+        """Return (C_out, *windows), or what is wrong with groups, weight or input shape."""
         outputs = len(self.weight) if self.weight.ndim else 0
         if self.groups < 1 or outputs % self.groups:
             kind = type(self).__name__
@@ -167,7 +171,7 @@ class Convolution(Weighted):
         return (int(self.weight.shape[0]), *size) if isinstance(size, tuple) else size
 
     def fan_out(self, input_shape: Shape) -> FanOut:
-        """Return the products of each value with weights in windows that hold it."""
+        """Return, per input value, the number of weights that multiply it in all windows."""
         by_input = self.by_input()
         nonzero = (by_input != 0).sum(1)
         every = np.full_like(nonzero, by_input.shape[1])
@@ -176,13 +180,13 @@ class Convolution(Weighted):
         )
 
     def by_input(self) -> np.ndarray:
-        """Return the weights as (C_in, outputs of a group, *kernel)."""
+        """Return the weights as (C_in, outputs per group, *kernel)."""
         outputs, inputs, *kernel = self.weight.shape
         grouped = self.weight.reshape(self.groups, outputs // self.groups, inputs, *kernel)
         return grouped.swapaxes(1, 2).reshape(self.groups * inputs, -1, *kernel)
 
     def synapses(self, input_shape: Shape) -> SynapseRows:
-        """Return the products of each value with weights in windows that hold it."""
+        """Return, for each value, one synapse per weight that multiplies it."""
         rows: SynapseRows = [[] for _ in range(math.prod(input_shape))]
         shape = find_output_shape(self, input_shape)
         taps = list(_taps(shape[1:], self.weight.shape[2:], input_shape[1:], *self._steps))
@@ -198,9 +202,9 @@ class Convolution(Weighted):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Conv1d(Convolution):
-    """Cross-correlation of (C, L), as torch's.
+    """Cross-correlation of (C, L), as in torch.
 
-    weight: (C_out, C_in / groups, k). bias: (C_out,). The rest as of :class:`Convolution`.
+    weight: (C_out, C_in / groups, k). bias: (C_out,). For the rest see :class:`Convolution`.
     """
 
     weight: np.ndarray
@@ -227,9 +231,10 @@ class Conv1d(Convolution):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Conv2d(Convolution):
-    """Cross-correlation of (C, H, W), as torch's.
+    """Cross-correlation of (C, H, W), as in torch.
 
-    weight: (C_out, C_in / groups, kH, kW). bias: (C_out,). The rest as of :class:`Convolution`.
+    weight: (C_out, C_in / groups, kH, kW). bias: (C_out,). For the rest see
+        :class:`Convolution`.
     """
 
     weight: np.ndarray
@@ -255,7 +260,7 @@ class Conv2d(Convolution):
         return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
 
     def plain(self) -> "Conv2d":
-        """Return the same map without dilation and groups: zeros in a larger kernel."""
+        """Return the same map without dilation and groups, with zeros in a larger kernel."""
         if self.groups == 1 and self.dilation == (1, 1):
             return self
         outputs, inputs = self.weight.shape[:2]
@@ -269,10 +274,10 @@ class Conv2d(Convolution):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ConvTranspose2d(Weighted):
-    """The transpose of a Conv2d, as torch's: every value adds a kernel to the output.
+    """The transpose of a Conv2d, as in torch: every value adds a kernel to the output.
 
     weight: (C_in, C_out, kH, kW). bias: (C_out,).
-    output_padding: rows and columns added at the far end, below stride.
+    output_padding: rows and columns added at the far end, fewer than stride.
     """
 
     weight: np.ndarray
@@ -291,7 +296,7 @@ class ConvTranspose2d(Weighted):
         return int(self.weight.shape[0]) if self.weight.ndim else 0
 
     def output_shape(self, input_shape: Shape) -> Shape | str:
-        """Return (C_out, H, W), or what is wrong."""
+        """Return (C_out, H, W), or what is wrong with weight, padding or input shape."""
         wrong = _misfit(self, input_shape, "C_in C_out kH kW", inputs_axis=0)
         if wrong:
             return wrong
@@ -319,7 +324,7 @@ class ConvTranspose2d(Weighted):
         )
 
     def fan_out(self, input_shape: Shape) -> FanOut:
-        """Return the kernel positions of each value that lie inside the output."""
+        """Return, for each value, how many of its products fall inside the output."""
         nonzero = (self.weight != 0).sum(1)
         every = np.full_like(nonzero, self.weight.shape[1])
         _, *size = find_output_shape(self, input_shape)
@@ -335,10 +340,10 @@ class ConvTranspose2d(Weighted):
         return np.asarray((place >= 0) & (place < outputs), np.int64)
 
     def synapses(self, input_shape: Shape) -> SynapseRows:
-        """Return the kernel positions of each value that lie inside the output."""
+        """Return, for each value, its products that fall inside the output."""
         rows: SynapseRows = [[] for _ in range(math.prod(input_shape))]
         shape, kernel = find_output_shape(self, input_shape), self.weight.shape[2:]
-        # A Conv2d the other way round: what is its window is a place of the input here.
+        # The transpose of a Conv2d: the windows there are the input positions here.
         taps = list(
             _taps(input_shape[1:], kernel, shape[1:], self.stride, self.padding, (1, 1))
         )
@@ -352,9 +357,9 @@ class ConvTranspose2d(Weighted):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AvgPool2d(Connection):
-    """Mean over windows; what does not fill a window is left out. kernel, stride: (H, W).
+    """Mean over windows; values that do not fill a window are dropped. kernel, stride: (H, W).
 
-    Its synapses have weights of 1: the sum over a window is divided in the end.
+    Its synapses have weights of 1; the sum over a window is divided at the end.
     """
 
     kernel: tuple[int, int]
@@ -365,11 +370,11 @@ class AvgPool2d(Connection):
 
     @property
     def divisor(self) -> int:
-        """Number of values in a window."""
+        """Number of values per window."""
         return math.prod(self.kernel)
 
     def output_shape(self, input_shape: Shape) -> Shape | str:
-        """Return (C, *windows), or what is wrong."""
+        """Return (C, *windows), or what is wrong with kernel, stride or input shape."""
         if len(input_shape) != 3:
             return f"AvgPool2d takes (C, H, W), got {input_shape}"
         size = count_all_windows(input_shape, self.kernel, self.stride, (0, 0), (1, 1))
@@ -380,13 +385,13 @@ class AvgPool2d(Connection):
         return F.avg_pool2d(x, self.kernel, self.stride)
 
     def fan_out(self, input_shape: Shape) -> FanOut:
-        """Return the windows that hold each value."""
+        """Return, for each value, the number of windows that contain it."""
         ones = np.ones((input_shape[0], *self.kernel), np.int64)
         fan = _fan_in_windows(ones, input_shape, self.stride, (0, 0), (1, 1))
         return FanOut(fan, fan)
 
     def synapses(self, input_shape: Shape) -> SynapseRows:
-        """Return the windows that hold each value."""
+        """Return, for each value, a synapse to each window that contains it."""
         ones = np.ones((input_shape[0], 1, *self.kernel))
         sums = Conv2d(weight=ones, stride=self.stride, groups=input_shape[0])
         return sums.synapses(input_shape)

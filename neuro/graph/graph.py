@@ -1,7 +1,7 @@
 """A spiking network as a value: frozen nodes, edges with delays in ticks, one dt.
 
-Edges into one node add up (a residual connection is two edges). Shapes are inferred from the
-inputs. A GraphError lists all problems at once, each with a cure.
+Values of several edges into one node are added (a residual connection is two edges). Shapes are
+inferred from the inputs. A GraphError lists all problems at once, each with a cure.
 Axes: C channels, H height, W width; images are ``C H W``.
 """
 
@@ -30,12 +30,15 @@ HEAD = ("node", "what", "shape", "neurons", "parameters", "synapses", "from")
 
 @dataclass(frozen=True, kw_only=True)
 class NodeSummary:
-    """One node.
+    """One node of a Graph, described.
 
-    what: its class and parameters, arrays left out. shape: of what it puts out. neurons: 0
-    unless it is a population. parameters: numbers that training may change, those of
-    :class:`neuro.nn.net.Net`. synapses: of a connection, weights of zero included and products
-    with padding left out. edges: into it.
+    what: its class and parameters, without arrays.
+    shape: shape of its output.
+    neurons: number of neurons, 0 unless it is a population.
+    parameters: number of trainable numbers, as in :class:`neuro.nn.net.Net`.
+    synapses: number of synapses of a connection, with weights of zero but without products with
+        padding.
+    edges: edges into it.
     """
 
     name: str
@@ -49,7 +52,7 @@ class NodeSummary:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class GraphSummary:
-    """Nodes of a Graph, sources first; ``str`` of it is a table with the sums below.
+    """All nodes of a Graph, sources first; ``str`` makes a table with sums below.
 
     dt: length of a tick [s].
     """
@@ -59,17 +62,17 @@ class GraphSummary:
 
     @property
     def neurons(self) -> int:
-        """All neurons, read-outs included."""
+        """Number of neurons, read-outs included."""
         return sum(n.neurons for n in self.nodes)
 
     @property
     def parameters(self) -> int:
-        """All numbers that training may change."""
+        """Number of trainable numbers."""
         return sum(n.parameters for n in self.nodes)
 
     @property
     def synapses(self) -> int:
-        """All synapses."""
+        """Number of synapses."""
         return sum(n.synapses for n in self.nodes)
 
     def __str__(self) -> str:
@@ -110,14 +113,14 @@ class Graph(Topology):
     """A network.
 
     nodes: by name. Populations come from :mod:`neuro.neurons`.
-    edges: a loop needs a LIF or ALIF; one without delay runs under the exact clock only, see
+    edges: a loop needs a LIF or ALIF. A loop without delay runs under the exact clock only, see
         :func:`neuro.graph.requirements.require_clocked`.
     dt: length of a tick [s].
-    shapes: of one tick of one sample, by node (derived).
+    shapes: shape of one tick of one sample, by node (derived).
     order: node names, sources first along zero-delay edges (derived).
-    components: the same names in groups, in an order in which each group needs only earlier
-        ones; a group of more than one node, or one with an edge to itself, is a loop (derived).
-    instant_loops: the loops along zero-delay edges, in order (derived).
+    components: the same names in groups, ordered so that each group needs only earlier ones; a
+        group of several nodes, or of a node with an edge to itself, is a loop (derived).
+    instant_loops: the loops of zero-delay edges, in order (derived).
 
     Raises:
         GraphError: lists every problem with its cure.
@@ -147,7 +150,7 @@ class Graph(Topology):
             warn_of_long_times(self.nodes[name], self.dt, level=3)
 
     def along(self, edge: Edge) -> Node | Slot:
-        """Return what takes in the values of an edge: its target, or its slot in a Concat."""
+        """Return the receiver of an edge: its target, or its slot if that is a Concat."""
         node = self.nodes[edge.target]
         if not isinstance(node, Concat):
             return node
@@ -157,13 +160,13 @@ class Graph(Topology):
         return Slot(shape=self.shapes[edge.target], first=first)
 
     def input_shape(self, name: str) -> tuple[int, ...]:
-        """Return the shape of the input of a node; that of a Concat is the joined one."""
+        """Return the shape of a node's input; for a Concat, the joined shape."""
         if isinstance(self.nodes[name], Concat):
             return self.shapes[name]
         return self.shapes[self.into(name)[0].source]
 
     def offset(self, edge: Edge) -> int:
-        """Return where the values of an edge begin among those of its target, in C order."""
+        """Return the index of an edge's first value in its target's flattened input."""
         slot = self.along(edge)
         return slot.offset if isinstance(slot, Slot) else 0
 
@@ -179,7 +182,7 @@ class Graph(Topology):
 
     @cached_property
     def integrators(self) -> tuple[str, ...]:
-        """Names of the populations that put out values, LI and GatedLI, sources first."""
+        """Names of the populations that output values, LI and GatedLI, sources first."""
         return tuple(n for n in self.populations if not self.nodes[n].fires)  # type: ignore[union-attr]
 
     @property
@@ -189,7 +192,7 @@ class Graph(Topology):
 
     @property
     def readouts(self) -> tuple[str, ...]:
-        """Names of the integrators that feed nothing."""
+        """Names of the integrators that feed no other node."""
         return tuple(n for n in self.integrators if not self.out_of(n))
 
     @property
@@ -200,14 +203,14 @@ class Graph(Topology):
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Names of the read-outs, and of what fires and feeds nothing outside its own loop."""
+        """Names of read-outs, and of firing populations that feed only their own loop."""
         group = {n: members for members in self.components for n in members}
         left = {group[e.source] for e in self.edges if group[e.source] != group[e.target]}
         shown = {*self.firing, *self.readouts}
         return tuple(n for n in self.populations if n in shown and group[n] not in left)
 
     def summary(self) -> GraphSummary:
-        """Return a table of the nodes: what they are, shapes, neurons, parameters, synapses."""
+        """Return a table of the nodes: kind, shape, neurons, parameters, synapses."""
         nodes = [
             NodeSummary(
                 name=name,
@@ -233,5 +236,5 @@ class Graph(Topology):
         )
 
     def size(self, name: str) -> int:
-        """Return the number of neurons, or of values a tick, of a node."""
+        """Return the number of a node's neurons, or of its values per tick."""
         return int(np.prod(self.shapes[name], dtype=np.int64))

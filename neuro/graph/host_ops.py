@@ -1,8 +1,8 @@
 """Host nodes: real-valued operations that no spiking chip runs; a host computes them in torch.
 
-They take values or spikes and put out a value every tick, even without input: f(0) may differ
-from 0. They keep no state. Every report counts their operations apart, as those of a host.
-Axes: K cases, ``*input_shape`` of one case, ``*rest`` all of its axes but the first.
+They take values or spikes and output a value at every tick, even without input: f(0) may differ
+from 0. They keep no state. Every report lists their operations separately, as the host's.
+Axes: K cases, ``*input_shape`` of one case, ``*rest`` all its axes but the first.
 """
 
 import math
@@ -22,7 +22,7 @@ from neuro.graph.convolutions import count_all_windows
 Shape = tuple[int, ...]
 
 FUNCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
-    "identity": lambda x: x,  # hands on a membrane, which a Concat does not take
+    "identity": lambda x: x,  # passes a membrane on: a Concat does not take one
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
     "silu": F.silu,
@@ -32,9 +32,9 @@ FUNCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Softmax:
-    """y = exp(x) / sum(exp(x)) along one axis of a tick of one sample.
+    """y = exp(x) / sum(exp(x)) along one axis of one tick of one sample.
 
-    axis: from 0, or from -1 backwards.
+    axis: counted from 0, or backwards from -1.
     """
 
     axis: int = 0
@@ -43,7 +43,7 @@ class Softmax:
         require_whole("Softmax.axis", self.axis, "0 is the first")
 
     def output_shape(self, input_shape: Shape) -> Shape | str:
-        """Return the shape of the output, or what is wrong with that of the input."""
+        """Return the output shape, or a message if the input shape is wrong."""
         if not -len(input_shape) <= self.axis < len(input_shape):
             return f"Softmax.axis {self.axis} is no axis of {input_shape}; use 0 for the first"
         return input_shape
@@ -53,7 +53,7 @@ class Softmax:
         return x.softmax(self.axis + (self.axis >= 0))
 
     def macs(self, input_shape: Shape) -> int:
-        """Return 2 a value: its exponential and its division."""
+        """Return 2 per value: its exponential and its division."""
         return 2 * math.prod(input_shape)
 
 
@@ -61,9 +61,9 @@ class Softmax:
 class Outer:
     """y[d, c] = x[d] x[first + c]: (first + C, *rest) to (first, C, *rest).
 
-    It lifts features into depth: x[d] is the weight of bin d, x[first + c] feature c.
-    first: entries along the first axis that are of the first factor; the others are of the
-        second. A Concat joins the two.
+    It lifts features into depth: x[d] is the weight of depth bin d, x[first + c] is feature c.
+    first: length of the first factor along the first axis; the other entries are the second
+        factor. A Concat joins the two.
     """
 
     first: int
@@ -76,7 +76,7 @@ class Outer:
             )
 
     def output_shape(self, input_shape: Shape) -> Shape | str:
-        """Return the shape of the output, or what is wrong with that of the input."""
+        """Return the output shape, or a message if the input shape is wrong."""
         if not input_shape or input_shape[0] <= self.first:
             return (
                 f"Outer(first={self.first}) takes more than {self.first} along the first axis, "
@@ -89,16 +89,16 @@ class Outer:
         return x[:, : self.first, None] * x[:, None, self.first :]
 
     def macs(self, input_shape: Shape) -> int:
-        """Return one multiplication a value put out."""
+        """Return one multiplication per output value."""
         return self.first * (input_shape[0] - self.first) * math.prod(input_shape[1:])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Multiply:
-    """y = x[:n] * x[n:], the two halves along the first axis: (2n, *rest) to (n, *rest)."""
+    """y = x[:n] * x[n:], halves of the first axis: (2n, *rest) to (n, *rest)."""
 
     def output_shape(self, input_shape: Shape) -> Shape | str:
-        """Return the shape of the output, or what is wrong with that of the input."""
+        """Return the output shape, or a message if the input shape is wrong."""
         return halve_shape("Multiply", input_shape)
 
     def run(self, x: Float[Tensor, "K ..."]) -> Float[Tensor, "K ..."]:
@@ -107,7 +107,7 @@ class Multiply:
         return one * other
 
     def macs(self, input_shape: Shape) -> int:
-        """Return one multiplication a value put out."""
+        """Return one multiplication per output value."""
         return math.prod(input_shape) // 2
 
 
@@ -123,7 +123,7 @@ class Pointwise:
             raise ValueError(f"Pointwise.function is one of {known}; got {self.function!r}")
 
     def output_shape(self, input_shape: Shape) -> Shape | str:
-        """Return the shape of the output: that of the input."""
+        """Return the output shape, which is the input shape."""
         return input_shape
 
     def run(self, x: Float[Tensor, "K ..."]) -> Float[Tensor, "K ..."]:
@@ -131,7 +131,7 @@ class Pointwise:
         return FUNCTIONS[self.function](x)
 
     def macs(self, input_shape: Shape) -> int:
-        """Return one operation a value; handing it on is none."""
+        """Return one operation per value, or 0 for the identity."""
         return 0 if self.function == "identity" else math.prod(input_shape)
 
 
@@ -139,12 +139,12 @@ class Pointwise:
 class Exceeds:
     """y = 1 where x[:n] > x[n:], else 0, n half of the first axis: (2n, *rest) to (n, *rest).
 
-    With probabilities in the first half, and uniform numbers of an Input in the second, it
-    samples, and a run stays a function of its inputs. No gradient passes.
+    If the first half holds probabilities and the second uniform numbers from an Input, it
+    samples, and a run remains a function of its inputs. No gradient passes.
     """
 
     def output_shape(self, input_shape: Shape) -> Shape | str:
-        """Return the shape of the output, or what is wrong with that of the input."""
+        """Return the output shape, or a message if the input shape is wrong."""
         return halve_shape("Exceeds", input_shape)
 
     def run(self, x: Float[Tensor, "K ..."]) -> Float[Tensor, "K ..."]:
@@ -153,7 +153,7 @@ class Exceeds:
         return (one > other).to(x.dtype)
 
     def macs(self, input_shape: Shape) -> int:
-        """Return one comparison a value put out."""
+        """Return one comparison per output value."""
         return math.prod(input_shape) // 2
 
 
@@ -161,7 +161,8 @@ class Exceeds:
 class RMSNorm:
     """y = gain x / sqrt(mean(x^2) + eps), the mean over all values of a tick of one sample.
 
-    gain: one of each value. eps: > 0.
+    gain: one per value.
+    eps: > 0.
     """
 
     gain: np.ndarray
@@ -177,7 +178,7 @@ class RMSNorm:
             )
 
     def output_shape(self, input_shape: Shape) -> Shape | str:
-        """Return the shape of the output, or what is wrong with that of the input."""
+        """Return the output shape, or a message if the input shape is wrong."""
         if input_shape != self.gain.shape:
             shapes = f"{self.gain.shape} for {input_shape}"
             return f"RMSNorm has gains of shape {shapes}; give one for each value"
@@ -189,7 +190,7 @@ class RMSNorm:
         return x * torch.rsqrt(mean + self.eps) * torch.tensor(self.gain).to(x)
 
     def macs(self, input_shape: Shape) -> int:
-        """Return 3 a value: its square, and its products with the root and the gain."""
+        """Return 3 per value: its square, and its products with the root and the gain."""
         return 3 * math.prod(input_shape)
 
 
@@ -197,10 +198,10 @@ class RMSNorm:
 class CountSpikes:
     """y = sign(x) min(ticks, floor((|x| + threshold / 2) / threshold)), value by value.
 
-    So many spikes, counted with the sign of x, a neuron fires in so many ticks that begins each
-    time at half of its threshold and takes off the threshold at each spike: what a chip sends
-    as one graded spike, or as binary ones over these ticks. No gradient passes. See
-    :class:`neuro.nn.ternary.SpikeCount`.
+    This is the number of spikes, with the sign of x, that an integrate-and-fire neuron sends
+    within ``ticks`` ticks if it starts at half its threshold and subtracts the threshold at
+    each spike. A chip sends it as one graded spike, or as binary spikes over these ticks. No
+    gradient passes. See :class:`neuro.nn.ternary.SpikeCount`.
     """
 
     ticks: int
@@ -215,7 +216,7 @@ class CountSpikes:
             )
 
     def output_shape(self, input_shape: Shape) -> Shape | str:
-        """Return the shape of the output: that of the input."""
+        """Return the output shape, which is the input shape."""
         return input_shape
 
     def run(self, x: Float[Tensor, "K ..."]) -> Float[Tensor, "K ..."]:
@@ -224,15 +225,15 @@ class CountSpikes:
         return counts.clamp(max=self.ticks) * x.sign()
 
     def macs(self, input_shape: Shape) -> int:
-        """Return one operation a value."""
+        """Return one operation per value."""
         return math.prod(input_shape)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MaxPool2d:
-    """y = the largest value of each window; what does not fill a window is left out.
+    """y = the largest value of each window; values that do not fill a window are dropped.
 
-    Of spikes, the mean and a neuron that fires at any do the same on a chip, see
+    For spikes, a mean and a neuron that fires at any spike do the same on a chip, see
     :func:`neuro.nn.trace.make_any_spike_nodes`. kernel, stride: (H, W).
     """
 
@@ -243,7 +244,7 @@ class MaxPool2d:
         pair_up(self, "kernel", "stride")
 
     def output_shape(self, input_shape: Shape) -> Shape | str:
-        """Return (C, *windows), or what is wrong with the shape of the input."""
+        """Return (C, *windows), or what is wrong with kernel, stride or input shape."""
         if len(input_shape) != 3:
             return f"MaxPool2d takes (C, H, W), got {input_shape}"
         size = count_all_windows(input_shape, self.kernel, self.stride, (0, 0), (1, 1))
@@ -254,7 +255,7 @@ class MaxPool2d:
         return F.max_pool2d(x, self.kernel, self.stride)
 
     def macs(self, input_shape: Shape) -> int:
-        """Return one comparison a value of a window."""
+        """Return one comparison per value of a window."""
         size = self.output_shape(input_shape)
         return 0 if isinstance(size, str) else math.prod(size) * math.prod(self.kernel)
 
@@ -263,7 +264,7 @@ Host = Softmax | Outer | Multiply | Pointwise | Exceeds | RMSNorm | CountSpikes 
 
 
 def halve_shape(kind: str, input_shape: Shape) -> Shape | str:
-    """Return a shape with half of its first axis, or why this kind of node has none."""
+    """Return a shape whose first axis is halved, or why this kind of node cannot halve it."""
     if not input_shape or input_shape[0] % 2:
         return (
             f"{kind} takes two halves along the first axis, got {input_shape}; join two of one "

@@ -1,6 +1,6 @@
-"""The impulse response of a chain of linear nodes: its synapses one by one, or as a matrix.
+"""The impulse response of a chain of linear nodes, as a list of synapses or as a matrix.
 
-Axes: E synapses, N values of the input, M of the output, both in C order; K impulses.
+Axes: E synapses, N input values and M output values, both in C order; K impulses.
 """
 
 import math
@@ -23,8 +23,8 @@ from neuro.graph.connections import (
     find_output_shape,
 )
 
-IMPULSES = 256  # at a time, and
-VALUES = 2**22  # what they become at a time: both bound the memory
+IMPULSES = 256  # most impulses at a time, and
+VALUES = 2**22  # most output values at a time: both bound the memory
 
 LinearChain = Sequence[Connection | Slot]
 
@@ -40,12 +40,14 @@ class SynapseList(NamedTuple):
 def list_synapses(
     chain: LinearChain, input_shape: Shape, *, zeros: bool = False, limit: int | None = None
 ) -> SynapseList:
-    """Return the synapses of a chain in float64, biases and delays of synapses left out.
+    """Return a chain's synapses in float64, without biases and delays of synapses.
 
     Args:
-        zeros: also list weights of zero; products with padding are no synapses. Else list
-            the sums over the paths through the chain that are not zero.
-        limit: of synapses; where there are more, the list ends somewhere above it.
+        chain: the linear nodes, in order.
+        input_shape: shape of the chain's input.
+        zeros: also list weights of zero; products with padding are never synapses. Otherwise
+            list the sums over the paths through the chain that are not zero.
+        limit: the list may end once it has more synapses than this.
     """
     full = [
         node.with_weight(np.ones_like(node.weight), None)
@@ -67,7 +69,7 @@ def list_synapses(
 
 
 def to_matrix(chain: LinearChain, input_shape: Shape) -> Float[np.ndarray, "M N"]:
-    """Return a chain as a float64 matrix, biases and delays of synapses left out."""
+    """Return a chain as a float64 matrix, without biases and delays of synapses."""
     return np.asarray(
         np.concatenate([y for _, y in iterate_impulse_responses(chain, input_shape)]).T
     )
@@ -76,13 +78,13 @@ def to_matrix(chain: LinearChain, input_shape: Shape) -> Float[np.ndarray, "M N"
 def iterate_impulse_responses(
     chain: LinearChain, input_shape: Shape
 ) -> Iterator[tuple[int, Float[np.ndarray, "K M"]]]:
-    """Yield (first input, what unit impulses at it and the next ones become)."""
+    """Yield (index of the first input, responses to unit impulses at it and the next ones)."""
     shape = input_shape
     for node in chain:
         shape = find_output_shape(node, shape)
     together = max(1, min(IMPULSES, VALUES // math.prod(shape)))
     chain = list(chain)
-    while chain and isinstance(chain[0], Reshaping):  # an impulse stays one
+    while chain and isinstance(chain[0], Reshaping):  # an impulse remains an impulse
         input_shape = find_output_shape(chain.pop(0), input_shape)
     size = math.prod(input_shape)
     for first in range(0, size, together):
@@ -96,8 +98,8 @@ def iterate_impulse_responses(
 def _first_responses(
     chain: LinearChain, input_shape: Shape, cases: range
 ) -> tuple[Tensor, LinearChain]:
-    """Return what the first node makes of impulses at ``cases``, and the nodes behind it."""
-    if chain and isinstance(chain[0], Dense):  # its columns: impulses would cost size squared
+    """Return the first node's responses to impulses at ``cases``, and the remaining nodes."""
+    if chain and isinstance(chain[0], Dense):  # impulses would cost size squared
         return torch.as_tensor(np.array(chain[0].weight[:, cases].T, np.float64)), chain[1:]
     x = torch.zeros((len(cases), math.prod(input_shape)), dtype=torch.float64)
     x[range(len(cases)), cases] = 1

@@ -1,4 +1,4 @@
-"""What can be wrong with the stimulus of a run: every problem, with its cure."""
+"""Checks of a run's stimulus that list every problem with its cure."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -24,9 +24,9 @@ CANNOT_START = "the run cannot start:"
 def require_inputs(
     graph: Graph, inputs: Mapping[str, Events | Times], *, in_ticks: bool = False
 ) -> None:
-    """Raise one ValueError that lists all that is wrong with the stimulus, by node.
+    """Raise one ValueError that lists all problems of the stimulus, by node.
 
-    in_ticks: the executor takes Events only.
+    in_ticks: whether the executor takes Events only.
     """
     sizes = {name: graph.size(name) for name in graph.inputs}
     problems = list_problems_of_inputs(sizes, inputs, None if in_ticks else graph.dt)
@@ -41,7 +41,7 @@ def require_inputs(
 def list_ungraded_values(
     name: str, value: Shaped[np.ndarray, " E"], message_bits: int
 ) -> list[str]:
-    """Return the problem of graded spikes that so many bits do not hold, if there is one."""
+    """List graded spikes that do not fit into ``message_bits`` bits."""
     half = 1 << (message_bits - 1)
     bad = value[(value != np.rint(value)) | (value < -half) | (value >= half)]
     if not bad.size:
@@ -53,7 +53,7 @@ def list_ungraded_values(
 
 
 def require_trains(inputs: Mapping[str, Events | Times]) -> None:
-    """Raise a TypeError unless the stimulus is spike trains by the name of their Input."""
+    """Raise a TypeError unless the stimulus maps names of Inputs to spike trains."""
     kinds = "Events or Times"
     if not isinstance(inputs, Mapping):
         cure = 'for example {"input": neuro.to_events(raster)}'
@@ -73,11 +73,13 @@ def find_span(
 ) -> tuple[int, int]:
     """Return the numbers of ticks and samples of a run.
 
-    spans: those of its inputs, which agree. ticks, samples: of the user; without inputs ticks
-        must be given, and samples are 1 by default.
+    spans: (ticks, samples) of each input, all equal.
+    ticks, samples: the user's values; without inputs ticks is required, and samples defaults to
+        1.
 
     Raises:
-        TypeError, ValueError: no such numbers, or not those of the inputs.
+        TypeError, ValueError: ticks or samples is not a valid number, or differs from the
+            inputs'.
     """
     span: Any = next(iter(spans), (ticks, 1 if samples is None else samples))
     if span[0] is None:
@@ -97,9 +99,10 @@ def find_span(
 def list_problems_of_inputs(
     sizes: Mapping[str, int], inputs: Mapping[str, Events | Times], dt: Seconds | None
 ) -> list[str]:
-    """Return all that is wrong with a stimulus, the same for every executor.
+    """List all problems of a stimulus; the list is the same for every executor.
 
-    sizes: neurons of each Input. dt: length of a tick [s]; None: Times are refused.
+    sizes: number of neurons of each Input.
+    dt: length of a tick [s]; None: Times are refused.
 
     Raises:
         TypeError: as :func:`require_trains`.
@@ -108,7 +111,7 @@ def list_problems_of_inputs(
     known = ", ".join(sizes) or "none"
     problems = [f"{n}: no events for this Input" for n in sizes if n not in inputs]
     problems += [f"{n}: not an Input; there are {known}" for n in inputs if n not in sizes]
-    whole = {}  # trains whose types and shape can be looked into
+    whole = {}  # trains whose types and shape are right
     for name in (n for n in sizes if n in inputs):
         train = inputs[name]
         if dt is None and isinstance(train, Times):

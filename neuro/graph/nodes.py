@@ -1,4 +1,4 @@
-"""What a Graph is made of: inputs, nodes, edges with delays, and who is connected to whom."""
+"""The parts of a Graph: inputs, nodes, edges with delays, and the wiring between them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from neuro.neurons import Neuron, is_neuron
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Input:
-    """A source of spikes. shape: of one tick of one sample, e.g. (1, 28, 28)."""
+    """A source of spikes. shape: shape of one tick of one sample, for example (1, 28, 28)."""
 
     shape: tuple[int, ...]
 
@@ -26,9 +26,9 @@ class Input:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class GradedInput(Input):
-    """A source of graded spikes: whole numbers, with their sign, of so many bits.
+    """A source of graded spikes: signed integers of ``message_bits`` bits.
 
-    message_bits: 2 to 24, the sign included: 8 bits hold -128 to 127.
+    message_bits: 2 to 24, including the sign; 8 bits hold -128 to 127.
     """
 
     message_bits: int
@@ -45,17 +45,19 @@ class GradedInput(Input):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Poisson(Input):
-    """A source that draws its own spikes; a run gives it none.
+    """A source that draws its own spikes, so that a run supplies none for it.
 
-    In a tick of dt each neuron emits k events, and k has a Poisson distribution of mean
-    rate dt. They are one spike of value k, and none if k is 0. k depends on seed, sample, tick
-    since the start of the whole run, and neuron only: every executor draws the same spikes.
+    In a tick of dt each neuron emits k events, where k has a Poisson distribution with mean
+    rate dt. They form one spike with value k, or no spike if k is 0. k depends only on seed,
+    sample, neuron, and the tick since the start of the whole run: every executor draws the same
+    spikes.
 
-    rate: events per second [Hz], >= 0: one number, or one for each neuron, of ``shape``.
+    rate: events per second [Hz], >= 0: one number, or an array of ``shape`` with one per
+        neuron.
     seed: 0 to 2^63 - 1. Sources with equal seeds and rates emit the same spikes.
 
     Raises:
-        TypeError, ValueError: rate or seed is no such number.
+        TypeError, ValueError: rate or seed is not a valid number.
     """
 
     rate: float | Float[np.ndarray, "..."]
@@ -83,7 +85,7 @@ Node = Input | Connection | Host | Population
 
 
 class Edge(NamedTuple):
-    """What ``source`` emits at tick t reaches ``target`` at tick t + delay."""
+    """An edge: what ``source`` emits at tick t reaches ``target`` at tick t + delay."""
 
     source: str
     target: str
@@ -94,8 +96,9 @@ class Edge(NamedTuple):
 class Topology:
     """Nodes and edges as a user writes them: a Graph before anything is derived from it.
 
-    nodes: by name. edges: in the order in which a node with several reads them. dt: length of
-    a tick [s].
+    nodes: by name.
+    edges: in the order in which a node that has several reads them.
+    dt: length of a tick [s].
     """
 
     nodes: Mapping[str, Node]
@@ -131,12 +134,12 @@ class Topology:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Names of the Input nodes, whose spikes a run is given."""
+        """Names of the Input nodes, whose spikes the user supplies to a run."""
         return tuple(n for n in self.sources if n not in self.poisson)
 
     @property
     def poisson(self) -> tuple[str, ...]:
-        """Names of the Poisson nodes, which draw their spikes."""
+        """Names of the Poisson nodes, which draw their own spikes."""
         return tuple(n for n in self.sources if isinstance(self.nodes[n], Poisson))
 
     @property
@@ -146,7 +149,7 @@ class Topology:
 
 
 def _problems_of_kinds(graph: Topology) -> list[str]:
-    """Return what is no node, no edge or no time, each with its cure."""
+    """List nodes, edges and times that are of the wrong type, each with its cure."""
     problems: list[TypeError] = []
     if isinstance(graph.nodes, Mapping):
         cure = (
@@ -189,7 +192,7 @@ def _problems_of_kinds(graph: Topology) -> list[str]:
 
 
 def _with_plain_delay(edge: tuple[Any, ...]) -> Edge:
-    """Return an edge with its delay as an int; one that is no integer is left to be refused."""
+    """Return an edge with its delay as an int; the checks refuse what is no integer."""
     edge = Edge(*edge)
     if type(edge.delay) is not int and is_whole(edge.delay):
         return edge._replace(delay=Ticks(int(edge.delay)))

@@ -1,6 +1,6 @@
-"""The order in which the nodes of a Graph can run, and the loops among them, in linear time.
+"""The order in which the nodes of a Graph can run, and its loops, found in linear time.
 
-networkx takes long to import, and waits until there is a Graph.
+networkx takes long to import, so it is imported when the first Graph is made.
 """
 
 import graphlib
@@ -18,7 +18,7 @@ Names = tuple[str, ...]
 
 
 def find_least_delay(graph: Topology, edge: Edge) -> Ticks:
-    """Return the least delay of an edge [ticks], delays of the synapses behind it included."""
+    """Return an edge's least delay [ticks], including the delays of its target's synapses."""
     node = graph.nodes[edge.target]
     if isinstance(node, Sparse) and node.delay is not None and node.delay.size:
         return Ticks(edge.delay + int(node.delay.min()))
@@ -26,9 +26,9 @@ def find_least_delay(graph: Topology, edge: Edge) -> Ticks:
 
 
 def order_feed_forward(graph: Topology) -> Names:
-    """Return the nodes, sources first along zero-delay edges, else in the order given.
+    """Return the nodes, sources first along zero-delay edges, otherwise in the user's order.
 
-    The nodes of a zero-delay loop stand together, in the order given.
+    The nodes of a zero-delay loop are adjacent, in the user's order.
     """
     import networkx as nx
 
@@ -41,7 +41,7 @@ def order_feed_forward(graph: Topology) -> Names:
 
 
 def find_instant_loops(graph: Topology, order: Names) -> tuple[Names, ...]:
-    """Return the loops along zero-delay edges, each in feed-forward order."""
+    """Return the loops of zero-delay edges, each in feed-forward order."""
     instant = _instant(graph)
     with_itself = {e.source for e in instant if e.source == e.target}
     groups = dict.fromkeys(_strongly_connected(order, instant).values())
@@ -62,13 +62,13 @@ def _instant(graph: Topology) -> list[Edge]:
 
 
 def _between(groups: dict[str, Names], edges: Iterable[Edge]) -> list[tuple[Names, Names]]:
-    """Return the edges from one group to another."""
+    """Return the pairs of different groups that an edge connects."""
     pairs = ((groups[e.source], groups[e.target]) for e in edges)
     return [(source, target) for source, target in pairs if source != target]
 
 
 def _strongly_connected(names: Iterable[str], edges: Iterable[Edge]) -> dict[str, Names]:
-    """Return the group of each node, by node; its members in the order of ``names``."""
+    """Map each node to its strongly connected group, whose members are in the order given."""
     import networkx as nx
 
     position = {name: k for k, name in enumerate(names)}

@@ -1,7 +1,7 @@
-"""The part of a Graph that a spiking chip runs, what is left to its host, and lags on a chip.
+"""The part of a Graph that a spiking chip runs, the part left to its host, and lags on a chip.
 
 A host computes host nodes and GatedLIs, and the connections that lead to them. It reads what
-the chip puts out before them, and sends what they put out back into the chip.
+the chip sends to them, and sends their output back into the chip.
 """
 
 from dataclasses import replace
@@ -14,9 +14,9 @@ from neuro.graph.validate import GraphError, Hosted
 
 
 def find_host_nodes(graph: Graph) -> tuple[str, ...]:
-    """Return the names of what a host computes; a connection may be part of the chip, too."""
+    """Return the names of the nodes a host computes; the chip may need a connection as well."""
     found = {n for n, node in graph.nodes.items() if isinstance(node, Hosted)}
-    for _ in graph.nodes:  # at most so many connections follow each other
+    for _ in graph.nodes:  # as many rounds as connections can follow each other
         found |= {
             e.source
             for e in graph.edges
@@ -26,13 +26,14 @@ def find_host_nodes(graph: Graph) -> tuple[str, ...]:
 
 
 def chip_part(graph: Graph) -> Graph:
-    """Return a graph without what only the host computes.
+    """Return a graph without the nodes that only the host computes.
 
-    What it sends into the chip comes from an Input of the same name; a population that only it
-    reads becomes an output. A graph without host nodes and GatedLIs is returned as it is.
+    Values that the host sends into the chip come from an Input of the same name; a population
+    that only the host reads becomes an output. A graph without host nodes and GatedLIs is
+    returned as it is.
 
     Raises:
-        GraphError: nothing is left.
+        GraphError: no node is left.
     """
     given = {n for n, node in graph.nodes.items() if isinstance(node, Hosted)}
     if not given:
@@ -43,7 +44,7 @@ def chip_part(graph: Graph) -> Graph:
     }
     edges = [e for e in graph.edges if e.target not in given]
     kept = set(graph.populations) - given
-    for _ in graph.nodes:  # until nothing is left that feeds nothing
+    for _ in graph.nodes:  # until every node that is left feeds another
         feeding = kept | {e.source for e in edges}
         nodes = {n: node for n, node in nodes.items() if n in feeding}
         edges = [e for e in edges if e.target in nodes]
@@ -56,7 +57,7 @@ def chip_part(graph: Graph) -> Graph:
 
 
 def find_tight_loops(graph: Graph, routes: list[Route]) -> list[str]:
-    """Return each loop whose delays add up to less than its connections, with a cure."""
+    """List each loop whose delays sum to less than its number of connections, with a cure."""
     problems = []
     for group in graph.components:
         inside = [r for r in routes if r.source in group and r.target in group]
@@ -71,7 +72,7 @@ def find_tight_loops(graph: Graph, routes: list[Route]) -> list[str]:
 
 
 def _find_tight_loop(inside: list[Route]) -> list[Route]:
-    """Return the routes of a loop along which lags would grow without end, if any."""
+    """Return the routes of a loop along which lags would grow without end; empty if none."""
     lag = {name: 0 for r in inside for name in (r.source, r.target)}
     came: dict[str, Route] = {}
     for _ in range(len(lag) + 1):
@@ -82,7 +83,7 @@ def _find_tight_loop(inside: list[Route]) -> list[Route]:
                 came[r.target], last = r, r.target
     if not last:
         return []
-    for _ in lag:  # back far enough to stand inside the loop
+    for _ in lag:  # far enough back to be inside the loop
         last = came[last].source
     loop = [came[last]]
     while loop[0].source != last:
@@ -91,9 +92,9 @@ def _find_tight_loop(inside: list[Route]) -> list[Route]:
 
 
 def assign_lags(names: list[str], routes: list[Route]) -> dict[str, int]:
-    """Return the lag of each population [steps]: its tick t happens at step t + lag.
+    """Return each population's lag [steps]: its tick t happens at step t + lag.
 
-    It is the least, from 0 on, with lag[target] >= lag[source] + 1 - delay on every route.
+    Lags are the smallest >= 0 with lag[target] >= lag[source] + 1 - delay on every route.
     """
     lag = dict.fromkeys(names, 0)
     for _ in names:

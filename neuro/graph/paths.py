@@ -1,9 +1,9 @@
 """Paths of spikes between populations; each chain of linear nodes becomes one float map.
 
-Between two populations a chip has one layer of synapses, so pool -> conv becomes one strided
-convolution and pool -> flatten -> dense one matrix, before anything is rounded. A map that is
-neither, and too large for a matrix, is listed synapse by synapse. A sequence (C, L) is an image
-(C, 1, L) here.
+A chip has one layer of synapses between two populations, so pool -> conv becomes one strided
+convolution, and pool -> flatten -> dense one matrix, before anything is rounded. A map that is
+neither, and too large for a matrix, is listed synapse by synapse. A sequence (C, L) is treated
+as an image (C, 1, L).
 Axes: K cases, C channels, H height, W width, L length.
 """
 
@@ -41,7 +41,7 @@ from neuro.graph.sparse import unroll_delays
 from neuro.graph.validate import Hosted
 from neuro.neurons import has_normal_form, is_stepped
 
-LIMIT = 2**24  # more 8-bit weights than a whole Loihi 1 holds: 128 cores of 128 KiB
+LIMIT = 2**24  # more 8-bit weights than fit on a whole Loihi 1 (128 cores of 128 KiB)
 
 EdgePath = tuple[Edge, ...]
 RouteKind = Literal["dense", "conv", "identity", "sparse"]
@@ -49,13 +49,15 @@ RouteKind = Literal["dense", "conv", "identity", "sparse"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Route:
-    """One connection in float64, the gain of the target folded in.
+    """One connection in float64; the target's gain is folded into the weight.
 
-    via: the linear nodes on the way. delay: of all its edges together [ticks].
-    weight: dense (out, in), conv as of a Conv2d, identity (N,), sparse (E,).
-    shape: of the source (C, H, W), conv only, as are stride, padding, dilation and groups; a
-        sequence (C, L) is (C, 1, L).
-    places: (2, E), target and source of each weight, and sizes: (out, in), sparse only.
+    via: the linear nodes on the way.
+    delay: sum of the delays of all its edges [ticks].
+    weight: dense (out, in), conv as in a Conv2d, identity (N,), sparse (E,).
+    shape: shape of the source (C, H, W), a sequence as (C, 1, L); only conv has it, and stride,
+        padding, dilation and groups.
+    places: (2, E), target and source of each weight; sparse only.
+    sizes: (out, in); sparse only.
     """
 
     source: str
@@ -74,12 +76,12 @@ class Route:
 
     @property
     def name(self) -> str:
-        """What messages and tables call it."""
+        """The name of the route in messages and tables."""
         return "+".join(self.via) if self.via else f"{self.source}->{self.target}"
 
     @cached_property
     def conv(self) -> Conv2d:
-        """The connection as a node, conv only."""
+        """The connection as a node; conv only."""
         return Conv2d(
             weight=self.weight,
             stride=self.stride,
@@ -90,22 +92,22 @@ class Route:
 
     @property
     def out_shape(self) -> tuple[int, ...]:
-        """How the target's neurons lie, (C, H, W); () but for a conv."""
+        """Shape (C, H, W) of the target's neurons; () unless the route is a conv."""
         return find_output_shape(self.conv, self.shape) if self.kind == "conv" else ()
 
     @cached_property
     def most_synapses(self) -> int:
-        """Those of the target's neuron that has most, sparse only."""
+        """Largest number of synapses into one target neuron; sparse only."""
         return count_most_synapses(self.places)
 
 
 def count_most_synapses(places: Int[np.ndarray, "2 E"]) -> int:
-    """Return the synapses of the neuron that has most. places: targets and sources."""
+    """Return the largest number of synapses into one neuron. places: targets and sources."""
     return int(np.bincount(places[0]).max(initial=0))
 
 
 def _cure_current(graph: Graph, edge: Edge) -> str:
-    """Return why no chip has this current as a node, with the cure."""
+    """Explain, with the cure, why no chip has this current as a node."""
     if graph.nodes[edge.target].fires:  # type: ignore[union-attr]
         tau = graph.nodes[edge.source].tau  # type: ignore[union-attr]
         why = "which a chip keeps in the neuron itself"
@@ -117,7 +119,7 @@ def _cure_current(graph: Graph, edge: Edge) -> str:
 
 
 def find_routes(graph: Graph, problems: list[str]) -> list[Route]:
-    """Return every route between two populations; what cannot go is added to ``problems``."""
+    """Return every route between two populations; add the impossible ones to ``problems``."""
     graph = unroll_delays(graph).graph
     unknown = problems_of_neurons(graph, "a chip")
     problems += problems_on_a_chip(graph) + unknown
@@ -143,7 +145,7 @@ def find_routes(graph: Graph, problems: list[str]) -> list[Route]:
 
 
 def find_gain(graph: Graph, name: str) -> Float[np.ndarray, " N"]:
-    """Return the gain of a population's input, for each neuron; a SteppedNeuron has none."""
+    """Return the input gain of each neuron of a population; it is 1 for a SteppedNeuron."""
     population = graph.nodes[name]
     if is_stepped(population):
         return np.ones(graph.size(name))
@@ -155,9 +157,9 @@ def find_gain(graph: Graph, name: str) -> Float[np.ndarray, " N"]:
 def find_bias(
     graph: Graph, name: str, problems: list[str]
 ) -> tuple[Float[np.ndarray, " N"], int]:
-    """Return what linear nodes add to a population, gain included, and from when.
+    """Return the bias that linear nodes add to a population, gain included, and its first tick.
 
-    An edge with a delay holds the bias of its source back: until that tick nothing is added.
+    An edge with a delay holds back its source's bias: nothing is added before that tick.
     """
     parts: dict[int, Tensor] = {}
     for edge in graph.into(name):
@@ -174,7 +176,7 @@ def find_bias(
 
 
 def find_silent_output(graph: Graph, name: str) -> dict[int, Tensor]:
-    """Return what a linear node puts out without spikes, by the tick at which that begins."""
+    """Return a linear node's output without spikes, by the tick at which that output begins."""
     node = graph.nodes[name]
     if not isinstance(node, Connection):
         return {}
@@ -200,15 +202,15 @@ def _add(parts: dict[int, Tensor], more: dict[int, Tensor], delay: int) -> None:
 
 
 def list_links(graph: Graph, path: EdgePath) -> list[Connection | Slot]:
-    """Return the linear nodes that the values of a path pass; for a Concat, their slot."""
+    """Return the linear nodes along a path; a Concat is represented by the path's slot."""
     acting = (graph.along(e) for e in path)
     return [node for node in acting if isinstance(node, Connection | Slot)]
 
 
 def find_paths(graph: Graph, name: str, *, backwards: bool = False) -> Iterator[EdgePath]:
-    """Yield every path from a node through connections to what is none, shortest first.
+    """Yield every path from a node through connections to another node, shortest first.
 
-    backwards: every path to the node from what is no connection.
+    backwards: yield every path that leads to the node instead.
     """
     edges = graph.into if backwards else graph.out_of
     waiting: deque[EdgePath] = deque((e,) for e in edges(name))
@@ -224,7 +226,7 @@ def find_paths(graph: Graph, name: str, *, backwards: bool = False) -> Iterator[
 
 
 def _compose(graph: Graph, path: EdgePath) -> Route | str:
-    """Return the chain as one map, or what is wrong with it."""
+    """Return the chain as one map, or explain why it cannot be one."""
     source, target = path[0].source, path[-1].target
     via = tuple(e.target for e in path[:-1])
     chain = list_links(graph, path)
@@ -238,7 +240,7 @@ def _compose(graph: Graph, path: EdgePath) -> Route | str:
     )
     if not linear:
         return route(kind="identity", weight=factor.copy())
-    if isinstance(linear[0], Dense) and len(linear) == 1:  # however large: nothing to compose
+    if isinstance(linear[0], Dense) and len(linear) == 1:  # of any size: nothing to compose
         return route(kind="dense", weight=factor[:, None] * linear[0].weight)
     kernel = fuse_chain(chain, shape)
     if kernel is not None:
@@ -268,9 +270,9 @@ def _compose(graph: Graph, path: EdgePath) -> Route | str:
 
 
 def fuse_chain(chain: Sequence[Connection | Slot], shape: tuple[int, ...]) -> Conv2d | None:
-    """Return the chain as one float64 convolution of images, None if it is none.
+    """Return the chain as one float64 convolution of images, or None if it is not one.
 
-    Biases are left out. shape: of the input, (C, H, W) or (C, L).
+    Biases are ignored. shape: shape of the input, (C, H, W) or (C, L).
     """
     whole: Conv2d | None = None
     for node in chain:
@@ -287,12 +289,12 @@ def fuse_chain(chain: Sequence[Connection | Slot], shape: tuple[int, ...]) -> Co
 
 
 def as_image(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape (C, H, W) under which a convolution sees (C, H, W) or (C, L)."""
+    """Return the image shape (C, H, W) for (C, H, W) or (C, L)."""
     return (shape[0], 1, shape[1]) if len(shape) == 2 else shape
 
 
 def _as_convolution(node: Connection | Slot, channels: int) -> Conv2d | None:
-    """Return a node that takes so many channels as a convolution of images, if it is one."""
+    """Return a node that takes ``channels`` channels as a Conv2d, or None if it is not one."""
     if isinstance(node, Conv2d):
         return replace(node, weight=node.weight.astype(np.float64), bias=None)
     if isinstance(node, Conv1d):
@@ -316,7 +318,8 @@ def _as_convolution(node: Connection | Slot, channels: int) -> Conv2d | None:
 def _after(first: Conv2d, second: Conv2d) -> Conv2d:
     """Return second(first(x)) as one kernel: size k1 + s1 (k2 - 1), stride s1 s2.
 
-    The groups of ``second`` are kept where ``first`` treats each channel by itself, as a pool.
+    The groups of ``second`` are kept if ``first`` treats each channel separately, as a pool
+    does.
     """
     s, p = first.stride, first.padding
     if len(first.weight) == first.groups == first.input_length:
@@ -335,7 +338,7 @@ def _after(first: Conv2d, second: Conv2d) -> Conv2d:
 def _after_each_channel(first: Conv2d, second: Conv2d) -> np.ndarray:
     """Return the kernel of second(first(x)), in the groups of ``second``.
 
-    ``first`` has one kernel a channel.
+    ``first`` has one kernel per channel.
     """
     one, two = (replace(conv, groups=1).plain().weight for conv in (first, second))
     outputs, inputs = two.shape[:2]
@@ -352,12 +355,12 @@ def _after_each_channel(first: Conv2d, second: Conv2d) -> np.ndarray:
 
 
 def _edges_agree(first: Conv2d, second: Conv2d, size: tuple[int, ...]) -> bool:
-    """Say whether what ``second`` pads with zeros is zero in the combined kernel as well.
+    """Say whether the values that ``second`` pads with zeros are 0 in the combined kernel too.
 
-    The combined kernel sees, in the padding, windows of ``first`` beyond its output. They must
-    lie outside the image: on the far side the first of them starts at its end n or later. Then
-    they do on the near side, too, where the last one ends at k1 - s1 - p1 <= 0: that on the far
-    side starts at n + p1 + s1 - k1 at most.
+    In the padding, the combined kernel sees windows of ``first`` beyond its output. These must
+    lie outside the image: on the far side, the first of them must start at the image's end n or
+    later. Then those on the near side are outside too: the last of them ends at k1 - s1 - p1,
+    which is <= 0, because the first one on the far side starts at n + p1 + s1 - k1 at most.
     """
     for axis in (0, 1):
         n, s, p = size[axis], first.stride[axis], first.padding[axis]

@@ -1,4 +1,4 @@
-"""The spikes of the Poisson nodes of a Graph, for every executor.
+"""The spikes of a Graph's Poisson nodes, equal for every executor.
 
 Axes: S samples, T ticks, N neurons, E spikes.
 """
@@ -15,20 +15,20 @@ from neuro.spikes import Events, as_tick_column
 
 
 def find_tables(graph: Graph, name: str) -> tuple[PoissonTables, np.uint64]:
-    """Return what :func:`neuro.ops.poisson.draw_spikes` takes of a Poisson node."""
+    """Return tables and seed of a Poisson node for :func:`neuro.ops.poisson.draw_spikes`."""
     node = graph.nodes[name]
     if not isinstance(node, Poisson):
         raise TypeError(f"{name} is a {type(node).__name__}; it must be a Poisson")
     return _make_tables(node, graph.dt), np.uint64(node.seed)
 
 
-@lru_cache(maxsize=32)  # nodes of the graphs that were used last
+@lru_cache(maxsize=32)  # nodes of the graphs used last
 def _make_tables(node: Poisson, dt: Seconds) -> PoissonTables:
     return make_tables(np.broadcast_to(node.rate, node.shape).ravel() * dt)
 
 
 def draw_events(graph: Graph, name: str, span: Span) -> Events:
-    """Return the spikes of a Poisson node; their ticks and samples count from those of span."""
+    """Return a Poisson node's spikes; ticks and samples count from the span's start."""
     at, neuron, value = draw_spikes(*find_tables(graph, name), span, np.zeros(0))
     per_tick = np.diff(at)
     place = np.repeat(np.arange(per_tick.size), per_tick.ravel())

@@ -1,10 +1,10 @@
-"""Random sparse connections, drawn row by row: no more memory than the synapses themselves.
+"""Random sparse connections, drawn row by row to need no more memory than the synapses.
 
-A weight is one number, or a function that draws as many as it is asked for; a delay the same,
-in ticks, rounded and stored as uint16. A neuron may reach itself.
+A weight is one number, or a function that takes a number n and draws n weights. A delay is the
+same in ticks; delays are rounded and stored as uint16. A neuron may connect to itself.
 
-Each function raises a ValueError if a delay is not from 0 to 65,535 ticks, or a function draws
-another number of values.
+Each function raises a ValueError if a delay is not between 0 and 65,535 ticks, or if a function
+draws a wrong number of values.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from neuro.graph.connections import Sparse
 
 Weight = float | np.floating | Callable[[int], np.ndarray]
 Delay = int | Callable[[int], np.ndarray]
-BLOCK = 2**16  # synapses drawn together; about 50 bytes each beside the synapses themselves
+BLOCK = 2**16  # synapses drawn together; each needs about 50 bytes of scratch memory
 LONGEST = 2**16 - 1  # ticks: delays are uint16
 
 
@@ -29,7 +29,7 @@ def fixed_probability(
     rng: np.random.Generator,
     delay: Delay | None = None,
 ) -> Sparse:
-    """Return synapses of which each possible one exists with probability ``p``."""
+    """Return synapses where each possible one exists with probability ``p``."""
     _require_arguments(inputs, outputs, rng)
     if not 0 <= p <= 1:
         raise ValueError(f"p must be from 0 to 1, got {p}; it is the chance of a synapse")
@@ -57,7 +57,7 @@ def fixed_indegree(
     source = np.empty((outputs, indegree), np.int32)
     for row in source:
         row[:] = _draw_distinct(inputs, indegree, rng)
-    # A stable sort keeps the targets of a source in their order.
+    # The sort is stable: it keeps the targets of a source in their order.
     by_source = np.argsort(source, axis=None, kind="stable")
     indices = (by_source // max(indegree, 1)).astype(np.int32)
     indptr = np.concatenate([[0], np.cumsum(np.bincount(source.ravel(), minlength=inputs))])
@@ -72,11 +72,11 @@ def fixed_total(
     rng: np.random.Generator,
     delay: Delay | None = None,
 ) -> Sparse:
-    """Return a number of synapses, each from any input to any output with equal chance.
+    """Return ``synapses`` synapses; each connects any input to any output with equal chance.
 
-    It is the rule "fixed_total_number" of NEST: a pair may be drawn several times. Synapses are
-    drawn in blocks of rows, straight into the arrays of the connection; no array of the size of
-    all of them is sorted.
+    This is NEST's rule "fixed_total_number": a pair may be drawn several times. Synapses are
+    drawn in blocks of rows, directly into the connection's arrays; no array with all of them is
+    sorted.
 
     Raises:
         ValueError: synapses is < 0, or there is no neuron to draw.
@@ -115,7 +115,7 @@ def fixed_total(
 
 
 def join_inputs(*parts: Sparse) -> Sparse:
-    """Return connections into the same outputs as one, their inputs one after the other.
+    """Join connections into the same outputs: the inputs of one follow those of the other.
 
     Raises:
         ValueError: the parts differ in outputs, or in whether they have biases or delays.
@@ -160,7 +160,7 @@ def _draw_parameters(
     weight: Weight,
     delay: Delay | None,
 ) -> Sparse:
-    """Return rows of different, sorted targets with their weights and delays drawn."""
+    """Draw weights and delays for rows of distinct, sorted targets; return the connection."""
     return Sparse(
         indptr=indptr,
         indices=indices,
@@ -191,9 +191,9 @@ def _draw_delays(delay: Delay, size: int) -> np.ndarray:
 
 
 def _iterate_blocks(indptr: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Yield the first row and the end of blocks: at most BLOCK synapses, or a single row.
+    """Yield (first row, end) of blocks with at most BLOCK synapses, or with a single row.
 
-    A block has < 2**15 rows, so that a row number fits the upper bits of a key.
+    A block has fewer than 2**15 rows, so that a row number fits the upper bits of a sort key.
     """
     first, rows = 0, indptr.size - 1
     while first < rows:

@@ -1,4 +1,4 @@
-"""What an executor asks of a Graph: a clock, a normal form, continuous time, or a chip."""
+"""What an executor requires of a Graph: a clock, a normal form, continuous time, or a chip."""
 
 from collections.abc import Container
 
@@ -22,18 +22,18 @@ def require_graph(graph: object) -> None:
 
 
 def require_clocked(graph: Graph) -> None:
-    """Raise a GraphError with :func:`problems_on_a_clock`, unless there are none."""
+    """Raise a GraphError if :func:`problems_on_a_clock` finds problems."""
     problems = problems_on_a_clock(graph)
     if problems:
         raise GraphError(problems, "the graph cannot run on a clock")
 
 
 def problems_on_a_clock(graph: Graph, without: Container[str] = ()) -> list[str]:
-    """Return what cannot run tick by tick.
+    """List what cannot run tick by tick.
 
-    These are zero-delay loops, and neurons whose normal form has no ticks of this length.
+    These are zero-delay loops, and neurons that have no normal form for this tick length.
 
-    without: neurons that are not looked at, as they are refused for another reason.
+    without: neurons to skip, because they are refused for another reason.
     """
     problems = []
     for loop in graph.instant_loops:
@@ -57,21 +57,23 @@ def problems_on_a_clock(graph: Graph, without: Container[str] = ()) -> list[str]
 
 
 def require_normal_form(graph: Graph, executor: str) -> None:
-    """Raise a GraphError with :func:`problems_of_neurons` at ticks, unless there are none."""
+    """Raise a GraphError if :func:`problems_of_neurons` finds problems in ticks."""
     problems = problems_of_neurons(graph, executor)
     if problems:
         raise GraphError(problems, f"{executor} cannot run the graph")
 
 
 def problems_of_neurons(graph: Graph, executor: str, *, continuous: bool = False) -> list[str]:
-    """Return the populations that an executor of the normal form cannot run, each with a cure.
+    """List the populations that an executor of the normal form cannot run, each with a cure.
 
-    Such an executor knows the soft and the hard reset. What a host computes is left out, and
-    at ticks what :func:`problems_on_a_clock` tells, and neurons that run by their step.
+    Such an executor knows the soft and the hard reset. Nodes that a host computes are skipped.
+    In ticks, so are neurons that run by their step and what :func:`problems_on_a_clock`
+    reports.
 
     Args:
-        executor: how messages name it.
-        continuous: it uses the form in continuous time, and not that at ticks.
+        graph: the network.
+        executor: name of the executor in messages.
+        continuous: whether it uses the continuous form instead of the form in ticks.
     """
     cure = "run the graph on torch's clock, neuro.nn.replay"
     clock = "run the graph on a clock, neuro.nn.replay or Grid()"
@@ -119,7 +121,7 @@ def problems_of_neurons(graph: Graph, executor: str, *, continuous: bool = False
 
 
 def require_continuous(graph: Graph) -> None:
-    """Raise a GraphError that lists what has no continuous time, unless there is none.
+    """Raise a GraphError that lists all nodes that cannot run in continuous time.
 
     These are nodes that have values at ticks only, and neurons without a continuous form.
     """
@@ -134,7 +136,7 @@ def require_continuous(graph: Graph) -> None:
 
 
 def problems_of_poisson(graph: Graph, why: str) -> list[str]:
-    """Return the Poisson nodes, each with the reason why they cannot run, and a cure."""
+    """List the Poisson nodes, each with the reason why it cannot run and a cure."""
     return [
         f"{name}: is a Poisson, and {why}; replace it by Input(shape={graph.shapes[name]}) and "
         f"give it the spikes of a run of this graph, record.spikes[{name!r}]"

@@ -1,4 +1,4 @@
-"""Synapses one by one: from other nodes and to them, with one delay or with many."""
+"""Synapses one by one: conversion from and to other nodes, and splitting them by delay."""
 
 import math
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from neuro.graph.validate import GraphError
 
 
 class Unrolled(NamedTuple):
-    """A Graph without delays of single synapses. origin: of its new edges, the old one."""
+    """A Graph without delays of single synapses. origin: maps its new edges to the old ones."""
 
     graph: Graph
     origin: Mapping[Edge, Edge]
@@ -33,7 +33,7 @@ def to_dense(node: Sparse) -> Dense:
     """Return the same connection as a matrix; parallel synapses are summed.
 
     Raises:
-        ValueError: synapses have delays of their own, which a matrix has not.
+        ValueError: synapses have their own delays, which a matrix cannot hold.
     """
     if node.delay is not None:
         raise ValueError("a Sparse with delays is no matrix; apply unroll_delays(graph) first")
@@ -43,9 +43,10 @@ def to_dense(node: Sparse) -> Dense:
 
 
 def write_out_synapses(node: Connection, input_shape: tuple[int, ...]) -> Sparse:
-    """Return the synapses of a linear node for inputs of this shape, its bias left out.
+    """Return the synapses of a linear node for inputs of this shape, without its bias.
 
-    Weights of zero are synapses, products with the padding are none. Values are flat, C order.
+    A weight of zero is a synapse; a product with padding is not. Values are flattened in C
+    order.
     """
     source, target, weight = list_synapses([node], input_shape, zeros=True)
     kept = node.weight.dtype if isinstance(node, Weighted) else np.float32
@@ -54,10 +55,10 @@ def write_out_synapses(node: Connection, input_shape: tuple[int, ...]) -> Sparse
 
 
 def unroll_delays(graph: Graph) -> Unrolled:
-    """Return the same network with one Sparse for each delay, the delay on the edges into it.
+    """Return the same network with one Sparse node per delay, and the delay on its edges.
 
-    What was one node becomes parts "name@delay" that add up in a Flatten of the old name, so
-    that all that leads on from it stays as it is.
+    One node becomes parts "name@delay" that are added in a Flatten with the old name, so that
+    everything after it stays unchanged.
 
     Raises:
         GraphError: another node has the name of a part.
@@ -88,7 +89,7 @@ def unroll_delays(graph: Graph) -> Unrolled:
 
 
 def _parts(node: Sparse) -> dict[int, Sparse]:
-    """Return the synapses of each delay; the first part has the bias."""
+    """Return the synapses of each delay as one node; the first node has the bias."""
     delay, source = np.asarray(node.delay), node.source
     parts: dict[int, Sparse] = {}
     for k in np.unique(delay) if delay.size else [0]:

@@ -1,4 +1,4 @@
-"""What makes a Graph well formed: wiring, values and shapes; every problem with a cure."""
+"""Checks that a Graph is well formed: wiring, values and shapes; every problem has a cure."""
 
 import graphlib
 from collections import Counter
@@ -18,17 +18,17 @@ from neuro.neurons import GatedLI, find_misfit, is_leaky_integrator, is_neuron
 from neuro.neurons.normal_form import as_array
 from neuro.ops.poisson import MOST_MEAN
 
-Hosted = Host | GatedLI  # no chip runs them, and they have a value a tick: a host computes them
+Hosted = Host | GatedLI  # a host computes these, one value per tick; no chip runs them
 
 FROM_COO = "make it with Sparse.from_coo"
 UNSORTED = f"a row of Sparse is not sorted by (target, delay); {FROM_COO}"
-CHUNK = 2**22  # synapses that are checked together: the memory that a check needs
+CHUNK = 2**22  # synapses checked together, which bounds the memory of the check
 
 
 class GraphError(ValueError):
     """A Graph that cannot run; ``problems`` lists each reason with its cure.
 
-    what: what is wrong, or cannot be done, in a sentence.
+    what: a sentence that says what is wrong or cannot be done.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ def get_kind(node: Node) -> str:
 
 
 def problems_of_wiring(graph: Topology) -> list[str]:
-    """Return what is wrong with names, delays, loops and loose ends."""
+    """List problems of names, delays, loops and loose ends."""
     problems = _edges_that_lead_nowhere(graph)
     if not 0 < graph.dt < np.inf:
         problems.append(f"dt must be > 0 s and finite, got {graph.dt}; 1e-3 is usual")
@@ -128,7 +128,7 @@ def _loops_that_never_fire(graph: Topology) -> list[str]:
 
 
 def find_cycle(graph: Topology, edges: Iterable[Edge]) -> list[str]:
-    """Return the names along one cycle of ``edges``, the first twice; none without a cycle."""
+    """Return the names along one cycle of ``edges``, the first name twice; [] if none."""
     sorter = graphlib.TopologicalSorter({n: [] for n in graph.nodes})
     for e in edges:
         sorter.add(e.target, e.source)
@@ -140,7 +140,7 @@ def find_cycle(graph: Topology, edges: Iterable[Edge]) -> list[str]:
 
 
 def problems_of_values(graph: Topology) -> list[str]:
-    """Return parameters that may change or are not finite, and synapses that are no rows."""
+    """List parameters that may change or are not finite, and synapses that form no rows."""
     problems = []
     for name, node in graph.nodes.items():
         problems += [
@@ -175,7 +175,7 @@ def problems_of_values(graph: Topology) -> list[str]:
 
 
 def list_problems_of_synapses(node: Sparse) -> list[str]:
-    """Return what is wrong with the rows of a Sparse; [UNSORTED]: only their order."""
+    """List problems of a Sparse node's rows; [UNSORTED] if only their order is wrong."""
     columns = {"indices": node.indices, "weight": node.weight, "delay": node.delay}
     shapes = {k: c.shape for k, c in columns.items() if c is not None}
     synapses = node.indices.size
@@ -205,7 +205,7 @@ def list_problems_of_synapses(node: Sparse) -> list[str]:
 
 
 def _sorted_rows(node: Sparse) -> bool:
-    """Say whether (target, delay) never falls within a row."""
+    """Say whether (target, delay) never decreases within a row."""
     starts = node.indptr[(node.indptr > 0) & (node.indptr < node.indices.size)] - 1
     for first in range(0, node.indices.size - 1, CHUNK):
         here = slice(first, first + CHUNK + 1)
@@ -222,9 +222,9 @@ def _sorted_rows(node: Sparse) -> bool:
 
 
 def infer_shapes(graph: Topology, order: Sequence[str]) -> dict[str, Shape]:
-    """Return the shape of every node, or raise one GraphError with every mismatch.
+    """Return the shape of every node; raise one GraphError that lists every mismatch.
 
-    order: all names; of several nodes whose shape is known, the first comes first.
+    order: all names; among nodes whose shape can be inferred, the first in this order is next.
     """
     shapes: dict[str, Shape] = {}
     problems: list[str] = []
@@ -248,10 +248,10 @@ def infer_shapes(graph: Topology, order: Sequence[str]) -> dict[str, Shape]:
 
 
 class _Pending:
-    """The nodes whose shape is next: Inputs, what follows from them, a Concat in a loop last.
+    """The nodes whose shape comes next: Inputs, their targets, and last a Concat in a loop.
 
-    Both heaps hold places in the order of the graph. A Concat follows once all of its edges
-    bring a known shape; one in a loop waits for itself.
+    Both heaps hold positions in the graph's order. A Concat is ready once the shapes of all its
+    sources are known; a Concat in a loop waits for its own shape.
     """
 
     def __init__(self, graph: Topology, order: Sequence[str]) -> None:
@@ -274,9 +274,9 @@ class _Pending:
             heappush(heap, self._place[target])
 
     def pop(self, joins_in_loops: bool) -> str | None:
-        """Return the next node, None where no further shape follows.
+        """Return the next node, or None if no further shape can be inferred.
 
-        joins_in_loops: whether that may be a Concat that waits for itself.
+        joins_in_loops: whether the node may be a Concat that waits for its own shape.
         """
         if self._inputs:
             return self._take(self._inputs.pop())
@@ -296,7 +296,7 @@ class _Pending:
 
 
 def _shape_of(graph: Topology, name: str, shapes: dict[str, Shape]) -> Shape | str:
-    """Return the shape of a node that is next, or what is wrong with its inputs."""
+    """Return the next node's shape, or what is wrong with its inputs."""
     node = graph.nodes[name]
     if isinstance(node, Input):
         return node.shape
@@ -310,7 +310,7 @@ def _shape_of(graph: Topology, name: str, shapes: dict[str, Shape]) -> Shape | s
 
 
 def _disagreements(graph: Topology, shapes: dict[str, Shape]) -> list[str]:
-    """Return where an edge brings a shape that does not go with those known before it."""
+    """List edges whose shape differs from the shapes that the node already receives."""
     problems = []
     for name, node in graph.nodes.items():
         if not isinstance(node, Concat):
@@ -339,8 +339,8 @@ def _disagreements(graph: Topology, shapes: dict[str, Shape]) -> list[str]:
 def _joined_shape(graph: Topology, name: str, shapes: dict[str, Shape]) -> Shape | str:
     """Return the shape of a Concat, or what is wrong with it.
 
-    Inside a loop, where its own shape decides that of a source, it is as long as the connection
-    right behind it takes.
+    In a loop, where its shape determines a source's shape, it has the length that the
+    connection directly after it takes.
     """
     sources = [e.source for e in graph.into(name)]
     known = [shapes[n] for n in sources if n in shapes]

@@ -1,1 +1,1 @@
-"""Bridges to other simulators and formats, each in modules of its own."""
+"""Bridges to other simulators and file formats, each in its own modules."""

@@ -1,15 +1,15 @@
-"""Run a torch module of another library once and make a Graph of what it computes.
+"""Runs another library's torch module once and makes a Graph of what it computes.
 
 A library's file (snntorch, norse, spikingjelly) implements
-:class:`neuro.interop.neuron_reader.NeuronReader`, and calls :func:`import_with_reader`. Here
-the module is copied, the way in which it takes ticks is found out, it is recorded
-(:mod:`neuro.interop.recording`), and the recorded ticks are folded into one
+:class:`neuro.interop.neuron_reader.NeuronReader` and calls :func:`import_with_reader`. This
+module copies the network, finds out in which way it takes ticks, records it
+(:mod:`neuro.interop.recording`), and folds the recorded ticks into one
 (:mod:`neuro.interop.one_tick`).
 
-Why a concrete recorder: torch.fx cannot iterate over a Proxy, so it fails at every
-``for x_t in x`` and at states that are None at first; torch.export unrolls loops, but takes
-neurons apart into aten operations, from which no reset or decay can be read. Here real tensors
-flow, neurons are called whole, and only what touches the stimulus is followed.
+Why it records a concrete run: torch.fx cannot iterate over a Proxy, so it fails at every ``for
+x_t in x`` and at states that start as None. torch.export unrolls loops, but splits neurons into
+aten operations, in which resets and decays cannot be recognised. Here real tensors flow,
+neurons are called as a whole, and only what depends on the stimulus is followed.
 
 Axes: T ticks, B samples, ``*N`` the shape of a node.
 """
@@ -65,7 +65,7 @@ TICKS, LONGER, MOST_TICKS, SAMPLES = 6, 64, 1024, 2
 
 @dataclass(frozen=True)
 class Way:
-    """A way in which a module takes ticks. static: one image in every tick of its own loop."""
+    """A way in which a module takes ticks. static: its own loop shows one image every tick."""
 
     words: str
     run: Run
@@ -90,22 +90,22 @@ def import_with_reader(
     ticks: int | None = None,
     dt: Seconds = Seconds(1e-3),
 ) -> ImportedNetwork:
-    """Return the Graph of a module and all that proves it.
+    """Return the Graph of a module, with everything needed to prove it.
 
     Args:
-        module: stays as it is; a copy in float64 and in evaluation mode runs.
-        input_shape: of one tick of one sample, without axes of ticks and samples.
-        reader: of the library of its neurons.
+        module: stays unchanged; a copy runs in float64 and in evaluation mode.
+        input_shape: shape of one tick of one sample, without the axes of ticks and samples.
+        reader: reader for the library of its neurons.
         run: how the module runs on all ticks of x (T B *N), such as a loop that calls it and
-            hands on states; None: all three usual ways are tried: ``module(x)`` of all ticks;
-            ``module(x_t)`` of each tick, states inside; ``module(image)`` of one image that is
-            shown in every tick of a loop inside.
-        ticks: to record; None: 6, and more where the module's own loop needs them.
+            passes states on. None tries the three usual ways: ``module(x)`` with all ticks;
+            ``module(x_t)`` at each tick, with states inside; ``module(image)`` with one image
+            that an inner loop shows at every tick.
+        ticks: number of ticks to record; None: 6, or more if the module's own loop needs more.
         dt: length of a tick [s].
 
     Raises:
-        CaptureError: the module does something that a Graph cannot hold; lists all of it, with
-            file and line, and cures.
+        CaptureError: the module does something that a Graph cannot hold; lists everything, with
+            file, line and cures.
         GraphError: the parts do not fit together.
     """
     require_readable(module)
@@ -138,7 +138,7 @@ def import_with_reader(
 
 @dataclass(frozen=True)
 class _Capture:
-    """A module, and the way in which it ran."""
+    """A module, and the way in which it ran successfully."""
 
     source: nn.Module
     reader: NeuronReader
@@ -147,11 +147,11 @@ class _Capture:
     dt: Seconds
 
     def fold(self, record: RecordedRun) -> Folded:
-        """Return the Graph of a recording."""
+        """Return the Graph that a recording shows."""
         return fold_ticks(record, self.reader, self.shape, self.dt)
 
     def build(self, record: RecordedRun, own: nn.Module) -> ImportedNetwork:
-        """Return the network of a recording; own: the module in its own precision."""
+        """Return the imported network of a recording. own: the module in its own precision."""
         folded = self.fold(record)
         second = _record_again(self.source, self.reader, self.way, self.shape, record)
         _require_equal(folded.graph, self.fold(second).graph)
@@ -180,10 +180,10 @@ class _Capture:
         )
 
     def find_decoding(self, graph: Graph, ticks: int) -> Decoding:
-        """Return how the module makes its answers of so many ticks.
+        """Return how the module forms its answers when it runs for ``ticks`` ticks.
 
         Raises:
-            CaptureError: in these it is not the Graph.
+            CaptureError: in such a run the module does not compute the Graph.
             DecodingError: there is no decoding.
         """
         if not MIN_TICKS <= ticks <= MOST_RECORDED:
@@ -198,10 +198,10 @@ class _Capture:
 
 
 def _find_decoding(record: RecordedRun, folded: Folded) -> Decoding:
-    """Return the decoding of a recording.
+    """Return the decoding that a recording shows.
 
     Raises:
-        DecodingError: there is none.
+        DecodingError: there is no decoding.
     """
     if not folded.outputs:
         names = ", ".join(folded.graph.outputs)
@@ -210,7 +210,7 @@ def _find_decoding(record: RecordedRun, folded: Folded) -> Decoding:
 
 
 def _describe_precision(run: "_Source", record: RecordedRun) -> OwnPrecision:
-    """Return how the module computes when nobody widens it."""
+    """Return how the module computes when it is not widened to float64."""
     tensors = [*run.module.parameters(), *run.module.buffers()]
     kinds = {x.dtype: None for x in tensors if x.is_floating_point()} or {torch.float32: None}
     widest = max(torch.finfo(kind).bits for kind in kinds)
@@ -231,16 +231,17 @@ def _name(kind: torch.dtype) -> str:
 
 
 class _CannotRun(Exception):
-    """The module raised an error of its own."""
+    """The module raised its own error."""
 
 
 @dataclass(frozen=True)
 class _Source:
     """Runs the source, each time from rest.
 
-    names: of populations, by those of the recorded neurons. integrators: populations that put
-    out their membrane.
-    dtypes: of the stimulus, in the order in which they are tried. widen: all to float64.
+    names: names of the populations, by name of the recorded neuron.
+    integrators: populations that output their membrane.
+    dtypes: dtypes of the stimulus, in the order in which they are tried.
+    widen: whether everything runs in float64.
     """
 
     module: nn.Module
@@ -261,7 +262,7 @@ class _Source:
         for dtype in self.dtypes:
             try:
                 return self._run(x.to(dtype))
-            except RuntimeError as error:  # such as of a layer that takes another precision
+            except RuntimeError as error:  # a layer takes another precision
                 first = first or error
         raise RuntimeError(_describe(first)) from first  # type: ignore[arg-type]
 
@@ -280,7 +281,7 @@ class _Source:
 
 
 def _join(runs: Mapping[str, list[SourceState]], field: str) -> dict[str, np.ndarray]:
-    """Return the ticks of one field of each population (T B *N)."""
+    """Join the ticks of one field of each population (T B *N)."""
     joined = {}
     for name, chunks in runs.items():
         pieces = [getattr(chunk, field) for chunk in chunks]
@@ -292,8 +293,8 @@ def _join(runs: Mapping[str, list[SourceState]], field: str) -> dict[str, np.nda
 def _copy(module: nn.Module) -> nn.Module:
     """Return a copy in evaluation mode, without gradients.
 
-    States that a module keeps after training are part of a graph of gradients, which deepcopy
-    refuses; the copy has their values.
+    States that a module keeps after training belong to an autograd graph, which deepcopy
+    refuses; the copy gets their values.
     """
     memo: dict[int, Any] = {}
     for part in module.modules():
@@ -308,7 +309,7 @@ def _copy(module: nn.Module) -> nn.Module:
 
 
 def _unwrap(module: nn.Module) -> nn.Module:
-    """Return the module that torch.compile was given, or the module itself."""
+    """Return the module inside the result of torch.compile, or the module itself."""
     compiled = type(module).__name__ == "OptimizedModule"
     return module.get_submodule("_orig_mod") if compiled else module
 
@@ -316,13 +317,13 @@ def _unwrap(module: nn.Module) -> nn.Module:
 def _record(
     source: nn.Module, reader: NeuronReader, way: Way, shape: tuple[int, ...], ticks: int | None
 ) -> RecordedRun:
-    """Return the record of a run of so many ticks, or of as many as the module asks for."""
+    """Record a run of ``ticks`` ticks; None: as many as the module turns out to need."""
     count = TICKS if ticks is None else ticks
     first: Exception | None = None
     while True:
         record, error = _record_once(source, reader, way, shape, count)
-        # An index asks for more ticks; another error may come of too few of them, as no output
-        # may: such as of a module that leaves out its first ticks.
+        # An IndexError means that more ticks are needed. Too few ticks may also cause other
+        # errors, or no output, for example from a module that leaves out its first ticks.
         if error is None and follow_outputs(record.outputs).values:
             return record
         first = first or error
@@ -369,7 +370,7 @@ def _record_once(
 
 
 def _describe(error: Exception) -> str:
-    """Return an error of the user's code with its place."""
+    """Return an error of the user's code together with its file and line."""
     frames = list(traceback.extract_tb(error.__traceback__))
     ends = [k for k, frame in enumerate(frames) if frame.name == "__torch_function__"]
     inside = ("site-packages", str(Path(__file__).parent))
@@ -389,10 +390,10 @@ def _record_again(
     shape: tuple[int, ...],
     record: RecordedRun,
 ) -> RecordedRun:
-    """Return the record of a run of another batch, and of a tick more where it follows.
+    """Record a run with another batch size, and with one more tick if the module supports it.
 
     Raises:
-        CaptureError: the module cannot run so, or as many ticks as it did before.
+        CaptureError: the module cannot run like this, or not for as many ticks as before.
     """
     if not way.static:
         longer, error = _record_once(source, reader, way, shape, record.ticks + 1, SAMPLES + 1)
@@ -412,7 +413,7 @@ def _record_again(
 
 
 def _require_equal(graph: Graph, other: Graph) -> None:
-    """Raise a CaptureError if two runs gave different Graphs."""
+    """Raise a CaptureError unless two runs gave equal Graphs."""
     if digest_graph(graph) == digest_graph(other):
         return
     names = [*dict.fromkeys([*graph.nodes, *other.nodes])]
@@ -428,7 +429,7 @@ def _require_equal(graph: Graph, other: Graph) -> None:
 
 
 def _cut_out(graph: Graph, name: str) -> tuple[str, ...]:
-    """Return what makes a node other than one of another Graph."""
+    """Return the properties by which a node differs from a node of another Graph."""
     node = graph.nodes.get(name)
     values = () if node is None else [getattr(node, field.name) for field in fields(node)]
     into = sorted(repr(edge) for edge in graph.edges if edge.target == name)

@@ -1,10 +1,10 @@
-"""How a module makes its answers of the output of every tick, found from one recorded run.
+"""How a module forms its answers from the output of every tick, found in one recorded run.
 
     scores[b, k] = sum_t sum_j weights[t, j, k] y[t, b, j] + bias[k]
 
-covers sums, means, chosen ticks, votes, heads with weights, signs and permuted classes. The
-largest value over all ticks is the only other decoding. Weights are gradients of what the
-module returned; they count only where they give the returned values of every sample.
+This covers sums, means, selected ticks, votes, heads with weights, signs and permuted classes.
+The only other decoding is the largest value over all ticks. Weights are gradients of what the
+module returned; they are accepted only if they reproduce the returned values of every sample.
 Axes: T ticks, B samples, J values of the output, K of an answer.
 """
 
@@ -21,8 +21,8 @@ from torch import Tensor
 from neuro.interop.recording import Applied, Lost, RecordedRun, Result, Series, Symbol, Total
 
 SUM, MAXIMUM = "sum", "maximum"  # over ticks
-MOST = 2**24  # weights of a decoding
-EXACT = 1e-9  # of the largest score: sums in float64 in other orders
+MOST = 2**24  # most weights of a decoding
+EXACT = 1e-9  # relative to the largest score: float64 sums in another order may differ by this
 FINAL: Mapping[str, Callable[[Tensor], Tensor]] = {
     "": lambda scores: scores,
     "softmax": lambda scores: scores.softmax(1),
@@ -37,12 +37,13 @@ class DecodingError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Decoding:
-    """The scores of a sample from the output of every tick; the highest is the answer.
+    """Computes scores from the output of every tick; the highest score is the answer.
 
-    weights: (T J), of each value for itself, or (T J K). bias: (K). over_ticks: ``SUM`` or
-    ``MAXIMUM`` of the weighted values. final: what the module makes of its scores at the end,
-    a key of ``FINAL``; it leaves their order as it is. axis: of the samples in what the module
-    returns; ticks stand before it.
+    weights: (T J) if each value counts for itself, or (T J K).
+    bias: (K).
+    over_ticks: ``SUM`` or ``MAXIMUM`` of the weighted values.
+    final: last operation of the module on its scores, a key of ``FINAL``; it keeps their order.
+    axis: axis of the samples in what the module returns; ticks come before it.
     """
 
     weights: np.ndarray
@@ -53,23 +54,23 @@ class Decoding:
 
     @property
     def is_plain(self) -> bool:
-        """Say whether the scores are sums of ticks, one for each value, and nothing more."""
+        """Whether the scores are plain sums over ticks, one per value."""
         used = self.weights[self.weights.reshape(len(self.weights), -1).any(1)]
         even = used.size > 0 and bool(used.flat[0] > 0 and (used == used.flat[0]).all())
         return self.over_ticks == SUM and used.ndim == 2 and even
 
     @property
     def products(self) -> int:
-        """Number of multiply-accumulates a sample; ticks of equal weights are added before."""
+        """Number of multiply-accumulates per sample; ticks of equal weights are added first."""
         if self.is_plain or self.over_ticks == MAXIMUM:
             return 0
         return int(np.count_nonzero(np.unique(self.weights, axis=0)))
 
     def score(self, y: Any) -> np.ndarray:
-        """Return the scores (B K) of the output (T B *N).
+        """Return the scores (B K) for the output (T B *N).
 
         Raises:
-            ValueError: the output has another number of ticks or values.
+            ValueError: the output has another number of ticks or values than the decoding.
         """
         y = np.asarray(y, np.float64)
         y = y.reshape(*y.shape[:2], -1)
@@ -88,11 +89,11 @@ class Decoding:
         return scores
 
     def answer(self, y: Any) -> np.ndarray:
-        """Return what the module returns of the output (T B *N)."""
+        """Return what the module returns for the output (T B *N)."""
         return np.asarray(FINAL[self.final](torch.from_numpy(self.score(y))).double())
 
     def describe(self) -> str:
-        """Return the decoding in words."""
+        """Describe the decoding in words."""
         ticks, values = self.weights.shape[:2]
         if self.over_ticks == MAXIMUM:
             return f"the highest value of each output over all {ticks:,} ticks"
@@ -111,7 +112,7 @@ class Decoding:
         return f"a weighted sum of the output over {where}{how}"
 
     def count_others(self, y: Any, answers: np.ndarray) -> int:
-        """Return how many answers (B) are not those of the output, nor tie with them."""
+        """Count the answers (B) that differ from those of the output without a tie."""
         scores = self.score(y)
         best = scores.max(1)
         near = EXACT * np.maximum(1.0, np.abs(scores).max(1))
@@ -119,17 +120,17 @@ class Decoding:
 
 
 def make_count(ticks: int, values: int) -> Decoding:
-    """Return the sum of all ticks: where the source says nothing else."""
+    """Return the sum over all ticks, used if the source does not say otherwise."""
     return Decoding(weights=np.ones((ticks, values)), bias=np.zeros(values))
 
 
 def find_answer(returned: Any) -> Tensor:
-    """Return the tensor by which a module answers: the first of a tuple or mapping.
+    """Return the tensor that is a module's answer: the first one in a tuple or mapping.
 
-    The values of a list are those of ticks, and become the first axis.
+    The values of a list are taken as ticks, which become the first axis.
 
     Raises:
-        DecodingError: there is none.
+        DecodingError: there is no such tensor.
     """
     match returned:
         case Tensor():
@@ -149,7 +150,7 @@ def find_answer(returned: Any) -> Tensor:
 
 
 def sum_ticks(answer: Any, axis: int) -> Any:
-    """Return the scores (B K) that a module returned; axis: of the samples, as in Decoding."""
+    """Return the scores (B K) that a module returned. axis: of the samples, as in Decoding."""
     scores = answer if axis == 0 else answer.sum(0)
     return scores.reshape(len(scores), -1) if scores.ndim > 1 else scores
 
@@ -157,13 +158,13 @@ def sum_ticks(answer: Any, axis: int) -> Any:
 def find_decoding(
     record: RecordedRun, outputs: Sequence[Sequence[Symbol]], factor: np.ndarray
 ) -> Decoding:
-    """Return how the module decoded its output in a run of two or more samples.
+    """Return how the module decoded its output in a run of at least two samples.
 
-    outputs: for each tick what was computed of the output. factor: the value of a spike of the
-    output in the source; broadcasts to (J).
+    outputs: for each tick, what was computed from the output.
+    factor: value of an output spike in the source; broadcasts to (J).
 
     Raises:
-        DecodingError: in another way than a :class:`Decoding` can tell.
+        DecodingError: the module decodes in a way that a :class:`Decoding` cannot describe.
     """
     places: dict[Any, _Place] = {}  # the first tensor that held each value
     for x, value in record.tensors:
@@ -178,7 +179,7 @@ def find_decoding(
     unit = np.broadcast_to(np.asarray(factor, np.float64).reshape(-1), y.shape[2:])
     if isinstance(record.returned, tuple) and len(record.returned) == len(y):
         raise DecodingError("the module returns a tuple of ticks; return them as a list")
-    axis = 0 if answer.dim() == 2 else 1  # further axes behind the samples may be ticks
+    axis = 0 if answer.dim() == 2 else 1  # axes after that of the samples may be ticks
     if answer.dim() > 1 and answer.shape[axis] == y.shape[1] and answer.requires_grad:
         scores = sum_ticks(answer, axis)
         try:
@@ -195,7 +196,7 @@ def find_decoding(
 
 
 class _Place(NamedTuple):
-    """A tensor, and how to take the values of one tick from it (B *N)."""
+    """A tensor, and how to take the values of one tick (B *N) from it."""
 
     tensor: Tensor
     take: Callable[[Tensor], Tensor]
@@ -217,10 +218,10 @@ def _take_tick(x: Tensor, value: Series, k: int) -> Tensor:
 def _read_outputs(
     outputs: Sequence[Sequence[Symbol]], tensors: Mapping[Any, _Place]
 ) -> tuple[Tensor, list[list[_Place]]]:
-    """Return the output (T B J), and for each tick where its values stand."""
+    """Return the output (T B J), and for each tick the places of its values."""
 
     def list_places(value: Symbol) -> list[_Place]:
-        """Return what adds up to a value."""
+        """Return the places whose sum is a value."""
         if _key(value) in tensors:
             return [tensors[_key(value)]]
         terms = value.terms if isinstance(value, Total) else ()
@@ -235,12 +236,12 @@ def _read_outputs(
     if known is None:
         raise DecodingError("the module returns nothing of the network's output")
     y = torch.stack([v if isinstance(v, Tensor) else torch.zeros_like(known) for v in values])
-    # A sum changes by as much as any of its terms.
+    # A sum changes as much as any of its terms.
     return y, [[places[0] for places in copies] for copies in found]
 
 
 def _peel(answer: Tensor, record: RecordedRun) -> tuple[Tensor, str, str]:
-    """Return the scores behind a last operation that keeps their order, its name and place."""
+    """Return the scores before a last order-preserving operation, its name and its place."""
     place = next((k for k, (x, _) in enumerate(record.tensors) if x is answer), None)
     value = None if place is None else record.tensors[place][1]
     if not isinstance(value, Lost | Applied):
@@ -256,10 +257,10 @@ def _peel(answer: Tensor, record: RecordedRun) -> tuple[Tensor, str, str]:
 
 
 def _walk_back(scores: Tensor, sources: Iterable[_Place]) -> list[Tensor]:
-    """Return what else than the sources leads to the scores by sums, factors and moves.
+    """Return what leads to the scores, besides the sources, by sums, factors and moves.
 
     Raises:
-        DecodingError: something else than these does; names it.
+        DecodingError: another operation leads to them; names it.
     """
     own = {id(x) for x, _ in sources}
     ends = {x.grad_fn for x, _ in sources}
@@ -270,7 +271,7 @@ def _walk_back(scores: Tensor, sources: Iterable[_Place]) -> list[Tensor]:
         if node in seen or node in ends:
             continue
         seen.add(node)
-        variable = getattr(node, "variable", None)  # of a leaf: what a neuron put out
+        variable = getattr(node, "variable", None)  # of a leaf: the output of a neuron
         if variable is not None:
             others += [] if id(variable) in own else [variable]
             continue
@@ -283,18 +284,18 @@ def _walk_back(scores: Tensor, sources: Iterable[_Place]) -> list[Tensor]:
 
 
 def _find_weights(scores: Tensor, y: Tensor, sources: list[list[_Place]]) -> Decoding | None:
-    """Return the weighted sum that gives the scores (B K); None: there is none."""
+    """Return the weighted sum that gives the scores (B K), or None if there is none."""
     places = [place for tick in sources for place in tick if place.tensor.requires_grad]
     if not places:
         return None
     others = _walk_back(scores, places)
     by = torch.linspace(0.5, 1.5, scores.numel(), dtype=scores.dtype).view_as(scores)
-    # Such as ticks that were left out: they lead to a score only with a factor of 0.
+    # For example ticks that were left out: they lead to a score only with a factor of 0.
     if any(g.any() for g in _differentiate(scores, others, by).values()):
         return None
 
     def weigh(by: Tensor) -> Tensor:
-        """Return the gradient of the scores, weighted (B K), for the output (T B J)."""
+        """Return the gradient of the scores, weighted (B K), by the output (T B J)."""
         gradients = _differentiate(scores, [x for x, _ in places], by)
         out = torch.zeros_like(y)
         for tick, copies in enumerate(sources):
@@ -317,7 +318,7 @@ def _find_weights(scores: Tensor, y: Tensor, sources: list[list[_Place]]) -> Dec
 
 
 def _differentiate(scores: Tensor, tensors: list[Tensor], by: Tensor) -> dict[int, Tensor]:
-    """Return the gradient of scores, weighted, for each tensor that has a part in them."""
+    """Return the gradient of weighted scores by each tensor that contributes to them."""
     if not tensors:
         return {}
     found = torch.autograd.grad(scores, tensors, by, retain_graph=True, allow_unused=True)
@@ -327,7 +328,7 @@ def _differentiate(scores: Tensor, tensors: list[Tensor], by: Tensor) -> dict[in
 def _read_weights(
     weigh: Callable[[Tensor], Tensor], by: Tensor, y: Tensor
 ) -> np.ndarray | None:
-    """Return (T J) if each value counts for itself, else (T J K); None: too many."""
+    """Return (T J) if each value counts for itself, else (T J K), or None if too many."""
     samples, classes = by.shape
     if classes == y.shape[2]:
         each = weigh(by) / by
@@ -342,7 +343,7 @@ def _read_weights(
 def _find_maximum(
     value: Symbol | None, outputs: Sequence[Sequence[Symbol]], scores: Tensor, y: Tensor
 ) -> Decoding | None:
-    """Return the maximum over ticks, if that is what the scores (B K) are; value: of them."""
+    """Return the maximum over ticks if the scores (B K) are that. value: of the scores."""
     most_of = isinstance(value, Lost) and value.what.startswith(("max(", "amax("))
     series = value.sources[0] if most_of else None  # type: ignore[union-attr]
     parts = series.parts if isinstance(series, Series) else ()
@@ -353,7 +354,7 @@ def _find_maximum(
     return replace(make_count(*y.shape[::2]), over_ticks=MAXIMUM)
 
 
-# Steps of autograd, without "Backward0", that keep sums and factors as they are.
+# Steps of autograd, without "Backward0", that preserve sums and factors.
 _LINEAR = frozenset(
     {
         *("Add", "Sub", "Neg", "Sum", "Mean", "Cumsum", "Stack", "Cat", "Repeat", "Expand"),

@@ -1,8 +1,8 @@
-"""A network that another library or a file describes, as a Graph that is proved equal to it.
+"""A network from another library or a file, as a Graph that is proved equal to its source.
 
 Importers return an :class:`ImportedNetwork`. :func:`verify_import` runs the source in its own
-library beside our clock, in float64, and compares spikes, membranes and currents at every tick,
-and what the source returns with what our decoding makes of our output.
+library and our clock side by side, in float64. It compares spikes, membranes and currents at
+every tick, and what the source returns with what our decoding computes from our output.
 Axes: T ticks, B samples, ``*N`` the shape of a node.
 """
 
@@ -18,17 +18,20 @@ from neuro.graph import Graph
 from neuro.interop.decoding import Decoding, DecodingError, sum_ticks
 from neuro.nn.net import Net
 
-RETURNED = "(what it returns)"  # in the place of a population
-ROUNDING = 1e-9  # of the largest value: sums in float64 in other orders, over all ticks
+RETURNED = "(what it returns)"  # stands where a population's name would
+ROUNDING = 1e-9  # relative to the largest value: float64 sums in another order, over all ticks
 
 
 class SourceRun(NamedTuple):
     """What a source computed, by the names of the populations in the Graph (T B *N each).
 
-    outputs: spikes, or the values of an integrator. membranes: after the reset, measured from
-    rest, as :class:`neuro.neurons.DiscreteLIF` keeps them. currents: of populations with one.
-    A population that the source does not show is left out. returned: by the source, the first
-    of several, the ticks of a list on the first axis; None: no tensor.
+    outputs: spikes, or the values of an integrator.
+    membranes: after the reset, measured from rest, as :class:`neuro.neurons.DiscreteLIF` keeps
+        them.
+    currents: of populations that have one.
+    returned: what the source returned, the first value if there are several; the ticks of a
+        list are the first axis. None: not a tensor.
+    Populations that the source does not show are left out.
     """
 
     outputs: Mapping[str, np.ndarray]
@@ -39,10 +42,11 @@ class SourceRun(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class OwnPrecision:
-    """How a source computes when nobody widens it to float64.
+    """How a source computes when it is not widened to float64.
 
-    name: of its weights, such as "bfloat16". casts: to less than that, with the line that asks
-    for it. run: as ``run_source`` of :class:`ImportedNetwork`, in that precision.
+    name: precision of its weights, such as "bfloat16".
+    casts: casts to less than that, with the line that requests each.
+    run: like ``run_source`` of :class:`ImportedNetwork`, but in that precision.
     """
 
     name: str
@@ -52,9 +56,11 @@ class OwnPrecision:
 
 @dataclass(frozen=True, kw_only=True)
 class MappedNode:
-    """What an import made of one part of the source.
+    """How an import converted one part of the source.
 
-    node: its name in the Graph. source: what the source says. became: what the Graph says.
+    node: its name in the Graph.
+    source: its description in the source.
+    became: its description in the Graph.
     """
 
     node: str
@@ -64,16 +70,20 @@ class MappedNode:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportedNetwork:
-    """A network from elsewhere.
+    """A network imported from elsewhere.
 
-    library: name and version of what describes it. mapping: what became of each part.
-    choices: what the source leaves open, such as a discretisation, by name. run_source: runs
-    the source in float64 on inputs by Input name (T B *N); every call starts at rest.
-    ticks: which the source always runs; None: as many as its inputs have. static: whether it
-    takes one value a sample, and shows it in every tick. find_decoding: ticks -> how it makes
-    its answers of the output; raises a DecodingError. None: the source says nothing of that.
-    classes: of an answer, where it has a decoding.
-    own: its own precision, where that is not float64 alone.
+    library: name and version of the library or format that describes it.
+    mapping: how each part was converted.
+    choices: what the source leaves open, such as a discretisation, by name.
+    run_source: runs the source in float64 on inputs by Input name (T B *N); each call starts at
+        rest.
+    ticks: number of ticks that the source always runs; None: the number that its inputs have.
+    static: whether it takes one value per sample and shows it at every tick.
+    find_decoding: ticks -> how the source forms answers from the output; raises a
+        DecodingError.
+        None: the source does not define this.
+    classes: number of classes of an answer, if there is a decoding.
+    own: the source's own precision, if that is not just float64.
     """
 
     graph: Graph
@@ -90,12 +100,15 @@ class ImportedNetwork:
 
 @dataclass(frozen=True, kw_only=True)
 class ComparedPopulation:
-    """One population under one stimulus.
+    """The comparison of one population under one stimulus.
 
-    stimulus: such as "spikes, 5% of ticks". spikes: of the source. different: spikes that one
-    has and the other lacks; for an integrator 0, and ``error`` tells. error: largest difference
-    of membranes, currents and values, as far as the source shows them; it ends at the first
-    tick with a different spike in a sample. largest: of these values, without their sign.
+    stimulus: its name, such as "spikes, 5% of ticks".
+    spikes: number of spikes of the source.
+    different: spikes that only one of the two has; 0 for an integrator, which is compared by
+        error.
+    error: largest difference between membranes, currents and values, as far as the source shows
+        them; in each sample it ends at the first tick with a different spike.
+    largest: largest of these values, without sign.
     """
 
     population: str
@@ -107,14 +120,14 @@ class ComparedPopulation:
 
     @property
     def agrees(self) -> bool:
-        """Whether no spike differs, and values only by the rounding of sums in other orders."""
+        """Whether all spikes are equal, and values differ only by the rounding of sums."""
         return not self.different and self.error <= ROUNDING * max(1.0, self.largest)
 
 
 class DrawnStimulus(NamedTuple):
     """How values of an input are drawn: ``largest`` with probability ``rate``, else 0.
 
-    rate: None: any value from 0 to ``largest``.
+    rate: None draws any value from 0 to ``largest``.
     """
 
     name: str
@@ -138,12 +151,13 @@ def verify_import(
     given: Mapping[str, Mapping[str, np.ndarray]] | None = None,
     drawn: Sequence[DrawnStimulus] = STIMULI,
 ) -> tuple[ComparedPopulation, ...]:
-    """Return the comparison of every population, and of what is returned, for every stimulus.
+    """Compare every population, and what is returned, under every stimulus.
 
-    given: further stimuli by name, values of each input (T B *N). drawn: the random ones.
+    given: further stimuli by name, as values of each input (T B *N).
+    drawn: the random stimuli.
 
     Raises:
-        CaptureError: in so many ticks the source is another network.
+        CaptureError: the source computes another network in a run of ``ticks`` ticks.
     """
     rng, graph = np.random.default_rng(seed), network.graph
     ticks = network.ticks or ticks
@@ -151,7 +165,7 @@ def verify_import(
     for stimulus in drawn:
         inputs = {}
         for name in graph.inputs:
-            times = ticks if network.static else 1  # that each tick is shown
+            times = ticks if network.static else 1  # how often each tick is shown
             x = rng.random((ticks // times, samples, *graph.shapes[name])).repeat(times, 0)
             x = x if stimulus.rate is None else (x < stimulus.rate).astype(x.dtype)
             inputs[name] = stimulus.largest * x
@@ -184,7 +198,7 @@ def verify_import(
 
 @torch.no_grad()
 def run_clock(graph: Graph, inputs: Mapping[str, np.ndarray]) -> SourceRun:
-    """Run a Graph on torch's clock in float64, tick by tick, and keep its state."""
+    """Run a Graph on torch's clock in float64, tick by tick, and keep its states."""
     net = Net(graph).double()
     ticks = len(next(iter(inputs.values())))
     outputs: dict[str, list[Tensor]] = {name: [] for name in graph.populations}
@@ -211,7 +225,7 @@ def run_clock(graph: Graph, inputs: Mapping[str, np.ndarray]) -> SourceRun:
 def _compare(
     name: str, stimulus: str, ours: SourceRun, theirs: SourceRun, *, fires: bool
 ) -> ComparedPopulation:
-    """Return the comparison of one population."""
+    """Compare one population."""
     own, other = ours.outputs[name], theirs.outputs[name]
     if own.shape != other.shape:
         raise ValueError(
@@ -219,7 +233,7 @@ def _compare(
             f"not run all ticks is told by --set ticks={len(own)}"
         )
     wrong = (own != 0) != (other != 0) if fires else np.zeros(own.shape, bool)
-    # Until a sample's first different spike both follow the same equations.
+    # Up to a sample's first different spike both follow the same equations.
     valid = ~np.logical_or.accumulate(wrong.any(tuple(range(2, wrong.ndim))), 0)
     pairs = [(ours.membranes, theirs.membranes), (ours.currents, theirs.currents)]
     if not fires:
@@ -232,13 +246,13 @@ def _compare(
         stimulus=stimulus,
         spikes=int(np.count_nonzero(other)) if fires else 0,
         different=int(wrong.sum()),
-        error=float(np.max(errors, initial=0.0)),  # NaN is the largest
+        error=float(np.max(errors, initial=0.0)),  # NaN counts as the largest
         largest=float(np.max(largest, initial=0.0)),
     )
 
 
 def _find_decoding(network: ImportedNetwork, ticks: int) -> Decoding | None:
-    """Return how a source answers after so many ticks, if a decoding can tell."""
+    """Return how a source forms answers after ``ticks`` ticks, or None if no decoding fits."""
     try:
         return None if network.find_decoding is None else network.find_decoding(ticks)
     except DecodingError:

@@ -1,6 +1,6 @@
-"""What functions of torch make of recorded values: sums, factors, and layers.
+"""Handlers of torch functions on recorded values: sums, factors, and layers.
 
-A handler gets one call and returns what each result holds; None: a Graph cannot hold it.
+A handler takes one call and returns what each result holds, or None if a Graph cannot hold it.
 """
 
 import hashlib
@@ -48,7 +48,7 @@ PADDED_MAXIMUM = "max_pool2d of padded spikes"  # the kind of a layer that only 
 
 
 def narrow(weight: Any) -> np.ndarray:
-    """Return a weight in float32 where that keeps its values, else in float64."""
+    """Return a weight in float32 if that preserves its values, else in float64."""
     wide = to_numpy(weight) if isinstance(weight, Tensor) else np.asarray(weight)
     with np.errstate(over="ignore"):
         single = wide.astype(np.float32)
@@ -56,7 +56,7 @@ def narrow(weight: Any) -> np.ndarray:
 
 
 def digest(*parts: Any) -> str:
-    """Return a key of arrays and plain values that is equal for equal ones."""
+    """Return a key for arrays and plain values; it is equal for equal ones."""
     h = hashlib.sha256()
     for part in parts:
         h.update(part.tobytes() if isinstance(part, np.ndarray) else repr(part).encode())
@@ -65,7 +65,7 @@ def digest(*parts: Any) -> str:
 
 
 def make_scale_node(shape: Shape, scale: np.ndarray, shift: np.ndarray | None) -> Node | None:
-    """Return the node of y = scale x + shift, each of ``shape``; None: no node does that."""
+    """Return a node for y = scale x + shift, each of ``shape``, or None if there is none."""
     wide = np.broadcast_to(scale, shape)
     shift = None if shift is None else np.broadcast_to(shift, shape)
     if len(shape) == 1:
@@ -87,7 +87,7 @@ def make_scale_node(shape: Shape, scale: np.ndarray, shift: np.ndarray | None) -
 
 
 def per_sample(x: Any, shape: Shape) -> np.ndarray | None:
-    """Return a constant for values of ``shape``, or None if it differs between samples."""
+    """Return a constant as values of ``shape``, or None if it differs between samples."""
     data = to_numpy(x.double()) if isinstance(x, Tensor) else np.asarray(float(x))
     while data.ndim > len(shape):
         if len(data) == 0 or (data != data[:1]).any():
@@ -100,7 +100,7 @@ def per_sample(x: Any, shape: Shape) -> np.ndarray | None:
 
 
 def lift(value: Symbol, make: Callable[[Symbol], Symbol | None]) -> Symbol | None:
-    """Return what ``make`` makes of a value, or of each part of a series."""
+    """Apply ``make`` to a value, or to each part of a series."""
     if not isinstance(value, Series):
         return make(value)
     return _join_parts(value, [make(part) for part in value.parts])
@@ -114,18 +114,18 @@ def _join_parts(like: Series, made: list[Symbol | None]) -> Series | None:
 
 
 def apply_layer(op: Operation, layer: RecordedLayer, value: Symbol, shape: Shape) -> Symbol:
-    """Return a layer of one value."""
+    """Return the output of a layer that takes one value."""
     return Applied(shape=shape, layer=layer, sources=(value,), where=op.recorder.where())
 
 
 def _remember(
     op: Operation, key: tuple[Any, ...], make: Callable[[], RecordedLayer | None]
 ) -> Any:
-    """Return the layer of a call; the same tensors and settings give the same object."""
+    """Return the layer of a call; equal tensors and settings give the same object."""
     tensors = [x for x in key if isinstance(x, Tensor)]
     place = tuple(id(x) if isinstance(x, Tensor) else x for x in key)
     known, then = op.recorder.layers.get(place, (None, []))
-    # The version of a tensor does not count what is written to its ``data``.
+    # A tensor's version does not count what is written to its ``data``.
     if known is None or not all(map(torch.equal, tensors, then)):
         op.recorder.keep(*tensors)
         known = make()
@@ -190,7 +190,7 @@ def _scaled(op: Operation, value: Symbol | None, scale: Any) -> Symbol | None:
 def affine(
     op: Operation, value: Symbol, scale: np.ndarray, shift: np.ndarray | None
 ) -> Symbol | None:
-    """Return scale value + shift, folded into the layer that makes the value, if one does."""
+    """Return scale value + shift, folded if possible into the layer that makes the value."""
     if isinstance(value, Lost):
         return value
     if isinstance(value, RecordedConstant):
@@ -278,9 +278,9 @@ def _negative(op: Operation) -> Any:
 
 
 def _layer(op: Operation, function: str, make: Callable[[str, Symbol], Any]) -> Symbol | None:
-    """Return a layer of the first argument, of each tick where the ticks are in the batch.
+    """Apply a layer to the first argument, or to each tick if ticks are in the batch.
 
-    make: gets the name of the node and one value; returns (kind, nodes, foldable, extra key).
+    make: takes the name of the node and one value; returns (kind, nodes, foldable, extra key).
     """
     value = op.recorder.get_or_constant(op.argument(0, "input"))
     weighted = function in ("linear", "conv1d", "conv2d", "conv_transpose2d")
@@ -290,7 +290,7 @@ def _layer(op: Operation, function: str, make: Callable[[str, Symbol], Any]) -> 
     name = op.recorder.name(function)
     before = 1
     if isinstance(value, Series) and not value.merged:
-        free = function in ("linear", *_POINTWISE)  # of axes in front
+        free = function in ("linear", *_POINTWISE)  # allows additional axes in front
         if not free or value.axis == op.result.dim() - 1:
             return op.lose("takes one tick, and gets several; loop over ticks")
         before = 2
@@ -426,9 +426,9 @@ def _max_pool(op: Operation) -> Any:
 def _padded_max_pool(
     op: Operation, size: tuple[int, int], step: tuple[int, int], padding: tuple[int, int]
 ) -> Any:
-    """Return a maximum of spikes over padded windows: whether their sum is 1 or more.
+    """Convert a maximum of spikes over padded windows to: is their sum 1 or more?
 
-    It is no maximum of other values, and is refused for them when the Graph is made.
+    This is not a maximum for other values, for which it is refused when the Graph is made.
     """
 
     def make(name: str, part: Symbol) -> RecordedLayer:

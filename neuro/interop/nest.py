@@ -1,29 +1,29 @@
-"""Run a Graph in NEST: on this machine, or exported to one with MPI.
+"""Runs a Graph in NEST: on this machine, or exported for machines with MPI.
 
-NEST simulates networks that are too large for one machine (extra ``peers``; its wheel runs
-threads, no MPI). Where NEST has a model with precise spike times for the Graph's model, spike
+NEST simulates networks that are too large for one machine (extra ``peers``; its wheel has
+threads but no MPI). If NEST has a model with precise spike times for the Graph's model, spike
 times agree with the exact clock:
 
     LIF, hard reset to any value     iaf_psc_delta_ps
-    LIF with synaptic currents       iaf_psc_exp_ps, and iaf_psc_exp_ps_lossless where all
-                                     currents of a cell decay alike
+    LIF with synaptic currents       iaf_psc_exp_ps, or iaf_psc_exp_ps_lossless if all
+                                     currents of a neuron decay alike
 
-iaf_psc_exp_ps tests the membrane at the ends of ticks: it misses one that crosses the threshold
-and falls back within a tick (Krishnan et al. 2018); the exact clock does not.
-iaf_psc_exp_ps_lossless (of NEST 3.10) lets a refractory membrane fire where the current would
-lift it from rest to the threshold within a tick: a run in which that happens is refused.
+iaf_psc_exp_ps tests the membrane only at the ends of ticks: it misses a membrane that crosses
+the threshold and falls back within a tick (Krishnan et al. 2018); the exact clock does not miss
+it. iaf_psc_exp_ps_lossless (NEST 3.10) lets a refractory membrane fire if the current would
+lift it from rest to the threshold within a tick; a run in which that happens is refused.
 
-A synaptic current is the LIF's own (tau_syn) or an LI that feeds it. A neuron of NEST has two,
-one for each sign of the weight. ``precise=False`` takes the models with spikes at ticks,
-iaf_psc_delta and iaf_psc_exp; spikes fall in the ticks of the torch clock. On that clock a
-spike raises the current before the membrane of its tick is computed, in iaf_psc_exp after it.
-Delays into currents are therefore a tick shorter in NEST, and >= 2 ticks from a population.
-A Poisson node becomes one poisson_generator for each of its rates. Where a neuron of it has
-several synapses, a parrot_neuron hands the same spikes to all of them. NEST draws its own
+A synaptic current is the LIF's own (tau_syn) or an LI that feeds it. A NEST neuron has two, one
+for each sign of the weight. ``precise=False`` selects the models with spikes at ticks,
+iaf_psc_delta and iaf_psc_exp; their spikes fall into the ticks of the torch clock. On that
+clock a spike raises the current before the membrane of its tick is computed, in iaf_psc_exp
+after it. Delays into currents are therefore one tick shorter in NEST, and must be >= 2 ticks
+from a population. A Poisson node becomes one poisson_generator per rate. If one of its neurons
+has several synapses, a parrot_neuron passes the same spikes to all of them. NEST draws its own
 random numbers: rates are equal, spikes are not, and the Record lacks those of Poisson nodes.
-Everything else is refused with a list of all reasons.
-A refractory period ends as in neuro: the precise models take an arrival at its very end, as the
-exact clock does; the models at ticks take the tick after it, as the grid does.
+Everything else is refused with a list of all reasons. A refractory period ends as in neuro: the
+precise models accept an arrival at its exact end, as the exact clock does; the models at ticks
+accept the tick after it, as the grid clock does.
 Axes: T ticks, B samples, N neurons of a node, E synapses or spikes.
 """
 
@@ -60,17 +60,18 @@ def run(  # noqa: PLR0913 - the run, and its length
     ticks: int | None = None,
     samples: int | None = None,
 ) -> Record:
-    """Run a network in NEST, one sample after the other, each in a process of its own.
+    """Run a network in NEST, one sample after the other, each in its own process.
 
-    NEST shares OpenMP with torch: in one process, changing torch's threads crashes NEST.
+    NEST shares OpenMP with torch: in the same process, changing torch's threads crashes NEST.
 
     Args:
+        graph: the network.
         inputs: the spikes of every Input, all with the same T and B.
-        membranes: initial values by population [weight units]; others start at 0.
-        precise: NEST's models with exact spike times; False: those with spikes at ticks, where
-            a population needs 2 ticks of delay to a current.
-        threads: of NEST.
-        ticks, samples: of a graph without Inputs, as in :func:`neuro.events.simulate`.
+        membranes: initial values by population [weight units]; other populations start at 0.
+        precise: whether to use NEST's models with exact spike times. False uses those with
+            spikes at ticks, where delays from a population to a current must be >= 2 ticks.
+        threads: number of NEST's threads.
+        ticks, samples: size of a run without Inputs, as in :func:`neuro.events.simulate`.
 
     Returns:
         The Record; its ``times`` hold the spikes in continuous time.
@@ -108,14 +109,17 @@ def export(
 ) -> Path:
     """Write a network and a script that runs it in NEST, on any number of machines.
 
-    inputs: of one sample. ticks: of a graph without Inputs. The script ``run_nest.py`` needs
-    NumPy and NEST only; its first lines say how to run it. Exporting does not need NEST.
+    The script ``run_nest.py`` needs only NumPy and NEST; its first lines say how to run it.
+    Exporting does not need NEST.
+
+    inputs: the spikes of one sample.
+    ticks: length of a run without Inputs.
 
     Returns:
-        The script.
+        The path of the script.
 
     Raises:
-        NestError, ValueError: as :func:`run`.
+        NestError, ValueError: as in :func:`run`.
     """
     stimuli = _convert_inputs(graph, inputs, precise=precise)
     network = plan(graph, stimuli, membranes or {}, precise=precise, ticks=ticks)
@@ -125,7 +129,7 @@ def export(
 
 
 def _write(network: nest_script.NestNetwork, folder: Path) -> Path:
-    """Write a network and the script that runs it; return the script."""
+    """Write a network and the script that runs it; return the script's path."""
     nest_script.save(network, folder / "network.npz")
     script = folder / "run_nest.py"
     script.write_bytes(Path(nest_script.__file__).read_bytes())
@@ -135,7 +139,7 @@ def _write(network: nest_script.NestNetwork, folder: Path) -> Path:
 def _simulate(
     network: nest_script.NestNetwork, threads: int
 ) -> dict[str, nest_script.NestSpikes]:
-    """Run a network in a process of its own; return the spikes of each population."""
+    """Run a network in its own process; return the spikes of each population."""
     with TemporaryDirectory(prefix="neuro-nest-") as folder:
         script = _write(network, Path(folder))
         command = [sys.executable, str(script), "--threads", str(threads)]
@@ -148,7 +152,7 @@ def _simulate(
 
 
 def _convert_inputs(graph: Graph, inputs: Inputs, *, precise: bool) -> dict[str, Times]:
-    """Return inputs, checked, in continuous time [s]; unless ``precise``, at ends of ticks."""
+    """Return the checked inputs in continuous time [s], at ends of ticks unless ``precise``."""
     require_inputs(graph, inputs)
     stimuli = {}
     for name, train in inputs.items():

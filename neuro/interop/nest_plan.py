@@ -1,9 +1,9 @@
-"""A Graph in NEST's terms: the model, the parameters and the synapses of each population.
+"""A Graph in NEST's terms: model, parameters and synapses of each population.
 
-NEST's neuron is dV/dt = -V / tau + (I_e + I_ex + I_in) / C. With C = tau [pF, ms] a constant
-current of 1 pA raises V by 1 mV in the end, by dv/dt += 1 / tau. A current y of the Graph
-changes the membrane of its target by dv/dt += y (1 / tau_s - 1 / tau) / (a - c),
-a = exp(-dt / tau), c = exp(-dt / tau_s).
+NEST's neuron is dV/dt = -V / tau + (I_e + I_ex + I_in) / C. With C = tau [pF, ms], a constant
+current of 1 pA raises V by 1 mV in the long run and adds 1 / tau to dV/dt. A current y of the
+Graph adds y (1 / tau_s - 1 / tau) / (a - c) to its target's dv/dt, where a = exp(-dt / tau) and
+c = exp(-dt / tau_s).
 Axes: N neurons of a node, E synapses.
 """
 
@@ -23,11 +23,11 @@ from neuro.neurons import Dynamics, Reset, has_normal_form
 from neuro.neurons.normal_form import as_array
 from neuro.spikes import Times, find_quantum, to_instants
 
-MS = 1e3  # a second in ms
+MS = 1e3  # ms per second
 
 
 class NestError(ValueError):
-    """A Graph that NEST cannot run; ``problems`` lists each reason with its cure."""
+    """NEST cannot run a Graph; ``problems`` lists each reason with its cure."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(["NEST cannot run this graph:", *problems]))
@@ -35,11 +35,13 @@ class NestError(ValueError):
 
 
 class Port(NamedTuple):
-    """What a spike that reaches a population acts on.
+    """The state on which a spike acts that reaches a population.
 
-    cell: the LIF, by name. rate: decay rate of the synaptic current to which the spike is added
-    [1/s], (N,); None: it is added to the membrane. gain: NEST's weight per unit of input, (N,).
-    delay: from the population that is reached to ``cell`` [ticks].
+    cell: name of the LIF.
+    rate: decay rate of the synaptic current to which the spike is added [1/s], (N,); None: the
+        spike is added to the membrane.
+    gain: NEST's weight per unit of input, (N,).
+    delay: from the population that the spike reaches to ``cell`` [ticks].
     """
 
     cell: str
@@ -49,7 +51,7 @@ class Port(NamedTuple):
 
 
 def find_ports(graph: Graph, node: str) -> list[Port]:
-    """Return everything that a spike that reaches the population ``node`` acts on."""
+    """Return every port on which a spike acts that reaches the population ``node``."""
     own = find_dynamics(graph, node)
     gain, rates = (
         spread_parameter(graph, node, own.gain),
@@ -67,10 +69,10 @@ def find_ports(graph: Graph, node: str) -> list[Port]:
 def _strength(
     graph: Graph, cell: str, rate_syn: Float[np.ndarray, " N"]
 ) -> Float[np.ndarray, " N"]:
-    """Return a unit current with decay rate ``rate_syn`` [1/s] into ``cell`` in pA (N)."""
+    """Return the pA into ``cell`` of a unit current with decay ``rate_syn`` [1/s] (N)."""
     rate, dt = spread_parameter(graph, cell, find_dynamics(graph, cell).rate), graph.dt
     gap = (rate_syn - rate) * dt
-    # (1 - exp(-gap)) / gap, also where the two decay alike.
+    # (1 - exp(-gap)) / gap, also if both decay alike.
     share = np.where(gap == 0, 1, -np.expm1(-gap) / np.where(gap == 0, 1, gap))
     return np.asarray(1 / (rate * dt * np.exp(-rate * dt) * share))
 
@@ -80,8 +82,8 @@ def find_synapses(
 ) -> NestSynapses:
     """Return the synapses along one path of edges that act through one port.
 
-    At ticks a spike raises a current before the membrane of that tick is computed, and in NEST
-    after it. In NEST it therefore arrives a tick earlier.
+    At ticks, a spike raises a current before the membrane of that tick is computed, and in NEST
+    after it. So in NEST it must arrive one tick earlier.
     """
     pre, post, weight, extra = _listed(graph, way)
     earlier = 0 if precise or port.rate is None else 1
@@ -99,7 +101,7 @@ def find_synapses(
 def _listed(
     graph: Graph, way: tuple[Edge, ...]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return (source, target, weight, delay on top of the edges' [ticks]), each (E,)."""
+    """Return (source, target, weight, delay in addition to the edges' [ticks]), each (E,)."""
     chain = list_links(graph, way)
     linear = [node for node in chain if not isinstance(node, Reshaping)]
     size = graph.size(way[0].source)
@@ -123,7 +125,7 @@ def find_dynamics(graph: Graph, name: str) -> Dynamics:
 
 
 def spread_parameter(graph: Graph, name: str, value: np.ndarray) -> Float[np.ndarray, " N"]:
-    """Return a parameter of a node for each of its neurons."""
+    """Return a node's parameter as one value per neuron."""
     return np.broadcast_to(value, graph.shapes[name]).ravel().astype(np.float64)
 
 
@@ -138,12 +140,14 @@ def plan(
 ) -> NestNetwork:
     """Return the network that NEST runs.
 
-    inputs: of one sample. membranes: initial values [weight units], by population. ticks: of a
-    graph without Inputs. sample: gives NEST another seed for Poisson nodes.
+    inputs: the spikes of one sample.
+    membranes: initial values [weight units], by population.
+    ticks: length of a run without Inputs.
+    sample: number of the sample, which gives NEST another seed for Poisson nodes.
 
     Raises:
         NestError: lists everything that NEST cannot do.
-        ValueError: neither inputs nor ``ticks`` give the length of the run.
+        ValueError: neither inputs nor ``ticks`` determine the length of the run.
     """
     length, _ = find_span((t.shape[:2] for t in inputs.values()), ticks, None)
     problems = _check_inputs(graph, inputs, membranes)
@@ -162,7 +166,7 @@ def plan(
             synapses = find_synapses(graph, way, port, precise=precise)
             late = not precise and port.rate is not None
             problems += _check_path(graph, way, synapses, late=late)
-            if synapses.pre.size:  # a connection may carry a bias alone
+            if synapses.pre.size:  # a connection may carry only a bias
                 arriving[port.cell].append((port, synapses))
     cells = {
         name: _make_population(graph, name, ports, precise, problems)
@@ -191,12 +195,12 @@ def plan(
 
 
 def _to_ms(times: Times, dt: Seconds) -> Float[np.ndarray, " E"]:
-    """Return the instants of the exact clock [ms]: equal sums then are equal in NEST too."""
+    """Return the instants of the exact clock [ms], so that equal sums are equal in NEST too."""
     return to_instants(times, dt, find_quantum(float(times.shape[0]))).time * (dt * MS)
 
 
 def _round_dt(dt: Seconds) -> Seconds:
-    """Return a length of a tick that NEST can count: itself, or the nearest in whole µs."""
+    """Return a tick length that NEST can count: dt itself, or the nearest in whole µs."""
     whole = max(1, round(dt * 1e6))
     return dt if abs(dt * 1e6 - whole) <= 1e-6 else Seconds(whole * 1e-6)
 
@@ -204,7 +208,7 @@ def _round_dt(dt: Seconds) -> Seconds:
 def _check_inputs(
     graph: Graph, inputs: Mapping[str, Times], membranes: Mapping[str, object]
 ) -> list[str]:
-    """Return why NEST cannot take dt, the inputs or the initial membranes."""
+    """List why NEST cannot take dt, the inputs or the initial membranes."""
     problems = []
     if (dt := _round_dt(graph.dt)) != graph.dt:
         problems.append(f"dt = {graph.dt:g} s: NEST counts in whole µs; take dt = {dt:.15g} s")
@@ -222,7 +226,7 @@ def _check_inputs(
 
 
 def _check_model(graph: Graph, name: str, precise: bool) -> list[str]:
-    """Return why NEST cannot run this population."""
+    """List why NEST cannot run this population."""
     node = graph.nodes[name]
     unknown = f"{name}: NEST has no {type(node).__name__} with an exact solution; use a LIF"
     if not has_normal_form(node):
@@ -243,7 +247,7 @@ def _check_model(graph: Graph, name: str, precise: bool) -> list[str]:
     dt = _round_dt(graph.dt)
     try:
         wait = ticks(k.refractory, dt)
-    except ValueError:  # which speaks of a shorter dt, and NEST may have none
+    except ValueError:  # it suggests a shorter dt, which NEST may not have
         near = max(1, round(k.refractory / dt)) * dt
         whole = (
             f"{name}.refractory: {k.refractory:g} s is no whole number of ticks of dt = "
@@ -259,7 +263,7 @@ def _check_model(graph: Graph, name: str, precise: bool) -> list[str]:
 
 
 def _check_spikes(graph: Graph, name: str, k: Dynamics, precise: bool) -> list[str]:
-    """Return why NEST does not fire or reset as this population does."""
+    """List why NEST does not fire or reset as this population does."""
     if k.reset == Reset.SOFT:
         return [f'{name}: NEST resets to a value, never by one; use reset="hard"']
     if k.reset != Reset.HARD:
@@ -273,15 +277,15 @@ def _check_spikes(graph: Graph, name: str, k: Dynamics, precise: bool) -> list[s
 
 
 def _is_strict(node: Node, dt: Seconds) -> bool:
-    """Say whether a threshold is strict, if the model has a form at ticks."""
+    """Say whether a threshold is strict; False if the model has no form at ticks."""
     try:
         return has_normal_form(node) and node.coefficients(dt).strict
-    except ValueError:  # told of by other checks
+    except ValueError:  # other checks report it
         return False
 
 
 def _check_current(graph: Graph, name: str) -> list[str]:
-    """Return why an LI cannot be a synaptic current of NEST."""
+    """List why an LI cannot be a synaptic current in NEST."""
     targets = [e.target for e in graph.out_of(name)]
     if not targets:
         return [f"{name}: NEST has no read-out; end with the population that feeds {name}"]
@@ -301,9 +305,9 @@ def _check_current(graph: Graph, name: str) -> list[str]:
 def _check_path(
     graph: Graph, way: tuple[Edge, ...], synapses: NestSynapses, *, late: bool
 ) -> list[str]:
-    """Return why NEST cannot run the synapses along a path of edges.
+    """List why NEST cannot run the synapses along a path of edges.
 
-    late: they lead to a current at ticks, which acts a tick later in NEST.
+    late: whether they lead to a current at ticks, which acts one tick later in NEST.
     """
     path = " -> ".join(
         dict.fromkeys([*(e.source for e in way), way[-1].target, synapses.target])
@@ -334,7 +338,7 @@ def _make_population(
     precise: bool,
     problems: list[str],
 ) -> NestPopulation:
-    """Return a LIF as a population of NEST; what NEST cannot do is added to ``problems``."""
+    """Return a LIF as a NEST population; add what NEST cannot do to ``problems``."""
     own, size = find_dynamics(graph, name), graph.size(name)
     tau = MS / spread_parameter(graph, name, own.rate)
     parameters = {

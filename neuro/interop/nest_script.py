@@ -4,8 +4,8 @@
     mpirun -n 64 python run_nest.py           many; NEST must have been built with MPI
 
 It reads network.npz in its own folder and writes what each rank recorded to spikes-RANK.npz:
-for every population ``NAME/time`` [ms] and ``NAME/neuron``, in no order. NEST's wheel on PyPI
-has no MPI; NEST built from source can have it. Units as in NEST: ms, mV, pF, pA.
+for every population ``NAME/time`` [ms] and ``NAME/neuron``, unordered. NEST's wheel on PyPI has
+no MPI; NEST built from source can have it. Units are those of NEST: ms, mV, pF, pA.
 """
 
 import argparse
@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-SAME = 1e-9  # relative distance of times that are equal up to rounding
+SAME = 1e-9  # relative difference between times that are equal up to rounding
 
 
 class NestPopulation(NamedTuple):
-    """A population. model: in NEST. parameters: (N,) each. start: initial V_m and I_e (N,)."""
+    """A population. model: NEST's. parameters: (N,) each. start: initial V_m and I_e (N,)."""
 
     model: str
     parameters: dict[str, np.ndarray]
@@ -49,11 +49,15 @@ class NestSynapses(NamedTuple):
 
 
 class NestNetwork(NamedTuple):
-    """A network in NEST's terms. dt: NEST's resolution [ms]. ticks: length of the run.
+    """A network in NEST's terms.
 
-    precise: spike times are not rounded to ticks. poisson: rates of the neurons of each Poisson
-    node [Hz]. seed: of NEST, 1 to 2^32 - 1. synapses: delays of spikes of an Input or a Poisson
-    node count from the first tick; see :func:`build`.
+    dt: NEST's resolution [ms].
+    ticks: length of the run.
+    precise: whether spike times are not rounded to ticks.
+    poisson: rates of the neurons of each Poisson node [Hz].
+    seed: NEST's seed, 1 to 2^32 - 1.
+    synapses: delays of an Input's or Poisson node's spikes count from the first tick, see
+        :func:`build`.
     """
 
     dt: float
@@ -67,14 +71,14 @@ class NestNetwork(NamedTuple):
 
 
 class NestSpikes(NamedTuple):
-    """Spikes of a population, in no order. time [ms], neuron: (E,)."""
+    """Spikes of a population, unordered. time [ms], neuron: (E,)."""
 
     time: np.ndarray
     neuron: np.ndarray
 
 
 class Recorded(NamedTuple):
-    """NEST's nodes of a population, and the recorder of their spikes."""
+    """NEST's nodes for a population, and the recorder of their spikes."""
 
     nodes: Any
     recorder: Any
@@ -83,7 +87,7 @@ class Recorded(NamedTuple):
 def simulate(network: NestNetwork, threads: int = 1) -> dict[str, NestSpikes]:
     """Run a network; return the spikes of each population on this rank.
 
-    NEST holds one network a process, and may crash where other code in it uses OpenMP.
+    NEST holds one network per process, and may crash if other code in the process uses OpenMP.
 
     Raises:
         ValueError: NEST let neurons fire in their refractory period; lists the populations.
@@ -98,10 +102,11 @@ def simulate(network: NestNetwork, threads: int = 1) -> dict[str, NestSpikes]:
 
 
 def find_early_spike(name: str, population: NestPopulation, spikes: NestSpikes) -> str:
-    """Return where a neuron first fires in its refractory period, and a cure; "": nowhere.
+    """Describe where a neuron first fires in its refractory period, with a cure; "" if never.
 
-    iaf_psc_exp_ps_lossless does so (NEST 3.10): it looks for crossings of a refractory membrane
-    too, and finds one where the current would lift it to the threshold within a step.
+    iaf_psc_exp_ps_lossless does so (NEST 3.10): it also looks for crossings of refractory
+    membranes, and finds one if the current would lift the membrane to the threshold within a
+    step.
     """
     order = np.lexsort((spikes.time, spikes.neuron))
     neuron, time = spikes.neuron[order], spikes.time[order]
@@ -118,11 +123,11 @@ def find_early_spike(name: str, population: NestPopulation, spikes: NestSpikes) 
 
 
 def build(network: NestNetwork, threads: int = 1) -> tuple[Any, dict[str, Recorded]]:
-    """Return NEST with the network, ready to simulate, and a recorder for each population.
+    """Build the network in NEST, ready to simulate; return NEST and a recorder per population.
 
     NEST is late by :func:`count_late_ticks`, because its synapses need a delay. It first runs
-    these ticks without input; then the populations get their initial state. The input is
-    delayed by as many ticks.
+    these ticks without input; then the populations get their initial states. The input is
+    delayed by the same number of ticks.
     """
     import nest
 
@@ -152,7 +157,7 @@ def build(network: NestNetwork, threads: int = 1) -> tuple[Any, dict[str, Record
         more[name] = late
         mine = [s.pre for s in network.synapses if s.source == name]
         used = [np.bincount(pre, minlength=rate.size) for pre in mine]
-        if np.any(sum(used) > 1):  # each synapse of NEST's generator has a train of its own
+        if np.any(sum(used) > 1):  # NEST's generator sends a different train over each synapse
             parrots = nest.Create("parrot_neuron", rate.size)
             wait = {"delay": np.full(rate.size, network.dt)}
             nest.Connect(numbers[name], _list_ids(parrots), "one_to_one", wait)
@@ -176,16 +181,16 @@ def build(network: NestNetwork, threads: int = 1) -> tuple[Any, dict[str, Record
 
 
 def count_late_ticks(network: NestNetwork) -> int:
-    """Return how many ticks NEST is late.
+    """Return by how many ticks NEST is late.
 
-    Models at ticks need two: input to a current must arrive one tick earlier. A Poisson node
-    takes another: its trains may go through parrot neurons.
+    Models at ticks need two ticks, because input to a current must arrive one tick earlier. A
+    Poisson node needs another, because its trains may go through parrot neurons.
     """
     return (1 if network.precise else 2) + bool(network.poisson)
 
 
 def read_spikes(recorded: Recorded, network: NestNetwork) -> NestSpikes:
-    """Return the spikes of a population of :func:`build`, without NEST's late ticks."""
+    """Return a population's spikes after :func:`build`, without NEST's late ticks."""
     events = recorded.recorder.events
     # NEST counts whole steps minus an offset; only this order of operations keeps all digits.
     time = (events["times"] - count_late_ticks(network)) * network.dt - events["offsets"]
@@ -194,12 +199,12 @@ def read_spikes(recorded: Recorded, network: NestNetwork) -> NestSpikes:
 
 
 def _list_ids(nodes: Any) -> np.ndarray:
-    """Return NEST's numbers of nodes, which follow each other."""
+    """Return NEST's numbers of the nodes, which are consecutive."""
     return np.atleast_1d(np.asarray(nodes.global_id, np.int64))
 
 
 def _make_generators(nest: Any, stimulus: NestStimulus, *, precise: bool) -> Any:
-    """Return NEST's spike generators for the neurons of an Input."""
+    """Return NEST's spike generators, one per neuron of an Input."""
     nodes = nest.Create("spike_generator", stimulus.size, params={"precise_times": precise})
     order = np.lexsort((stimulus.time, stimulus.neuron))
     at = np.searchsorted(stimulus.neuron[order], np.arange(stimulus.size + 1))
@@ -215,7 +220,7 @@ def save(network: NestNetwork, path: Path) -> None:
 
 
 def _list_arrays(value: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """Yield the parts of a value by their paths, such as "stimuli/input/time"."""
+    """Yield the parts of a nested value with their paths, such as "stimuli/input/time"."""
     if isinstance(value, tuple):
         value = value._asdict() if hasattr(value, "_asdict") else dict(enumerate(value))
     if not isinstance(value, dict):
@@ -260,7 +265,7 @@ def load_spikes(folder: Path, rank: int) -> dict[str, NestSpikes]:
 
 
 def main() -> None:
-    """Run network.npz in the folder of this file."""
+    """Run the file network.npz that is in the folder of this file."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--threads", type=int, default=1, help="of each rank")
     here = Path(__file__).parent

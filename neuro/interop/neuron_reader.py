@@ -1,4 +1,4 @@
-"""How the neurons of another library are read: the contract between its file and the capture.
+"""How another library's neurons are read: the interface between its file and the capture.
 
 Axes: T ticks, B samples, ``*N`` the shape of a node.
 """
@@ -16,7 +16,7 @@ from neuro.graph import Node
 
 
 class CaptureError(ValueError):
-    """A module that cannot become a Graph; ``problems`` lists each part with its cure."""
+    """A module cannot become a Graph; ``problems`` lists each part with its cure."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(["the module cannot be imported:", *problems]))
@@ -26,9 +26,9 @@ class CaptureError(ValueError):
 class NeuronCall(NamedTuple):
     """What a neuron module is given in one call.
 
-    current: the input of one tick (B *N), or of all (T B *N) where ``all_ticks``.
-    states: by a name that :meth:`NeuronReader.read_results` uses, too; None: not given, and the
-        module begins at rest. A state that the module keeps as an attribute belongs here.
+    current: the input of one tick (B *N), or of all ticks (T B *N) if ``all_ticks``.
+    states: by the names that :meth:`NeuronReader.read_results` uses; None: not given, so that
+        the module starts at rest. States that the module keeps as attributes belong here too.
     """
 
     current: Tensor
@@ -39,9 +39,10 @@ class NeuronCall(NamedTuple):
 class SourceState(NamedTuple):
     """What one call of a neuron module computed, in the coordinates of our node.
 
-    (B *N) each, or (T B *N) where the call took all ticks. output: spikes of 0 and 1, or the
-    values of an integrator. membrane: after the reset, from rest, as the node keeps it. None:
-    the source does not show it.
+    Shapes are (B *N), or (T B *N) if the call took all ticks.
+    output: spikes of 0 and 1, or the values of an integrator.
+    membrane, current: the membrane after the reset, measured from rest, as the node keeps it,
+        and the current; None: the source does not show it.
     """
 
     output: Tensor
@@ -51,17 +52,19 @@ class SourceState(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class NeuronNodes:
-    """What a neuron module becomes.
+    """The nodes that a neuron module becomes.
 
-    node: the population, an integrator or one that fires.
-    emits: which result of :meth:`NeuronReader.read_results` the node puts out.
-    recurrent: a connection from its own spikes of the tick before, such as the ``recurrent`` of
-        an RLeaky; its node is NAME_recurrent, its bias acts in every tick.
-    factor: the value of a spike in the source, where it is not 1; broadcasts to ``*N``. A node
-        NAME_factor behind the population multiplies by it.
-    before: nodes through which the input reaches the population, in this order, each with the
-        end of its name: ``("input", Dense(...))`` of Norse's LIFRecurrentCell, whose input
-        weights are its own; ``("current", LI(...))`` of its LICell.
+    node: the population, either an integrator or one that fires.
+    emits: which result of :meth:`NeuronReader.read_results` the node outputs.
+    recurrent: a connection from its own spikes of the previous tick, such as the ``recurrent``
+        of an RLeaky; the node is named NAME_recurrent, and its bias acts at every tick.
+    factor: the value of a spike in the source if it is not 1; broadcasts to ``*N``. A node
+        NAME_factor after the population multiplies by it.
+    before: nodes through which the input reaches the population, in order, each with a suffix
+        for its
+        name: ``("input", Dense(...))`` for Norse's LIFRecurrentCell, which has its own input
+            weights;
+        ``("current", LI(...))`` for its LICell.
     source: the module in words, with its parameters, for ``ImportedNetwork.mapping``.
     """
 
@@ -75,11 +78,11 @@ class NeuronNodes:
 
 @runtime_checkable
 class NeuronReader(Protocol):
-    """How the neurons of one library are called, what they compute and where their state is.
+    """How a library's neurons are called, what they compute and where their state is.
 
-    Modules are those of a copy of the network in float64 and evaluation mode. Layers need no
-    reader: they are seen as the functions of torch that they call (F.linear, F.conv2d, ...),
-    with T folded into the batch and back, too. Containers are run like the user's own code.
+    Modules belong to a copy of the network in float64 and evaluation mode. Layers need no
+    reader: they are recognised by the torch functions they call (F.linear, F.conv2d, ...), even
+    if T is folded into the batch and back. Containers are run like the user's own code.
     """
 
     @property
@@ -88,29 +91,30 @@ class NeuronReader(Protocol):
         ...
 
     def is_neuron(self, module: nn.Module) -> bool:
-        """Say whether a module is called whole, as a neuron; one that is refused, too."""
+        """Say whether a module is called as a whole, as a neuron, even if refused later."""
         ...
 
     def running(self, network: nn.Module) -> AbstractContextManager[None]:
-        """Surround a run of the copy.
+        """Return a context for a run of the copy.
 
-        Every state that its modules keep begins at rest; flags that make a library keep states
-        of all ticks may be set; globals of the library are at the end what they were before.
+        All states that its modules keep start at rest. The context may set flags that make a
+        library keep the states of all ticks. At the end, the library's globals are as before.
         """
         ...
 
     def read_call(
         self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> NeuronCall:
-        """Return what a neuron is given; called right before its forward."""
+        """Return what a neuron is given; called directly before its forward."""
         ...
 
     def read_results(self, module: nn.Module, result: Any) -> Mapping[str, Tensor]:
-        """Return the tensors that a call put out or keeps, right after its forward.
+        """Return the tensors that a call returned or keeps; called directly after its forward.
 
-        Spikes, and each state by its name in ``NeuronCall.states``. Every tensor by which the
-        user's code or the module's next call can take a value must be here. A call of all
-        ticks has (T B *N) or, for a state that is left of the last tick only, (B *N).
+        They are the spikes, and each state by its name in ``NeuronCall.states``. Every tensor
+        from which the user's code or the module's next call can take a value must be included.
+        For a call of all ticks they are (T B *N), or (B *N) for a state of which only the last
+        tick is left.
         """
         ...
 
@@ -121,20 +125,20 @@ class NeuronReader(Protocol):
     def read_state(
         self, module: nn.Module, call: NeuronCall, results: Mapping[str, Tensor]
     ) -> SourceState:
-        """Return what a call computed, for the comparison with our clock."""
+        """Return what a call computed, to be compared with our clock."""
         ...
 
     def convert(
         self, module: nn.Module, shape: tuple[int, ...], used: frozenset[str], dt: Seconds
     ) -> NeuronNodes:
-        """Return the node of a neuron.
+        """Return the nodes of a neuron.
 
-        shape: of one tick of one sample of what the module puts out. used: the results that
-            reach another node or the output of the network.
+        shape: shape of one tick of one sample of what the module outputs.
+        used: the results that reach another node or the output of the network.
 
         Raises:
             CaptureError: it has no exact node; lists every reason with its cure. Names and
-                places are put before them.
-            ValueError: of a node of ours that refuses a parameter; is reported likewise.
+                places are added by the caller.
+            ValueError: one of our nodes refuses a parameter; reported in the same way.
         """
         ...

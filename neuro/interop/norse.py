@@ -1,5 +1,5 @@
 # ruff: noqa: ARG002
-"""Networks of Norse as Graphs: :func:`import_module`."""
+"""Imports networks of Norse as Graphs: :func:`import_module`."""
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
@@ -35,7 +35,7 @@ from neuro.interop.parameters import (
 )
 
 _KNOWN = frozenset({*CELLS, *OVER_TIME})
-# Modules that only call others; their code is recorded like the user's.
+# Modules that only call others; their code is recorded like the user's own.
 _CONTAINERS = frozenset(
     {
         *("SequentialState", "RecurrentSequential", "Lift", "ConvNet", "ConvNet4", "VGG"),
@@ -51,21 +51,21 @@ def import_module(
     run: Run | None = None,
     ticks: int | None = None,
 ) -> ImportedNetwork:
-    """Return the Graph of a module with neurons of Norse, and all that proves it.
+    """Return the Graph of a module with Norse's neurons, with everything needed to prove it.
 
     The length of a tick is the ``dt`` of the cells.
 
     Args:
-        module: stays as it is; a copy in float64 and in evaluation mode runs. Its forward takes
-            all ticks, or one tick and a state, as that of a SequentialState of cells does.
-        input_shape: of one tick of one sample, without axes of ticks and samples.
-        run: how the module runs on all ticks of x (T B *N); None: the usual ways are tried.
-        ticks: to record; None: the usual number.
+        module: stays unchanged; a copy runs in float64 and in evaluation mode. Its forward
+            takes all ticks, or one tick and a state, as a SequentialState of cells does.
+        input_shape: shape of one tick of one sample, without the axes of ticks and samples.
+        run: how the module runs on all ticks of x (T B *N); None tries the usual ways.
+        ticks: number of ticks to record; None: the usual number.
 
     Raises:
         RuntimeError: Norse is not installed; says how to install it.
-        CaptureError: the module does something that a Graph cannot hold; lists all of it, with
-            file and line, and cures.
+        CaptureError: the module does something that a Graph cannot hold; lists everything, with
+            file, line and cures.
         GraphError: the parts do not fit together.
     """
     with require_extra("peers", "a network of Norse needs Norse"):
@@ -82,7 +82,7 @@ def import_module(
     reader = NorseReader()
     try:
         return import_with_reader(module, input_shape, reader, run=way, ticks=ticks, dt=dt)
-    except CaptureError as error:  # a cell without a node may have led to others
+    except CaptureError as error:  # a cell without a node may have caused the others
         unknown = list_unknown(module, reader.is_neuron, _require_known)
         raise CaptureError([*dict.fromkeys([*unknown, *error.problems])]) from error
 
@@ -92,7 +92,7 @@ def _require_known(module: nn.Module) -> str:
 
 
 def run_with_states(module: nn.Module, x: Tensor) -> Tensor:
-    """Return what a module (x, state) -> (y, state) of one tick puts out at all ticks."""
+    """Return the outputs of all ticks of a module (x, state) -> (y, state) of one tick."""
     state, outputs = None, []
     for x_t in x:
         y, state = module(x_t, state)
@@ -101,7 +101,7 @@ def run_with_states(module: nn.Module, x: Tensor) -> Tensor:
 
 
 def _takes_one_tick(module: nn.Module) -> bool:
-    """Say whether a module hands its states on from tick to tick, as cells do."""
+    """Say whether a module passes its states on from tick to tick, as cells do."""
     if "state" not in inspect.signature(module.forward).parameters:
         return False
     kinds = {kind.__name__ for part in module.modules() if (kind := _find_class(part))}
@@ -113,10 +113,10 @@ def _find_class(module: nn.Module) -> type | None:
 
 
 class _Step(NamedTuple):
-    """What a cell computed in a tick; states by name, before and after."""
+    """What a cell computed in one tick; states by name, before and after."""
 
     x: Tensor
-    weights: tuple[Tensor, ...]  # input and recurrent, of a recurrent cell
+    weights: tuple[Tensor, ...]  # input and recurrent weights of a recurrent cell
     before: Mapping[str, Tensor]
     out: Tensor
     after: Mapping[str, Tensor]
@@ -125,8 +125,8 @@ class _Step(NamedTuple):
 class NorseReader:
     """How cells of Norse are called, what they compute and where their state is.
 
-    A cell computes a tick in its attribute ``activation``, and so does a module over time. In a
-    run of the copy that is wrapped, to see the states of every tick.
+    A cell, and also a module over time, computes a tick in its attribute ``activation``. In a
+    run of the copy, this attribute is wrapped to show the states of every tick.
     """
 
     def __init__(self) -> None:
@@ -138,13 +138,13 @@ class NorseReader:
         return f"norse {version('norse')}"
 
     def is_neuron(self, module: nn.Module) -> bool:
-        """Say whether a module is one of Norse that does not only call others."""
+        """Say whether a module belongs to Norse and does more than call other modules."""
         kind = _find_class(module)
         return kind is not None and kind.__name__ not in _CONTAINERS
 
     @contextmanager
     def running(self, network: nn.Module) -> Iterator[None]:
-        """See the states of every tick, and make everything float64 that is no parameter."""
+        """Record the states of every tick, and widen everything but parameters to float64."""
         every: list[Any] = [m for m in network.modules() if self.is_neuron(m)]
         for cell in every:
             for name, value in vars(cell).items():
@@ -186,7 +186,7 @@ class NorseReader:
 
     def read_results(self, module: nn.Module, result: Any) -> Mapping[str, Tensor]:
         """Return the output of a call, and its states."""
-        if not isinstance(result, tuple):  # of a module without a state, which is refused
+        if not isinstance(result, tuple):  # a module without a state, which is refused
             return {"out": result} if isinstance(result, Tensor) else {}
         out, state = result
         states = _flatten(state)
@@ -208,7 +208,7 @@ class NorseReader:
         call: NeuronCall,
         results: Mapping[str, Tensor],
     ) -> SourceState:
-        """Return spikes, and membranes from rest; of an integrator its values."""
+        """Return spikes and membranes measured from rest; for an integrator its values."""
         if not self._steps:  # an LILinearCell, which has no activation
             return SourceState(results["v"], membrane=results["v"])
         cell: Any = module
@@ -216,7 +216,7 @@ class NorseReader:
         for step in self._steps:
             outputs.append(step.out)
             membranes.append(step.after["v"] - find_start(cell))
-            # Norse adds the input before the membrane.
+            # Norse adds the input before it computes the membrane.
             current = step.x
             if step.weights:
                 current = F.linear(step.x, step.weights[0])
@@ -229,12 +229,12 @@ class NorseReader:
     def convert(
         self, module: nn.Module, shape: tuple[int, ...], used: frozenset[str], dt: Seconds
     ) -> NeuronNodes:
-        """Return the node of a cell."""
+        """Return the nodes of a cell."""
         return convert_cell(module, _require_known(module), shape)
 
 
 def _flatten(state: Any) -> dict[str, Tensor]:
-    """Return the tensors of a state by name; that of a refractory cell holds another."""
+    """Return the tensors of a state by name; a refractory cell's state contains another."""
     flat: dict[str, Tensor] = {}
     for name, value in state._asdict().items() if hasattr(state, "_asdict") else ():
         flat.update({name: value} if isinstance(value, Tensor) else _flatten(value))

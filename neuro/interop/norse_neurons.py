@@ -8,9 +8,9 @@ k = dt tau_mem_inv and c = dt tau_syn_inv a tick of a LIF is, in this order,
     z[t] = 1 if v[t] > v_th else 0
     v[t] = v_reset where z[t] = 1
 
-and v starts at v_leak. In a recurrent cell x[t] = W x[t] + R z[t-1]. That of an IAF is
-v[t] = v[t-1] + x[t], from v_reset on. So each is one :class:`neuro.neurons.DiscreteLIF`, and an
-LI is one or two :class:`neuro.neurons.LI`.
+and v starts at v_leak. In a recurrent cell x[t] = W x[t] + R z[t-1]. An IAF computes
+v[t] = v[t-1] + x[t], starting at v_reset. So each of them is one
+:class:`neuro.neurons.DiscreteLIF`, and an LI is one or two :class:`neuro.neurons.LI`.
 """
 
 import math
@@ -35,17 +35,17 @@ from neuro.interop.parameters import (
 from neuro.neurons import DiscreteLIF
 from neuro.neurons.normal_form import as_array
 
-# Surrogates of norse.torch.functional.threshold, all of which fire where x > 0.
+# Surrogates of norse.torch.functional.threshold, all of which fire if x > 0.
 _METHODS = ("heaviside", "super", "triangle", "tanh", "circ", "heavi_erfc")
 
 
 def convert_cell(cell: Any, kind: str, shape: Shape) -> NeuronNodes:
-    """Return what a module of Norse with neurons computes at a tick.
+    """Return the nodes for what one of Norse's neuron modules computes per tick.
 
     Args:
         cell: the module.
-        kind: its class, a key of ``CELLS`` or ``OVER_TIME``.
-        shape: of the population.
+        kind: name of its class, a key of ``CELLS`` or ``OVER_TIME``.
+        shape: shape of the population.
 
     Raises:
         CaptureError: a parameter has no counterpart, or does not fit the shape.
@@ -61,7 +61,7 @@ def convert_cell(cell: Any, kind: str, shape: Shape) -> NeuronNodes:
 
 
 def list_states(cell: Any) -> tuple[str, ...]:
-    """Return the names of the states of a module of Norse; of one that is unknown none."""
+    """Return the names of the states of one of Norse's modules; none if it is unknown."""
     p = getattr(cell, "p", None)
     lif = getattr(p, "lif", p)
     has = {
@@ -81,9 +81,10 @@ def find_start(cell: Any) -> Any:
 
 
 def widen(parameters: Any) -> Any:
-    """Return parameters of a cell with float64 in place of their tensors.
+    """Return a cell's parameters with their tensors in float64.
 
-    Norse rounds dt tau_mem_inv to their precision, and ``double()`` of a module leaves them.
+    Norse rounds dt tau_mem_inv to their precision, and a module's ``double()`` does not widen
+    them.
     """
     if isinstance(parameters, Tensor):
         return parameters.detach().double()
@@ -93,7 +94,7 @@ def widen(parameters: Any) -> Any:
 
 
 def list_dts(module: nn.Module) -> list[float]:
-    """Return the lengths of a tick [s] of the cells in a module, each once."""
+    """Return the distinct tick lengths [s] of the cells in a module."""
     cells: list[Any] = [m for m in module.modules() if hasattr(m, "p") and hasattr(m, "dt")]
     return sorted({float(cell.dt) for cell in cells})
 
@@ -115,7 +116,7 @@ def _convert_recurrent_refractory(cell: Any, shape: Shape) -> NeuronNodes:
 
 
 def _add_weights(cell: Any, neuron: DiscreteLIF) -> NeuronNodes:
-    """Return a neuron between the weights of a recurrent cell, which are its own."""
+    """Return a neuron together with the weights that a recurrent cell has itself."""
     into, back = (Dense(weight=narrow(w)) for w in (cell.input_weights, cell.recurrent_weights))
     return NeuronNodes(node=neuron, emits="out", recurrent=back, before=(("input", into),))
 
@@ -129,7 +130,7 @@ def _make_refractory(cell: Any, shape: Shape) -> DiscreteLIF:
                 "neurons of a cell one, or make a cell for each"
             ]
         )
-    # rho falls by 1 a tick and holds the membrane while it is > 0
+    # rho falls by 1 per tick and holds the membrane while it is > 0.
     return _make_lif(cell.p.lif, cell.dt, shape, ticks=max(0, math.ceil(rho.item())))
 
 
@@ -226,7 +227,7 @@ def _is_reset(name: str, method: Any) -> bool:
 
 
 Convert = Callable[[Any, Shape], NeuronNodes]
-# One tick a call, and all ticks a call; classes of norse.torch by name.
+# Cells take one tick per call, modules over time all ticks; classes of norse.torch by name.
 CELLS: Mapping[str, Convert] = {
     "LIFCell": _convert_lif,
     "LIFRecurrentCell": _convert_recurrent,
@@ -245,12 +246,12 @@ OVER_TIME: Mapping[str, Convert] = {
     "IAF": _convert_iaf,
     "LI": _convert_li,
 }
-# The state that a cell puts out, where it is one.
+# The state that a cell outputs, if its output is a state.
 PUTS_OUT: Mapping[str, str] = {
     **dict.fromkeys(("LIFRecurrentCell", "LIFRefracRecurrentCell"), "z"),
     **dict.fromkeys(("LICell", "LILinearCell", "LIBoxCell"), "v"),
 }
-# What stands in the way of the others, by a part of their names.
+# Why other classes cannot be imported, by a part of their names.
 REASONS: Mapping[str, str] = {
     "LSNN": "its threshold adapts and it has a current, and no neuron here has both",
     "AdEx": "its membrane rises exponentially near the threshold, and adapts",

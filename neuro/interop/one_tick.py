@@ -1,8 +1,8 @@
-"""Recorded ticks folded into one: the Graph of a run, or every reason why there is none.
+"""Folds recorded ticks into one: the Graph of a run, or every reason why there is none.
 
-Every neuron's input is written as a sum of terms, each a node with a delay in ticks. The terms
-of the last tick are the network; those of every earlier tick must be the same, less what would
-come from before the first tick. Axes: ``*N`` of one tick of one sample.
+The input of every neuron is written as a sum of terms, each a node with a delay in ticks. The
+terms of the last tick are the network; those of every earlier tick must be the same, apart from
+terms from before the first tick. Axes: ``*N`` of one tick of one sample.
 """
 
 from collections.abc import Iterable, Mapping
@@ -36,21 +36,22 @@ from neuro.interop.recording import (
 from neuro.neurons import LI, is_neuron
 from neuro.nn.trace import make_any_spike_nodes
 
-INPUT, STIMULUS = "input", "@input"  # the name of the node, and its key
-MAX_CHOICES = 6  # layers of late spikes whose place is tried both ways
-FORGETS = 1e-3  # tau in dt: exp(-1000) is 0 in float64, so an LI keeps nothing
+INPUT, STIMULUS = "input", "@input"  # name of the node, and its key
+MAX_CHOICES = 6  # layers of late spikes for which both positions are tried
+FORGETS = 1e-3  # tau in units of dt: exp(-1000) is 0 in float64, so an LI keeps nothing
 
 Term = tuple[str, int]  # a node, by its name or key, and a delay in ticks
 
 
 @dataclass(frozen=True, kw_only=True)
 class Folded:
-    """A Graph and what became of the parts.
+    """A Graph, and how the recorded parts were converted.
 
-    names: of the population of each neuron module, by its recorded name. notes: what the module
-    does with its outputs, by a name. outputs: what the recording has of the output in each
-    tick; empty where the Graph has several. factor: the value of a spike of it (J). weights:
-    problems, unless a decoding holds these layers.
+    names: name of the population of each neuron module, by its recorded name.
+    notes: what the module does with its outputs, by name.
+    outputs: the recorded output of each tick; empty if the Graph has several outputs.
+    factor: value of an output spike (J).
+    weights: problems, unless a decoding includes the layers that they name.
     """
 
     graph: Graph
@@ -64,7 +65,7 @@ class Folded:
 
 @dataclass(frozen=True, eq=False)
 class _Step:
-    """A layer of a tick. sources: terms, one group but for a concatenation. where: a call."""
+    """A layer in a tick. sources: groups of terms, several if it joins. where: a call."""
 
     layer: RecordedLayer
     sources: tuple[tuple[Term, ...], ...]
@@ -73,7 +74,7 @@ class _Step:
 
 @dataclass
 class _Network:
-    """The terms of a recording. carried: layers whose output, not input, is handed on."""
+    """The terms of a recording. carried: layers that pass on late outputs, not inputs."""
 
     factors: Mapping[str, RecordedLayer]
     carried: frozenset[str] = frozenset()
@@ -83,7 +84,7 @@ class _Network:
     _known: dict[tuple[int, int], tuple[Term, ...]] = field(default_factory=dict)
 
     def terms(self, value: Symbol, tick: int, user: str) -> tuple[Term, ...]:
-        """Return what adds up to a value that ``user`` takes in a tick."""
+        """Return the terms whose sum is the value that ``user`` takes in a tick."""
         place = (id(value), tick)
         if place not in self._known:
             self._known[place] = tuple(sorted(self._find(value, tick, user)))
@@ -132,13 +133,13 @@ class _Network:
         return [(self.add(_Step(factor, (((name, 0),),), value.neuron.where)), late)]
 
     def add(self, step: _Step) -> str:
-        """Return the key of a layer of these sources."""
+        """Return the key of the layer with these sources."""
         key = "#" + digest(step.layer.key, step.sources)
         self.steps.setdefault(key, step)
         return key
 
     def expect(self, terms: Iterable[Term], tick: int) -> tuple[Term, ...]:
-        """Return what is left of the terms of the network in an early tick."""
+        """Return which of the network's terms exist in an early tick."""
         left = []
         for key, delay in terms:
             if delay > tick:
@@ -154,7 +155,7 @@ class _Network:
 
 
 def _find_first(value: Lost) -> Lost:
-    """Return the operation that was lost first."""
+    """Return the first operation that was lost."""
     for source in value.sources:
         for leaf in list_leaves(source):
             if isinstance(leaf, Lost):
@@ -168,7 +169,7 @@ def fold_ticks(
     """Return the Graph of a recording.
 
     Raises:
-        CaptureError: it is not the same in every tick, or holds what a Graph cannot.
+        CaptureError: ticks differ, or the recording contains what a Graph cannot hold.
         GraphError: the parts do not fit together.
     """
     found = follow_outputs(record.outputs)
@@ -233,7 +234,7 @@ def _list_results(ticks: list[NeuronTick], parts: NeuronNodes) -> list[list[Symb
 
 
 def _read_factor(parts: NeuronNodes, ticks: list[NeuronTick]) -> np.ndarray:
-    """Return the value of a spike of each neuron."""
+    """Return the value of a spike for each neuron."""
     return np.broadcast_to(parts.factor, ticks[0].shape).reshape(-1)
 
 
@@ -255,7 +256,7 @@ def _list_problems_of_results(
 def _find_read(
     network: _Network, values: list[Symbol], ticks: int
 ) -> dict[tuple[Term, ...], None]:
-    """Return the sums that the module returns of the last tick, no neuron behind them."""
+    """Return the sums that the module returns for the last tick without a neuron after them."""
     last = [v for v in values if find_tick(v) == ticks - 1] or values
     found = [network.terms(value, find_tick(value), "the output") for value in last]
     return dict.fromkeys(terms for terms in found if terms)
@@ -264,7 +265,7 @@ def _find_read(
 def _compare_read(
     network: _Network, early: Iterable[Symbol], read: Iterable[tuple[Term, ...]]
 ) -> list[str]:
-    """Return where the module returns something else than in the last tick."""
+    """Report where the module returns something else than in the last tick."""
     last = list(read)
     for value in early:
         tick = find_tick(value)
@@ -293,7 +294,7 @@ def _list_used(record: RecordedRun, ends: Iterable[Symbol]) -> dict[str, set[str
                     waiting.append(name)
                 if inside:
                     used[name].add(leaf.key)
-            elif isinstance(leaf, Lost):  # to report what is wrong behind it, too
+            elif isinstance(leaf, Lost):  # to report other problems behind it too
                 for source in leaf.sources:
                     visit(source, inside=False)
 
@@ -305,7 +306,7 @@ def _list_used(record: RecordedRun, ends: Iterable[Symbol]) -> dict[str, set[str
 
 
 def _list_problems_of_time(name: str, ticks: list[NeuronTick], count: int) -> list[str]:
-    """Return what makes a neuron other than one that is called once a tick, with its state."""
+    """List what distinguishes a neuron from one that is called once per tick with its state."""
     kind = type(ticks[0].module).__name__
     if len(ticks) != count:
         return [
@@ -346,13 +347,13 @@ def _explain_state(key: str, tick: NeuronTick, value: Symbol | None) -> str:
 def _make_factors(
     made: Mapping[str, NeuronNodes], neurons: Mapping[str, list[NeuronTick]]
 ) -> dict[str, RecordedLayer]:
-    """Return the layers behind spikes that count other than 1, by their neuron."""
+    """Return, by neuron, the layers after spikes that count other than 1."""
     layers = {n: _make_factor(n, parts, neurons[n][0].shape) for n, parts in made.items()}
     return {name: layer for name, layer in layers.items() if layer is not None}
 
 
 def _make_factor(name: str, parts: NeuronNodes, shape: Shape) -> RecordedLayer | None:
-    """Return the layer behind spikes that count other than 1."""
+    """Return the layer after spikes that count other than 1, or None."""
     factor = np.asarray(parts.factor, np.float64)
     if (factor == 1).all():
         return None
@@ -366,10 +367,10 @@ def _make_factor(name: str, parts: NeuronNodes, shape: Shape) -> RecordedLayer |
 def _find_network(
     neurons: Mapping[str, list[NeuronTick]], factors: Mapping[str, RecordedLayer]
 ) -> tuple[_Network, dict[str, tuple[Term, ...]]]:
-    """Return the terms of all currents; ``problems`` tells where ticks differ.
+    """Return the terms of all currents; the network's ``problems`` say where ticks differ.
 
-    What a layer makes of late spikes may be computed late, or computed at once and handed on:
-    the first tick tells, in which the one adds its bias and the other nothing.
+    A layer of late spikes may be computed late, or computed at once and its output passed on.
+    The first tick shows which: only in the first case does the layer add its bias there.
     """
     first: tuple[_Network, dict[str, tuple[Term, ...]]] | None = None
     delayed: tuple[str, ...] = ()
@@ -400,7 +401,7 @@ def _find_network(
 def _compare(
     network: _Network, name: str, ticks: list[NeuronTick], last: tuple[Term, ...]
 ) -> list[str]:
-    """Return where the input of a neuron is another than in the last tick."""
+    """Report where a neuron's input differs from that of the last tick."""
     for tick in ticks[:-1]:
         need = network.expect(last, tick.tick)
         have = network.terms(tick.current, tick.tick, name)
@@ -417,11 +418,11 @@ def _compare(
 def _tell_apart(
     network: _Network, have: Iterable[Term], need: Iterable[Term]
 ) -> tuple[str, str]:
-    """Return words for two different sums of terms, as deep as they first differ."""
+    """Describe two different sums of terms, at the depth at which they first differ."""
     now, then = _describe(network, have), _describe(network, need)
     if now != then:
         return now, then
-    # Equal names: layers, whose weights or sources differ.
+    # The names are equal: layers whose weights or sources differ.
     for key, other in _pair_keys(network, have, need):
         step, expected = network.steps[key], network.steps[other]
         if step.layer.key != expected.layer.key:
@@ -436,7 +437,7 @@ def _tell_apart(
 def _pair_keys(
     network: _Network, have: Iterable[Term], need: Iterable[Term]
 ) -> list[tuple[str, str]]:
-    """Return the layers of one sum that the other lacks, beside those of the same name."""
+    """Pair layers that only one of two sums has, by name."""
     have, need = set(have), set(need)
     sides = [
         sorted((network.steps[k].layer.name, delay, k) for k, delay in terms)
@@ -456,7 +457,7 @@ def _describe(network: _Network, terms: Iterable[Term]) -> str:
 
 @dataclass
 class _Builder:
-    """Nodes and edges under names that are unique."""
+    """Nodes and edges, under unique names."""
 
     network: _Network
     nodes: dict[str, Node]
@@ -466,7 +467,7 @@ class _Builder:
     problems: list[str] = field(default_factory=list)
 
     def add(self, name: str, node: Node, source: str) -> str:
-        """Add a node under a name like this."""
+        """Add a node under this name, or under a similar one if it is taken."""
         free = (
             name
             if name not in self.nodes
@@ -483,7 +484,7 @@ class _Builder:
     def add_populations(
         self, made: Mapping[str, NeuronNodes], currents: Mapping[str, tuple[Term, ...]]
     ) -> None:
-        """Add the nodes of all neurons, then what leads to them."""
+        """Add the nodes of all neurons, then the nodes that lead to them."""
         for name, parts in made.items():
             self.names[name] = self.add(name, parts.node, parts.source)
         for name, parts in made.items():
@@ -500,7 +501,7 @@ class _Builder:
                 self.edges += [Edge(own, back, Ticks(1)), Edge(back, own)]
 
     def add_readouts(self, read: Iterable[tuple[Term, ...]], dt: Seconds) -> None:
-        """Add an integrator without memory behind each sum that is returned as it is."""
+        """Add an integrator without memory after each sum that is returned unchanged."""
         for terms in read:
             only = self.network.steps.get(terms[0][0]) if len(terms) == 1 else None
             base = "output" if only is None else f"{only.layer.name}_readout"
@@ -518,13 +519,13 @@ class _Builder:
             self.edges.append(edge)
 
     def emit(self, key: str) -> str:
-        """Return the node that puts out what a term stands for."""
+        """Return the node that outputs the value of a term."""
         if key in self.names:
             return self.names[key]
         step = self.network.steps[key]
         ((source_key, late), *_) = step.sources[0] or (("", 0),)
         if step.layer.kind == "relu" and not late and self._takes_spikes(step):
-            self.names[key] = self.emit(source_key)  # 0 and 1 stay what they are
+            self.names[key] = self.emit(source_key)  # 0 and 1 stay unchanged
             return self.names[key]
         source = f"{step.layer.kind} at {step.where}"
         nodes, name = list(step.layer.nodes), step.layer.name
@@ -546,7 +547,7 @@ class _Builder:
         return made[-1]
 
     def _takes_spikes(self, step: _Step) -> bool:
-        """Say whether a layer takes the spikes of one population, and nothing else."""
+        """Say whether a layer takes the spikes of exactly one population."""
         ((key, _), *more) = step.sources[0] or (("", 0),)
         node = None if more or not key or key == STIMULUS else self.nodes[self.emit(key)]
         return node is not None and is_neuron(node) and bool(node.fires)

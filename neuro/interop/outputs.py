@@ -1,7 +1,8 @@
-"""What a module returns, followed back to the values of one tick.
+"""Follows what a module returns back to the values of one tick.
 
-A Graph puts out values of every tick. What a module makes of several, such as a sum or a mean,
-is its decoding (:mod:`neuro.interop.decoding`). Axes: ``*N`` of one tick of one sample.
+A Graph outputs values at every tick. If a module combines several ticks, for example in a sum
+or a mean, that is its decoding (:mod:`neuro.interop.decoding`). Axes: ``*N`` of one tick of one
+sample.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,16 +23,17 @@ from neuro.interop.recording import (
     Total,
 )
 
-MIN_TICKS = 3  # to see what is handed on from tick to tick
+MIN_TICKS = 3  # needed to see what is passed on from tick to tick
 
 
 def follow_outputs(values: Iterable[Symbol]) -> "ModuleOutputs":
-    """Return what is known of the values that a module returned."""
+    """Return what is known about the values that a module returned."""
     returned = list(values)
     found = ModuleOutputs(every_tick=len({find_tick(value) for value in returned}) > 1)
     last = max(map(find_tick, returned), default=0)
     for value in returned:
-        # A sum of several ticks before the last is one of running sums: the last has them all.
+        # A sum of several ticks before the last is one of the running sums: the last sum has
+        # all.
         if find_tick(value) == last or len({*map(find_tick, _list_terms(value))}) == 1:
             found.visit(value)
     return found
@@ -39,11 +41,13 @@ def follow_outputs(values: Iterable[Symbol]) -> "ModuleOutputs":
 
 @dataclass
 class ModuleOutputs:
-    """The values of one tick that a module returns. notes: what it does with them.
+    """The values of one tick that a module returns.
 
-    every_tick: whether what is visited is one of the values of many ticks. early: sums and
-    layers of ticks before the last. parts: the same and those of the last. weights: layers
-    behind several ticks, which only a decoding can hold, each with a cure.
+    every_tick: whether the visited value is one of the values of many ticks.
+    early: sums and layers of ticks before the last.
+    parts: the same, and those of the last tick.
+    notes: what the module does with the values.
+    weights: layers that take several ticks, which only a decoding can hold, each with a cure.
     """
 
     every_tick: bool
@@ -54,7 +58,7 @@ class ModuleOutputs:
     weights: list[str] = field(default_factory=list)
 
     def visit(self, value: Symbol) -> None:
-        """Follow a returned value to those of one tick."""
+        """Follow a returned value to the values of one tick."""
         several = _list_added_ticks(value, every_tick=self.every_tick)
         if several:
             self._visit_ticks(several)
@@ -78,7 +82,7 @@ class ModuleOutputs:
                 self.parts.append(value)
 
     def _visit_ticks(self, parts: Iterable[Symbol]) -> None:
-        """Follow all values of the last tick, and keep those before to compare."""
+        """Follow all values of the last tick, and keep earlier ones for comparison."""
         before, self.every_tick = self.every_tick, True
         ticks = [(find_tick(part), part) for part in parts]
         last = max((tick for tick, _ in ticks), default=0)
@@ -92,14 +96,14 @@ class ModuleOutputs:
         self.every_tick = before
 
     def _find_several(self, value: Applied) -> str:
-        """Return words for the several ticks of which a layer is; "": it is of one."""
+        """Describe the several ticks that a layer takes; "" if it takes one tick."""
         if _find_added(value, every_tick=self.every_tick):
             return "a sum over several ticks"
         lost = next((v for v in list_leaves(value) if isinstance(v, Lost)), None)
         return f"what {lost.what.partition(' ')[0]} made of several ticks" if lost else ""
 
     def _take_apart(self, value: Applied, what: str) -> None:
-        """Follow a layer of several ticks to these."""
+        """Follow a layer that takes several ticks to each of them."""
         if not _keeps_order(value.layer):
             self.weights.append(
                 f"{value.where}: {value.layer.name} takes {what}, which a Graph cannot hold; "
@@ -109,7 +113,7 @@ class ModuleOutputs:
             self.visit(source)
 
     def note_factors(self, factors: Iterable[str]) -> None:
-        """Note the neurons whose spikes the module returns as other values than 1."""
+        """Note the neurons whose spikes the module returns with other values than 1."""
         for value in self.values.values():
             if isinstance(value, Result) and value.neuron.name in factors:
                 what = f"{value.neuron.name}: factor"
@@ -139,9 +143,10 @@ def _keeps_order(layer: RecordedLayer) -> bool:
 
 
 def _list_added_ticks(value: Symbol, *, every_tick: bool) -> list[Symbol]:
-    """Return the ticks of a sum over ticks; none: it is something else.
+    """Return the ticks of a sum over ticks; [] if the value is something else.
 
-    every_tick: whether one value of many ticks; then a sum over ticks begins with the first.
+    every_tick: whether it is one value of many ticks; a sum over ticks then starts at the
+        first.
     """
     if not isinstance(value, Total):
         return []
@@ -160,7 +165,7 @@ def _list_added_ticks(value: Symbol, *, every_tick: bool) -> list[Symbol]:
 
 
 def _list_terms(value: Symbol) -> Iterator[Symbol]:
-    """Return what a sum adds up, a sum in a sum taken apart."""
+    """Yield the terms of a sum; nested sums are expanded."""
     if isinstance(value, Total):
         for term in value.terms:
             yield from _list_terms(term)
@@ -169,14 +174,14 @@ def _list_terms(value: Symbol) -> Iterator[Symbol]:
 
 
 def _find_added(value: Symbol, *, every_tick: bool) -> bool:
-    """Say whether a value is a sum over ticks, or a layer of one."""
+    """Say whether a value is a sum over ticks, or a layer that takes one."""
     if isinstance(value, Applied):
         return any(_find_added(v, every_tick=every_tick) for v in value.sources)
     return bool(_list_added_ticks(value, every_tick=every_tick))
 
 
 def list_leaves(value: Symbol) -> Iterator[Symbol]:
-    """Return the results, stimuli and lost values of which a value is made."""
+    """Yield the results, stimuli and lost values from which a value is made."""
     match value:
         case Applied():
             parts: tuple[Symbol, ...] = value.sources
@@ -192,7 +197,7 @@ def list_leaves(value: Symbol) -> Iterator[Symbol]:
 
 
 def find_tick(value: Symbol) -> int:
-    """Return the tick in which a value is computed: the last of its sources."""
+    """Return the tick in which a value is computed: the latest of its sources."""
     ticks = [
         leaf.neuron.tick if isinstance(leaf, Result) else leaf.tick or 0
         for leaf in list_leaves(value)

@@ -1,4 +1,4 @@
-"""Parameters of the neurons of other libraries, as those of populations of a Graph."""
+"""Converts the parameters of other libraries' neurons to those of a Graph's populations."""
 
 from collections.abc import Callable, Container, Mapping
 from typing import Any
@@ -29,12 +29,12 @@ class ParameterReader:
     def __call__(self, what: str, value: Any) -> Value:
         """Return a parameter as one number, or as float64 that broadcasts to the population.
 
-        One that does not is a problem, and its first value is returned.
+        If it does not broadcast, note a problem and return its first value.
         """
         numbers = as_array(value)
         if numbers.size == 1:
             return float(numbers.item())
-        while numbers.ndim > len(self.shape) and numbers.shape[0] == 1:  # the axis of the batch
+        while numbers.ndim > len(self.shape) and numbers.shape[0] == 1:  # the batch axis
             numbers = numbers[0]
         try:
             fits = np.broadcast_shapes(numbers.shape, self.shape) == self.shape
@@ -49,7 +49,7 @@ class ParameterReader:
         return float(numbers.ravel()[0])
 
     def make(self, neuron: Callable[[], DiscreteLIF]) -> DiscreteLIF:
-        """Return a neuron, or raise a CaptureError with all that is wrong."""
+        """Return a neuron, or raise a CaptureError that lists all problems."""
         if self.problems:
             raise CaptureError(self.problems)
         try:
@@ -58,7 +58,7 @@ class ParameterReader:
             raise CaptureError([str(error)]) from None
 
     def make_integrator(self, decay: Value, gain: Value, dt: float) -> LI:
-        """Return an LI by its decay in a tick, or raise a CaptureError with what is wrong."""
+        """Return an LI with this decay per tick, or raise a CaptureError with all problems."""
         lowest, highest = float(np.min(decay)), float(np.max(decay))
         if not 0 <= lowest <= highest <= 1:
             self.problems.append(
@@ -72,7 +72,7 @@ class ParameterReader:
     def make_readout(
         self, decay: Value, gain: Value, decay_syn: Value, dt: float, emits: str
     ) -> NeuronNodes:
-        """Return the LI of a membrane that never resets, behind that of its current if any."""
+        """Return the LI of a membrane that never resets, after the LI of its current if any."""
         current = self.make_integrator(decay_syn, 1.0, dt)
         before = (("current", current),) if np.any(decay_syn) else ()
         membrane = self.make_integrator(decay, gain, dt)
@@ -80,10 +80,10 @@ class ParameterReader:
 
 
 def find_tau(decay: Value, dt: Seconds) -> Value:
-    """Return the time constant [s] of which ``decay`` = exp(-dt / tau).
+    """Return the time constant [s] for which ``decay`` = exp(-dt / tau).
 
-    Without leak it is infinite. Of a decay of 0, by which nothing remains after a tick, it is
-    dt / 1000: exp(-1000) is 0 in float64.
+    Without leak it is infinite. For a decay of 0, where nothing remains after a tick, it is dt
+    / 1000, because exp(-1000) is 0 in float64.
     """
     with np.errstate(divide="ignore"):
         tau: Value = dt / np.minimum(np.abs(np.log(decay)), 1000.0)
@@ -91,14 +91,14 @@ def find_tau(decay: Value, dt: Seconds) -> Value:
 
 
 def show_parameter(value: Any) -> str:
-    """Return a parameter as text, one of many neurons by its range."""
+    """Return a parameter as text; if neurons differ, as its range."""
     numbers = as_array(value)
     low, high = numbers.min(), numbers.max()
     return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 
 def describe(kind: str, parameters: Mapping[str, Any]) -> str:
-    """Return a module in words, with its parameters."""
+    """Describe a module in words, with its parameters."""
     shown = [
         f"{name}={value if isinstance(value, bool | str | None) else show_parameter(value)}"
         for name, value in parameters.items()
@@ -107,15 +107,15 @@ def describe(kind: str, parameters: Mapping[str, Any]) -> str:
 
 
 def find_library_class(module: nn.Module, package: str) -> tuple[type | None, list[str]]:
-    """Return the class of a library that a module is or extends, and what it changes of it.
+    """Return the library class that a module is or extends, and the methods it changes.
 
     Args:
         module: any torch module.
-        package: of the library, such as "norse".
+        package: package of the library, such as "norse".
 
     Returns:
-        The class, None if there is none; and the methods that classes between it and the
-        module define, but for ``__init__`` and ``extra_repr``.
+        The class, or None if there is none; and the methods, apart from ``__init__`` and
+        ``extra_repr``, that classes between it and the module define.
     """
     changed: set[str] = set()
     for cls in type(module).__mro__:
@@ -132,12 +132,14 @@ def require_known(
     reasons: Mapping[str, str],
     cure: str,
 ) -> str:
-    """Return the class of a library whose computation is that of a module.
+    """Return the name of the library class whose computation a module has.
 
     Args:
+        module: the module.
+        package: package of the library.
         known: names of classes that have a node.
-        reasons: what stands in the way of others, by a part of their names.
-        cure: for all of them.
+        reasons: why other classes have none, by a part of their names.
+        cure: cure for all of them.
 
     Raises:
         CaptureError: the class has no node, or the module changes what it computes.
@@ -158,10 +160,10 @@ def require_known(
 
 
 def require_readable(network: nn.Module) -> None:
-    """Raise unless every part of a network has values, and runs in Python.
+    """Raise an error unless every part of a network has values and runs in Python.
 
     Raises:
-        TypeError: it is no module.
+        TypeError: the network is not a module.
         CaptureError: lists the parts.
     """
     if not isinstance(network, nn.Module):
@@ -187,7 +189,7 @@ def list_unknown(
     is_neuron: Callable[[nn.Module], bool],
     require: Callable[[nn.Module], object],
 ) -> list[str]:
-    """Return what is wrong with each neuron of a network that no node is, with its name.
+    """List the problems of each neuron in a network that has no node, with the neuron's name.
 
     require: raises a CaptureError for such a neuron.
     """

@@ -1,10 +1,11 @@
-"""What a torch module computes, recorded while it runs: who gives what to whom, tick by tick.
+"""Records what a torch module computes while it runs: who passes what to whom, tick by tick.
 
 Tensors that depend on the stimulus are followed by identity. Each has a :class:`Symbol`, which
-says where it comes from: a tick of the stimulus, a result of a neuron, a layer of other values.
-What no Graph can hold is a :class:`Lost` value; it is refused only if it reaches a neuron.
-The run is in float64 throughout, whatever precision the module asks for, unless it is to keep
-that. Gradients lead from what the module returns to what its neurons put out, and end there.
+says where it comes from: a tick of the stimulus, the result of a neuron, a layer of other
+values. What no Graph can hold is a :class:`Lost` value, which is refused only if it reaches a
+neuron. The run is in float64 throughout, whatever precision the module requests, unless the
+caller wants its own precision. Gradients lead from what the module returns to the outputs of
+its neurons, and end there.
 
 Axes: T ticks, B samples, ``*N`` of one tick of one sample.
 """
@@ -30,36 +31,39 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Symbol:
-    """Where a tensor comes from. shape: of one tick of one sample."""
+    """Where a tensor comes from. shape: shape of one tick of one sample."""
 
     shape: Shape
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StimulusTick(Symbol):
-    """The stimulus of one tick; None: one image that is shown in every tick."""
+    """The stimulus at one tick; None: one image that is shown at every tick."""
 
     tick: int | None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RecordedConstant(Symbol):
-    """A tensor that does not depend on the stimulus, as it was when it was used."""
+    """A tensor that does not depend on the stimulus, with its values when it was used."""
 
     data: Tensor
 
     @property
     def is_zero(self) -> bool:
-        """Say whether all of it is 0."""
+        """Whether all values are 0."""
         return not bool(self.data.any())
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RecordedLayer:
-    """A stateless operation. key: equal for the same operation in every tick.
+    """A stateless operation.
 
-    nodes: one after the other. foldable: axis of the weight with the channels of the output,
-    by which a factor folds into it; None: it has none.
+    nodes: its nodes, one after the other.
+    key: equal for the same operation in every tick.
+    foldable: axis of the weight that has the output channels, along which a factor is folded
+        in;
+        None: there is no such axis.
     """
 
     name: str
@@ -69,7 +73,7 @@ class RecordedLayer:
     foldable: int | None = None
 
     def compare_weights(self, expected: "RecordedLayer") -> str:
-        """Return words for this layer, which has other weights than expected."""
+        """Describe this layer, whose weights differ from the expected ones."""
         for node, other in zip(self.nodes, expected.nodes, strict=False):
             own, its = getattr(node, "weight", None), getattr(other, "weight", None)
             if own is None or its is None or own.shape != its.shape or not its.any():
@@ -81,7 +85,7 @@ class RecordedLayer:
 
     @property
     def silent(self) -> bool:
-        """Say whether it makes 0 of 0."""
+        """Whether its output is 0 if its input is 0."""
         return not any(
             getattr(node, "bias", None) is not None
             or isinstance(node, Softmax)
@@ -92,7 +96,7 @@ class RecordedLayer:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Applied(Symbol):
-    """The output of a layer. sources: one, but for a concatenation."""
+    """The output of a layer. sources: one value; several in a concatenation."""
 
     layer: RecordedLayer
     sources: tuple[Symbol, ...]
@@ -108,10 +112,10 @@ class Total(Symbol):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Series(Symbol):
-    """Values in one tensor, usually of all ticks. shape: of each.
+    """Values in one tensor, usually of all ticks. shape: shape of each value.
 
-    axis: 0 (T B *N) or another. merged: the axis and that of the samples are one, in the order
-    in which they were.
+    axis: axis of the values, 0 for (T B *N).
+    merged: whether that axis and the axis of the samples are one, in their order.
     """
 
     parts: tuple[Symbol, ...]
@@ -121,9 +125,11 @@ class Series(Symbol):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Lost(Symbol):
-    """What a Graph cannot hold. what: the operation, and a cure. sources: what it used.
+    """A value that a Graph cannot hold.
 
-    weighted: whether it is a layer with weights, which no one may leave out as a decoding.
+    what: the operation, and a cure.
+    sources: values that it used.
+    weighted: whether it is a layer with weights, which must not be left out as a decoding.
     """
 
     what: str
@@ -134,9 +140,10 @@ class Lost(Symbol):
 
 @dataclass(kw_only=True, eq=False)
 class NeuronTick:
-    """One tick of a neuron module. states: of before it; None where it was not given.
+    """One tick of a neuron module.
 
-    shape: of what it puts out.
+    states: states before the tick; None if not given.
+    shape: shape of its output.
     """
 
     name: str
@@ -150,7 +157,7 @@ class NeuronTick:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Result(Symbol):
-    """What a neuron put out or kept in a tick. key: as its reader names it."""
+    """What a neuron returned or kept in a tick. key: the reader's name for it."""
 
     neuron: NeuronTick
     key: str
@@ -158,14 +165,16 @@ class Result(Symbol):
 
 @dataclass(kw_only=True)
 class RecordedRun:
-    """All that a run did.
+    """Everything that a run did.
 
-    neurons: the ticks of each neuron module, by its name. outputs: what the module returned.
-    problems: what makes the record unsound. whole: whether a neuron of one tick got all ticks
-    at once. states: what each neuron computed (T B *N), where the run was to keep that.
-    returned: by the module, with gradients for what its neurons put out. tensors: all that were
-    followed, in the order in which they were made, and what they hold. casts: to less than
-    float64, each with the first line that asks for it.
+    neurons: the ticks of each neuron module, by its name.
+    outputs: what the module returned.
+    problems: reasons why the record is unsound.
+    whole: whether a neuron of one tick got all ticks at once.
+    states: what each neuron computed (T B *N), if the run was to keep it.
+    returned: what the module returned, with gradients by the outputs of its neurons.
+    tensors: all tensors that were followed, in order of creation, and what they hold.
+    casts: casts to less than float64, each with the first line that requests it.
     """
 
     neurons: dict[str, list[NeuronTick]] = field(default_factory=dict)
@@ -179,15 +188,17 @@ class RecordedRun:
 
     @property
     def ticks(self) -> int:
-        """Number of ticks of the neuron with the most."""
+        """Number of ticks of the neuron that has the most."""
         return max((len(ticks) for ticks in self.neurons.values()), default=0)
 
 
 class Recorder:
-    """Records the run inside its ``with``. follow: whether to follow values, or only states.
+    """Records a run inside the context of :meth:`recording`.
 
-    operations: the value of a result, by the name of a function of torch; gets the call.
-    widen: whether everything runs in float64; False: in the precision that the module has.
+    operations: handlers that return a result's value, by name of a torch function; called with
+        the call.
+    follow: whether to follow values, or only record states.
+    widen: whether everything runs in float64; False keeps the module's precision.
     """
 
     def __init__(
@@ -204,19 +215,19 @@ class Recorder:
         self.names = {id(m): name for name, m in network.named_modules()}
         self.record = RecordedRun()
         self.modules: list[nn.Module] = []
-        self.layers: dict[Any, tuple[Any, list[Tensor]]] = {}  # and the tensors it was of
+        self.layers: dict[Any, tuple[Any, list[Tensor]]] = {}  # and the tensors it was made of
         self.samples = 0
         self._values: dict[int, Symbol] = {}
         self._alive: list[Any] = []
-        self._inside = False  # a neuron, whose operations are its own
-        self._caller: Any = None  # the frame that called a module or a function of torch
+        self._inside = False  # whether a neuron runs, whose operations are its own
+        self._caller: Any = None  # the frame that called a module or a torch function
 
     def get(self, x: Any) -> Symbol | None:
-        """Return what a tensor holds, None if the stimulus has no part in it."""
+        """Return what a tensor holds, or None if it does not depend on the stimulus."""
         return self._values.get(id(x))
 
     def get_or_constant(self, x: Tensor) -> Symbol:
-        """Return what a tensor holds."""
+        """Return what a tensor holds, which may be a constant."""
         value = self.get(x)
         return (
             RecordedConstant(shape=tuple(x.shape[1:]), data=x.detach().clone())
@@ -238,11 +249,11 @@ class Recorder:
         return [(x, self._values[key]) for key, x in tensors.items() if key in self._values]
 
     def keep(self, *anything: Any) -> None:
-        """Keep objects alive, so that no other has their id."""
+        """Keep objects alive, so that no other object gets their id."""
         self._alive += anything
 
     def name(self, function: str) -> str:
-        """Return the name of the node of a function: that of its layer, or a joined one."""
+        """Return the node name for a function: its layer's name, alone or joined with it."""
         for module in reversed(self.modules):
             path = self.names.get(id(module))
             if path is not None:
@@ -251,13 +262,13 @@ class Recorder:
         return function
 
     def where(self) -> str:
-        """Return file and line of the user's code that runs now, else of the library's."""
+        """Return file and line of the user's code that is running, else of the library's."""
         frame, theirs = self._caller, "?"
         while frame is not None:
             path = frame.f_code.co_filename
             place = f"{path.removeprefix(os.getcwd() + os.sep)}:{frame.f_lineno}"
             if path.startswith(_HERE) and path != __file__:
-                break  # what started the run
+                break  # this is what started the run
             if not path.startswith(_NOT_USERS):
                 if "site-packages" not in path:
                     return place
@@ -300,7 +311,7 @@ class Recorder:
             self._caller = None
 
     def _run_function(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        """Run a function of torch, in float64 unless the module keeps its precision."""
+        """Run a torch function, in float64 unless the module keeps its precision."""
         short = _name_function(func)
         writes = (short.endswith("_") and not short.endswith("__")) or short.startswith("__i")
         self._note_casts(short, (*args, *kwargs.values()))
@@ -316,7 +327,7 @@ class Recorder:
     def _follow(
         self, short: str, func: Any, args: Any, kwargs: dict[str, Any], writes: bool
     ) -> Any:
-        """Run a function of torch and note what its result holds."""
+        """Run a torch function and note what its result holds."""
         given = _list_tensors((args, kwargs))
         sources = [v for x in given if (v := self.get(x)) is not None]
         versions = [x._version for x in given] if sources else []
@@ -326,7 +337,7 @@ class Recorder:
                 "stimulus, so what runs next may differ from input to input; compute with "
                 "tensors, and print or measure outside of forward"
             )
-        if short in _READS:  # of which torch warns where there are gradients
+        if short in _READS:  # torch warns about it if there are gradients
             args = tuple(x.detach() if isinstance(x, Tensor) else x for x in args)
         if short in _ENDS and sources:
             func, args = Tensor.view_as, (args[0], args[0])
@@ -344,7 +355,7 @@ class Recorder:
         return result
 
     def _note_casts(self, function: str, arguments: tuple[Any, ...]) -> None:
-        """Note a precision below float64 that the module asks for itself."""
+        """Note a precision below float64 that the module itself requests."""
         if self._inside:
             return
         asked = [x for x in arguments if isinstance(x, torch.dtype) and x in _NARROW]
@@ -372,7 +383,7 @@ class Recorder:
             self.put(x, op.lose() if value is None else None if value is GONE else value)
 
     def _break_aliases(self, x: Tensor, op: "Operation") -> None:
-        """Lose the other tensors that share the memory of one that was written to."""
+        """Mark as lost the other tensors that share the memory of one that was written to."""
         place = x.untyped_storage().data_ptr()
         shared = [
             other
@@ -386,7 +397,7 @@ class Recorder:
     def _call_neuron(
         self, module: nn.Module, original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Run a neuron module whole, and note what it was given and computed."""
+        """Run a neuron module as a whole, and note its arguments and results."""
         kind, where = type(module).__name__, self.where()
         path = self.names.get(id(module))
         name = "_".join((path or "").split(".")) or kind.lower()
@@ -401,7 +412,7 @@ class Recorder:
             )
         self._inside = True
         try:
-            with torch.no_grad():  # gradients end at a neuron, and begin anew behind it
+            with torch.no_grad():  # gradients end at a neuron, and start anew after it
                 call = self.reader.read_call(module, args, kwargs)
                 result = original(module, *args, **kwargs)
                 results = self.reader.read_results(module, result)
@@ -485,7 +496,7 @@ class Recorder:
 
 @dataclass(frozen=True, eq=False)
 class Operation:
-    """One call of a function of torch that a followed value takes part in."""
+    """One call of a torch function that takes a followed value."""
 
     recorder: Recorder
     name: str
@@ -496,15 +507,15 @@ class Operation:
     sources: tuple[Symbol, ...]
 
     def argument(self, place: int, name: str, default: Any = None) -> Any:
-        """Return an argument by its place or its name."""
+        """Return an argument by its position or its name."""
         return self.args[place] if len(self.args) > place else self.kwargs.get(name, default)
 
     def value(self, x: Any) -> Symbol | None:
-        """Return what an argument holds, if the stimulus has a part in it."""
+        """Return what an argument holds, or None if it does not depend on the stimulus."""
         return self.recorder.get(x)
 
     def lose(self, why: str = "has no node in a Graph", *, weighted: bool = False) -> Lost:
-        """Return the value of a result that a Graph cannot hold."""
+        """Return a Lost value for a result that a Graph cannot hold."""
         return Lost(
             shape=(),
             what=f"{self.name}() {why}",
@@ -518,7 +529,7 @@ MOST_RECORDED = 4096  # ticks: some 15 s, and all tensors stay in memory
 
 GONE = RecordedConstant(
     shape=(), data=torch.zeros(())
-)  # a result in which the stimulus has no part
+)  # a result that does not depend on the stimulus
 
 _ONE_FUNCTION = (
     *(nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.AvgPool2d, nn.MaxPool2d),
@@ -536,7 +547,7 @@ _READS = frozenset(
         *("item", "tolist", "numpy", "__array__", "equal", "allclose", "is_nonzero"),
     }
 )
-_ENDS = frozenset({"detach", "data"})  # of gradients, which are to lead on
+_ENDS = frozenset({"detach", "data"})  # these end gradients, which must lead on
 _SIZES = frozenset({"shape", "size", "numel", "__len__"})
 _OF_VALUES = ("nonzero(", "argwhere(", "masked_select(", "unique(")  # sizes depend on values
 _RANDOM = frozenset(
@@ -546,7 +557,7 @@ _RANDOM = frozenset(
         *("uniform_", "exponential_", "random_", "geometric_", "cauchy_", "log_normal_"),
     }
 )
-_WEIGHTED = frozenset({"linear", "conv1d", "conv2d", "conv_transpose2d"})  # of zeros, too
+_WEIGHTED = frozenset({"linear", "conv1d", "conv2d", "conv_transpose2d"})  # even of zeros
 _SHAPES_ONLY = frozenset(
     {
         *("zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones"),
@@ -556,7 +567,7 @@ _SHAPES_ONLY = frozenset(
 
 
 def _list_tensors(x: Any) -> list[Tensor]:
-    """Return the tensors in lists, tuples and mappings, one below the other."""
+    """Return the tensors in nested lists, tuples and mappings."""
     if isinstance(x, Tensor):
         return [x]
     if isinstance(x, Mapping):
@@ -580,7 +591,7 @@ def _name_function(func: Any) -> str:
 
 
 def _is_end(x: Any) -> bool:
-    """Say whether gradients end at the memory of a tensor: nothing may be written there."""
+    """Say whether gradients end at a tensor's memory, to which nothing may be written."""
     if not isinstance(x, Tensor):
         return False
     base = x if x._base is None else x._base
@@ -588,7 +599,7 @@ def _is_end(x: Any) -> bool:
 
 
 def _widen(x: Any, *, kept: bool) -> Any:
-    """Return arguments in float64. kept: tensors stay, as the function writes to one."""
+    """Return arguments in float64. kept: tensors stay, because the function writes to one."""
     if x is torch.float32 or x is torch.float16 or x is torch.bfloat16:
         return torch.float64
     if isinstance(x, Tensor):

@@ -1,9 +1,8 @@
-"""A network of snnTorch as a Graph: Leaky, Synaptic, RLeaky, RSynaptic and Lapicque.
+"""Imports networks of snnTorch as Graphs: Leaky, Synaptic, RLeaky, RSynaptic and Lapicque.
 
-What snnTorch 1.0 computes, from its source: a neuron fires where mem > threshold, beta and
-alpha are clamped to [0, 1], and with ``reset_delay=True`` (the default) a spike acts on the
-membrane in the tick after it:
-
+This is what snnTorch 1.0 computes, according to its source: a neuron fires if mem > threshold,
+beta and alpha are clamped to [0, 1], and with ``reset_delay=True`` (the default) a spike acts
+on the membrane one tick later:
     "subtract"   mem[t] = beta mem[t-1] + x[t] - threshold s[t-1]
     "zero"       Leaky: mem[t-1] := 0 before the decay; all others: mem[t] := 0, input included
     "none"       nothing
@@ -32,7 +31,7 @@ from neuro.interop.neuron_reader import CaptureError, NeuronCall, NeuronNodes, S
 from neuro.interop.parameters import ParameterReader, list_unknown
 from neuro.neurons import DiscreteLIF
 
-# The states of each class, in the order of the arguments of its forward.
+# The states of each class, in the order of its forward's arguments.
 STATES: Mapping[str, tuple[str, ...]] = {
     "Leaky": ("mem",),
     "Lapicque": ("mem",),
@@ -61,19 +60,20 @@ def import_module(
     ticks: int | None = None,
     dt: Seconds = Seconds(1e-3),
 ) -> ImportedNetwork:
-    """Return the Graph of a network of snnTorch, and what proves it.
+    """Return the Graph of a network of snnTorch, with everything needed to prove it.
 
     Args:
-        module: with neurons of snnTorch; it may loop over ticks itself, or run one tick a call.
-        input_shape: of one tick of one sample, such as (784,) or (1, 28, 28).
-        run: how the module runs on all ticks of x (T B *N), where calling it on all of them, on
-            one image, or tick by tick is not the way: a function such as the ``forward_pass``
-            of the tutorials.
-        ticks: to record, T of x; None: as many as it takes.
-        dt: length of a tick [s]; snnTorch has none.
+        module: contains neurons of snnTorch; it may loop over ticks itself, or run one tick per
+            call.
+        input_shape: shape of one tick of one sample, such as (784,) or (1, 28, 28).
+        run: how the module runs on all ticks of x (T B *N), if it cannot be called with all
+            ticks, with one image, or tick by tick: a function such as the tutorials'
+            ``forward_pass``.
+        ticks: number of ticks to record, T of x; None: as many as are needed.
+        dt: length of a tick [s], which snnTorch does not define.
 
     Raises:
-        CaptureError: something has no exact counterpart; lists all of it, with cures.
+        CaptureError: something has no exact counterpart; lists everything, with cures.
         RuntimeError: snnTorch is not installed.
     """
     with require_extra("peers", "the import of a network of snnTorch needs it"):
@@ -81,7 +81,7 @@ def import_module(
     reader = SnnTorchReader(snntorch.__version__)
     try:
         return import_with_reader(module, input_shape, reader, run=run, ticks=ticks, dt=dt)
-    except CaptureError as error:  # a neuron without a node may have led to others
+    except CaptureError as error:  # a neuron without a node may have caused the others
         unknown = list_unknown(module, reader.is_neuron, _require_known)
         raise CaptureError([*dict.fromkeys([*unknown, *error.problems])]) from error
 
@@ -107,7 +107,7 @@ class SnnTorchReader:
 
     @contextmanager
     def running(self, network: nn.Module) -> Iterator[None]:
-        """Begin at rest; ``utils.reset`` finds the neurons of this network only."""
+        """Start at rest; ``utils.reset`` finds only the neurons of this network."""
         from snntorch import SpikingNeuron
 
         neurons = [m for m in network.modules() if isinstance(m, SpikingNeuron)]
@@ -124,7 +124,7 @@ class SnnTorchReader:
     def read_call(
         self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> NeuronCall:
-        """Return input and states; those of another shape than the input begin at rest."""
+        """Return input and states; states that differ from the input in shape are at rest."""
         current = args[0] if args else kwargs["input_"]
         states: dict[str, Tensor | None] = {}
         for place, name in enumerate(STATES.get(type(module).__name__, ()), 1):
@@ -147,7 +147,7 @@ class SnnTorchReader:
     def read_state(
         self, module: nn.Module, call: NeuronCall, results: Mapping[str, Tensor]
     ) -> SourceState:
-        """Return spikes, the membrane after the reset of a DiscreteLIF, and the current."""
+        """Return spikes, the membrane after a DiscreteLIF's reset, and the current."""
         del call
         neuron: Any = module
         fired = (results["spk"] != 0).double()
@@ -162,7 +162,7 @@ class SnnTorchReader:
     def convert(
         self, module: nn.Module, shape: tuple[int, ...], used: frozenset[str], dt: Seconds
     ) -> NeuronNodes:
-        """Return a DiscreteLIF; an LI where only a membrane is used that never resets."""
+        """Return a DiscreteLIF, or an LI if only a membrane that never resets is used."""
         neuron: Any = module
         _require_known(neuron)
         problems = _list_problems(neuron)
@@ -182,7 +182,7 @@ class SnnTorchReader:
 
 
 def _require_known(neuron: nn.Module) -> None:
-    """Raise a CaptureError unless a neuron is of a class that has a node, as it is."""
+    """Raise a CaptureError unless a neuron's class has a node and is not extended."""
     kind = type(neuron).__name__
     if kind not in STATES or not _is_theirs(type(neuron)):
         bases = [k.__name__ for k in type(neuron).__mro__ if _is_theirs(k)]
@@ -201,16 +201,16 @@ def _find_reset(neuron: Any) -> str:
 
 
 def _find_decay(neuron: Any) -> Tensor:
-    """Return the decay of the membrane, as the forward computes it."""
+    """Return the membrane's decay, computed as in the forward."""
     if type(neuron).__name__ == "Lapicque":
-        # Torch rounds the ratio of integers to float32, here and in the gain, and nothing else.
+        # Torch rounds only the ratio of integers to float32, here and in the gain.
         leak: Tensor = neuron.time_step / (neuron.R * neuron.C)
         return 1 - leak.double()
     return neuron.beta.clamp(0, 1)  # type: ignore[no-any-return]
 
 
 def _find_gain(neuron: Any) -> Tensor:
-    """Return the rise of the membrane by a unit of input, as the forward computes it."""
+    """Return the membrane's rise per unit of input, computed as in the forward."""
     if type(neuron).__name__ == "Lapicque":
         per_time: Tensor = 1 / (neuron.R * neuron.C)
         gain: Tensor = neuron.R.double() * per_time.double() * neuron.time_step
@@ -235,7 +235,7 @@ def _make_node(neuron: Any, dt: Seconds) -> DiscreteLIF:
 
 
 def _find_recurrent(neuron: Any, shape: tuple[int, ...]) -> Node | None:
-    """Return the connection from a neuron's own spikes of the tick before."""
+    """Return the connection from a neuron's own spikes of the previous tick, or None."""
     recurrent = getattr(neuron, "recurrent", None)
     if recurrent is None:
         return None
@@ -252,7 +252,7 @@ def _find_recurrent(neuron: Any, shape: tuple[int, ...]) -> Node | None:
 
 
 def _list_problems(neuron: Any) -> list[str]:
-    """Return why a neuron of a known class has no exact node, each with its cure."""
+    """List why a neuron of a known class has no exact node, each reason with its cure."""
     kind, problems = type(neuron).__name__, []
     reset = _find_reset(neuron)
     if neuron.inhibition:
@@ -294,10 +294,10 @@ def _list_problems_of_reset(kind: str, reset: str) -> list[str]:
 
 
 def _find_odd_step(neuron: Any) -> str:
-    """Return what is wrong if a surrogate's forward is not a step above 0."""
+    """Explain why a surrogate's forward is not a step above 0; "" if it is."""
     z = torch.tensor([-math.inf, -1.0, -0.1, -1e-9, 0.0, 1e-9, 0.1, 1.0, math.inf]).double()
     step = (z > 0).double()
-    for _ in range(4):  # some are random
+    for _ in range(4):  # some surrogates are random
         if not torch.equal(neuron.spike_grad(z.clone()).double(), step):
             return (
                 "spike_grad does not put out 1 above the threshold and 0 elsewhere; use a "
@@ -307,7 +307,7 @@ def _find_odd_step(neuron: Any) -> str:
 
 
 def _describe(neuron: Any) -> str:
-    """Return a neuron as one writes it."""
+    """Return a neuron as its user would write it."""
     values = {"alpha": getattr(neuron, "alpha", None), "beta": _find_decay(neuron)}
     values["threshold"] = neuron.threshold
     words = [

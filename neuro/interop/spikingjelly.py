@@ -1,4 +1,4 @@
-"""Networks of SpikingJelly as Graphs: :func:`import_module`."""
+"""Imports networks of SpikingJelly as Graphs: :func:`import_module`."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -29,7 +29,7 @@ from neuro.interop.spikingjelly_neurons import (
     never_fires,
 )
 
-# Layers that keep a state, or draw chance; others are recorded as functions of torch.
+# Layers that keep a state or draw random numbers; others are recorded as torch functions.
 _REFUSED = ("SynapseFilter", "NeuNorm", "DropConnectLinear", "TemporalEffective", "ThroughTime")
 
 
@@ -41,20 +41,20 @@ def import_module(
     ticks: int | None = None,
     dt: Seconds = Seconds(1e-3),
 ) -> ImportedNetwork:
-    """Return the Graph of a module with neurons of SpikingJelly, and all that proves it.
+    """Return the Graph of a module with SpikingJelly's neurons, with all it takes to prove it.
 
     Args:
-        module: in step mode "s" or "m"; it stays as it is, a copy in float64 and in evaluation
-            mode runs, from ``functional.reset_net`` on.
-        input_shape: of one tick of one sample, without axes of ticks and samples.
-        run: how the module runs on all ticks of x (T B *N); None: the usual ways are tried.
-        ticks: to record; None: the usual number.
-        dt: length of a tick [s], which SpikingJelly leaves open.
+        module: in step mode "s" or "m"; it stays unchanged. A copy runs in float64 and in
+            evaluation mode, starting from ``functional.reset_net``.
+        input_shape: shape of one tick of one sample, without the axes of ticks and samples.
+        run: how the module runs on all ticks of x (T B *N); None tries the usual ways.
+        ticks: number of ticks to record; None: the usual number.
+        dt: length of a tick [s], which SpikingJelly does not define.
 
     Raises:
         RuntimeError: SpikingJelly is not installed; says how to install it.
-        CaptureError: the module does something that a Graph cannot hold; lists all of it, with
-            file and line, and cures.
+        CaptureError: the module does something that a Graph cannot hold; lists everything, with
+            file, line and cures.
         GraphError: the parts do not fit together.
     """
     with require_extra("peers", "a network of SpikingJelly needs SpikingJelly"):
@@ -65,16 +65,16 @@ def import_module(
         return import_with_reader(module, input_shape, reader, run=run, **more)
     except CaptureError as error:
         if run is None and reader.takes_one_tick(module):
-            with suppress(CaptureError):  # else the first reasons are those that help
+            with suppress(CaptureError):  # otherwise the first reasons are more helpful
                 way = Way(EACH_TICK.words, run_ticks)
                 return import_with_reader(module, input_shape, reader, run=way, **more)
-        # A neuron without a node may have led to other problems, and comes first.
+        # A neuron without a node comes first, because it may have caused the other problems.
         unknown = list_unknown(module, reader.is_neuron, _require_known)
         raise CaptureError([*dict.fromkeys([*unknown, *error.problems])]) from error
 
 
 def run_ticks(module: nn.Module, x: Tensor) -> Tensor:
-    """Return what a module of one tick puts out at all ticks, states inside."""
+    """Return the outputs of all ticks of a module that takes one tick and keeps its states."""
     return torch.stack([module(x_t) for x_t in x])
 
 
@@ -86,7 +86,7 @@ class SpikingJellyReader:
     """How neurons of SpikingJelly are called, what they compute and where their state is."""
 
     def __init__(self) -> None:
-        self._membranes: list[Tensor] = []  # of the ticks of the last call, where no v_seq is
+        self._membranes: list[Tensor] = []  # ticks of the last call, without v_seq
 
     @property
     def library(self) -> str:
@@ -107,7 +107,7 @@ class SpikingJellyReader:
 
     @contextmanager
     def running(self, network: nn.Module) -> Iterator[None]:
-        """Begin at rest, and keep the membranes of every tick."""
+        """Start at rest, and keep the membranes of every tick."""
         from spikingjelly.activation_based import functional
 
         functional.reset_net(network)
@@ -129,7 +129,7 @@ class SpikingJellyReader:
             functional.reset_net(network)
 
     def _keep_membrane(self, node: Any, step: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        """Return a step that notes the membrane; a SimpleLIFNode takes it at every tick."""
+        """Return a step that notes the membrane; a SimpleLIFNode calls it at every tick."""
 
         def compute(x: Tensor) -> Tensor:
             spikes = step(x)
@@ -141,7 +141,7 @@ class SpikingJellyReader:
     def read_call(
         self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> NeuronCall:
-        """Return the input of a call, and what the neuron keeps as an attribute."""
+        """Return the input of a call, and the states that the neuron keeps as attributes."""
         node: Any = module
         self._membranes = []
         current = args[0] if args else next(iter(kwargs.values()))
@@ -150,7 +150,7 @@ class SpikingJellyReader:
         return NeuronCall(current, tensors, all_ticks=getattr(node, "step_mode", "s") == "m")
 
     def read_results(self, module: nn.Module, result: Any) -> Mapping[str, Tensor]:
-        """Return the spikes of a call, and what the neuron keeps."""
+        """Return the spikes of a call, and the states that the neuron keeps."""
         node: Any = module
         kept = {**getattr(node, "_memories", {}), "v_seq": getattr(node, "v_seq", None)}
         found = {name: x for name, x in kept.items() if isinstance(x, Tensor)}
@@ -165,7 +165,7 @@ class SpikingJellyReader:
     def read_state(
         self, module: nn.Module, call: NeuronCall, results: Mapping[str, Tensor]
     ) -> SourceState:
-        """Return spikes, and membranes from rest."""
+        """Return spikes, and membranes measured from rest."""
         rest = _find_rest(module)
         if not call.all_ticks:
             return SourceState(results["out"], results["v"] - rest, results.get("c"))
@@ -175,7 +175,7 @@ class SpikingJellyReader:
     def convert(
         self, module: nn.Module, shape: tuple[int, ...], used: frozenset[str], dt: Seconds
     ) -> NeuronNodes:
-        """Return the node of a neuron."""
+        """Return the nodes of a neuron."""
         kind = _require_known(module)
         node, source = convert_neuron(module, kind, shape), describe_neuron(module, kind)
         if never_fires(module) and used in ({"v"}, {"v_seq"}):
@@ -184,5 +184,5 @@ class SpikingJellyReader:
 
 
 def _find_rest(module: Any) -> Tensor:
-    """Return the membrane after ``functional.reset_net``, where a neuron rests."""
+    """Return the membrane after ``functional.reset_net``, at which a neuron rests."""
     return torch.as_tensor(module._memories_rv["v"], dtype=torch.float64)

@@ -1,14 +1,14 @@
 """Neurons of SpikingJelly as populations of a Graph.
 
-With r = 1 / tau, or r = sigmoid(w) in a ParametricLIFNode, a tick of a LIF is, in this order
+With r = 1 / tau, or r = sigmoid(w) in a ParametricLIFNode, one tick of a LIF is, in this order
 (``spikingjelly._ops.lif.reference``),
 
     v[t] = v[t-1] - r (v[t-1] - v_rest) + r x[t]        decay_input=False: + x[t]
     s[t] = 1 if v[t] >= v_threshold else 0
     v[t] = v_reset where s[t] = 1, or v[t] - v_threshold s[t] with v_reset=None
 
-v_rest is v_reset, or 0 with v_reset=None, and v starts there. An IF has no leak. So each is one
-:class:`neuro.neurons.DiscreteLIF`.
+v_rest is v_reset, or 0 with v_reset=None, and v starts there. An IF has no leak. So each of
+them is one :class:`neuro.neurons.DiscreteLIF`.
 """
 
 import math
@@ -27,12 +27,12 @@ from neuro.neurons.normal_form import as_array
 
 
 def convert_neuron(node: Any, kind: str, shape: Shape) -> DiscreteLIF:
-    """Return what a module of SpikingJelly with neurons computes at a tick.
+    """Return the neuron that one of SpikingJelly's modules computes per tick.
 
     Args:
         node: the module.
-        kind: its class, a key of ``NEURONS``.
-        shape: of the population.
+        kind: name of its class, a key of ``NEURONS``.
+        shape: shape of the population.
 
     Raises:
         CaptureError: a parameter has no counterpart, or does not fit the shape.
@@ -87,11 +87,11 @@ def _convert_activation_aware(node: Any, shape: Shape) -> DiscreteLIF:
 
 
 def _make(node: Any, read: ParameterReader, **parameters: Any) -> DiscreteLIF:
-    """Return the neuron of a node with its threshold and reset."""
+    """Return the neuron for a node, with the node's threshold and reset."""
     strict = _find_strictness(node.surrogate_function, read)
     if getattr(node, "_neuron_precision", None) is not None:
         read.problems.append("its precision is set for a GPU; take the module before that")
-    # A read-out has an infinite threshold, of which a DiscreteLIF takes the largest finite one.
+    # A read-out has an infinite threshold; a DiscreteLIF takes the largest finite one instead.
     high = np.minimum(read("v_threshold", node.v_threshold), np.finfo(float).max)
     parameters.setdefault("threshold", high)
     if node.v_reset is None and never_fires(node):
@@ -107,17 +107,17 @@ def _make(node: Any, read: ParameterReader, **parameters: Any) -> DiscreteLIF:
 
 
 def never_fires(node: Any) -> bool:
-    """Say whether a node is a read-out, with an infinite threshold."""
+    """Say whether a node is a read-out, which has an infinite threshold."""
     return isinstance(node.v_threshold, float) and node.v_threshold == math.inf
 
 
 def make_readout(neuron: DiscreteLIF, shape: Shape, dt: Seconds, emits: str) -> NeuronNodes:
-    """Return what integrates as a neuron does that never fires.
+    """Return the nodes that integrate as a neuron that never fires does.
 
-    emits: the name of its membrane.
+    emits: name of its membrane.
 
     Raises:
-        CaptureError: it rests elsewhere than at 0.
+        CaptureError: its rest is not 0.
     """
     read = ParameterReader(shape)
     if np.any(neuron.rest):
@@ -131,7 +131,7 @@ def make_readout(neuron: DiscreteLIF, shape: Shape, dt: Seconds, emits: str) -> 
 
 
 def _find_strictness(surrogate: Any, read: ParameterReader) -> bool:
-    """Say whether a surrogate is silent at the threshold; note one that is no step."""
+    """Say whether a surrogate does not fire at the threshold; note one that is not a step."""
     probes = torch.tensor([-9.0, -1.0, -1e-9, 1e-9, 1.0, 9.0, 0.0], dtype=torch.float64)
     with torch.no_grad():
         spikes = surrogate(probes)
@@ -149,7 +149,7 @@ def _read_start(node: Any, read: ParameterReader) -> Value:
 
 
 def _require_start(node: Any, rest: Value, read: ParameterReader) -> None:
-    """Note a membrane that does not start where it rests."""
+    """Note a membrane that does not start at its rest."""
     start = _read_start(node, read)
     if np.any(start != rest):
         read.problems.append(
@@ -159,16 +159,16 @@ def _require_start(node: Any, rest: Value, read: ParameterReader) -> None:
 
 
 def _spread(parameter: Tensor, channel_dim: int, shape: Shape) -> Tensor:
-    """Return a parameter of channels as one that broadcasts to the population."""
+    """Return a parameter per channel in a shape that broadcasts to the population."""
     if parameter.ndim == 0:
         return parameter
-    sizes = [1] * (1 + len(shape))  # with the batch
+    sizes = [1] * (1 + len(shape))  # including the batch
     sizes[channel_dim] = -1
     return parameter.reshape(sizes)
 
 
 def describe_neuron(node: Any, kind: str) -> str:
-    """Return a module in words, with its parameters."""
+    """Describe a module in words, with its parameters."""
     names = ("tau", "decay_input", "v_decay", "c_decay", "v_offset", "v_threshold", "v_reset")
     shown = {name: getattr(node, name) for name in names if hasattr(node, name)}
     if kind == "ParametricLIFNode":
@@ -177,7 +177,7 @@ def describe_neuron(node: Any, kind: str) -> str:
 
 
 Convert = Callable[[Any, Shape], DiscreteLIF]
-# Classes of spikingjelly.activation_based.neuron by name.
+# By name of the class in spikingjelly.activation_based.neuron.
 NEURONS: Mapping[str, Convert] = {
     "IFNode": _convert_if,
     "SimpleIFNode": _convert_if,
@@ -188,7 +188,7 @@ NEURONS: Mapping[str, Convert] = {
     "ParametricLIFNode": _convert_plif,
     "CUBALIFNode": _convert_cuba,
 }
-# What stands in the way of the others, by a part of their names.
+# Why other classes cannot be imported, by a part of their names.
 REASONS: Mapping[str, str] = {
     "PSN": "it computes all ticks at once, none from its state a tick ago",
     "GatedLIF": "its decay and its reset change from tick to tick",

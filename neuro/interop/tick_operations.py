@@ -1,6 +1,6 @@
-"""What functions of torch make of recorded values: ticks of a series, and other shapes.
+"""Handlers of torch functions on recorded values: ticks of a series, and other shapes.
 
-A handler gets one call and returns what each result holds; None: a Graph cannot hold it.
+A handler takes one call and returns what each result holds, or None if a Graph cannot hold it.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ from neuro.interop.recording import (
 
 
 def reshape(op: Operation, value: Symbol, old: Shape, new: Shape) -> Symbol | None:
-    """Return a value whose tensor goes from shape ``old`` to ``new`` in C order."""
+    """Return a value after its tensor is reshaped from ``old`` to ``new`` in C order."""
     if isinstance(value, Lost):
         return value
     if isinstance(value, Series):
@@ -86,7 +86,7 @@ def _reshaped(op: Operation) -> Any:
 
 
 def _permuted(op: Operation) -> Any:
-    """Move the axis of a series; any other exchange of axes is lost."""
+    """Move the axis of a series; any other permutation of axes makes the value lost."""
     x = op.args[0]
     value = op.value(x)
     if value is None or isinstance(value, Lost):
@@ -143,7 +143,7 @@ def _is_number(p: Any) -> bool:
 
 
 def _set(op: Operation) -> Any:
-    """Write one tick into a tensor for all."""
+    """Write one tick into a tensor that holds all ticks."""
     base, place, new = op.args
     value, given = op.value(base), op.value(new)
     if value is None:
@@ -241,7 +241,7 @@ def _join(op: Operation, values: list[Symbol], shape: Shape) -> Symbol:
 
 
 def _repeated(op: Operation) -> Any:
-    """Repeat one image over ticks; samples and their axes stay as they are."""
+    """Repeat one image over ticks; samples and their axes stay unchanged."""
     x = op.args[0]
     value = op.value(x)
     if value is None or isinstance(value, Lost):
@@ -258,7 +258,7 @@ def _repeated(op: Operation) -> Any:
 
 
 def _same(op: Operation) -> Any:
-    """Return the value of the argument, unless it is rounded to integers or spread."""
+    """Return the argument's value, unless it is rounded to integers or broadcast."""
     plain = op.result.is_floating_point() and op.result.shape == op.args[0].shape
     return op.value(op.args[0]) if plain else None
 

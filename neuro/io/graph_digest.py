@@ -13,11 +13,12 @@ from neuro.neurons import is_neuron
 from neuro.spikes.record import Record
 
 
-@lru_cache(maxsize=4)  # as compiled networks are
+@lru_cache(maxsize=4)  # the engine keeps the same number of compiled networks
 def digest_graph(graph: Graph) -> str:
-    """Return 16 hexadecimal digits of the SHA-256 of nodes, edges and dt.
+    """Return 16 hexadecimal digits of the SHA-256 of a graph's nodes, edges and dt.
 
-    Surrogates are left out: only training uses them. A graph keeps its digest in a file.
+    Surrogates are left out, because only training uses them. Saving and loading a graph keeps
+    its digest.
     """
     nodes = {
         name: (
@@ -30,7 +31,7 @@ def digest_graph(graph: Graph) -> str:
 
 
 def list_foreign(graph: Graph, other: str, what: str = "state") -> list[str]:
-    """Return a problem if the digest ``other`` belongs to another graph."""
+    """Return a list with a problem if the digest ``other`` is another graph's, else []."""
     own = digest_graph(graph)
     if other == own:
         return []
@@ -42,20 +43,20 @@ def list_foreign(graph: Graph, other: str, what: str = "state") -> list[str]:
 
 
 def list_foreign_record(graph: Graph, record: Record) -> list[str]:
-    """Return a problem if a record names another graph; one without a digest names none."""
+    """Return a problem if a record's digest names another graph; no digest is no problem."""
     return list_foreign(graph, record.digest, "record") if record.digest else []
 
 
 def require_program_of(graph: Graph, other: str) -> None:
-    """Raise a ValueError if a program names another graph; one without a digest names none."""
+    """Raise a ValueError if a program's digest names another graph; no digest is no problem."""
     if other and (foreign := list_foreign(graph, other, "program")):
         raise ValueError(f"the program is not of this graph: {foreign[0]}")
 
 
 def _to_plain(value: Any, broadcasts: bool) -> Any:
-    """Return a tensor as an array, a single number as such, a function as None.
+    """Return a tensor as an array, a single value as a number, and a function as None.
 
-    broadcasts: an array of one value everywhere means what that value means.
+    broadcasts: whether an array with equal values everywhere means the same as that one value.
     """
     if isinstance(value, Tensor):
         value = value.detach().cpu().numpy()

@@ -1,4 +1,4 @@
-"""A Graph in a file: parameters as arrays, all else of its nodes and edges as JSON."""
+"""A Graph in a file: parameters as arrays, the rest of its nodes and edges as JSON."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -61,7 +61,7 @@ _SURROGATES = {f.__name__: f for f in (arctan, triangle)}
 
 @dataclass(frozen=True)
 class GraphMeta:
-    """What a file says of a Graph in JSON: nodes without their arrays, edges, dt [s]."""
+    """The JSON part of a Graph's file: nodes without their arrays, edges, dt [s]."""
 
     nodes: dict[str, dict[str, Any]]
     edges: tuple[Edge, ...]
@@ -69,23 +69,23 @@ class GraphMeta:
 
 
 def save_graph(path: str | Path, graph: Graph) -> None:
-    """Write a Graph; :func:`load_graph` returns it bit for bit.
+    """Write a Graph to a file; :func:`load_graph` returns it bit for bit.
 
     Raises:
-        TypeError: it is no Graph.
-        StoreError: a node, a surrogate or a parameter that no file can hold; or the file
-            cannot be written.
+        TypeError: the value is not a Graph.
+        StoreError: the graph has a node, a surrogate or a parameter that no file can hold, or
+            the file cannot be written.
     """
     require_graph(graph)
     save_arrays(path, "graph", *_encode(graph))
 
 
 def load_graph(path: str | Path) -> Graph:
-    """Read a Graph.
+    """Read a Graph from a file.
 
     Raises:
-        StoreError: the file is damaged, of another kind or version, lacks a field or has one
-            too many, or holds no graph that holds together.
+        StoreError: the file is damaged, has another kind or version, has a missing or unknown
+            field, or its nodes and edges contradict each other.
     """
     return load_value(path, "graph", _decode, _encode)
 
@@ -130,7 +130,7 @@ def _decode(arrays: Arrays, plain: Any) -> Graph:
 
 
 def _decode_node(name: str, plain: Mapping[str, Any], arrays: Arrays) -> Node:
-    """Return a node, each of whose fields is either JSON or an array."""
+    """Return a node; each of its fields is either JSON or an array."""
     one_of: Any = Literal
     kind = convert(plain.get("type"), one_of[tuple(_NODES)], f"{name}.type")
     values = {key: value for key, value in plain.items() if key != "type"}
@@ -148,7 +148,7 @@ def _decode_node(name: str, plain: Mapping[str, Any], arrays: Arrays) -> Node:
 
 
 def _sort_rows(name: str, node: Sparse, arrays: Arrays) -> Sparse:
-    """Return a Sparse with sorted rows: older files sort them by (delay, target)."""
+    """Return a Sparse with sorted rows; older files sort them by (delay, target)."""
     if list_problems_of_synapses(node) != [UNSORTED]:
         return node
     shape = (node.shape[0], node.input_length)

@@ -1,7 +1,7 @@
 """Conversion of nested values (pytrees) to named arrays and JSON, and back.
 
 A value is built of arrays or tensors, numbers, strings, None, tuples, lists, mappings, named
-tuples and frozen dataclasses. Nothing else is written, so that nothing is ever unpickled.
+tuples and frozen dataclasses. Other types are refused, so that nothing is ever unpickled.
 """
 
 import hashlib
@@ -15,14 +15,14 @@ from torch import Tensor
 
 from neuro.io.schema import SchemaError, convert
 
-Arrays = dict[str, Any]  # np.ndarray or Tensor
+Arrays = dict[str, Any]  # values are np.ndarray or Tensor
 
 
 def flatten(value: Any) -> tuple[Any, Arrays]:
-    """Return (what JSON can hold, the arrays and tensors that it refers to by number).
+    """Return (a value that JSON can hold, the arrays and tensors it refers to by number).
 
     Raises:
-        TypeError: a part is of a type that no file should hold.
+        TypeError: a part has a type that no file should hold.
     """
     arrays: Arrays = {}
     return _plain(value, arrays), arrays
@@ -51,17 +51,17 @@ def _plain(value: Any, arrays: Arrays) -> Any:
 
 
 def unflatten(plain: Any, arrays: Mapping[str, Any], types: Sequence[type] = ()) -> Any:
-    """Return the value that :func:`flatten` took apart.
+    """Rebuild the value from the parts that :func:`flatten` returned.
 
     Args:
         plain: its JSON part.
         arrays: its arrays, by number.
-        types: the named tuples and dataclasses that may occur in it; their parts must be of the
-            types that they are annotated with.
+        types: the named tuples and dataclasses that may occur; their parts must have the types
+            of their annotations.
 
     Raises:
-        KeyError: an array, or a type, is missing.
-        SchemaError: a part is of another type.
+        KeyError: an array or a type is missing.
+        SchemaError: a part has a wrong type.
     """
     if not isinstance(plain, dict):
         return plain
@@ -76,7 +76,7 @@ def unflatten(plain: Any, arrays: Mapping[str, Any], types: Sequence[type] = ())
         both = [(unflatten(k, arrays, types), unflatten(v, arrays, types)) for k, v in pairs]
         try:
             return dict(both)
-        except TypeError as error:  # a key that holds a list, say
+        except TypeError as error:  # for example a key that holds a list
             raise SchemaError(f"mapping: {error}") from error
     if "list" in plain:
         return items("list")

@@ -1,4 +1,4 @@
-"""A Record in a file: trains, values and states as arrays, their names and shapes as JSON."""
+"""A Record in a file: trains, values and states as arrays, names and shapes as JSON."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,10 +15,12 @@ from neuro.spikes.record import Counts, Record, require_records
 
 @dataclass(frozen=True, kw_only=True)
 class RecordMeta:
-    """What a file says of a Record in JSON.
+    """The JSON part of a Record's file.
 
-    shapes, times: of the spike trains (T, B, N), by node. values: nodes. states: nodes, by
-    tick. digest: of the Graph that ran.
+    shapes, times: (T, B, N) of each spike train, by node.
+    values: names of the nodes that have values.
+    states: names of nodes, by tick.
+    digest: digest of the Graph that ran.
     """
 
     executor: str
@@ -33,10 +35,10 @@ class RecordMeta:
 
 
 def save_record(path: str | Path, record: Record) -> None:
-    """Write a Record; :func:`load_record` returns it bit for bit.
+    """Write a Record to a file; :func:`load_record` returns it bit for bit.
 
     Raises:
-        TypeError: it is no Record.
+        TypeError: the value is not a Record.
         StoreError: the file cannot be written.
     """
     require_records(record=record)
@@ -44,11 +46,11 @@ def save_record(path: str | Path, record: Record) -> None:
 
 
 def load_record(path: str | Path) -> Record:
-    """Read a Record.
+    """Read a Record from a file.
 
     Raises:
-        StoreError: the file is damaged, of another kind or version, lacks a field or has one
-            too many, or its arrays do not fit together.
+        StoreError: the file is damaged, has another kind or version, has a missing or unknown
+            field, or its arrays contradict each other.
     """
     return load_value(path, "record", _decode, _encode)
 
@@ -118,13 +120,13 @@ def _decode(arrays: Arrays, plain: Any) -> Record:
 
 
 def _train(cls: Any, kind: str, name: str, shape: tuple[int, int, int], arrays: Arrays) -> Any:
-    """Return a spike train; times and values are floats, all else are whole numbers."""
+    """Return a spike train; times and values must be floats, other columns integers."""
     columns = {part: arrays[f"{kind}/{name}/{part}"] for part in cls._fields[:4]}
     for part, column in columns.items():
         if column.ndim != 1 or column.dtype.kind != ("f" if part in ("time", "value") else "i"):
             raise SchemaError(f"{kind}/{name}/{part} is {column.dtype} {column.shape}")
     train = cls(**columns, shape=shape)
-    # The caller that knows the length of a tick compares times with the ends of ticks.
+    # The caller, who knows the length of a tick, compares times with the ends of ticks.
     problems = list_problems(train, Seconds(np.inf))
     if problems:
         raise SchemaError(*(f"{kind}/{name}: {problem}" for problem in problems))

@@ -1,15 +1,15 @@
 """The folder of a run: its configuration, its machine, and every result as a file.
 
 config.json environment.json   task, configuration and seed; versions and machine
-last.safetensors               weights and state of training at the last checkpoint
+last.safetensors               weights and training state at the last checkpoint
 best.safetensors               weights of the best validation
-packed.safetensors             a ternary language model, two bits a weight: neuro pack
-metrics.jsonl silent.json      one line a validation; populations that never fire, if any
+packed.safetensors             a ternary language model with two bits per weight: neuro pack
+metrics.jsonl silent.json      one line per validation; populations that never fire, if any
 graph.safetensors              the network in floats
-program.safetensors            the network in the integers of Loihi
-import.json stimulus.npz       of a network that was not trained here: what became of what, and
-                               what drives it
-NAME.py                        the task, where it is a user's own file
+program.safetensors            the network in Loihi's integers
+import.json stimulus.npz       of a network imported from elsewhere: how its parts were
+                               converted, and its stimulus
+NAME.py                        the task, if it is a user's own file
 eval.json simulate.json verify.json export.json energy.json   what each verb measured
 records/events.safetensors     activity of some samples
 report.html                    all results on one page
@@ -40,21 +40,22 @@ from neuro.io.store import (
 
 RECORD = "records/events.safetensors"
 NETWORK = "graph.safetensors"
-CONFIGURED = ("task", "name", "seed", "config", "gradient", "digest")  # of config.json
+CONFIGURED = ("task", "name", "seed", "config", "gradient", "digest")  # keys of config.json
 _PACKAGES = ("neuro", "torch", "numpy", "numba", "lightning-fabric", "lava-nc")
 
 
 class RunError(ValueError):
-    """A run folder that does not fit the call; the message says why, with the cure."""
+    """A run folder does not fit the call; the message says why, with the cure."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """A run folder and its configuration.
 
-    task, name: as in ``neuro train task:name``. config: that configuration.
+    task, name: as in ``neuro train task:name``.
+    config: the configuration of that name.
     gradient: how it is trained, "surrogate" or "eventprop".
-    digest: SHA-256 of the file that defines the task; "" for a task of this package.
+    digest: SHA-256 of the file that defines the task; "" if the task belongs to this package.
     """
 
     folder: Path
@@ -69,7 +70,8 @@ class Run:
         """Write a result as JSON, atomically.
 
         Raises:
-            RunError: it cannot be written; the message holds the result, which took long.
+            RunError: the file cannot be written; the message contains the result, which took
+                long.
         """
         try:
             write_json(self.folder / file, value)
@@ -78,20 +80,21 @@ class Run:
             raise RunError(f"{error}; it should hold: {text}") from error
 
     def read(self, file: str) -> Any:
-        """Read a JSON result; None if it has not been written yet."""
+        """Read a JSON result; return None if it has not been written yet."""
         path = self.folder / file
         return read_json(path) if path.exists() else None
 
     def write_lines(self, file: str, rows: list[dict[str, float | int]]) -> None:
-        """Write one JSON object a line, atomically."""
+        """Write one JSON object per line, atomically."""
         text = "".join(json.dumps(row) + "\n" for row in rows)
         write_bytes(self.folder / file, text.encode())
 
 
 class RunHeader(TypedDict):
-    """What ``config.json`` holds; see :class:`Run`.
+    """The contents of ``config.json``; see :class:`Run`.
 
-    neuro: its version. trained: :func:`digest_configuration` of the rest when training began.
+    neuro: version of neuro.
+    trained: :func:`digest_configuration` of the other keys when training began.
     """
 
     neuro: str
@@ -111,21 +114,22 @@ def has_begun(folder: Path) -> bool:
 
 
 def begin_run(run: Run, *, write: bool = True) -> str:
-    """Create the folder of a run, or check that it belongs to the same run.
+    """Create the folder of a run, or check that an existing folder belongs to the same run.
 
-    Of several processes that begin at once, one creates it and the others check. The next
-    process writes what a killed one left out.
+    If several processes begin at once, one creates the folder and the others check it. The
+    next process writes the files that a killed process did not write.
 
     Args:
         run: the run.
-        write: False: only check. Of processes that train together, one writes.
+        write: whether to write; False only checks. One of the processes that train together
+            writes.
 
     Returns:
         :func:`digest_configuration` of the run.
 
     Raises:
         RunError: the folder belongs to another task, configuration, seed or gradient.
-        StoreError: it is a file, cannot be written, or its name is not UTF-8.
+        StoreError: the folder is a file, cannot be written, or its name is not UTF-8.
     """
     path = run.folder / "config.json"
     header: dict[str, Any] = {
@@ -158,8 +162,8 @@ def open_run(folder: Path, configs: Callable[[str], Any]) -> Run:
         configs: task name -> its configuration functions by name.
 
     Raises:
-        RunError: no run there, one of another version of its configuration, or one whose
-            ``config.json`` was edited after its training began.
+        RunError: the folder holds no run, a run with an older version of its configuration, or
+            a ``config.json`` that was edited after training began.
     """
     path = folder / "config.json"
     if not path.exists():
@@ -187,15 +191,15 @@ def open_run(folder: Path, configs: Callable[[str], Any]) -> Run:
 
 
 def find_file(folder: Path, name: str, named_in: str) -> Path:
-    """Return a file of a run folder that another of its files, ``named_in``, names.
+    """Return the path of a file in a run folder that another file there, ``named_in``, names.
 
     Raises:
-        RunError: it lies outside the folder, or is a link to there.
+        RunError: the file is outside the folder, or is a link to a file outside.
     """
     path = folder / name
     try:
         inside = path.resolve().is_relative_to(folder.resolve())
-    except (OSError, RuntimeError, ValueError):  # a loop of links, or no name of a file
+    except (OSError, RuntimeError, ValueError):  # circular links, or not a file name
         inside = False
     if not inside:
         raise RunError(
@@ -209,7 +213,7 @@ def check_values(config: Any) -> None:
     """Check that each field of a configuration holds a value of its type.
 
     Raises:
-        SchemaError: lists every field that does not, and every number that is not finite.
+        SchemaError: lists all fields with a wrong type and all numbers that are not finite.
     """
     plain = _to_json(config)
     convert(plain, type(config))
@@ -227,12 +231,12 @@ def _find_infinite(value: Any, path: str) -> Iterator[str]:
 
 
 def digest_configuration(header: Mapping[str, Any]) -> str:
-    """Return the digest of what ``config.json`` says of a training, in any order of keys."""
+    """Return the digest of the keys of ``config.json`` that define a training, in any order."""
     return digest(json.dumps({k: header.get(k) for k in CONFIGURED}, sort_keys=True))
 
 
 def _list_changes(path: str, old: Any, new: Any) -> Iterator[str]:
-    """Yield what differs between two values of ``config.json``, field by field."""
+    """Yield the differences between two values of ``config.json``, field by field."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in old | new:
             yield from _list_changes(f"{path}.{key}", old.get(key), new.get(key))
@@ -241,17 +245,17 @@ def _list_changes(path: str, old: Any, new: Any) -> Iterator[str]:
 
 
 def _to_json(config: Any) -> Any:
-    """Return a configuration as ``config.json`` holds it."""
+    """Return a configuration in the form that ``config.json`` holds."""
     return json.loads(json.dumps(asdict(config)))
 
 
 def _require_as_trained(
     path: Path, header: Mapping[str, Any], default: Mapping[str, Any]
 ) -> None:
-    """Raise unless a header is as the training wrote it.
+    """Raise a RunError unless a header is as the training wrote it.
 
-    default: the configuration of its name as the task makes it now. A header of an earlier
-    version, without "trained", must hold that one.
+    default: the configuration that the task makes under that name now. A header of an earlier
+        version has no "trained"; its configuration must equal this one.
     """
     as_default = digest_configuration({**header, "config": default})
     if digest_configuration(header) == header.get("trained", as_default):
@@ -275,11 +279,11 @@ def _require_as_trained(
 
 
 def read_header(folder: Path) -> dict[str, Any]:
-    """Return the content of ``config.json`` of a run folder, its configuration as JSON.
+    """Return the contents of a run folder's ``config.json``, with its configuration as JSON.
 
     Raises:
-        StoreError: it is damaged.
-        RunError: it lacks a part, or one is of another type.
+        StoreError: the file is damaged.
+        RunError: a key is missing or has a wrong type.
     """
     path = folder / "config.json"
     cure = "restore it from a copy, or train the run again in another folder (--out)"
@@ -292,7 +296,7 @@ def read_header(folder: Path) -> dict[str, Any]:
 
 
 def describe_environment() -> dict[str, Any]:
-    """Return the versions and the machine that a result depends on."""
+    """Return the versions and the machine on which a result depends."""
     versions = {}
     for package in _PACKAGES:
         try:

@@ -1,8 +1,8 @@
-"""JSON values checked against Python types: a file means what it says, or is refused.
+"""JSON values checked against Python types, so that a file with wrong contents is refused.
 
 A dataclass takes exactly its fields, a NamedTuple exactly its parts. A TypedDict takes at least
-its keys and keeps the others. A list becomes a tuple where the type says so. ``float`` takes
-whole numbers, and only ``bool`` takes a bool.
+its keys and keeps additional ones. A list becomes a tuple if the type is a tuple. ``float``
+takes whole numbers too, and only ``bool`` takes a bool.
 """
 
 import types
@@ -14,8 +14,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is
 
 from neuro.base.text import shorten_list
 
-MOST_TOLD, LONGEST = 20, 400  # problems of a message, and characters of a problem
-LARGEST = 2**1023  # whole numbers up to here fit a float
+MOST_TOLD, LONGEST = 20, 400  # most problems in a message, and most characters of a problem
+LARGEST = 2**1023  # whole numbers up to this one fit a float
 NAMES: dict[Any, str] = {
     **{str: "text", int: "a whole number", float: "a number", bool: "true or false"},
     **{type(None): "null", None: "null"},
@@ -23,10 +23,10 @@ NAMES: dict[Any, str] = {
 
 
 class SchemaError(ValueError):
-    """A value of another type than expected; ``problems`` lists every place.
+    """A value has another type than expected; ``problems`` lists every place.
 
-    The message tells the first :data:`MOST_TOLD`, each in :data:`LONGEST` characters: a file of
-    any size may be wrong everywhere.
+    The message shows the first :data:`MOST_TOLD` problems, each cut to :data:`LONGEST`
+    characters, because a file of any size may be wrong everywhere.
     """
 
     def __init__(self, *problems: str) -> None:
@@ -36,7 +36,7 @@ class SchemaError(ValueError):
 
 
 def make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object of JSON; a ValueError for a repeated key, of which json takes the last.
+    """Return a JSON object; raise a ValueError for a repeated key, whose last value json takes.
 
     For ``object_pairs_hook``.
     """
@@ -48,15 +48,15 @@ def make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def convert(value: Any, hint: Any, where: str = "") -> Any:
-    """Return a value of JSON as the type says: tuples, dataclasses, enumerations.
+    """Convert a JSON value to a type: tuples, dataclasses, enumerations.
 
     Args:
-        value: what a JSON file holds. Dataclasses and arrays inside it stay as they are.
+        value: the contents of a JSON file. Dataclasses and arrays inside it stay as they are.
         hint: the type; types outside JSON are tested by ``isinstance``.
         where: name of the value, for messages.
 
     Raises:
-        SchemaError: lists every part that is missing, unknown or of another type.
+        SchemaError: lists every part that is missing, unknown or of a wrong type.
     """
     problems: list[str] = []
     result = _convert(value, hint, where, problems)
@@ -66,7 +66,7 @@ def convert(value: Any, hint: Any, where: str = "") -> Any:
 
 
 def _convert(value: Any, hint: Any, where: str, problems: list[str]) -> Any:
-    hint = getattr(hint, "__supertype__", hint)  # of a NewType
+    hint = getattr(hint, "__supertype__", hint)  # the type behind a NewType
     origin, args = get_origin(hint) or hint, get_args(hint)
     if origin in (Union, types.UnionType):
         return _convert_union(value, args, where, problems)
@@ -154,7 +154,7 @@ def _convert_items(value: Any, origin: Any, args: Any, where: str, problems: lis
 
 
 def _convert_fields(value: Any, hint: Any, where: str, problems: list[str]) -> Any:
-    """Return a dataclass, which has exactly its fields, or a TypedDict, which has at least."""
+    """Return a dataclass (exactly its fields) or a TypedDict (at least its keys)."""
     exact, hints, before = is_dataclass(hint), get_type_hints(hint), len(problems)
     known = [f.name for f in fields(hint) if f.init] if exact else list(hints)
     if not isinstance(value, dict):
@@ -182,7 +182,7 @@ def _convert_fields(value: Any, hint: Any, where: str, problems: list[str]) -> A
         return None
     try:
         return hint(**parts)
-    except (TypeError, ValueError) as error:  # of its own check
+    except (TypeError, ValueError) as error:  # from the dataclass's own check
         problems.append(f"{where or 'the file'}: {error}")
         return None
 

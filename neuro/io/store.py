@@ -1,9 +1,9 @@
-"""Files without pickle: arrays and tensors in safetensors, all else as JSON in its metadata.
+"""Files without pickle: arrays and tensors as safetensors, the rest as JSON in the metadata.
 
-A file is written under a temporary name and renamed: a killed process leaves the old file or
-the new one, never a part of one. A file holds exactly the fields of its kind and version: a new
-field raises the version of its kind. Temporary files have the name of the process that makes
-them: a later process on this machine removes what a killed one left.
+A file is written under a temporary name and renamed, so that a killed process leaves either the
+old file or the complete new one. A file holds exactly the fields of its kind and version: a new
+field raises the version of its kind. A temporary file is named after the process that makes it;
+later processes on this machine remove the files that a killed process left.
 """
 
 import json
@@ -35,8 +35,8 @@ VERSIONS = {  # by kind of file
     **{"weights": 2, "checkpoint": 2, "packed": 1},
     "cached_window": 1,
 }
-NUMBERS = "biuf"  # kinds of dtypes that a file may hold
-PROGRAMS = ("program", "graded_program", "xylo_program")  # kinds of programs for chips
+NUMBERS = "biuf"  # kinds of dtype that a file may hold
+PROGRAMS = ("program", "graded_program", "xylo_program")  # kinds of chip programs
 READERS = {  # by kind of file
     "graph": "neuro.io.graph_file.load_graph",
     "record": "neuro.io.record_file.load_record",
@@ -48,59 +48,59 @@ READERS = {  # by kind of file
     "packed": "neuro generate",
     "cached_window": "drivers.nuscenes.cache",
 }
-WRITERS = {  # of kinds that may lie anywhere; the others are parts of a run, or of a stream
+WRITERS = {  # of kinds that users write; other files are parts of a run or a stream
     "graph": "neuro.io.graph_file.save_graph",
     "record": "neuro.io.record_file.save_record",
     **dict.fromkeys(PROGRAMS, "lava_export.save_program"),
     "packed": "neuro pack",
 }
-ZIP = "file of NumPy's or of an earlier version"  # which wrote npz
-# What safetensors, JSON and a header of another shape raise.
+ZIP = "file of NumPy's or of an earlier version"  # these wrote npz
+# Errors of safetensors and JSON, and of a header with another structure.
 DAMAGE = (SafetensorError, ValueError, KeyError, TypeError, OSError)
-SPECIAL = {  # what a path may hold in place of a regular file
+SPECIAL = {  # what a path may be instead of a regular file
     **{stat.S_IFDIR: "folder", stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"},
     **{stat.S_IFCHR: "device", stat.S_IFBLK: "device"},
 }
-NARROW = (np.uint8, np.int16, np.int32)  # in which whole numbers are written if they fit
+NARROW = (np.uint8, np.int16, np.int32)  # dtypes in which whole numbers are written if they fit
 Arrays = dict[str, np.ndarray]
 T = TypeVar("T")
 
 
 class StoreError(ValueError):
-    """A file that cannot be read as its kind, or not be written; says the cure."""
+    """A file cannot be read as its kind, or cannot be written; the message says the cure."""
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
     """Write ``data`` to ``path`` atomically: temporary name, then rename.
 
     Raises:
-        StoreError: it cannot be written; the file that was there stays as it is.
+        StoreError: the file cannot be written; an existing file stays unchanged.
     """
     with _write_temporary(Path(path), data) as temporary:
         temporary.replace(path)
 
 
 def write_new_bytes(path: str | Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` atomically, unless a file is there, which stays as it is.
+    """Write ``data`` to ``path`` atomically, unless a file exists there, which stays unchanged.
 
-    Of several processes that do so at once, one writes.
+    If several processes do so at once, one of them writes.
 
     Raises:
-        StoreError: it cannot be written.
+        StoreError: the file cannot be written.
     """
     with _write_temporary(Path(path), data) as temporary, suppress(FileExistsError):
         try:
             os.link(temporary, path)
         except FileExistsError:
             raise
-        except OSError:  # of a file system without hard links, such as exFAT
+        except OSError:  # a file system without hard links, such as exFAT
             with Path(path).open("xb") as file:
                 file.write(data)
 
 
 @contextmanager
 def _write_temporary(path: Path, data: bytes) -> Iterator[Path]:
-    """Write ``data`` to a temporary file beside ``path``, hand on its name, and remove it."""
+    """Write ``data`` to a temporary file beside ``path``, yield its path, and remove it."""
     temporary = path.with_name(name_own(path.name))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -116,12 +116,12 @@ def _write_temporary(path: Path, data: bytes) -> Iterator[Path]:
 
 @cache
 def _remove_stale_once(folder: Path) -> None:
-    """Remove what killed processes left in a folder; later calls do nothing."""
+    """Remove the files that killed processes left in a folder, at the first call only."""
     remove_stale(folder)
 
 
 def require_writable(folder: str | Path) -> None:
-    """Make a folder, if there is none, and raise a StoreError unless files can be written."""
+    """Create a folder if necessary; raise a StoreError unless files can be written there."""
     folder = Path(folder)
     probe = folder / name_own("probe")
     if folder.exists() and not folder.is_dir():
@@ -129,13 +129,13 @@ def require_writable(folder: str | Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch()
-        probe.unlink(missing_ok=True)  # threads share the name
+        probe.unlink(missing_ok=True)  # threads use the same name
     except OSError as error:
         raise _unwritable(folder, error) from error
 
 
 def require_utf_8(path: str | Path) -> None:
-    """Raise a StoreError unless the bytes of a path are UTF-8, as safetensors needs them."""
+    """Raise a StoreError unless the bytes of a path are UTF-8, which safetensors requires."""
     try:
         os.fsencode(path).decode()
     except UnicodeDecodeError as error:
@@ -163,17 +163,18 @@ def to_json_bytes(value: object) -> bytes:
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file, or raise a StoreError that names it.
+    """Read a JSON file; raise a StoreError that names the file if it is damaged.
 
-    NaN, infinity and a key that stands twice in an object are damage.
+    NaN, infinity and a repeated key of an object count as damage.
     """
     return parse_json(path, read_text(Path(path)))
 
 
 def parse_json(path: str | Path, text: str, line: int = 0) -> Any:
-    """Return the value of a text of JSON.
+    """Parse a JSON text.
 
-    path: of its file, for the message. line: its number in the file; 0: it is the whole file.
+    path: path of its file, for messages.
+    line: line number of the text in the file; 0: the text is the whole file.
     """
     try:
         return json.loads(
@@ -199,15 +200,15 @@ def read_text(path: Path) -> str:
 
 
 def read_bytes(path: str | Path, largest: int | None = None) -> bytes:
-    """Return the bytes of a regular file: to read a pipe or a device may never end.
+    """Return the bytes of a regular file; reading a pipe or a device might never end.
 
     Args:
-        path: of the file, or a link to it.
-        largest: number of bytes that it may have; None: any.
+        path: path of the file, or of a link to it.
+        largest: most bytes that the file may have; None: any number.
 
     Raises:
-        OSError: it is missing or cannot be read.
-        StoreError: it is no regular file, or larger.
+        OSError: the file is missing or cannot be read.
+        StoreError: it is not a regular file, or is larger.
     """
     path = Path(path)
     _require_regular(path)
@@ -220,10 +221,10 @@ def read_bytes(path: str | Path, largest: int | None = None) -> bytes:
 
 
 def _require_regular(path: Path) -> None:
-    """Raise a StoreError where a path holds something else than a regular file, or nothing."""
+    """Raise a StoreError if a path is anything but a regular file or missing."""
     try:
         special = SPECIAL.get(stat.S_IFMT(path.stat().st_mode))
-    except (OSError, ValueError):  # nothing is there, or no path: reading it tells why
+    except (OSError, ValueError):  # missing, or not a path: reading it says so
         return
     if special:
         raise StoreError(
@@ -245,12 +246,13 @@ def _parse_finite(text: str) -> float:
 def save_arrays(
     path: str | Path, kind: str, arrays: Mapping[str, np.ndarray], meta: Any
 ) -> None:
-    """Write named arrays and ``meta``, which JSON can hold, as :func:`save_tensors` does.
+    """Write named arrays, and ``meta`` as JSON, in the way :func:`save_tensors` does.
 
-    Whole numbers lie in as few bytes as hold them; the header keeps the dtypes of the arrays.
+    Whole numbers are stored in the fewest bytes that hold them; the header keeps the dtypes.
 
     Raises:
-        StoreError: an array of complex numbers, text or objects; or it cannot be written.
+        StoreError: an array holds complex numbers, text or objects, or the file cannot be
+            written.
     """
     whole = {name: np.asarray(array) for name, array in arrays.items()}
     odd = [f"{name} ({a.dtype})" for name, a in whole.items() if a.dtype.kind not in NUMBERS]
@@ -263,7 +265,7 @@ def save_arrays(
 
 
 def _narrow(array: np.ndarray) -> np.ndarray:
-    """Return an array in the first of :data:`NARROW` that loses no bit of it, if it is less."""
+    """Return an array in the first smaller dtype of :data:`NARROW` that loses nothing."""
     for dtype in NARROW:
         if np.dtype(dtype).itemsize < array.itemsize:
             with np.errstate(invalid="ignore"):
@@ -301,14 +303,15 @@ def load_value(
     """Read a value that :func:`save_arrays` wrote; the file must hold nothing else.
 
     Args:
-        kind: as of :func:`save_arrays`.
-        decode: (arrays, meta) -> value; raises a ValueError for wrong content, a KeyError for
+        path: the file.
+        kind: as in :func:`save_arrays`.
+        decode: (arrays, meta) -> value; raises a ValueError for wrong contents, a KeyError for
             a missing array.
         encode: value -> (arrays, meta), as a file holds them.
 
     Raises:
-        StoreError: as :func:`load_arrays`; or a field is missing, unknown, or of another form,
-            such as another dtype.
+        StoreError: as :func:`load_arrays`; or a field is missing, unknown, or differs in form,
+            for example in its dtype.
     """
     arrays, meta = load_arrays(path, kind)
     try:
@@ -326,7 +329,7 @@ def load_value(
 def _compare(
     arrays: Mapping[str, np.ndarray], again: Mapping[str, np.ndarray], meta: Any, plain: Any
 ) -> list[str]:
-    """Return how a file differs from one with the same value that is written now."""
+    """List how a file differs from a new file with the same value."""
     problems = [f"{name} has no meaning" for name in arrays if name not in again]
     problems += [f"{name} is missing" for name in again if name not in arrays]
     for name in arrays.keys() & again.keys():
@@ -339,24 +342,24 @@ def _compare(
 
 
 def save_tensors(path: str | Path, kind: str, tensors: Mapping[str, Tensor], meta: Any) -> None:
-    """Write named tensors and ``meta``, which JSON can hold, as a safetensors file.
+    """Write named tensors, and ``meta`` as JSON, to a safetensors file.
 
-    Any reader of safetensors can open it; ``meta`` and a checksum stand in its metadata.
+    Any reader of safetensors can open it; its metadata holds ``meta`` and a checksum.
 
     Raises:
-        StoreError: it cannot be written.
+        StoreError: the file cannot be written.
     """
     require_utf_8(path)
     whole: dict[str, Tensor] = {}
     storages = set()
     for name, value in tensors.items():
         tensor = value.detach().cpu().contiguous()
-        storage = tensor.untyped_storage().data_ptr()  # tied weights: the format wants copies
+        storage = tensor.untyped_storage().data_ptr()  # tied weights: the format needs copies
         whole[name] = tensor.clone() if storage in storages else tensor
         storages.add(storage)
     header = {"kind": kind, "version": VERSIONS[kind], "meta": meta}
     header["checksum"] = _checksum(whole, header)
-    # One key, as their order is random: equal tensors make equal files.
+    # One key, since the order of several is random: equal tensors make equal files.
     write_bytes(path, save(whole, {"neuro": json.dumps(header)}))
 
 
@@ -364,7 +367,7 @@ def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], Any]:
     """Read what :func:`save_tensors` wrote: (tensors on the CPU, meta).
 
     Raises:
-        StoreError: missing, cut short, damaged, of another kind or another version.
+        StoreError: the file is missing, truncated, damaged, or has another kind or version.
     """
     path = Path(path)
     require_utf_8(path)
@@ -378,10 +381,10 @@ def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], Any]:
 
 
 def load_meta(path: str | Path, kind: str) -> Any:
-    """Return the ``meta`` of a file of :func:`save_tensors`; tensors and checksum stay unread.
+    """Return the ``meta`` that :func:`save_tensors` wrote, without reading tensors or checksum.
 
     Raises:
-        StoreError: missing, cut short, of another kind or another version.
+        StoreError: the file is missing, truncated, or has another kind or version.
     """
     path = Path(path)
     require_utf_8(path)
@@ -390,7 +393,7 @@ def load_meta(path: str | Path, kind: str) -> Any:
 
 
 def _read_header(path: Path, kind: str, metadata: Mapping[str, str] | None) -> dict[str, Any]:
-    """Return kind, version, meta and checksum of a file of this kind and version."""
+    """Return the header of a file: kind, version, meta and checksum."""
     text = (metadata or {})["neuro"]
     header: dict[str, Any] = json.loads(text, object_pairs_hook=make_object)
     found, version = header["kind"], header["version"]
@@ -405,18 +408,18 @@ def _read_header(path: Path, kind: str, metadata: Mapping[str, str] | None) -> d
 
 
 def _checksum(tensors: Mapping[str, Tensor], header: Any) -> int:
-    """Return the CRC-32 of a file's tensors and header: safetensors itself keeps none."""
+    """Return the CRC-32 of a file's tensors and header: safetensors itself stores none."""
     total = zlib.crc32(json.dumps(header).encode())
     for name, tensor in sorted(tensors.items()):
         total = zlib.crc32(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode(), total)
-        if tensor.numel():  # NumPy's empty arrays have a stride of 0, which no view takes
+        if tensor.numel():  # an empty NumPy array has a stride of 0, which view refuses
             total = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, total)
     return total
 
 
 @contextmanager
 def _reading(path: Path, kind: str) -> Iterator[None]:
-    """Raise a StoreError for a missing file, and for one that is no file of this kind."""
+    """Raise a StoreError if the file is missing or is not a file of this kind."""
     _require_regular(path)
     if not path.is_file():
         writer = WRITERS.get(kind)
@@ -437,7 +440,7 @@ def _reading(path: Path, kind: str) -> Iterator[None]:
 
 
 def recognize(path: Path) -> str | None:
-    """Return the kind of a file of ours, or the name of another format; None: unknown."""
+    """Return a file's kind if it is ours, or the name of another format; None if unknown."""
     if zipfile.is_zipfile(path):
         return ZIP
     try:
@@ -459,18 +462,18 @@ PATTERN = re.compile(r".*\.(?P<host>[^.]*)-(?P<pid>\d+)\.tmp[^.]*")
 
 
 def is_free(path: Path) -> bool:
-    """Return whether a new folder can have this path: nothing is there, or an empty folder."""
+    """Return whether a path is free for a new folder: nothing or an empty folder is there."""
     return not path.exists() or (path.is_dir() and not any(path.iterdir()))
 
 
 @contextmanager
 def rename_when_whole(path: Path) -> Iterator[Path]:
-    """Yield a folder beside a path; rename it to the path at the end if that is still free.
+    """Yield a folder beside a path; rename it to the path at the end if the path is still free.
 
-    After an error, or in a process that is killed, nothing is left at the path.
+    After an error or a kill, nothing is left at the path.
 
     Raises:
-        StoreError: the folder around it cannot be written.
+        StoreError: the parent folder cannot be written.
     """
     require_writable(path.parent)
     remove_stale(path.parent, path.name)
@@ -485,19 +488,19 @@ def rename_when_whole(path: Path) -> Iterator[Path]:
 
 
 def name_own(name: str) -> str:
-    """Return a temporary name of this process; a suffix may follow it, without a dot."""
+    """Return a temporary name of this process; a suffix without a dot may follow it."""
     host = platform.node().replace(".", "-")
     return f".{name}.{host}-{os.getpid()}.tmp"
 
 
 def remove_stale(folder: Path, name: str = "") -> None:
-    """Remove the temporary files and folders of dead processes in ``folder``.
+    """Remove the temporary files and folders that dead processes left in ``folder``.
 
-    name: only those for this name; "": all. Files of living processes and of other machines,
-    which may share the folder, stay; so do files that this user may not remove.
+    name: only those for this file name; "": all. Files of living processes and of other
+        machines, which may share the folder, stay; so do files that this user may not remove.
     """
     own = PATTERN.fullmatch(name_own(""))
-    with suppress(OSError):  # a folder that cannot be read
+    with suppress(OSError):  # the folder cannot be read
         for path in folder.glob(f".{name}*.tmp*"):
             match = PATTERN.fullmatch(path.name)
             if match and own and match["host"] == own["host"] and _is_dead(int(match["pid"])):
@@ -513,6 +516,6 @@ def _is_dead(pid: int) -> bool:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return True
-    except PermissionError:  # it lives, and is another user's
+    except PermissionError:  # it lives, and belongs to another user
         return False
     return False

@@ -1,6 +1,6 @@
-"""The arguments of mixer cores: their shapes, and the precision in which cores compute.
+"""Checks of the shapes that mixer cores take, and the precision in which cores compute.
 
-Compiled loops do not check bounds: a wrong shape must not reach them.
+Compiled loops do not check bounds, so wrong shapes must be refused before them.
 """
 
 import math
@@ -32,7 +32,7 @@ def require_heads(core: str, q: Tensor, k: Tensor, v: Tensor) -> tuple[int, ...]
 
 
 def require_shape(core: str, name: str, x: Tensor | None, *shapes: tuple[int, ...]) -> None:
-    """Raise a ValueError unless a tensor has one of these shapes; None passes."""
+    """Raise a ValueError unless a tensor has one of these shapes; None is allowed."""
     if x is not None and x.shape not in shapes:
         raise ValueError(
             f"{core}: {name} has shape {tuple(x.shape)}, the other arguments need "
@@ -42,19 +42,19 @@ def require_shape(core: str, name: str, x: Tensor | None, *shapes: tuple[int, ..
 
 
 def as_exact(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """Return tensors, those of 16 bits in float32."""
+    """Return the tensors with 16-bit ones converted to float32."""
     return tuple([x.float() if x.dtype in HALF else x for x in tensors])
 
 
 def without_autocast(x: Tensor) -> AbstractContextManager[Any]:
-    """Return a context in which products on x's device keep the precision of their factors."""
+    """Return a context in which products on x's device keep their factors' precision."""
     return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
 
 
 def clip_log_decay(g: Tensor) -> Tensor:
-    """Clamp g to the largest value with exp(g) = 0, which keeps sums small and finite.
+    """Raise values of g below the largest number whose exp is 0 to that number.
 
-    Clamped values have no gradient, just as exp(g) has none there.
+    This keeps sums small and finite. Raised values have no gradient, as exp(g) has none there.
     """
     least = torch.finfo(g.dtype)
     return g.clamp(min=math.log(least.smallest_normal) + math.log(least.eps) - 1)

@@ -1,10 +1,11 @@
-"""A reading both ways: one mixer from the first token on, another from the last one back.
+"""Reading in both directions: one mixer from the first token, another from the last one.
 
     y = forwards(x) + flip(backwards(flip(x)))
 
-So each token reads all others, which a recurrent mixer cannot do in one direction. The two have
-weights of their own: with shared ones a network could not tell a text from its mirror image.
-Parameters and multiply-accumulates are those of both. Axes: T tokens, B samples, D channels.
+So each token reads all others, which a recurrent mixer cannot do in one direction. The two
+mixers have separate weights: with shared weights a network could not tell a text from its
+mirror image. Parameters and multiply-accumulates are the sums over both. Axes: T tokens, B
+samples, D channels.
 """
 
 from typing import Any
@@ -16,7 +17,7 @@ from neuro.mixers.mixer import Mixer, require_no_state
 
 
 class BothWays(Mixer):
-    """Two mixers of one width, in both directions; there is no state: None.
+    """Two mixers of the same width, one per direction; they have no state (None).
 
     Raises:
         ValueError: the widths differ.
@@ -39,16 +40,16 @@ class BothWays(Mixer):
         return 0
 
     def macs(self, context: int = 0) -> int:
-        """Return those of both mixers."""
+        """Return the sum over both mixers."""
         return self.forwards.macs(context) + self.backwards.macs(context)
 
     def forward(
         self, x: Float[Tensor, "T B D"], state: Any = None, **options: Any
     ) -> tuple[Float[Tensor, "T B D"], None]:
-        """Return (y, None). options: of both mixers.
+        """Return (y, None). options: passed to both mixers.
 
         Raises:
-            ValueError: there is a state.
+            ValueError: a state is given.
         """
         require_no_state("BothWays", state)
         return self.mix(x, None, **options)

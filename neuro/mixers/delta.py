@@ -2,10 +2,10 @@
 
     S[t] = a S[t-1] + beta k (v - a S[t-1]^T k)^T        y[t] = q S[t]        a = exp g[t]
 
-with q, k, v, beta, g of token t. g = 0 is DeltaNet (Yang et al. 2024, arXiv 2406.06484), one
-decay per head Gated DeltaNet (arXiv 2412.06464). Keys should have length 1: corrections
-overshoot if beta |k|^2 > 2. Callers scale q and k.
-Axes: T tokens, B samples, H heads, K channels of keys, V of values; C tokens of a chunk, N
+q, k, v, beta, g belong to token t. With g = 0 this is DeltaNet (Yang et al. 2024, arXiv
+2406.06484), with one decay per head Gated DeltaNet (arXiv 2412.06464). Keys should have length
+1: corrections overshoot if beta |k|^2 > 2. Callers scale q and k.
+Axes: T tokens, B samples, H heads, K channels of keys, V of values; C tokens per chunk, N
 chunks, M samples times heads. g: the logarithm of the decay, <= 0; None is 0. state: S before
 the first token; None is zeros.
 """
@@ -24,7 +24,7 @@ from neuro.mixers.arguments import (
 from neuro.mixers.gla import join_chunks, split_chunks, start_state
 from neuro.mixers.kernels import can_run, delta_steps
 
-CHUNK = 16  # tokens; with 32 a step of training takes up to a quarter longer on a CPU
+CHUNK = 16  # tokens; with 32 a training step takes up to a quarter longer on a CPU
 
 
 def run_delta_recurrence(
@@ -35,7 +35,7 @@ def run_delta_recurrence(
     g: Float[Tensor, "T B H"] | None = None,
     state: Float[Tensor, "B H K V"] | None = None,
 ) -> tuple[Float[Tensor, "T B H V"], Float[Tensor, "B H K V"]]:
-    """Return (y, state after the last token), token by token: the slow twin of run_delta."""
+    """Return (y, state after the last token), token by token: the reference for run_delta."""
     _require_shapes(q, k, v, beta, g, state)
     q, k, v, beta, g = as_exact(q, k, v, beta, torch.zeros_like(beta) if g is None else g)
     s = start_state(k, v, state)
@@ -57,15 +57,15 @@ def run_delta(
     g: Float[Tensor, "T B H"] | None = None,
     state: Float[Tensor, "B H K V"] | None = None,
 ) -> tuple[Float[Tensor, "T B H V"], Float[Tensor, "B H K V"]]:
-    """Return (y, state after the last token), by chunks, or by a compiled loop for few tokens.
+    """Return (y, state after the last token), in chunks, or in a compiled loop for few tokens.
 
     Within a chunk, with D[t, s] = exp(g[s+1] + ... + g[t]) and G[t] = exp(g[1] + ... + g[t]),
     the corrections u of all tokens solve one triangular system:
 
         (1 + M) u = beta (v - G k S)        M[t, s] = beta[t] D[t, s] k[t].k[s], s < t
 
-    Exact for decays of any strength: exponents are never positive, and sums of g never come
-    from differences. Computes in float32 for 16-bit inputs.
+    This is exact for decays of any strength: exponents are never positive, and no sum of g is
+    the difference of two others. It computes in float32 for 16-bit inputs.
     """
     _require_shapes(q, k, v, beta, g, state)
     q, k, v, beta, g = as_exact(q, k, v, beta, torch.zeros_like(beta) if g is None else g)
@@ -91,7 +91,7 @@ def _require_shapes(
 def _run_chunks(
     q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor, s: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return (y, state) of chunks with axes N, M, C, and channels."""
+    """Return (y, state) for chunks with axes N, M, C, and channels."""
     since_start = g.cumsum(2).exp()
     decay = decay_between(g.squeeze(-1))
     system = beta * (k @ k.mT) * decay
@@ -100,7 +100,7 @@ def _run_chunks(
     u, w = solved.split([v.shape[-1], k.shape[-1]], -1)
     to_end, total = (k * decay[:, :, -1:].mT).mT, since_start[:, :, -1:]
     states, corrections = [], []
-    # Unbind once, because the gradient of each u[n] would be as large as all of u.
+    # Unbind once: indexing would give each u[n] a gradient as large as u.
     for own, read, key, keep in zip(*map(torch.unbind, (u, w, to_end, total)), strict=True):
         states.append(s)
         change = torch.baddbmm(own, read, s, alpha=-1)
@@ -111,7 +111,7 @@ def _run_chunks(
 
 
 def decay_between(g: Float[Tensor, "N M C"]) -> Float[Tensor, "N M C C"]:
-    """Return exp(g[s+1] + ... + g[t]) at [t, s], 0 where s > t; each sum adds up its own g."""
+    """Return exp(g[s+1] + ... + g[t]) at [t, s], 0 where s > t; no sum is a difference."""
     size = g.shape[-1]
     lower = torch.ones(size, size, dtype=torch.bool, device=g.device).tril()
     after = lower & ~torch.eye(size, dtype=torch.bool, device=g.device)

@@ -1,9 +1,9 @@
 """Mixers in which each token corrects the state: DeltaNet and Gated DeltaNet.
 
-Their core is :mod:`neuro.mixers.delta`. Queries, keys and values pass a convolution over 4
-tokens and a SiLU; then queries and keys are normalised to length 1.
+Their core is :mod:`neuro.mixers.delta`. Queries, keys and values pass through a convolution
+over 4 tokens and a SiLU; queries and keys are then normalised to length 1.
 Axes: T tokens, B samples, D channels, H heads, K channels of keys, V of values, M channels of
-queries, keys and values together, P the last 3 tokens, which the convolution reads again.
+queries, keys and values together, P the previous 3 tokens, which the convolution reads again.
 """
 
 import math
@@ -34,7 +34,7 @@ STRONGEST, DT = 16.0, (1e-3, 0.1)  # ranges of the initial decays of Gated Delta
 class ShortConv(nn.Module):
     """y[t] = SiLU(sum_j weight[j] x[t - taps + 1 + j]), each channel separately.
 
-    A linear mixer needs it, or a token shift, to bind a key to the next token.
+    A linear mixer needs it, or a token shift, to associate a key with the next token.
     """
 
     def __init__(self, channels: int, taps: int = 4) -> None:
@@ -45,21 +45,21 @@ class ShortConv(nn.Module):
     def forward(
         self, x: Float[Tensor, "T B M"], past: Float[Tensor, "P B M"]
     ) -> tuple[Float[Tensor, "T B M"], Float[Tensor, "P B M"]]:
-        """Return (y, the last taps - 1 tokens); past: those before x."""
+        """Return (y, the last taps - 1 tokens). past: the taps - 1 tokens before x."""
         tokens = torch.cat([past.to(x.dtype), x])
         y = sum(w * tokens[j : j + len(x)] for j, w in enumerate(self.weight))
         return nn.functional.silu(y), tokens[len(x) :]
 
 
 class DeltaState(NamedTuple):
-    """Associations, and the last tokens for the convolution."""
+    """The associations, and the last tokens for the convolution."""
 
     s: Float[Tensor, "B H K V"]
     past: Float[Tensor, "P B M"]
 
 
 class _DeltaMixer(Mixer):
-    """The delta mixers. keys, values: channels per head. reach: upper bound of beta."""
+    """Base of the delta mixers. keys, values: channels per head. reach: upper bound of beta."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class _DeltaMixer(Mixer):
         return self.output(read), DeltaState(s, past)
 
     def log_decay(self, x: Float[Tensor, "T B D"]) -> Float[Tensor, "T B H"] | None:  # noqa: ARG002
-        """Return g of each token and head; None without decay."""
+        """Return g of each token and head, or None without decay."""
         return None
 
     def read_out(
@@ -114,7 +114,7 @@ class _DeltaMixer(Mixer):
         return y
 
     def macs(self, context: int = 0) -> int:  # noqa: ARG002
-        """Count the linear maps, the convolution, and 4 per entry of S."""
+        """Return the count for linear maps and convolution, plus 4 per entry of S."""
         channels = self.heads * (2 * self.keys + self.values)
         maps = self.width * (channels + self.heads * self.values + self.heads)
         return maps + TAPS * channels + 4 * self.heads * self.keys * self.values
@@ -125,8 +125,9 @@ class DeltaNet(_DeltaMixer):
 
     K = V = D / H (Yang et al. 2024, arXiv 2406.06484).
 
-    reach: 1 or 2. With 2, a token can flip the sign of the value stored under its key, as
-    counting modulo 2 requires (Grazzi et al. 2024, arXiv 2411.12537).
+    reach: 1 or 2. With 2, a token can flip the sign of the value stored under its key, which
+        counting
+    modulo 2 requires (Grazzi et al. 2024, arXiv 2411.12537).
     """
 
     def __init__(
@@ -170,5 +171,5 @@ class GatedDeltaNet(_DeltaMixer):
         return y * F.silu(self.gate(x))
 
     def macs(self, context: int = 0) -> int:
-        """Count those of DeltaNet, the gate and the decay."""
+        """Return the count of DeltaNet plus the gate and the decay."""
         return super().macs(context) + self.width * self.heads * (self.values + 1)

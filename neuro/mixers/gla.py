@@ -3,11 +3,11 @@
     S[t] = diag(exp g[t]) S[t-1] + k[t] v[t]^T        y[t] = q[t] S[t]
     with a bonus u:      y[t] = q[t] (S[t-1] + diag(u) k[t] v[t]^T)
 
-Without a bonus it is the core of RetNet (g constant), GLA (Yang et al. 2024, arXiv 2312.06635)
-and HGRN-2. With a bonus, a weight for the present token only, it is the core of RWKV-5 and 6
-(Peng et al. 2024, arXiv 2404.05892). Callers scale q, for example by 1 / sqrt(K).
+Without a bonus it is the core of RetNet (with constant g), GLA (Yang et al. 2024, arXiv
+2312.06635) and HGRN-2. With a bonus, a weight for the current token only, it is the core of
+RWKV-5 and 6 (Peng et al. 2024, arXiv 2404.05892). Callers scale q, for example by 1 / sqrt(K).
 Axes: T tokens, B samples, H heads, K channels of keys, V of values. g: the logarithm of the
-decay, <= 0; K or 1 channels. state: S before the first token; None is zeros.
+decay, <= 0, with K channels or 1. state: S before the first token; None is zeros.
 """
 
 from typing import Any
@@ -27,8 +27,8 @@ from neuro.mixers.arguments import (
 from neuro.mixers.kernels import can_run, gla_steps
 
 CHUNK = 32  # tokens; 64 is a tenth faster for weak decays, and half as fast for strong ones
-# Largest sum of decays in a block. There keys get a factor exp(-g / 2) and queries exp(g / 2):
-# in float32 1e14 times 1e-14, with a relative error of 2e-6.
+# Largest sum of decays in a block. In a block, keys are multiplied by exp(-g / 2) and queries
+# by exp(g / 2): in float32 that is 1e14 times 1e-14, with a relative error of 2e-6.
 MAX_LOG_DECAY = 64.0
 
 
@@ -40,7 +40,7 @@ def run_gla_recurrence(
     state: Float[Tensor, "B H K V"] | None = None,
     bonus: Float[Tensor, "H K"] | None = None,
 ) -> tuple[Float[Tensor, "T B H V"], Float[Tensor, "B H K V"]]:
-    """Return (y, state after the last token), token by token: the slow twin of run_gla."""
+    """Return (y, state after the last token), token by token: the reference for run_gla."""
     _require_shapes(q, k, v, g, state, bonus)
     q, k, v, g = as_exact(q, k, v, g)
     s = start_state(k, v, state)
@@ -62,10 +62,10 @@ def run_gla(
     state: Float[Tensor, "B H K V"] | None = None,
     bonus: Float[Tensor, "H K"] | None = None,
 ) -> tuple[Float[Tensor, "T B H V"], Float[Tensor, "B H K V"]]:
-    """Return (y, state after the last token), by chunks, or by a compiled loop for few tokens.
+    """Return (y, state after the last token), in chunks, or in a compiled loop for few tokens.
 
-    Exact for decays of any strength: exponents are positive only within a block of
-    :data:`MAX_LOG_DECAY`. Computes in float32 for 16-bit inputs.
+    This is exact for decays of any strength: exponents are positive only within a block, where
+    their sum is at most :data:`MAX_LOG_DECAY`. It computes in float32 for 16-bit inputs.
     """
     _require_shapes(q, k, v, g, state, bonus)
     q, k, v, g = as_exact(q, k, v, g)
@@ -85,7 +85,7 @@ def run_gla(
 
 
 def start_state(k: Tensor, v: Tensor, state: Tensor | None) -> Float[Tensor, "B H K V"]:
-    """Return the state before the first token, zeros by default."""
+    """Return the state before the first token; the default is zeros."""
     return v.new_zeros(*k.shape[1:], v.shape[-1]) if state is None else state.to(v.dtype)
 
 
@@ -100,28 +100,28 @@ def _require_shapes(
 
 
 def split_chunks(x: Tensor, chunk: int) -> Tensor:
-    """Return x (T B H K) in chunks (N, B H, chunk, K), with zeros after the last token."""
+    """Split x (T B H K) into chunks (N, B H, chunk, K); zeros follow the last token."""
     chunks = -(-len(x) // chunk)
     x = F.pad(x, (0, 0, 0, 0, 0, 0, 0, chunks * chunk - len(x)))
     return torch.unflatten(x, 0, (chunks, chunk)).permute(0, 2, 3, 1, 4).flatten(1, 2)
 
 
 def join_chunks(y: Tensor, like: Tensor) -> Tensor:
-    """Return y of chunks (N, B H, chunk, V) in the axes of ``like`` (T B H V)."""
+    """Join chunks of y (N, B H, chunk, V) to the axes of ``like`` (T B H V)."""
     tokens, *samples_and_heads, _ = like.shape
     y = torch.unflatten(y, 1, samples_and_heads).permute(0, 3, 1, 2, 4)
     return y.flatten(0, 1)[:tokens]
 
 
 def _run_chunks(q: Tensor, k: Tensor, v: Tensor, g: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what each token reads from earlier tokens, and the last state, by chunks.
+    """Return what each token reads from earlier tokens, and the last state, using chunks.
 
-    The loop joins blocks into blocks of twice the size until one is a chunk. For each token of
-    a block it knows the sums of g over the tokens ``since`` the start of the block and ``left``
-    until its end, and the ``total``. The second of two blocks reads the first by q exp(since)
-    and k exp(left). Sums never come from differences, so strong decays do not hide weak ones.
+    The loop joins blocks to blocks of twice the size until a block is a chunk. For each token
+    of a block it knows the sums of g ``since`` the start of the block, the rest ``left`` until
+    its end, and the ``total``. The second of two blocks reads the first with q exp(since) and k
+    exp(left). No sum is a difference of two others, so strong decays do not hide weak ones.
     """
-    # The largest power of two of tokens whose blocks keep the sum of g in the limit;
+    # The largest power of two of tokens whose blocks keep the sum of g within the limit;
     # 1 on device "meta", which has no values.
     size, sums = 1, g.detach()
     while not g.is_meta and size < g.shape[2]:
@@ -159,7 +159,7 @@ def _run_chunks(q: Tensor, k: Tensor, v: Tensor, g: Tensor, s: Tensor) -> tuple[
 
 
 def _multiply(x: Tensor, log: Tensor, size: int, half: int | None = None) -> Tensor:
-    """Return x exp(log) in blocks of a size, or in one half of each block."""
+    """Return x exp(log) in blocks of ``size`` tokens, or in one half of each block."""
     if half is None:
         return torch.unflatten(x, 2, (-1, size)) * log.exp()
     return torch.unflatten(x, 2, (-1, 2, size // 2))[:, :, :, half] * log.exp()
@@ -171,5 +171,5 @@ def _halves(x: Tensor) -> Any:
 
 
 def _join(first: Tensor, second: Tensor) -> Tensor:
-    """Return pairs of blocks as blocks of twice the tokens."""
+    """Join pairs of blocks to blocks of twice the tokens."""
     return torch.cat([first, second], 3)

@@ -1,8 +1,8 @@
-"""Compiled loops over a few tokens without gradients, for generation token by token.
+"""Compiled loops over few tokens without gradients, for generation token by token.
 
-A torch step reads and writes the state once per operation; these loops do it once per token.
-Axes: T tokens, B samples, H heads, K channels of keys, V of values. The kernels take the axes
-of the tensors, because permuting a view costs a tenth of a small step.
+A step in torch reads and writes the state once per operation; these loops do it once per token.
+Axes: T tokens, B samples, H heads, K channels of keys, V of values. The kernels take tensors in
+their own axis order, because permuting a view costs a tenth of a small step.
 """
 
 import numpy as np
@@ -12,11 +12,11 @@ from torch import Tensor
 from neuro.ops.jit import kernel
 from neuro.ops.threads import can_read
 
-MAX_TOKENS = 16  # for more, chunks are as fast
+MAX_TOKENS = 16  # with more tokens, chunks are as fast
 
 
 def can_run(first: Tensor, *others: Tensor | None) -> bool:
-    """Say whether the loops apply: few tokens (axis 0 of the first), CPU, no gradient."""
+    """Say whether the loops apply: few tokens (axis 0 of ``first``), on a CPU, no gradient."""
     if first.shape[0] > MAX_TOKENS or not can_read(first):
         return False
     recorded, dtype = torch.is_grad_enabled(), first.dtype
@@ -31,11 +31,11 @@ def can_run(first: Tensor, *others: Tensor | None) -> bool:
 def gla_steps(
     q: Tensor, k: Tensor, v: Tensor, g: Tensor, s: Tensor, bonus: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Return (y, state) of :func:`neuro.mixers.gla.run_gla`."""
+    """Return (y, state) as :func:`neuro.mixers.gla.run_gla` does."""
     decay = g.exp() if g.shape == k.shape else g.exp().expand_as(k)
     values, before = _plain(v), _plain(s)
     y, after = np.zeros(values.shape, values.dtype), np.empty_like(before)
-    # Copy, because FSDP cannot resize the storage of a parameter that NumPy has a view of.
+    # A copy, because FSDP cannot resize the storage of a parameter that NumPy has a view of.
     weight = y[0, 0, :0] if bonus is None else _plain(bonus.detach().clone())
     run_gla_steps(_plain(q), _plain(k), values, _plain(decay), weight, before, y, after)
     return torch.from_numpy(y), torch.from_numpy(after)
@@ -44,7 +44,7 @@ def gla_steps(
 def delta_steps(
     q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor, s: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return (y, state) of :func:`neuro.mixers.delta.run_delta`."""
+    """Return (y, state) as :func:`neuro.mixers.delta.run_delta` does."""
     values, before = _plain(v), _plain(s)
     y, after = np.zeros(values.shape, values.dtype), np.empty_like(before)
     rate, decay = _plain(beta), _plain(g.exp())
@@ -67,9 +67,10 @@ def run_gla_steps(  # noqa: PLR0913 - arguments of a kernel have names
     y: np.ndarray,
     after: np.ndarray,
 ) -> None:
-    """Add to y (T B H V), which is zero, and write the state (B H K V) after the last token.
+    """Add to y (T B H V), initially zero, and write the state (B H K V) after the last token.
 
-    bonus: H K, or empty where there is none. before: the state before the first token.
+    bonus: H K, or empty if there is none.
+    before: the state before the first token.
     """
     tokens, samples, heads, keys = k.shape
     for b, h in np.ndindex(samples, heads):
@@ -102,7 +103,7 @@ def run_delta_steps(  # noqa: PLR0913 - arguments of a kernel have names
     y: np.ndarray,
     after: np.ndarray,
 ) -> None:
-    """Add to y (T B H V), which is zero, and write the state (B H K V) after the last token.
+    """Add to y (T B H V), initially zero, and write the state (B H K V) after the last token.
 
     before: the state before the first token.
     """

@@ -1,4 +1,4 @@
-"""The interface of all sequence mixers, ``y, state = mixer(x, state)``, and parts they share.
+"""The interface of sequence mixers, ``y, state = mixer(x, state)``, and parts they share.
 
 Axes: T tokens, B samples, D channels of the model (its width).
 """
@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from neuro.base.arguments import describe, is_whole, make_type_error
 
-MakeLinear = Callable[[int, int], nn.Module]  # (numbers of inputs, of outputs) -> layer
-BASE = 10_000.0  # of rotary positions
+MakeLinear = Callable[[int, int], nn.Module]  # (number of inputs, number of outputs) -> layer
+BASE = 10_000.0  # base of the rotary positions' frequencies
 CURE = "continue with the samples and mixer of the previous run, or start with state=None"
 
 
 class MatrixState(NamedTuple):
-    """Associations of keys (rows) with values (columns) in each head."""
+    """Associations between keys (rows) and values (columns) in each head."""
 
     s: Float[Tensor, "B H K V"]
 
@@ -30,10 +30,10 @@ def make_linear(inputs: int, outputs: int) -> nn.Module:
 
 
 class Mixer(nn.Module, ABC):
-    """Carries information from token to token; x and y have axes T B D.
+    """A layer that carries information from token to token; x and y have axes T B D.
 
-    State in, state out: a NamedTuple of tensors, None before the first token. A run in parts
-    equals one run; a run of one token is a step of generation.
+    State in, state out: a NamedTuple of tensors, or None before the first token. Running a text
+    in parts equals one run; a run of one token is a step of generation.
     """
 
     def __init__(self, width: int) -> None:
@@ -43,23 +43,23 @@ class Mixer(nn.Module, ABC):
 
     @abstractmethod
     def initial(self, x: Float[Tensor, "T B D"]) -> Any:
-        """Return the state before the first token, for samples like those of x."""
+        """Return the state before the first token, for as many samples as x has."""
 
     @abstractmethod
     def mix(self, x: Float[Tensor, "T B D"], state: Any) -> tuple[Tensor, Any]:
-        """Return (y, state after the last token); x and state have passed their checks."""
+        """Return (y, state after the last token); x and state have already been checked."""
 
     @abstractmethod
     def macs(self, context: int = 0) -> int:
-        """Return the multiply-accumulates of a token after ``context`` earlier tokens.
+        """Return the multiply-accumulates for a token that follows ``context`` tokens.
 
-        Counts linear maps, convolutions and the recurrence: 2 per channel of a scan, 3 per
-        entry of a decaying matrix (decay, write, read) and 4 per entry of one that also
-        corrects. Leaves out elementwise gates, token shifts, norms and rotations.
+        It counts linear maps, convolutions and the recurrence: 2 per channel of a scan, 3 per
+        entry of a decaying matrix (decay, write, read), and 4 per entry of a matrix that also
+        corrects. It leaves out elementwise gates, token shifts, norms and rotations.
         """
 
     def state_size(self, context: int = 0) -> int:  # noqa: ARG002 - constant by default
-        """Return the number of values in the state of a sample after ``context`` tokens."""
+        """Return the number of values in a sample's state after ``context`` tokens."""
         return sum(part.numel() for part in self.initial(torch.zeros(1, 1, self.width)))
 
     def forward(
@@ -67,11 +67,11 @@ class Mixer(nn.Module, ABC):
     ) -> tuple[Float[Tensor, "T B D"], Any]:
         """Return (y, state after the last token).
 
-        options: additional arguments of a mixer, such as the floor of an HGRN.
+        options: additional arguments of the mixer, such as the floor of an HGRN.
 
         Raises:
             TypeError: x is not a tensor, or the state belongs to another kind of mixer.
-            ValueError: x is empty, has another width or integers; or the state has other
+            ValueError: x is empty, has another width or holds integers; or the state has other
                 samples or sizes.
         """
         self._require_tokens(x)
@@ -107,12 +107,12 @@ class Mixer(nn.Module, ABC):
                 )
 
     def fits(self, shape: torch.Size, expected: torch.Size) -> bool:
-        """Say whether a tensor of a state may have a shape."""
+        """Say whether a tensor of a state may have this shape."""
         return shape == expected
 
 
 def require_no_state(name: str, state: Any) -> None:
-    """Raise a ValueError where a mixer that reads both ways is given a state."""
+    """Raise a ValueError if a mixer that reads in both directions is given a state."""
     if state is not None:
         raise ValueError(
             f"{name}: it reads both ways, so that no state leads on, and got "
@@ -130,7 +130,7 @@ def require_positive(name: str, **sizes: int) -> None:
 
 
 def divide(name: str, what: str, total: int, parts: int) -> int:
-    """Return total / parts; raise a ValueError unless it is a whole number."""
+    """Return total / parts; raise a ValueError if it is not a whole number."""
     if total % parts:
         raise ValueError(
             f"{name}: {what} {total} is not a multiple of {parts}; choose another width or "
@@ -145,17 +145,17 @@ def split_heads(x: Float[Tensor, "T B M"], heads: int) -> Float[Tensor, "T B H K
 
 
 def exact_zeros(x: Tensor, *shape: int) -> Tensor:
-    """Return zeros on x's device, in its precision, but in at least 32 bits."""
+    """Return zeros on x's device in its precision, or in float32 if that has fewer bits."""
     return x.new_zeros(shape, dtype=torch.promote_types(x.dtype, torch.float32))
 
 
 def rotate(x: Float[Tensor, "T B H K"], first: Int[Tensor, " B"]) -> Float[Tensor, "T B H K"]:
     """Return x with channels j and j + K/2 rotated by position * BASE^(-2 j / K).
 
-    first: the position of the first token of each sample.
+    first: position of each sample's first token.
     """
     half = x.shape[-1] // 2
-    # In float64, because float32 gives wrong angles at a position of 1e6.
+    # In float64, because at a position of 1e6 float32 gives wrong angles.
     speeds = BASE ** (-torch.arange(half, dtype=torch.float64, device=x.device) / half)
     position = first + torch.arange(len(x), device=x.device)[:, None]
     angle = position[..., None, None] * speeds

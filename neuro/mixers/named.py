@@ -1,4 +1,4 @@
-"""The one table of mixers that a stack can name; a new mixer is one entry."""
+"""The table of mixers that a stack can name; a new mixer is one entry."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -19,11 +19,12 @@ class NamedMixer:
     """A mixer of a stack.
 
     make: returns the mixer, given its width and ``linear``, which makes its linear maps.
-    arguments: what ``make`` takes besides: some of ``heads``, ``eps``, ``limit`` (fields of a
-    configuration), ``layer`` (its number), ``layers`` (of the stack) and ``causal`` (whether no
-    token reads a later one; others need :class:`neuro.mixers.BothWays`). has_floor: whether it
-    also reads a row of :func:`neuro.mixers.layer_floors`. grows: whether its state grows with
-    the text.
+    arguments: further arguments of ``make``: some of ``heads``, ``eps``, ``limit`` (fields of a
+        configuration), ``layer`` (its number), ``layers`` (of the stack) and ``causal``
+        (whether no token reads a later one; mixers without it need
+        :class:`neuro.mixers.BothWays`).
+    has_floor: whether it also takes a row of :func:`neuro.mixers.layer_floors`.
+    grows: whether its state grows with the text.
     """
 
     make: MakeMixer
@@ -68,7 +69,7 @@ def parse_stack(stack: str) -> tuple[str, ...]:
     ('hgrn2', 'hgrn2', 'hgrn2', 'softmax')
 
     Raises:
-        ValueError: the text is no such list.
+        ValueError: the text is not a list of known mixers.
     """
     layers: list[str] = []
     for part in stack.split("+"):

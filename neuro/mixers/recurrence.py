@@ -1,4 +1,4 @@
-"""Mixers with a decaying state: a vector in MLGRU and HGRN, a matrix in RetNet, GLA and HGRN-2.
+"""Mixers with decaying state: a vector in MLGRU and HGRN, a matrix in RetNet, GLA and HGRN-2.
 
     f = floor + (1 - floor) sigmoid(W_f x)    h[t] = f h[t-1] + (1 - f) SiLU(W_c x)
 
@@ -29,7 +29,7 @@ from neuro.mixers.mixer import (
 from neuro.mixers.scan import run_scan
 
 EPS = 1e-5
-LEAST_OPEN = -80.0  # least input of a gate: below -88, exp(-x) is infinite in float32
+LEAST_OPEN = -80.0  # least input of a gate: below -88, exp(-x) would be infinite in float32
 
 
 class VectorState(NamedTuple):
@@ -39,17 +39,17 @@ class VectorState(NamedTuple):
 
 
 def layer_floors(free: Float[Tensor, "L D"]) -> Float[Tensor, "L D"]:
-    """Return the least share of h that each layer keeps, from free parameters (zeros at first).
+    """Return the least share of h that each layer keeps; ``free`` starts at zeros.
 
-    It is the cumulative sum over layers of their softmax, minus its first row: 0 in layer 0,
-    rising to less than 1 (HGRN; Qin et al. 2023, arXiv 2311.04823).
+    It is the cumulative sum over layers of the parameters' softmax, minus its first row: 0 in
+    layer 0 and rising to less than 1 (HGRN; Qin et al. 2023, arXiv 2311.04823).
     """
     share = free.softmax(0)
     return share.cumsum(0) - share[0]
 
 
 class _VectorMixer(Mixer):
-    """MLGRU or HGRN. linear: makes the four maps (D to D). eps: of the norm."""
+    """Base of MLGRU and HGRN. linear: makes the four maps (D to D). eps: of the norm."""
 
     def __init__(self, width: int, linear: MakeLinear, eps: float) -> None:
         super().__init__(width)
@@ -91,8 +91,8 @@ class _VectorMixer(Mixer):
 class MLGRU(_VectorMixer):
     """Token mixer of the MatMul-free language model: y = W_o (RMSNorm(W_g x) SiLU(h)).
 
-    It follows the published code (Zhu et al. 2024, arXiv 2406.02528) and its default eps; the
-    paper writes sigmoid(h) W_g x instead.
+    It follows the published code (Zhu et al. 2024, arXiv 2406.02528) and the code's default
+    eps; the paper writes sigmoid(h) W_g x instead.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class MLGRU(_VectorMixer):
 class HGRN(_VectorMixer):
     """Hierarchically gated recurrence: y = W_o (RMSNorm(h) SiLU(W_g x)).
 
-    Qin et al. 2023, arXiv 2311.04823, with real h, as in flash-linear-attention.
+    Qin et al. 2023, arXiv 2311.04823, but with real h, as in flash-linear-attention.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class HGRN(_VectorMixer):
 
 
 class RetentionState(NamedTuple):
-    """Associations, and the number of earlier tokens of each sample."""
+    """The associations, and the number of earlier tokens of each sample."""
 
     s: Float[Tensor, "B H K V"]
     position: Int[Tensor, " B"]
@@ -178,7 +178,7 @@ class RetNet(Mixer):
 
 
 class GLA(Mixer):
-    """Gated linear attention: a decay per token and channel of the keys.
+    """Gated linear attention: one decay per token and channel of the keys.
 
     g = logsigmoid(W_2 W_1 x + b) / 16, W_1 of rank 16;
     y = W_o (RMSNorm_head(q S / sqrt K) SiLU(W_g x)); K = D / 2 H, V = D / H
@@ -220,10 +220,11 @@ class GLA(Mixer):
 
 
 class HGRN2(Mixer):
-    """HGRN with a matrix as state: the share that leaves a channel is the share written there.
+    """HGRN with a matrix as state: each channel writes the share that decays from it.
 
     f = floor + (1 - floor) sigmoid(W_f x), g = log f, k = 1 - f, q = SiLU(W_q x);
-    y = W_o RMSNorm(q S); K = V = D / H, published with 128 (Qin et al. 2024, arXiv 2404.07904).
+    y = W_o RMSNorm(q S); K = V = D / H, which is 128 in the paper (Qin et al. 2024, arXiv
+    2404.07904).
     """
 
     def __init__(self, width: int, heads: int = 4, linear: MakeLinear = make_linear) -> None:
@@ -260,9 +261,9 @@ class HGRN2(Mixer):
 def keep_and_write(
     opens: Float[Tensor, "*T D"], floor: Float[Tensor, " D"] | None
 ) -> tuple[Float[Tensor, "*T D"], Float[Tensor, "*T D"]]:
-    """Return (1 - f, log f) of f = floor + (1 - floor) sigmoid(opens).
+    """Return (1 - f, log f) for f = floor + (1 - floor) sigmoid(opens).
 
-    log f = logsigmoid(x) + log(1 + floor exp(-x)) has finite gradients, at floor 0 too.
+    log f = logsigmoid(x) + log(1 + floor exp(-x)) has finite gradients, even if floor is 0.
     """
     x = opens.clamp(min=LEAST_OPEN)
     if floor is None:

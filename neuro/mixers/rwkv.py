@@ -4,7 +4,7 @@
     S[t] = diag(w) S[t-1] + k v^T
 
 r, k, v and the gate are linear maps of mixtures x_m of a token and its predecessor (token
-shift). x comes from the layer norm of the block. Source: Peng et al. 2024, arXiv 2404.05892.
+shift). x is the output of the block's layer norm. Source: Peng et al. 2024, arXiv 2404.05892.
 Axes: T tokens, B samples, D channels, H heads of N channels.
 """
 
@@ -32,19 +32,19 @@ MAX_DECAY = 20.0  # exp(-exp(5)) is 0 already; above 88 a gradient would be 0 ti
 
 
 class TimeMixState(NamedTuple):
-    """Associations, and the last token's input."""
+    """The associations, and the input of the last token."""
 
     s: Float[Tensor, "B H N N"]
     last: Float[Tensor, "B D"]
 
 
 def shift_tokens(x: Float[Tensor, "T B D"], last: Float[Tensor, "B D"]) -> Tensor:
-    """Return the predecessor of each token; ``last`` precedes the first."""
+    """Return the predecessor of each token; ``last`` precedes the first token."""
     return torch.cat([last[None].to(x.dtype), x[:-1]])
 
 
 class _TimeMix(Mixer):
-    """Time mixing of both versions. layer, layers: its position, for the initial parameters."""
+    """Base of both versions. layer, layers: place in the stack, for initial parameters."""
 
     def __init__(
         self, width: int, head_width: int, layer: int, layers: int, linear: MakeLinear
@@ -80,7 +80,7 @@ class _TimeMix(Mixer):
     def attend(
         self, mixed: dict[str, Tensor], g: Float[Tensor, "T B D"], state: TimeMixState
     ) -> tuple[Float[Tensor, "T B D"], Tensor]:
-        """Return (y, associations) from the mixtures r, k, v and g, and the log decays g."""
+        """Return (y, associations) for the mixtures r, k, v and g, and the log decays g."""
         maps = self.receptance(mixed["r"]), self.key(mixed["k"]), self.value(mixed["v"])
         r, k, v, g = (split_heads(m, self.heads) for m in as_exact(*maps, g))
         y, s = run_gla(r, k, v, g, state.s, self.time_faaaa.to(v.dtype))
@@ -122,8 +122,10 @@ class RWKV6(_TimeMix):
     """Finch: mixtures and decays depend on the token through low-rank maps.
 
     x_m = x + d (mu_m + tanh((x + d mu_x) A) B_m), d = x[t-1] - x[t];
-    w = exp(-exp(w0 + tanh(x_w A_w) B_w)) per channel and token. mix_rank: of A and each B_m;
-    decay_rank: of A_w and B_w; the defaults are the published ones for widths up to 2560.
+    w = exp(-exp(w0 + tanh(x_w A_w) B_w)) per channel and token.
+
+    mix_rank: rank of A and each B_m. decay_rank: rank of A_w and B_w. The defaults are the
+        published ranks for widths up to 2560.
     """
 
     def __init__(  # noqa: PLR0913 - the sizes of the parts
@@ -154,7 +156,7 @@ class RWKV6(_TimeMix):
         self.time_decay_w2 = nn.Parameter(small)
 
     def macs(self, context: int = 0) -> int:
-        """Count those of RWKV-5 and of the low-rank maps."""
+        """Return the count of RWKV-5 plus the low-rank maps."""
         low_rank = 10 * self.time_maa_w2.shape[1] + 2 * self.time_decay_w2.shape[0]
         return super().macs(context) + self.width * low_rank
 

@@ -1,6 +1,7 @@
 """Elementwise linear recurrence over time, h[t] = f[t] h[t-1] + i[t], and its gradients.
 
-Axes: T tokens, B samples, ``*N`` any others. h: state before the first token; None is zeros.
+Axes: T tokens, B samples, ``*N`` any other axes. h: state before the first token; None is
+zeros.
 """
 
 from typing import Any
@@ -21,7 +22,7 @@ def run_scan_recurrence(
     i: Float[Tensor, "T B *N"],
     h: Float[Tensor, "B *N"] | None = None,
 ) -> tuple[Float[Tensor, "T B *N"], Float[Tensor, "B *N"]]:
-    """Return (h of every token, the last h), token by token: the slow twin of run_scan."""
+    """Return (h of every token, the last h), token by token: the reference for run_scan."""
     _require_shapes(f, i, h)
     f, i = as_exact(f, i)
     h = torch.zeros_like(i[0]) if h is None else h
@@ -39,9 +40,9 @@ def run_scan(
 ) -> tuple[Float[Tensor, "T B *N"], Float[Tensor, "B *N"]]:
     """Return (h of every token, the last h); the second is a view of the first.
 
-    On a CPU compiled loops compute both passes, elsewhere doubling (Hillis and Steele 1986):
-    log2 T rounds over all tokens. f may be 0, because neither divides. There is no second
-    derivative. Computes in float32 for 16-bit inputs.
+    On a CPU both passes are compiled loops; elsewhere they use doubling (Hillis and Steele
+    1986), log2 T rounds over all tokens. f may be 0, because neither method divides. There is
+    no second derivative. It computes in float32 for 16-bit inputs.
     """
     _require_shapes(f, i, h)
     f, i = as_exact(f, i)
@@ -64,7 +65,7 @@ def _require_shapes(f: Tensor, i: Tensor, h: Tensor | None) -> None:
 def run_by_doubling(
     f: Float[Tensor, "T B *N"], i: Float[Tensor, "T B *N"], h: Float[Tensor, "B *N"]
 ) -> Float[Tensor, "T B *N"]:
-    """Return h of every token, on any device."""
+    """Return h of every token; works on any device."""
     out, keep = torch.cat([torch.addcmul(i[:1], f[:1], h[None]), i[1:]]), f
     reach = 1
     while reach < len(i):  # out[t] sums the inputs after t - reach, keep[t] is the decay
@@ -106,7 +107,7 @@ def _flat(x: Tensor, tokens: int) -> np.ndarray:
 
 
 def _in_shares(run: Any, *rows: np.ndarray) -> None:
-    """Run a kernel on the columns of all arrays, divided among threads."""
+    """Run a kernel on the columns of all arrays, which are divided among threads."""
     size = max(x.size for x in rows)
     run_in_shares(rows[0].shape[1], size, lambda low, high: run(low, high, *rows))
 
@@ -115,7 +116,7 @@ def _in_shares(run: Any, *rows: np.ndarray) -> None:
 def scan_forward(
     low: int, high: int, f: np.ndarray, i: np.ndarray, h: np.ndarray, out: np.ndarray
 ) -> None:
-    """Write h of every token into ``out``, columns low to high; h: 1 N, the others T N."""
+    """Write h of every token to ``out``, columns low to high; h: 1 N, the others T N."""
     before = h[0]
     for t in range(i.shape[0]):
         keep, new, now = f[t], i[t], out[t]
@@ -136,7 +137,7 @@ def scan_backward(  # noqa: PLR0913 - arguments of a kernel have names
     to_i: np.ndarray,
     to_h: np.ndarray,
 ) -> None:
-    """Write the gradients of f, i and the first h, columns low to high."""
+    """Write the gradients of f, i and the first h for columns low to high."""
     flow = to_h[0]  # gradient from later tokens
     flow[low:high] = 0
     for t in range(out.shape[0] - 1, -1, -1):

@@ -1,10 +1,10 @@
-"""Softmax attention, its core and its mixer; the state is all tokens so far.
+"""Softmax attention as a core and as a mixer; its state is all tokens so far.
 
     y[t] = sum_s w[s] v[s]        w = softmax over s <= t of q[t].k[s]
 
-Without ``causal`` w is over all s: each token reads the later ones, too. Callers scale q, for
-example by 1 / sqrt(K).
-Axes: T tokens, P tokens before them, B samples, H heads, K channels of keys, V of values.
+Without ``causal`` the softmax is over all s, so each token also reads later ones. Callers scale
+q, for example by 1 / sqrt(K).
+Axes: T tokens, P earlier tokens, B samples, H heads, K channels of keys, V of values.
 """
 
 from typing import Any, NamedTuple
@@ -41,7 +41,7 @@ def run_softmax_recurrence(
     state: KeysValues | None = None,
     causal: bool = True,
 ) -> tuple[Float[Tensor, "T B H V"], KeysValues]:
-    """Return (y, all keys and values), token by token: the slow twin of run_softmax."""
+    """Return (y, all keys and values), token by token: the reference for run_softmax."""
     _require_shapes(q, k, v, state)
     after = _append(k, v, state)
     first, out = len(after.k) - len(k), []
@@ -60,15 +60,15 @@ def run_softmax(
     state: KeysValues | None = None,
     causal: bool = True,
 ) -> tuple[Float[Tensor, "T B H V"], KeysValues]:
-    """Return (y, all keys and values), by torch's scaled-dot-product attention.
+    """Return (y, all keys and values), using torch's scaled-dot-product attention.
 
-    Without a state, the second is the arguments k and v themselves.
-    causal: whether a token reads no later one.
+    Without a state, the second value is the arguments k and v themselves.
+    causal: whether no token reads a later one.
     """
     _require_shapes(q, k, v, state)
     after = _append(k, v, state)
     before, mask = len(after.k) - len(k), None
-    hidden = causal and len(k) > 1  # some tokens of some others
+    hidden = causal and len(k) > 1  # some tokens may not read some others
     if before and hidden:
         shape = len(k), len(after.k)
         mask = torch.ones(shape, dtype=torch.bool, device=q.device).tril(before)
@@ -101,9 +101,11 @@ def _append(k: Tensor, v: Tensor, state: KeysValues | None) -> KeysValues:
 class SoftmaxAttention(Mixer):
     """Attention: y = W_o softmax(q k / sqrt K) v, q and k rotated; K = D / H.
 
-    The state is all keys and values so far. limit: largest number of tokens; None: unlimited.
-    causal: whether a token reads no later one. Without it all tokens are read at once, and
-    there is no state: None.
+    The state is all keys and values so far.
+
+    limit: largest number of tokens; None: unlimited.
+    causal: whether no token reads a later one. If not, all tokens are read at once, and there
+        is no state (None).
     """
 
     def __init__(
@@ -130,27 +132,27 @@ class SoftmaxAttention(Mixer):
         return KeysValues(empty, empty)
 
     def fits(self, shape: torch.Size, expected: torch.Size) -> bool:
-        """Say whether keys or values have these samples and any number of tokens."""
+        """Say whether keys or values have the expected samples, with any number of tokens."""
         return len(shape) == len(expected) and shape[1:] == expected[1:]
 
     def state_size(self, context: int = 0) -> int:
-        """Return 2 D per token so far; 0 where there is no state."""
+        """Return 2 D per token so far, or 0 if there is no state."""
         return 2 * self.width * context * self.causal
 
     def macs(self, context: int = 0) -> int:
-        """Return 4 D^2, plus 2 D per token that it reads, the present one included.
+        """Return 4 D^2, plus 2 D per token that is read, including the current one.
 
-        context: earlier tokens, or all other ones where attention is not causal.
+        context: number of earlier tokens, or of all other tokens if attention is not causal.
         """
         return 4 * self.width**2 + 2 * self.width * (context + 1)
 
     def forward(
         self, x: Float[Tensor, "T B D"], state: Any = None, **options: Any
     ) -> tuple[Float[Tensor, "T B D"], Any]:
-        """Return (y, state), see :class:`neuro.mixers.Mixer`; not causal: (y, None).
+        """Return (y, state), see :class:`neuro.mixers.Mixer`; without ``causal``, (y, None).
 
         Raises:
-            ValueError: attention is not causal, and there is a state.
+            ValueError: attention is not causal, and a state is given.
         """
         if self.causal:
             return super().forward(x, state, **options)
@@ -164,7 +166,8 @@ class SoftmaxAttention(Mixer):
         """Return (y, state).
 
         Raises:
-            ValueError: the tokens exceed the limit, or keys and values differ in number.
+            ValueError: there are more tokens than the limit, or keys and values differ in
+                number.
         """
         before = len(state.k)
         if len(state.v) != before:

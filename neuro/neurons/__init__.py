@@ -1,4 +1,4 @@
-"""Neuron models, one per file (equation, parameters, state, step), and their contract."""
+"""Neuron models, one per file (equation, parameters, state, step), and their interface."""
 
 from neuro.neurons.alif import ALIF, ALIFState
 from neuro.neurons.discrete_lif import DiscreteLIF

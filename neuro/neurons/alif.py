@@ -39,7 +39,7 @@ from neuro.neurons.surrogate import Surrogate, arctan, require_surrogate, spike
 class ALIFState(NamedTuple):
     """Membrane after reset, and threshold adaptation, in weight units.
 
-    wait: ticks for which v is still held; None without a refractory period.
+    wait: ticks for which v is still held; None if there is no refractory period.
     """
 
     v: Float[Tensor, "B *N"]
@@ -67,14 +67,14 @@ class ALIF:
     follow Qiu et al. 2024 (arXiv 2406.03046). :meth:`with_tau` takes seconds. ``beta > 0`` adds
     spike-triggered adaptation (Bellec et al. 2018).
 
-    leak: part of the distance to the input that v covers in a tick, 0 < leak <= 1.
+    leak: share of the distance to the input that v covers per tick, 0 < leak <= 1.
     threshold: firing threshold at rest [weight units], > 0.
     beta: rise of the threshold at a spike [weight units], >= 0.
-    rho: factor of that rise in each tick, 0 <= rho <= 1. With rho = 0 the rise ends before the
-        next test, as with beta = 0, and the exact clock refuses beta > 0.
+    rho: factor by which that rise shrinks per tick, 0 <= rho <= 1. With rho = 0 the rise ends
+        before the next test, as with beta = 0, and the exact clock refuses beta > 0.
     reset: "soft" subtracts the threshold, "hard" sets the membrane to 0.
     surrogate: derivative of the spike, as a function of v - threshold - a.
-    refractory: how long a spike holds the membrane [s]; on a clock, whole ticks.
+    refractory: how long a spike holds the membrane [s]; on a clock, a whole number of ticks.
 
     leak and threshold are trained in float32 and therefore kept as float32 values.
     """
@@ -136,7 +136,7 @@ class ALIF:
         return s, ALIFState(v=v, a=a + convert_like(self.beta, x) * s.detach(), wait=wait)
 
     def coefficients(self, dt: Seconds) -> Coefficients:
-        """Return the normal form; leak and rho are per tick already.
+        """Return the normal form; leak and rho are already per tick.
 
         Raises:
             ValueError: the refractory period is not a whole number of ticks.
@@ -214,12 +214,12 @@ class ALIF:
         tau_adapt: Seconds | None = None,
         **others: Any,
     ) -> "ALIF":
-        """Return the ALIF whose membrane decays with ``tau`` [s] at ``dt`` [s].
+        """Return the ALIF whose membrane decays with ``tau`` [s] in ticks of ``dt`` [s].
 
         A Spiking and a Graph with another dt refuse the model; after ``replace`` it fits ticks
         of any length.
 
-        tau_adapt: time constant of the threshold's rise [s]; beta > 0 needs it.
+        tau_adapt: time constant of the threshold's rise [s]; required if beta > 0.
         others: further parameters of an ALIF: beta, reset, surrogate, refractory.
 
         Raises:
@@ -254,5 +254,5 @@ class ALIF:
 
 
 def _double(p: Param) -> Param:
-    """Return a parameter in float64, in which 1 - p is exact, as in the normal form."""
+    """Return a parameter in float64, where 1 - p is exact, as in the normal form."""
     return p.double() if isinstance(p, Tensor) else as_array(p)

@@ -1,4 +1,4 @@
-"""A LIF given by its decays per tick, as other libraries and NIR define theirs.
+"""A LIF defined by its decays per tick, as in NIR and other libraries.
 
 Axes: B batch, ``*N`` the population's shape.
 """
@@ -37,7 +37,7 @@ from neuro.neurons.surrogate import Surrogate, arctan, require_surrogate, spike
 @explain_parameters
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DiscreteLIF(Untrained):
-    """Leaky integrate-and-fire in ticks: what the imports of :mod:`neuro.interop` make.
+    """Leaky integrate-and-fire in ticks; the imports of :mod:`neuro.interop` return it.
 
         i[t] = decay_syn i[t-1] + x[t]          without decay_syn, i[t] = x[t]
         v[t] = decay v[t-1] + gain i[t]
@@ -50,20 +50,20 @@ class DiscreteLIF(Untrained):
     continues.
 
     A soft reset that acts one tick late, v[t] = decay v[t-1] + i[t] - r s[t-1] as in snnTorch,
-    is ``reset_by = r / decay``: the decay of the next tick makes it r.
+    is ``reset_by = r / decay``: the decay of the next tick turns it into r.
 
-    decay: of the membrane in a tick, 0 <= decay <= 1; 1: no leak.
+    decay: factor of the membrane per tick, 0 <= decay <= 1; 1 means no leak.
     gain: rise of v per unit of current, > 0.
-    decay_syn: of the current in a tick, 0 <= decay_syn < 1; None: no current.
+    decay_syn: factor of the current per tick, 0 <= decay_syn < 1; None: no current.
     threshold: firing threshold [weight units], > rest.
-    strict: whether a membrane at its threshold stays silent. In continuous time a neuron fires
-        when it reaches its threshold, whatever this says.
+    strict: whether a membrane that equals its threshold stays silent. In continuous time a
+        neuron fires when it reaches its threshold, whatever ``strict`` is.
     reset: "soft" subtracts, "hard" sets.
-    reset_to: the membrane after a hard reset, < threshold; None: rest.
-    reset_by: what a soft reset subtracts, >= 0; None: threshold. 0: no reset.
-    rest: the membrane without input [weight units].
+    reset_to: membrane after a hard reset, < threshold; None: rest.
+    reset_by: amount that a soft reset subtracts, >= 0; None: threshold. 0: no reset.
+    rest: membrane without input [weight units].
     surrogate: derivative of the spike, as a function of v - threshold.
-    refractory: how long a spike holds the membrane [s]; on a clock, whole ticks.
+    refractory: how long a spike holds the membrane [s]; on a clock, a whole number of ticks.
     """
 
     fires: ClassVar[bool] = True
@@ -144,7 +144,7 @@ class DiscreteLIF(Untrained):
         if self.strict:
             s = torch.where(
                 v > high, s, s - s.detach()
-            )  # 0 at the threshold; the gradient stays
+            )  # 0 where v equals the threshold; the gradient stays
         fired = s.detach()
         if k.hard:
             v = torch.where(fired > 0, convert_like(k.reset_to, x), v)
@@ -154,7 +154,7 @@ class DiscreteLIF(Untrained):
         return s, LIFState(v=v, i=None if state.i is None else i, wait=wait)
 
     def coefficients(self, dt: Seconds) -> Coefficients:
-        """Return the normal form; decays are per tick already.
+        """Return the normal form; decays are already per tick.
 
         Raises:
             ValueError: the refractory period is not a whole number of ticks.
@@ -176,10 +176,10 @@ class DiscreteLIF(Untrained):
         """Return the continuous normal form whose samples are the steps of ``dt`` [s].
 
         Raises:
-            ValueError: a decay of 0, which has no time constant, or a soft reset by 0, after
-                which a neuron fires without end.
+            ValueError: a decay is 0 and has no time constant, or a soft reset subtracts 0, so
+                that a neuron would fire without end.
         """
-        k = replace(self, refractory=Seconds(0.0)).coefficients(dt)  # here of any length
+        k = replace(self, refractory=Seconds(0.0)).coefficients(dt)  # of any length here
         need, cure = "a DiscreteLIF in continuous time needs", "or clock=Grid()"
         require(k.decay > 0, f"{need} decay > 0", k.decay, f"use a larger one, {cure}")
         rate_syn = None

@@ -1,12 +1,12 @@
-"""A population over time: as one operator, forward and backward, or tick by tick.
+"""A population over time, as one fused operator with a backward pass, or tick by tick.
 
-It computes the same numbers as the loop over :meth:`step` and has the same gradients; plain
-torch computes gradients of gradients tick by tick. This module has the operator for a CPU,
-which keeps only its input for the backward pass. :mod:`neuro.neurons.fused_triton` has the
-operator for a GPU.
-Axes: T ticks, B batch, ``*N`` the population's shape, M its neurons in the order of memory,
-``*X`` the input's shape: ``*N``, except for a GatedLI; ``*P`` the shape of the output: ``*N``,
-or the shape after a pool.
+The operator computes the numbers and gradients of the loop over :meth:`step`. Gradients of
+gradients are computed tick by tick in plain torch. This module has the CPU operator, which
+keeps only its input for the backward pass; :mod:`neuro.neurons.fused_triton` has the GPU
+operator.
+Axes: T ticks, B batch, ``*N`` the population's shape, M its neurons in memory order, ``*X`` the
+input's shape (``*N``, except for a GatedLI), ``*P`` the output's shape (``*N``, or the shape
+after a pool).
 """
 
 from collections.abc import Iterable, Sequence
@@ -36,7 +36,7 @@ NOT_POOLED = PoolBlocks(0, 0, 0, 0)
 
 
 class FusedForm(NamedTuple):
-    """A model for the operator: the normal form, its reset (soft or hard), its surrogate."""
+    """A model as the operator takes it: normal form, reset (soft or hard), surrogate."""
 
     tensors: Tensors
     hard: bool
@@ -44,7 +44,7 @@ class FusedForm(NamedTuple):
 
 
 class FusedOptions(NamedTuple):
-    """Arguments of the operator that are not tensors. ticks, size: of the output."""
+    """Arguments of the operator that are not tensors; ticks and size describe the output."""
 
     hard: bool
     surrogate: Surrogate
@@ -54,10 +54,10 @@ class FusedOptions(NamedTuple):
 
 
 class FusedContext(NamedTuple):
-    """Operations before and behind a population that run without a pass through memory.
+    """Operations before and after a population that the operator performs in the same pass.
 
-    repeats: how often the single tick of the input is repeated; 0: each tick has an input.
-    pool: size of the blocks of an average pool behind the population; None: no pool.
+    repeats: how often the input's single tick is repeated; 0: the input has every tick.
+    pool: size of the windows of an average pool after the population; None: no pool.
     """
 
     repeats: Ticks = Ticks(0)
@@ -68,10 +68,10 @@ NO_CONTEXT = FusedContext()
 
 
 def make_fused_form(neuron: Neuron, x: Tensor, dt: Seconds) -> FusedForm | None:
-    """Return the form of a population for :func:`run_fused` on ``x``; None: it cannot run it.
+    """Return a population as :func:`run_fused` takes it, or None if it cannot run it on ``x``.
 
-    The operator supports soft and hard resets and gradients of decay, gain and threshold. It
-    does not support a refractory period.
+    The operator supports soft and hard resets, and gradients of decay, gain and threshold. It
+    does not support refractory periods.
     """
     if (
         not has_tensors(neuron)
@@ -112,14 +112,14 @@ def run_fused(
 ) -> tuple[Float[Tensor, "_ B *P"], Any]:
     """Return (spikes or means, next state) of T >= 1 ticks, as the loop over ``step`` does.
 
-    operator: such as :class:`FusedOnCPU`; None: the operator for the device of ``x``. The
-    operators of a GPU and of device "meta", which stands for a GPU, read each tick and do not
-    pool.
+    operator: for example :class:`FusedOnCPU`; None: the operator for the device of ``x``. The
+    operators for a GPU, and for the device "meta" that stands for one, need every tick of the
+    input and do not pool.
 
     Raises:
-        ValueError: the state has another number of samples or another shape.
+        ValueError: the state has another number of samples or another shape than ``x``.
     """
-    for cell in _cells_of(state):  # kernels write without checks of bounds
+    for cell in _cells_of(state):  # kernels write without bounds checks
         if cell is not None and cell.shape != x.shape[1:]:
             have, need = tuple(cell.shape), tuple(x.shape[1:])
             cure = "continue with the same samples, or start at rest: state=None"
@@ -139,7 +139,7 @@ def run_fused(
     )
     arguments = (_flat(x, order, 2), *cells, *parameters, options)
     operator = operator or choose_operator(x)
-    bare = operator is FusedOnCPU and not torch.is_grad_enabled()  # apply is slower
+    bare = operator is FusedOnCPU and not torch.is_grad_enabled()  # apply would be slower
     apply: Any = _run_on_cpu if bare else operator.apply  # torch annotates it in some versions
     out, *after = apply(*arguments)
     y = _shaped(out, torch.Size((*out.shape[:2], *shape)), order)
@@ -148,7 +148,7 @@ def run_fused(
 
 
 def can_pool(x: Float[Tensor, "T B *N"], size: tuple[int, int]) -> bool:
-    """Say whether :func:`run_fused` can pool the spikes: ``x`` is images, channels last."""
+    """Say whether :func:`run_fused` can pool the spikes: ``x`` holds channels-last images."""
     return (
         can_read(x)
         and x.dim() == 5
@@ -159,7 +159,7 @@ def can_pool(x: Float[Tensor, "T B *N"], size: tuple[int, int]) -> bool:
 
 
 def _run_on_cpu(*arguments: Any, adapts: bool = False) -> tuple[Tensor | None, ...]:
-    """Return the outputs of :class:`FusedOnCPU`. adapts: as in :func:`_arrays`."""
+    """Return the outputs of :class:`FusedOnCPU`; for ``adapts`` see :func:`_arrays`."""
     x, before, form = _arrays(arguments, adapts)
     options = arguments[-1]
     after = StateArrays(*(c.copy() for c in before))
@@ -186,17 +186,17 @@ def choose_operator(x: Tensor) -> type[torch.autograd.Function]:
 class FusedOnCPU(torch.autograd.Function):
     """(x, v, i, a, six parameters, options) -> (spikes or their means, v, i, a).
 
-    Without a current, i is None in the input and in the output; without adaptation, a is.
+    i is None, in input and output, without a current; a is None without adaptation.
     """
 
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor | None, ...]:
-        """Run T >= 1 ticks. x: T B M; v, i, a: B M; parameters: (M), or (1) for all."""
+        """Run T >= 1 ticks. x: T B M; v, i, a: B M; parameters: (M), or (1) if shared."""
         out = _run_on_cpu(*arguments, adapts=ctx.needs_input_grad[3])
         ctx.save_for_backward(*arguments[:-1])
         ctx.options, ctx.used = arguments[-1], tuple(y is not None for y in out[1:])
         ctx.set_materialize_grads(False)
-        # The state has gradients, except for an adaptation that only spikes have raised.
+        # The state passes gradients, except an adaptation that only spikes have raised.
         differentiable = (True, ctx.used[1], ctx.needs_input_grad[3])
         pairs = zip(out[1:], differentiable, strict=True)
         ctx.mark_non_differentiable(*(y for y, d in pairs if y is not None and not d))
@@ -238,7 +238,7 @@ class FusedOnCPU(torch.autograd.Function):
 
 
 class FusedWithoutValues(torch.autograd.Function):
-    """The operator on torch's device "meta": shapes only; it saves what the GPU's saves."""
+    """The operator for torch's device "meta": shapes only; it saves what the GPU's saves."""
 
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor | None, ...]:
@@ -255,9 +255,9 @@ class FusedWithoutValues(torch.autograd.Function):
 def _arrays(
     arguments: tuple[Any, ...], adapts: bool
 ) -> tuple[np.ndarray, StateArrays, FormArrays]:
-    """Return the arguments of the operator as the kernels read them.
+    """Return the operator's arguments as the kernels read them.
 
-    adapts: keep the adaptation, even if no threshold rises.
+    adapts: keep the adaptation even if no threshold rises.
     """
     x, v, i, a, *parameters, options = arguments
     state, form = _read_arrays((v, i, a), parameters, options.hard, adapts)
@@ -280,18 +280,18 @@ def _read_arrays(
 
 
 def read_arrays(form: FusedForm, state: Any) -> tuple[StateArrays, FormArrays]:
-    """Return a population with one axis as the kernels read it."""
+    """Return a population that has one axis as the kernels read it."""
     parameters = [_rows_of(p, state.v.shape[1:], [0]) for p in form.tensors]
     return _read_arrays(_cells_of(state), parameters, form.hard, False)
 
 
 def _cells_of(state: Any) -> tuple[Tensor | None, ...]:
-    """Return membrane, current and adaptation."""
+    """Return membrane, current and adaptation; None for one that the state lacks."""
     return state.v, getattr(state, "i", None), getattr(state, "a", None)
 
 
 def replace_cells(state: Any, cells: Iterable[Tensor | None]) -> Any:
-    """Return the state with new cells; None keeps the old one."""
+    """Return the state with new tensors for v, i and a; None keeps the old one."""
     pairs = zip(("v", "i", "a"), cells, strict=True)
     return state._replace(**{name: c for name, c in pairs if c is not None})
 
@@ -305,7 +305,7 @@ def _summed(shares: list[np.ndarray], *learning: Tensor) -> list[Tensor]:
 def _derivative(
     run: ForwardArrays, form: FormArrays, options: FusedOptions
 ) -> tuple[int, np.ndarray]:
-    """Return the kind of a spike's derivative, and its values if no kernel computes it."""
+    """Return the kind of the surrogate derivative, and its values if no kernel computes it."""
     if options.surrogate in SURROGATES:
         return SURROGATES[options.surrogate], np.empty((0, 0, 0), run.x.dtype)
     distances = np.empty((options.ticks, *run.x.shape[1:]), run.x.dtype)
@@ -315,12 +315,12 @@ def _derivative(
 
 
 def _order(x: Tensor) -> list[int]:
-    """Return the axes of a tick of a sample by stride: images channels last need no copy."""
+    """Return a sample's axes by stride, so that channels-last images need no copy."""
     return sorted(range(x.dim() - 2), key=lambda axis: -x.stride(axis + 2))
 
 
 def _flat(x: Tensor, order: list[int], lead: int = 1) -> Tensor:
-    """Return x with its neurons in one axis, in this order, behind ``lead`` axes."""
+    """Return x with all neuron axes merged into one, in this order, after ``lead`` axes."""
     if len(order) == 1:
         return x
     axes = [*range(lead), *(lead + axis for axis in order)]
@@ -338,7 +338,7 @@ def _shaped(x: Tensor, shape: torch.Size, order: list[int]) -> Tensor:
 
 
 def _rows_of(p: Tensor, shape: torch.Size, order: list[int]) -> Tensor:
-    """Return a parameter as one number (1), or as one number per neuron (M)."""
+    """Return a parameter as (1) if all neurons share it, else as (M)."""
     return p.reshape(1) if p.numel() == 1 else _flat(p.expand(shape)[None], order)[0]
 
 
@@ -349,9 +349,9 @@ def run_population(
     state: Any = None,
     context: FusedContext = NO_CONTEXT,
 ) -> tuple[Float[Tensor, "_ B *P"], Any]:
-    """Advance T >= 1 ticks: (outputs, state); the state continues the run, None is rest.
+    """Advance T >= 1 ticks; return (outputs, state). A state continues a run; None is rest.
 
-    The fused operator runs the models that it supports; other models run tick by tick.
+    The fused operator runs the models that it supports; others run tick by tick.
     """
     state = neuron.initial(x[0]) if state is None else state
     form = make_fused_form(neuron, x, dt)
@@ -370,7 +370,7 @@ def step_population(
     state: Any,
     context: FusedContext = NO_CONTEXT,
 ) -> tuple[Float[Tensor, "_ B *P"], Any]:
-    """Do the same as :func:`run_population`, tick by tick."""
+    """Advance tick by tick; arguments and result as in :func:`run_population`."""
     out = []
     for x_t in x.expand(context.repeats or len(x), *x.shape[1:]):
         y, state = neuron.step(x_t, state, dt)
@@ -380,6 +380,6 @@ def step_population(
 
 
 def _pooled(y: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return the average pool of all ticks and samples."""
+    """Return the average pool of every tick and sample."""
     means = F.avg_pool2d(y.flatten(0, 1), size)
     return means.reshape(*y.shape[:2], *means.shape[1:])

@@ -1,7 +1,7 @@
 """The backward pass of :mod:`neuro.neurons.fused_kernels`, as compiled loops.
 
-Gradients equal those of the plain loop's graph, up to rounding. Membranes are not kept:
-computing them again for a chunk takes less time than writing and reading them.
+Gradients equal those of the plain loop, up to rounding. Membranes are recomputed chunk by
+chunk, which takes less time than writing and reading them.
 Names: ``d_x`` is the derivative of the loss by x; u is a membrane before its reset.
 Axes: as in the forward pass.
 """
@@ -30,11 +30,11 @@ from neuro.neurons.fused_kernels import (
 )
 from neuro.ops.jit import inlined, kernel
 
-ARCTAN, TRIANGLE, GIVEN = range(3)  # surrogate derivatives of the spike
+ARCTAN, TRIANGLE, GIVEN = range(3)  # kinds of surrogate derivative
 
 
 class ForwardArrays(NamedTuple):
-    """Inputs of the forward pass. x: T B M, or one tick. before: the state before it."""
+    """Inputs of the forward pass. x: T B M, or one tick; before: the state at the start."""
 
     x: np.ndarray
     before: StateArrays
@@ -44,11 +44,13 @@ class ForwardArrays(NamedTuple):
 class GradientArrays(NamedTuple):
     """Derivatives of the loss.
 
-    out: by each spike or mean, T B P. x: by the input, T B M; zeros at first if one tick is
-    repeated. surrogate: kind of a spike's derivative. derivative: its values for the kind
-    GIVEN, T B M. state: by the state after the run; in place it becomes the derivative by the
-    state before it. sums: by decay, gain and threshold, 3 M in float64, or 3 0 if none is
-    trained; the sum of the gain holds for neurons without a current.
+    out: by each spike or mean, T B P.
+    surrogate, derivative: kind of the surrogate derivative; its values if the kind is GIVEN, T
+        B M.
+    x: by the input, T B M; must start at zero if one tick is repeated.
+    state: by the state after the run; overwritten by the derivative by the state before it.
+    sums: by decay, gain and threshold, 3 M in float64, or 3 0 if none of them is trained; the
+        sum for the gain holds for neurons without a current.
     """
 
     out: np.ndarray
@@ -61,7 +63,7 @@ class GradientArrays(NamedTuple):
 
 @kernel
 def write_distances(run: ForwardArrays, form: FormArrays, out: np.ndarray) -> None:
-    """Write the distances of all membranes from their thresholds, T B M."""
+    """Write each membrane's distance from its threshold, T B M."""
     ticks, samples, n = out.shape
     many = choose_chunk_size(ticks, run.blocks)
     for first in range(0, n, many):
@@ -78,7 +80,7 @@ def write_distances(run: ForwardArrays, form: FormArrays, out: np.ndarray) -> No
 
 @inlined
 def count_thresholds(form: FormArrays, ticks: int) -> int:
-    """Return the number of a neuron's thresholds in a run: one per tick, or one."""
+    """Return how many thresholds a neuron has in a run: one, or one per tick if it adapts."""
     return ticks if form.adapts else 1
 
 
@@ -91,9 +93,10 @@ def recompute_membranes(
     parameters: np.ndarray,
     again: np.ndarray,
 ) -> None:
-    """Write the membranes of a chunk before their reset, T K, and behind them its thresholds.
+    """Write a chunk's membranes before their reset (T K), followed by its thresholds.
 
-    first: its first neuron. parameters: of the chunk, 6 K.
+    first: index of the chunk's first neuron.
+    parameters: the chunk's parameters, 6 K.
     """
     x, b, size = run.x, sample, again.shape[1]
     last, ticks = first + size, again.shape[0] // 2 if form.adapts else again.shape[0] - 1
@@ -116,7 +119,7 @@ def recompute_membranes(
 
 @inlined
 def write_reset(v: np.ndarray, u: np.ndarray, thresholds: np.ndarray, hard: bool) -> None:
-    """Write membranes u after their reset, as ``fire_and_reset`` does in place."""
+    """Write the membranes u after their reset, as ``fire_and_reset`` does in place."""
     zero, one = v.dtype.type(0), v.dtype.type(1)
     if hard:
         for k in range(v.size):
@@ -130,7 +133,7 @@ def write_reset(v: np.ndarray, u: np.ndarray, thresholds: np.ndarray, hard: bool
 def apply_surrogate(
     d_s: np.ndarray, surrogate: int, values: np.ndarray, u: np.ndarray, thresholds: np.ndarray
 ) -> None:
-    """Multiply d_s by the derivatives of the spikes; ``values`` holds them for GIVEN."""
+    """Multiply d_s by the surrogate derivatives; for GIVEN they are in ``values``."""
     zero, one = d_s.dtype.type(0), d_s.dtype.type(1)
     pi = d_s.dtype.type(math.pi)
     if surrogate == GIVEN:
@@ -147,7 +150,7 @@ def apply_surrogate(
 
 @inlined
 def spread_means(d_s: np.ndarray, d_means: np.ndarray, blocks: PoolBlocks) -> None:
-    """Write the derivatives by the spikes of a row of blocks from those by its means."""
+    """Write the derivatives by a row of blocks' spikes, given those by the blocks' means."""
     rows, columns, width, channels = blocks
     area = d_s.dtype.type(rows * columns)
     row = width * channels
@@ -157,7 +160,7 @@ def spread_means(d_s: np.ndarray, d_means: np.ndarray, blocks: PoolBlocks) -> No
         if own.size:
             for c in range(channels):
                 part[c] = own[c] / area
-        else:  # no whole block
+        else:  # no block is complete
             part[:] = 0
     for k in range(1, rows):
         for j in range(row):
@@ -173,7 +176,7 @@ def write_membrane_gradients(
     thresholds: np.ndarray,
     hard: bool,
 ) -> None:
-    """Write the derivatives by membranes before their reset. d_v: by those after it."""
+    """Write the derivatives by membranes before their reset; d_v holds those after it."""
     zero, one = d_s.dtype.type(0), d_s.dtype.type(1)
     if hard:
         for k in range(d_s.size):
@@ -188,7 +191,7 @@ def write_membrane_gradients(
 def write_threshold_gradients(
     d_threshold: np.ndarray, d_s: np.ndarray, d_v: np.ndarray, s: np.ndarray, hard: bool
 ) -> None:
-    """Write the derivatives by thresholds: by the spike, and by a soft reset."""
+    """Write the derivatives by thresholds, which act through spikes and a soft reset."""
     if hard:
         for k in range(d_s.size):
             d_threshold[k] = -d_s[k]
@@ -201,7 +204,7 @@ def write_threshold_gradients(
 def back_through_leak(
     d_u: np.ndarray, d_v: np.ndarray, d_i: np.ndarray, parameters: np.ndarray, d_x: np.ndarray
 ) -> None:
-    """Write the derivatives by the input, and by membranes and currents a tick before."""
+    """Write the derivatives by the input, and by membranes and currents one tick earlier."""
     decay, gain, decay_syn = parameters[DECAY], parameters[GAIN], parameters[DECAY_SYN]
     for k in range(d_x.size):
         d_v[k] = decay[k] * d_u[k]
@@ -219,7 +222,7 @@ def back_through_leak(
 def back_through_adaptation(
     d_a: np.ndarray, d_threshold: np.ndarray, parameters: np.ndarray
 ) -> None:
-    """Turn the derivatives by adaptations into those of the tick before."""
+    """Turn derivatives by adaptations into derivatives by those of the tick before."""
     decay_adapt = parameters[DECAY_ADAPT]
     for k in range(d_a.size):
         d_a[k] = decay_adapt[k] * (d_threshold[k] + d_a[k])
@@ -229,7 +232,7 @@ def back_through_adaptation(
 def add_parameter_gradients(
     d_u: np.ndarray, d_threshold: np.ndarray, x: np.ndarray, v: np.ndarray, sums: np.ndarray
 ) -> None:
-    """Add the derivatives by decay, gain and threshold of a tick (3 K)."""
+    """Add one tick's derivatives by decay, gain and threshold (3 K)."""
     by_decay, by_gain, by_threshold = sums[0], sums[1], sums[2]
     for k in range(v.size):
         by_decay[k] += d_u[k] * v[k]
@@ -248,7 +251,7 @@ def write_spike_gradients(
     sample: int,
     first: int,
 ) -> None:
-    """Write the derivatives by the spikes of the chunk that begins at neuron ``first``."""
+    """Write the derivatives by the spikes of the chunk that starts at neuron ``first``."""
     if not blocks.rows:
         copy_values(d_s, gradients.out[tick, sample, first : first + d_s.size])
         return
@@ -269,9 +272,9 @@ def run_backward(
     last_sample: int,
     gradients: GradientArrays,
 ) -> None:
-    """Go back through samples ``first_sample`` to ``last_sample``.
+    """Propagate gradients back through samples ``first_sample`` to ``last_sample``.
 
-    The surrogate is the derivative of a spike; the spikes of reset and adaptation have none.
+    Spikes have the surrogate as derivative; the spikes of reset and adaptation have none.
     """
     ticks, n = gradients.out.shape[0], run.x.shape[2]
     many, each = choose_chunk_size(ticks, run.blocks), run.x.shape[0] == ticks

@@ -1,10 +1,11 @@
 """The normal form of a population over time, as compiled loops.
 
-A chunk of neurons runs through all ticks at a time: its state and parameters stay in the cache.
-No operation is contracted or reordered: spikes and states equal those of the plain loop, bit
-for bit. Innermost loops are short, because compilers do not vectorise loops over many arrays.
-Axes: T ticks (of the input: T, or one that is repeated), B samples, M neurons, K neurons of a
-chunk, P means of an average pool, or M.
+One chunk of neurons at a time runs through all ticks, so that its state and parameters stay in
+the cache. No operation is contracted or reordered: spikes and states equal those of the plain
+loop, bit for bit. Innermost loops are short, because compilers do not vectorise loops over many
+arrays.
+Axes: T ticks (the input has T, or one that is repeated), B samples, M neurons, K neurons of a
+chunk, P outputs (means of an average pool, or M).
 """
 
 from typing import NamedTuple
@@ -15,13 +16,13 @@ from neuro.ops.gather_rows import RowSpan, TargetBlock, Train, add_block
 from neuro.ops.jit import bare, inlined, kernel
 
 CHUNK = 1024
-SCRATCH = 2**16  # values of all ticks of a chunk that the cache holds
-# Rows of the parameters of a chunk.
+SCRATCH = 2**16  # values of a chunk, over all ticks, that fit in the cache
+# Rows of a chunk's parameters.
 DECAY, GAIN, DECAY_SYN, THRESHOLD, BETA, DECAY_ADAPT = range(6)
 
 
 class StateArrays(NamedTuple):
-    """Membrane, current and adaptation, or their gradients; B M each, B 0 if absent."""
+    """Membrane, current and adaptation, or their gradients; B M each, or B 0 if absent."""
 
     v: np.ndarray
     i: np.ndarray
@@ -29,9 +30,9 @@ class StateArrays(NamedTuple):
 
 
 class FormArrays(NamedTuple):
-    """Parameters of :class:`neuro.neurons.normal_form.Coefficients`; (M), or (1) for all.
+    """Parameters of :class:`neuro.neurons.normal_form.Coefficients`, (M) or (1) if shared.
 
-    adapts: some threshold rises.
+    adapts: whether any threshold rises.
     """
 
     decay: np.ndarray
@@ -45,9 +46,10 @@ class FormArrays(NamedTuple):
 
 
 class PoolBlocks(NamedTuple):
-    """The blocks of an average pool over images that are stored channels last.
+    """The windows of an average pool over channels-last images.
 
-    rows, columns: pixels of a block; 0: no pool. width, channels: of an image.
+    rows, columns: pixels of a window; 0: no pool.
+    width, channels: of an image.
     """
 
     rows: int
@@ -57,7 +59,7 @@ class PoolBlocks(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """Neurons from ``first``: their parameters, 6 K, and present thresholds, K."""
+    """The neurons from ``first`` on: their parameters (6 K) and current thresholds (K)."""
 
     first: int
     parameters: np.ndarray
@@ -65,9 +67,9 @@ class Chunk(NamedTuple):
 
 
 class PoolTarget(NamedTuple):
-    """The place for the means of a chunk: ``means`` of them (0: none) from ``first``.
+    """Where a chunk's means go: ``means`` of them (0: none), starting at index ``first``.
 
-    spikes: of one tick, before the pool, K.
+    spikes: one tick's spikes before the pool, K.
     """
 
     blocks: PoolBlocks
@@ -78,7 +80,7 @@ class PoolTarget(NamedTuple):
 
 @inlined
 def choose_chunk_size(ticks: int, blocks: PoolBlocks) -> int:
-    """Return the number of neurons of a chunk; with a pool, those of a row of blocks."""
+    """Return the number of neurons per chunk; with a pool, those of one row of windows."""
     if blocks.rows:
         return blocks.rows * blocks.width * blocks.channels
     return max(64, min(CHUNK, SCRATCH // ticks))
@@ -86,7 +88,7 @@ def choose_chunk_size(ticks: int, blocks: PoolBlocks) -> int:
 
 @kernel
 def chunk_parameters(form: FormArrays, first: int, size: int) -> np.ndarray:
-    """Return the parameters of a chunk that begins at ``first``, 6 K."""
+    """Return the parameters (6 K) of the chunk that starts at neuron ``first``."""
     out = np.empty((6, size), form.decay.dtype)
     for row, values in (
         (DECAY, form.decay),
@@ -103,14 +105,14 @@ def chunk_parameters(form: FormArrays, first: int, size: int) -> np.ndarray:
 
 @inlined
 def copy_values(out: np.ndarray, values: np.ndarray) -> None:
-    """Write ``values`` to ``out``: a loop, since assigning slices costs more than copying."""
+    """Copy ``values`` to ``out`` in a loop: a slice assignment costs more than the copy."""
     for k in range(values.size):
         out[k] = values[k]
 
 
 @kernel
 def make_chunk(form: FormArrays, first: int, size: int) -> Chunk:
-    """Return a chunk with its thresholds at rest."""
+    """Return a chunk whose thresholds are at rest."""
     parameters = chunk_parameters(form, first, size)
     return Chunk(first, parameters, parameters[THRESHOLD].copy())
 
@@ -125,7 +127,7 @@ def write_spikes(out: np.ndarray, u: np.ndarray, thresholds: np.ndarray) -> None
 
 @inlined
 def fire_and_reset(s: np.ndarray, v: np.ndarray, thresholds: np.ndarray, hard: bool) -> None:
-    """Do the same as :func:`write_spikes`, and reset the membranes that have fired."""
+    """Write the same spikes as :func:`write_spikes`, and reset the membranes that fired."""
     zero, one = v.dtype.type(0), v.dtype.type(1)
     if hard:
         for k in range(v.size):
@@ -141,7 +143,7 @@ def fire_and_reset(s: np.ndarray, v: np.ndarray, thresholds: np.ndarray, hard: b
 def integrate_input(
     u: np.ndarray, v: np.ndarray, i: np.ndarray, x: np.ndarray, parameters: np.ndarray
 ) -> None:
-    """Write the membranes after a tick of input, through their currents if they have any."""
+    """Write the membranes after one tick of input, which passes through currents if any."""
     decay, gain, decay_syn = parameters[DECAY], parameters[GAIN], parameters[DECAY_SYN]
     if i.size:
         for k in range(v.size):
@@ -155,7 +157,7 @@ def integrate_input(
 
 @inlined
 def decay_adaptation(thresholds: np.ndarray, a: np.ndarray, parameters: np.ndarray) -> None:
-    """Let the adaptation decay for a tick, and write the thresholds."""
+    """Decay the adaptation by one tick, and write the thresholds."""
     at_rest, decay_adapt = parameters[THRESHOLD], parameters[DECAY_ADAPT]
     for k in range(thresholds.size):
         a[k] *= decay_adapt[k]
@@ -165,7 +167,7 @@ def decay_adaptation(thresholds: np.ndarray, a: np.ndarray, parameters: np.ndarr
 
 @inlined
 def raise_adaptation(a: np.ndarray, s: np.ndarray, parameters: np.ndarray) -> None:
-    """Let the adaptation rise where a neuron has fired."""
+    """Raise the adaptation of the neurons that fired."""
     beta = parameters[BETA]
     for k in range(a.size):
         a[k] += beta[k] * s[k]
@@ -175,7 +177,7 @@ def raise_adaptation(a: np.ndarray, s: np.ndarray, parameters: np.ndarray) -> No
 def advance_chunk(
     s: np.ndarray, state: StateArrays, x: np.ndarray, chunk: Chunk, form: FormArrays
 ) -> None:
-    """Advance a chunk by a tick of input; its state and thresholds change in place."""
+    """Advance a chunk by one tick; its state and thresholds change in place."""
     (v, i, a), parameters, thresholds = state, chunk.parameters, chunk.thresholds
     integrate_input(v, v, i, x, parameters)
     if form.adapts:
@@ -187,7 +189,7 @@ def advance_chunk(
 
 @inlined
 def average_blocks(out: np.ndarray, s: np.ndarray, blocks: PoolBlocks) -> None:
-    """Write the means of a row of blocks; sums of spikes are exact in any order."""
+    """Write the means of one row of windows; sums of spikes are exact in any order."""
     rows, columns, width, channels = blocks
     area = out.dtype.type(rows * columns)
     row = width * channels
@@ -216,7 +218,8 @@ def run_forward(  # noqa: PLR0913
 ) -> None:
     """Run samples ``first_sample`` to ``last_sample``; ``state`` changes in place.
 
-    x: T B M, or one tick. out: spikes, or their means, T B P.
+    x: T B M, or one tick.
+    out: spikes, or their means, T B P.
     """
     many = choose_chunk_size(out.shape[0], blocks)
     means = blocks.width // max(1, blocks.columns) * blocks.channels
@@ -240,7 +243,7 @@ def run_chunk(  # noqa: PLR0913
     pool: PoolTarget,
     out: np.ndarray,
 ) -> None:
-    """Do the same as :func:`run_forward` for a chunk."""
+    """Run one chunk; see :func:`run_forward` for arguments."""
     first = chunk.first
     last, pooled = first + chunk.thresholds.size, pool.blocks.rows > 0
     for b in range(first_sample, last_sample):
@@ -262,10 +265,12 @@ def run_on_spikes(
     form: FormArrays,
     out: np.ndarray,
 ) -> None:
-    """Run all ticks on the rows of weights of input spikes; ``state`` changes in place.
+    """Run all ticks on the weight rows of input spikes; ``state`` changes in place.
 
-    train: the input, as one sample with T B ticks. rows: of weights: blocks, inputs, neurons of
-    a block. bias: (M), or (0). out: spikes, T B M.
+    train: the input, as one sample with T B ticks.
+    rows: weights, as (blocks, inputs, neurons per block).
+    bias: (M), or (0) for none.
+    out: spikes, T B M.
     """
     width, sums = rows.shape[2], np.empty((1, rows.shape[0], rows.shape[2]), out.dtype)
     for own in range(rows.shape[0]):
@@ -284,7 +289,7 @@ def run_chunk_on_spikes(  # noqa: PLR0913
     chunk: Chunk,
     out: np.ndarray,
 ) -> None:
-    """Do the same as :func:`run_on_spikes` for a chunk. sums: scratch, 1 blocks K."""
+    """Run one chunk; see :func:`run_on_spikes`. sums: scratch space, 1 blocks K."""
     first, (ticks, samples, _) = chunk.first, out.shape
     width = chunk.thresholds.size
     last = first + width

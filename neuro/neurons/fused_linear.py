@@ -1,8 +1,9 @@
-"""A linear layer and the population behind it as one operator, some ticks at a time.
+"""A linear layer and the population after it as one operator that runs some ticks per call.
 
 For inference: it computes no gradients. It adds the weight rows of non-zero inputs for one
-chunk of the population at a time, and never writes the population's input to memory; the state
-changes in place. Spikes and states are those of layer and population in turn, bit for bit.
+chunk of the population at a time and never writes the population's input to memory. The state
+changes in place. Spikes and states equal those of layer and population run separately, bit for
+bit.
 Axes: T ticks, B samples, J inputs, O neurons.
 """
 
@@ -36,9 +37,9 @@ def fused_linear(
     dt: Seconds,
     arrange: ArrangeWeights = arrange_weights,
 ) -> "FusedLinear | None":
-    """Return the operator of a layer and a population; None: they cannot run as one.
+    """Return the operator for a layer and a population, or None if they cannot run as one.
 
-    They can if the population has one axis and a fused operator.
+    They can if the population has one axis and the fused operator supports it.
 
     state: initial state of the population, B O.
     arrange: as in :func:`neuro.ops.sparse_linear.apply_linear`.
@@ -51,9 +52,9 @@ def fused_linear(
 
 
 class FusedLinear:
-    """A linear layer and its population, with their parameters at the time of construction.
+    """A linear layer and its population, with the parameters they have at construction.
 
-    state: of the population, B O; the argument of the constructor does not change.
+    state: state of the population, B O; the constructor copies its argument.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class FusedLinear:
     def __call__(self, x: Float[Tensor, "T B J"]) -> Float[Tensor, "T B O"]:
         """Return the spikes of T more ticks; ``state`` changes in place.
 
-        They are valid until the next call, which overwrites them.
+        The spikes stay valid until the next call, which overwrites them.
         """
         (ticks, samples), weight = x.shape[:2], self.linear.weight
         folded = x.flatten(0, 1)

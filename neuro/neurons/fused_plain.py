@@ -1,6 +1,6 @@
-"""The gradients of the fused operators in plain torch: slow, but differentiable again.
+"""The fused operators in plain torch: slow, but their gradients have gradients.
 
-Axes: T ticks, B samples, M neurons in the order of memory, P outputs: M, or means of a pool.
+Axes: T ticks, B samples, M neurons in memory order, P outputs (M, or means of a pool).
 """
 
 from collections.abc import Sequence
@@ -46,11 +46,11 @@ def _pool(spikes: Float[Tensor, "T B M"], options: Any) -> Float[Tensor, "T B P"
 def differentiate_plainly(
     arguments: Sequence[Any], d_outputs: Sequence[Tensor | None]
 ) -> tuple[Tensor | None, ...]:
-    """Return the gradients of the arguments of :func:`run_plain`, with their own graph.
+    """Return the gradients of the arguments of :func:`run_plain`, themselves differentiable.
 
-    d_outputs: gradients of its outputs.
+    d_outputs: gradients of the outputs.
     """
-    # Views: no gradient flows from one argument to another.
+    # Views, so that no gradient flows from one argument to another.
     own = [x.view_as(x) if _is_trained(x) else x for x in arguments]
     pairs = zip(run_plain(*own), d_outputs, strict=True)
     used = [(y, d_y) for y, d_y in pairs if d_y is not None and _is_trained(y)]

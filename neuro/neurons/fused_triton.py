@@ -1,8 +1,8 @@
 """A population over time as one operator, forward and backward, on a GPU (Triton).
 
-It computes the same as the operator for a CPU (:mod:`neuro.neurons.fused`): spikes and states
-are those of the plain loop, bit for bit. It keeps one number per neuron and tick for the
-backward pass.
+It computes what the CPU operator (:mod:`neuro.neurons.fused`) computes: spikes and states equal
+those of the plain loop, bit for bit. For the backward pass it keeps one number per neuron and
+tick.
 It is checked in Triton's interpreter and compiles for GPUs, but has not run on one yet.
 Axes: T ticks, B samples, M neurons.
 """
@@ -31,13 +31,13 @@ SURROGATES: dict[Surrogate, str] = {arctan: "arctan", triangle: "triangle"}
 class FusedOnGPU(torch.autograd.Function):
     """(x, v, i, a, six parameters, options) -> (spikes, v, i, a).
 
-    options: as for a CPU. Without a current i is None, and without adaptation a, in the input
-    and in the output.
+    options: as for the CPU. In input and output, i is None without a current, and a is None
+    without adaptation.
     """
 
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor | None, ...]:
-        """Run T >= 1 ticks. x: T B M; v, i, a: B M; parameters: (M), or (1) for all."""
+        """Run T >= 1 ticks. x: T B M; v, i, a: B M; parameters: (M), or (1) if shared."""
         x, *cells = (_packed(c, arguments[0]) for c in arguments[:4])
         form, (hard, ctx.surrogate, *_) = arguments[4:-1], arguments[-1]
         ctx.fused_options = arguments[-1]
@@ -49,7 +49,7 @@ class FusedOnGPU(torch.autograd.Function):
         ctx.save_for_backward(run.kept, *arguments[:-1])
         ctx.set_materialize_grads(False)
         if arguments[3] is not None and not ctx.needs_input_grad[3]:
-            ctx.mark_non_differentiable(after.a)  # spikes raise a without gradient
+            ctx.mark_non_differentiable(after.a)  # spikes raise a without a gradient
         pairs = zip(after, arguments[1:4], strict=True)
         return run.spikes, *(None if c is None else y for y, c in pairs)
 
@@ -92,7 +92,7 @@ class FusedOnGPU(torch.autograd.Function):
 
 
 def _packed(values: Tensor | None, x: Tensor) -> Tensor:
-    """Return values as contiguous memory; None becomes an empty tensor."""
+    """Return values in contiguous memory; None becomes an empty tensor."""
     return x.new_empty(0) if values is None else values.contiguous()
 
 
@@ -101,7 +101,7 @@ def _empty(x: Tensor, needed: bool) -> Tensor:
 
 
 def _adapts(ctx: Any, arguments: tuple[Any, ...]) -> bool:
-    """Say whether some threshold rises, or its rise has a gradient."""
+    """Say whether a threshold rises, or its rise has a gradient."""
     a, beta = arguments[3], arguments[8]
     if a is None or ctx.needs_input_grad[3]:
         return a is not None
@@ -111,10 +111,10 @@ def _adapts(ctx: Any, arguments: tuple[Any, ...]) -> bool:
 def _launch(
     kernel: Any, tensors: tuple[Any, ...], x: Tensor, form: Any, options: KernelSpec
 ) -> None:
-    """Run a kernel over the cells of a tick.
+    """Run a kernel over all B M neurons of a tick.
 
-    Fused multiply-adds are off: they round once where the plain loop rounds twice, and spikes
-    would differ.
+    Fused multiply-adds are off: they round once where the plain loop rounds twice, so that
+    spikes would differ.
     """
     each = max(p.numel() for p in form)
     rows = torch.stack([p.expand(each) for p in form])

@@ -1,11 +1,12 @@
 """The normal form of a population over time, forward and backward, as Triton kernels.
 
-A program runs some cells through all ticks, with their state and parameters in registers.
+One program runs a block of neurons through all ticks, with state and parameters in registers.
 The steps are those of :mod:`neuro.neurons.fused_kernels` and
 :mod:`neuro.neurons.fused_backward`.
 They are checked in Triton's interpreter and compile for GPUs, but have not run on one yet.
 Names: ``d_x`` is the derivative of the loss by x; u is a membrane before its reset.
-Axes: T ticks, B samples, M neurons. A tick has B M cells; n are the cells of a program.
+Axes: T ticks, B samples, M neurons. A tick has B M cells (a neuron of one sample each); n are
+the cells of one program.
 """
 
 import inspect
@@ -16,7 +17,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-# Rows of the form.
+# Rows of the parameters.
 DECAY, GAIN, DECAY_SYN, THRESHOLD, BETA, DECAY_ADAPT = (tl.constexpr(row) for row in range(6))
 
 
@@ -29,7 +30,7 @@ class StateTensors(NamedTuple):
 
 
 class KernelSizes(NamedTuple):
-    """ticks: T. cells: B M. last: (T - 1) B M. each: M, or 1 if all share the parameters."""
+    """ticks: T. cells: B M. last: (T - 1) B M. each: M, or 1 if parameters are shared."""
 
     ticks: int
     cells: int
@@ -38,12 +39,15 @@ class KernelSizes(NamedTuple):
 
 
 class KernelSpec(NamedTuple):
-    """The case that a kernel is compiled for.
+    """The options for which a kernel is compiled.
 
-    hard: the reset is hard. has_current: there are currents. adapts: some threshold rises.
-    keeps: membranes are kept for the backward pass. learns: some parameter has a gradient.
-    kind: of the spike's derivative: "arctan", "triangle", or "given" as values. block: cells of
-    a program, a power of 2.
+    hard: whether the reset is hard.
+    has_current: whether neurons have currents.
+    adapts: whether any threshold rises.
+    keeps: whether to keep membranes for the backward pass.
+    learns: whether a parameter has a gradient.
+    kind: the surrogate derivative: "arctan", "triangle", or "given" as values.
+    block: cells per program, a power of 2.
     """
 
     hard: bool
@@ -56,7 +60,7 @@ class KernelSpec(NamedTuple):
 
 
 class ForwardTensors(NamedTuple):
-    """Input, spikes, and membranes before their reset (empty: not kept); T B M each."""
+    """Input, spikes, and membranes before their reset (empty if not kept); T B M each."""
 
     x: Tensor
     spikes: Tensor
@@ -66,8 +70,9 @@ class ForwardTensors(NamedTuple):
 class SavedTensors(NamedTuple):
     """Tensors of the forward pass for the backward pass.
 
-    x, kept: as in :class:`ForwardTensors`. thresholds: T B M, empty if none rises. v, a: before
-    the run, B M.
+    x, kept: as in :class:`ForwardTensors`.
+    thresholds: T B M, empty if none rises.
+    v, a: state before the run, B M.
     """
 
     x: Tensor
@@ -78,10 +83,12 @@ class SavedTensors(NamedTuple):
 
 
 class GradientTensors(NamedTuple):
-    """Derivatives of the loss. spikes: by each spike; x: by the input; T B M.
+    """Derivatives of the loss.
 
-    derivative: of the spikes, for the kind "given", T B M. sums: over T, by decay, gain and
-    threshold, 3 B M; the sum of the gain holds for cells without a current.
+    spikes, x: by each spike and by the input, T B M.
+    derivative: the surrogate derivative for the kind "given", T B M.
+    sums: over T, by decay, gain and threshold, 3 B M; the sum for the gain holds for neurons
+        without a current.
     """
 
     spikes: Tensor
@@ -101,14 +108,14 @@ def kernel(function: Callable[..., Any]) -> Any:
 
 @kernel
 def own_cells(sizes: KernelSizes, spec: tl.constexpr) -> Any:
-    """Return the cells of this program, and whether they exist."""
+    """Return this program's cells, and a mask of those that exist."""
     n = tl.program_id(0).to(tl.int64) * spec.block + tl.arange(0, spec.block)
     return n, n < sizes.cells
 
 
 @kernel
 def parameter(form: tl.tensor, row: tl.constexpr, sizes: KernelSizes, n: tl.tensor) -> Any:
-    """Return a parameter of the cells n; form: 6 M, or 6 1."""
+    """Return one parameter of the cells n. form: 6 M, or 6 1."""
     return tl.load(form + row * sizes.each + n % sizes.each)
 
 
@@ -120,7 +127,7 @@ def fire(u: tl.tensor, threshold: tl.tensor) -> Any:
 
 @kernel
 def reset(u: tl.tensor, s: tl.tensor, threshold: tl.tensor, spec: tl.constexpr) -> Any:
-    """Return the membranes after the resets of the spikes s."""
+    """Return the membranes u after the reset by the spikes s."""
     return u * (1.0 - s) if spec.hard else u - threshold * s
 
 
@@ -132,7 +139,7 @@ def forward(
     sizes: KernelSizes,
     spec: tl.constexpr,
 ) -> None:
-    """Run all ticks; ``cells`` change in place."""
+    """Run all ticks; the state in ``cells`` changes in place."""
     n, real = own_cells(sizes, spec)
     decay, gain = parameter(form, DECAY, sizes, n), parameter(form, GAIN, sizes, n)
     decay_syn, at_rest = (
@@ -191,7 +198,7 @@ def thresholds(
 def slope(
     u: tl.tensor, threshold: tl.tensor, given: tl.tensor, real: tl.tensor, spec: tl.constexpr
 ) -> Any:
-    """Return the derivatives of spikes. given: their address if no kernel computes them."""
+    """Return the surrogate derivatives. given: their address, for the kind "given"."""
     far = u - threshold
     if spec.kind == "arctan":
         far = 3.141592653589793 * far
@@ -212,10 +219,10 @@ def backward(
     sizes: KernelSizes,
     spec: tl.constexpr,
 ) -> None:
-    """Go back through all ticks.
+    """Propagate gradients back through all ticks.
 
-    cells: derivatives of the loss by the cells after the run; in place, they become those by
-    the cells before it. The spikes of reset and adaptation have no derivative.
+    cells: derivatives of the loss by the state after the run; overwritten by those by the state
+        before it. The spikes of reset and adaptation have no derivative.
     """
     n, real = own_cells(sizes, spec)
     decay, gain = parameter(form, DECAY, sizes, n), parameter(form, GAIN, sizes, n)

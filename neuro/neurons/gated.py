@@ -1,6 +1,7 @@
 """Gated leaky integrator: :class:`GatedLI`.
 
-Axes: B batch, ``*N`` the population's shape, ``*X`` that of x, with twice the first axis.
+Axes: B batch, ``*N`` the population's shape, ``*X`` the shape of x: its first axis is twice as
+long.
 """
 
 import math
@@ -18,7 +19,7 @@ from neuro.neurons.parameter_names import explain_parameters
 
 
 class GatedState(NamedTuple):
-    """Membrane, in units of the candidate."""
+    """Membrane, in units of the candidate value."""
 
     v: Float[Tensor, "B *N"]
 
@@ -30,12 +31,12 @@ class GatedLI(Untrained):
 
         f = floor + (1 - floor) sigmoid(x_f)    v[t] = f v[t-1] + (1 - f) x_c
 
-    x = [x_f, x_c] has two halves along the first axis: gate and candidate. The output is v, at
+    x = [x_f, x_c] has two halves along the first axis: gate and candidate. The output is v,
     every tick. With a SiLU before x_c it is the token mixer of the MatMul-free language model
     (MLGRU; Zhu et al. 2024, arXiv 2406.02528); the floor is from HGRN (Qin et al. 2023, arXiv
     2311.04823).
 
-    floor: the least part of v that a tick keeps, 0 <= floor < 1.
+    floor: least share of v that a tick keeps, 0 <= floor < 1.
     """
 
     fires: ClassVar[bool] = False
@@ -66,10 +67,10 @@ class GatedLI(Untrained):
         return v, GatedState(v=v)
 
     def macs(self, given: tuple[int, ...]) -> int:
-        """Return the operations of a tick for an input of shape ``given``.
+        """Return the multiply-accumulates per tick for an input of shape ``given``.
 
-        There are 3 per neuron, with or without a floor: the sigmoid, as on a host node
-        (:mod:`neuro.graph.host_ops`), and the two products of v = c + f (v - c) and
+        There are 3 per neuron, with or without a floor: the sigmoid, counted as on a host node
+        (:mod:`neuro.graph.host_ops`), and the products in v = c + f (v - c) and
         f = floor + (1 - floor) sigmoid.
         """
         return 3 * math.prod(given) // 2

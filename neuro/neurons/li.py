@@ -1,4 +1,4 @@
-"""Leaky integrator, a read-out or a synaptic current: :class:`LI`.
+"""Leaky integrator, used as a read-out or a synaptic current: :class:`LI`.
 
 Axes: B batch, ``*N`` the population's shape.
 """
@@ -40,7 +40,7 @@ class LI(Untrained):
 
         v[t] = a v[t-1] + gain x[t]    a = exp(-dt / tau)
 
-    The output is v, at every tick: a read-out. An LI that feeds a population is one of its
+    The output is v, every tick: a read-out. An LI that feeds a population is one of its
     synaptic currents.
 
     tau: time constant [s]; with ``math.inf`` v is the sum of the input.
@@ -96,10 +96,11 @@ class LI(Untrained):
 
 
 def psc_gain(tau_syn: Seconds, tau: Seconds, dt: Seconds) -> float:
-    """Return the gain that makes an LI(tau_syn) a physical current into a membrane of tau.
+    """Return the gain that makes an LI(tau_syn) the physical synaptic current of a membrane.
 
-    With it tau dv/dt = -v + I holds, where I jumps by the weight at a spike and decays with
-    tau_syn [s]: (a - c) / (tau / tau_syn - 1), a = exp(-dt / tau), c = exp(-dt / tau_syn).
+    The membrane has the time constant tau. With this gain tau dv/dt = -v + I holds, where I
+    jumps by the weight at a spike and decays with tau_syn [s]. The gain is (a - c) / (tau /
+    tau_syn - 1), with a = exp(-dt / tau) and c = exp(-dt / tau_syn).
 
     Raises:
         TypeError: a time constant or dt is not a number.

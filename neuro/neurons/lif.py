@@ -29,13 +29,13 @@ from neuro.neurons.parameter_names import explain_parameters
 from neuro.neurons.reset import Reset, ResetLike, as_reset, reset_membrane
 from neuro.neurons.surrogate import Surrogate, arctan, require_surrogate, spike
 
-MOST_REFRACTORY = 2**24  # ticks: the state counts them in its precision, which may be float32
+MOST_REFRACTORY = 2**24  # ticks: the state counts them, possibly in float32
 
 
 class LIFState(NamedTuple):
     """Membrane after reset, and synaptic current (None without one), in weight units.
 
-    wait: ticks for which v is still held; None without a refractory period.
+    wait: ticks for which v is still held; None if there is no refractory period.
     """
 
     v: Float[Tensor, "B *N"]
@@ -60,14 +60,15 @@ class LIF(Untrained):
     Differences from an ALIF: time constants are in seconds, input is not scaled by the leak,
     the reset is soft, no parameter is trained. snnTorch's beta is a: tau = -dt / log(beta).
 
-    A time longer than 1 s and than 1,000 ticks raises a warning: it may be in milliseconds.
+    A time of more than 1 s and more than 1,000 ticks raises a warning: it may be in
+    milliseconds.
 
     tau: membrane time constant [s]; ``math.inf`` for no leak.
     threshold: firing threshold [weight units], > 0.
     reset: "soft" subtracts the threshold, "hard" sets the membrane to 0.
     tau_syn: time constant of the synaptic current [s]; None: no current.
     surrogate: derivative of the spike, as a function of v - threshold.
-    refractory: how long a spike holds the membrane [s]; on a clock, whole ticks.
+    refractory: how long a spike holds the membrane [s]; on a clock, a whole number of ticks.
     """
 
     fires: ClassVar[bool] = True
@@ -156,7 +157,7 @@ class LIF(Untrained):
 def make_rest_state(
     x: Float[Tensor, "B *N"], *, current: bool, refractory: Seconds
 ) -> LIFState:
-    """Return the state at rest for inputs like ``x``. current: whether there is one."""
+    """Return the state at rest for inputs like ``x``. current: whether to include one."""
     zero = torch.zeros_like(x)
     return LIFState(v=zero, i=zero if current else None, wait=zero if refractory else None)
 
@@ -166,7 +167,7 @@ def hold_refractory(
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return (spikes, membrane, wait) of a tick in which neurons with ``wait`` > 0 are held.
 
-    s, v: spikes and membrane without a refractory period. before: the membrane a tick ago.
+    s, v: spikes and membrane without a refractory period. before: membrane one tick ago.
     """
     if wait is None:
         return s, v, None

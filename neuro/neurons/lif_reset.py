@@ -1,4 +1,4 @@
-"""A LIF whose states return to rest at intervals: :class:`LIFReset`.
+"""A LIF whose state returns to rest at regular intervals: :class:`LIFReset`.
 
 Axes: B batch, ``*N`` the population's shape.
 """
@@ -18,7 +18,7 @@ from neuro.neurons.parameter_names import explain_parameters
 
 
 class LIFResetState(NamedTuple):
-    """Those of :class:`LIFState`, and the ticks that are over, counted up to the interval."""
+    """The state of a LIF, and the number of ticks since the last interval began."""
 
     v: Float[Tensor, "B *N"]
     i: Float[Tensor, "B *N"] | None
@@ -29,15 +29,15 @@ class LIFResetState(NamedTuple):
 @explain_parameters
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LIFReset(LIF):
-    """A LIF of which v, i and the refractory period become 0 before some ticks.
+    """A LIF whose v, i and refractory period are set to 0 every ``interval`` ticks.
 
         before tick t:  v = i = 0   where t mod interval = offset mod interval
         then as :class:`LIF`
 
-    Lava's LIFReset: one sample after the other streams through a network of them.
+    Lava's LIFReset: samples stream through a network of such neurons one after the other.
 
-    interval: ticks from one return to rest to the next, >= 1. offset: the tick of one of them,
-        counted from 0, at which a run from rest begins.
+    interval: ticks from one return to rest to the next, >= 1.
+    offset: tick of one return to rest, counted from 0, where a run from rest begins.
     """
 
     stepped: ClassVar[bool] = True
@@ -73,8 +73,8 @@ class LIFReset(LIF):
         return s, LIFResetState(*after, tick=(state.tick + 1) % self.interval)
 
     def charge_form(self, dt: Seconds) -> Coefficients:
-        """Return the normal form of what happens between two returns to rest."""
+        """Return the normal form of the dynamics between two returns to rest."""
         return self.coefficients(dt)
 
 
-MOST = 2**24  # ticks: the state counts them in its precision, which may be float32
+MOST = 2**24  # ticks: the state counts them, possibly in float32

@@ -1,11 +1,10 @@
-"""The contracts between neuron models and executors.
+"""The interfaces between neuron models and executors.
 
-There are three, each an extension of the one before. A :class:`Neuron` is trained and replayed
-on torch's clock, tick by tick. A :class:`LinearNeuron` has a normal form, by which the event
-engine, the chips and the exports run it. A :class:`FusedNeuron` runs in the fused operator too.
-A :class:`SteppedNeuron` has no normal form, and the event engine runs it by its ``step``.
-An executor refuses a model that lacks a method it needs.
-Axes: B batch, ``*N`` the population's shape, ``*X`` the input's shape: ``*N``, except for a
+A :class:`Neuron` is trained and replayed on torch's clock, tick by tick. A
+:class:`LinearNeuron` also has a normal form, which event engine, chips and exports run. A
+:class:`FusedNeuron` also runs in the fused operator. A :class:`SteppedNeuron` has no normal
+form; the event engine calls its ``step``. An executor refuses a model that lacks a method it
+needs.
 GatedLI.
 """
 
@@ -24,7 +23,7 @@ Model = TypeVar("Model")
 
 
 class Untrained:
-    """Part of the contract of a :class:`Neuron` for models without trainable parameters."""
+    """The part of :class:`Neuron` that concerns training, for models that train nothing."""
 
     def free(self) -> dict[str, Tensor]:
         """Return the trainable parameters: none."""
@@ -39,8 +38,8 @@ class Untrained:
 class Neuron(Protocol):
     """A frozen dataclass; its numbers, arrays and tensors are parameters that broadcast to *N.
 
-    fires: its outputs are spikes (0 or 1; of a SteppedNeuron any value); if not, they are its
-        membrane at every tick.
+    fires: whether its outputs are spikes (0 or 1; any value for a SteppedNeuron); otherwise
+        they are its membrane at every tick.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
@@ -57,7 +56,7 @@ class Neuron(Protocol):
         """Advance one tick of ``dt`` [s]: (outputs B *N, next state)."""
 
     def free(self) -> dict[str, Tensor]:
-        """Return the trainable parameters, as they are trained."""
+        """Return the trainable parameters, in the form in which they are trained."""
 
     def bind(self, free: dict[str, Tensor]) -> "Neuron":
         """Return this model with its trainable parameters replaced."""
@@ -67,7 +66,7 @@ class Neuron(Protocol):
 class SteppedNeuron(Neuron, Protocol):
     """A neuron without a normal form, which the event engine runs in every tick by ``step``.
 
-    Its spikes may have values. Its state is a NamedTuple of at most four tensors B *N (or
+    Its spikes may have any value. Its state is a NamedTuple of at most four tensors B *N (or
     None), all 0 at rest.
     """
 
@@ -76,26 +75,26 @@ class SteppedNeuron(Neuron, Protocol):
 
 @runtime_checkable
 class LinearNeuron(Neuron, Protocol):
-    """A neuron that is linear between its spikes, and so has the normal form."""
+    """A neuron that is linear between its spikes, and therefore has the normal form."""
 
     def coefficients(self, dt: Seconds) -> Coefficients:
         """Return the normal form at steps of ``dt`` [s].
 
         Raises:
-            ValueError: the model has none at this dt; names model and parameter.
+            ValueError: the model has no normal form at this dt; names model and parameter.
         """
 
     def dynamics(self, dt: Seconds) -> Dynamics:
         """Return the continuous normal form whose samples are the steps of ``dt`` [s].
 
         Raises:
-            ValueError: the model has none; names model and parameter.
+            ValueError: the model has no continuous form; names model and parameter.
         """
 
 
 @runtime_checkable
 class FusedNeuron(LinearNeuron, Protocol):
-    """A neuron that fires and whose normal form keeps gradients: the fused operator runs it."""
+    """A firing neuron whose normal form keeps gradients, so that the fused operator runs it."""
 
     @property
     def reset(self) -> ResetLike:
@@ -122,14 +121,14 @@ def is_neuron(node: Any) -> TypeGuard[Neuron]:
 def has_normal_form(node: Any) -> TypeGuard[LinearNeuron]:
     """Say whether an object is a neuron model with a normal form.
 
-    A class that overrides ``step`` alone inherits the normal form of another neuron: it has
-    none.
+    A class that overrides only ``step`` inherits the normal form of another neuron; it counts
+    as having none.
     """
     return is_neuron(node) and _defines_with_step(type(node), "coefficients", "dynamics")
 
 
 def is_stepped(node: Any) -> TypeGuard[SteppedNeuron]:
-    """Say whether an object is a neuron model that runs by its step alone, and fires."""
+    """Say whether an object is a neuron model that fires and runs by its ``step`` alone."""
     kind = type(node)
     return getattr(kind, "stepped", False) and is_neuron(node) and not has_normal_form(node)
 
@@ -145,7 +144,7 @@ def has_tensors(node: Any) -> TypeGuard[FusedNeuron]:
 
 
 def find_misfit(model: Neuron, shape: tuple[int, ...]) -> str:
-    """Return the problem of a parameter that does not fit a population's shape, or ""."""
+    """Describe a parameter whose shape does not fit the population's; "" if all fit."""
     for name in (f.name for f in fields(model)):
         own = tuple(getattr(getattr(model, name), "shape", ()))
         pairs = zip(own[::-1], shape[::-1], strict=False)
@@ -159,7 +158,10 @@ def find_misfit(model: Neuron, shape: tuple[int, ...]) -> str:
 
 @cache
 def _defines_with_step(model: type, *names: str) -> bool:
-    """Say whether a class has all these attributes, none older than its ``step``."""
+    """Say whether a class has all these attributes and none is inherited from behind ``step``.
+
+    An attribute must be defined in the class that defines ``step``, or in a subclass of it.
+    """
     order = model.__mro__
     definers = {
         name: next((k for k, cls in enumerate(order) if name in vars(cls)), len(order))

@@ -1,6 +1,6 @@
-"""Parameters of neuron models, their linear normal form, and a tick of it in NumPy.
+"""Parameters of neuron models, their linear normal form, and one tick of it in NumPy.
 
-Axes: B batch, ``*N`` the shape of the population. A parameter is one number, or an array that
+Axes: B batch, ``*N`` the population's shape. A parameter is one number, or an array that
 broadcasts to ``*N`` (for example ``C 1 1``: one value per channel).
 """
 
@@ -19,7 +19,7 @@ Param = float | np.ndarray | Tensor
 
 
 class Coefficients(NamedTuple):
-    """The normal form of a neuron that is linear between its spikes; a tick is, in this order,
+    """The normal form of a neuron that is linear between spikes. One tick is, in this order,
 
         i = decay_syn * i + x          v = decay * v + gain * i
         a = decay_adapt * a            s = v >= threshold + a       (strict: >)
@@ -47,16 +47,16 @@ class Coefficients(NamedTuple):
 
     @property
     def hard(self) -> bool:
-        """Say whether the reset is hard; raise a ValueError if it is not soft either."""
+        """Whether the reset is hard; raises a ValueError if it is neither hard nor soft."""
         return self.reset is not None and is_hard(self.reset)
 
     @property
     def subtracted(self) -> np.ndarray:
-        """What a soft reset subtracts, but for the adaptation."""
+        """Amount that a soft reset subtracts, without the adaptation."""
         return self.threshold if self.reset_by is None else self.reset_by
 
     def spread(self, shape: tuple[int, ...]) -> "Coefficients":
-        """Return the form with the parameters of each neuron of a population, in C order."""
+        """Return the form with one value per neuron of a population, in C order."""
         single = ("reset", "fires", "refractory", "strict")
         arrays: dict[str, Any] = {
             name: np.broadcast_to(p, shape).ravel()
@@ -66,7 +66,7 @@ class Coefficients(NamedTuple):
         return self._replace(**arrays)
 
     def least_firing(self, dtype: type[np.floating] = np.float64) -> np.ndarray:
-        """Return the least membrane of a dtype that fires at rest: v >= it is the test."""
+        """Return, for a dtype, the least membrane at which a neuron at rest fires (v >= it)."""
         threshold = self.threshold.astype(dtype)
         above = np.nextafter(threshold, dtype(np.inf)) if self.strict else threshold
         return np.asarray(above)
@@ -86,10 +86,13 @@ class Tensors(NamedTuple):
 class Dynamics(NamedTuple):
     """The normal form in continuous time; :class:`Coefficients` are its samples.
 
-    rate: 1 / tau of v [1/s], 0 without leak. rate_syn: 1 / tau of its current, or None.
-    gain: jump of v, or of its current, per unit of input.
-    threshold: at rest. beta: its rise at a spike. rate_adapt: decay of that rise [1/s],
-    infinite if it has no effect. refractory: how long v is held after a spike [s].
+    rate: 1 / tau of v [1/s], 0 without leak.
+    rate_syn: 1 / tau of the current [1/s], or None without one.
+    gain: jump of v, or of the current, per unit of input.
+    threshold: firing threshold at rest.
+    beta: rise of the threshold at a spike.
+    rate_adapt: decay rate of that rise [1/s], infinite if the rise has no effect.
+    refractory: how long v is held after a spike [s].
     reset, reset_to, reset_by, fires: as in the sampled form.
 
     All arrays are float64 and broadcast to the population's shape.
@@ -114,7 +117,7 @@ class Dynamics(NamedTuple):
 
     @property
     def subtracted(self) -> np.ndarray:
-        """What a soft reset subtracts, but for the adaptation, as in the sampled form."""
+        """Amount that a soft reset subtracts, without the adaptation."""
         return self.threshold if self.reset_by is None else self.reset_by
 
 
@@ -138,17 +141,17 @@ def has_values(*parameters: Param) -> bool:
 
 
 def to_number(what: str, p: Any, dtype: type[np.floating] = np.float64) -> float | np.ndarray:
-    """Return a parameter as a float, or as a read-only copy; rounded to the dtype.
+    """Return a parameter as a float, or as a read-only array, rounded to the dtype.
 
-    A single value becomes a float, also from an array: equal parameters are written alike.
+    An array with a single value becomes a float too, so that equal parameters print alike.
 
     Raises:
-        TypeError: it does not hold real numbers; names ``what``.
+        TypeError: the parameter does not hold real numbers; names ``what``.
     """
     numbers = as_numbers(what, p)
     if numbers.dtype == np.bool_:
         raise make_type_error(what, "numbers", p, "True and False are not")
-    with np.errstate(over="ignore"):  # checks of ranges refuse infinity
+    with np.errstate(over="ignore"):  # range checks refuse infinity
         copy = np.array(numbers, dtype)
     if copy.size == 1:
         return float(copy.item())
@@ -159,19 +162,19 @@ def to_number(what: str, p: Any, dtype: type[np.floating] = np.float64) -> float
 def freeze_parameters(
     model: object, *names: str, trained: tuple[str, ...] = (), dtype: type = np.float64
 ) -> None:
-    """Replace the parameters of a model in its constructor by values that cannot change.
+    """Replace a model's parameters, in its constructor, by values that cannot change.
 
-    A tensor with a gradient and a tensor without values stay.
+    A tensor that requires a gradient and a tensor without values are kept.
 
     Args:
         model: a frozen dataclass.
-        names: of the parameters.
-        trained: names of the parameters that pass a gradient.
-        dtype: of the values, see :func:`to_number`.
+        names: names of the parameters.
+        trained: names of the parameters through which gradients pass.
+        dtype: dtype of the values, see :func:`to_number`.
 
     Raises:
         TypeError: a parameter does not hold real numbers.
-        ValueError: a parameter requires a gradient, but passes none.
+        ValueError: a parameter requires a gradient but is not in ``trained``.
     """
     for name in names:
         value, what = getattr(model, name), f"{type(model).__name__}.{name}"
@@ -188,16 +191,16 @@ def freeze_parameters(
 
 
 def require(ok: np.bool_ | np.ndarray, what: str, value: Param, cure: str) -> None:
-    """Raise a ValueError that names parameter, value and cure, unless all ``ok``."""
+    """Raise a ValueError that names parameter, value and cure, unless all ``ok`` are true."""
     if not np.all(ok):
         shown = value if np.ndim(value) == 0 else np.asarray(value)[~np.asarray(ok)].ravel()[0]
         raise ValueError(f"{what}, got {shown}; {cure}")
 
 
 class MembraneState(NamedTuple):
-    """v, the current i, the rise of the threshold a, and the remaining refractory ticks.
+    """Membrane v, current i, rise of the threshold a, and remaining refractory ticks.
 
-    For measures of a run; executors and their oracles have code of their own.
+    Measurements of a run use it; executors and their oracles have their own code.
     """
 
     v: np.ndarray
@@ -219,7 +222,7 @@ def rest_membrane(*shape: int) -> MembraneState:
 def charge_membrane(
     k: Coefficients, state: MembraneState, x: Float[np.ndarray, "..."], kept: np.ndarray
 ) -> MembraneState:
-    """Return the state before the test of the threshold. kept: v after its leak."""
+    """Return the state just before the threshold test. kept: v after its leak."""
     i = k.decay_syn * state.i + x
     v = np.where(state.free, kept + k.gain * i, state.v)
     return MembraneState(v, i, k.decay_adapt * state.a, state.wait)

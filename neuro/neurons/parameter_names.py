@@ -1,4 +1,4 @@
-"""Wrong parameters: names of other libraries, times in milliseconds, a leak of another dt."""
+"""Messages for wrong parameters: other libraries' names, milliseconds, a leak of another dt."""
 
 import math
 import warnings
@@ -62,16 +62,16 @@ TIMES = ("tau", "tau_syn", "refractory")
 
 
 LONG = Seconds(1.0)
-MANY_TICKS = 1000  # with ticks of 1 s, times are long too
+MANY_TICKS = 1000  # if ticks last 1 s, long times are plausible
 LONG_TICK = Seconds(0.1)
 TICK_OF_LEAK = "_made_for"  # attribute: the dt for which a leak was computed
 
 
 def explain_parameters(model: M) -> M:
-    """Decorate a model: wrong parameters raise a TypeError with the cure.
+    """Decorate a model so that wrong parameters raise a TypeError with the cure.
 
-    It lists parameters that are unknown, without a name, or text instead of a number; if there
-    are none, it lists missing parameters.
+    The error lists parameters that are unknown, positional, or text instead of a number; if
+    there are none of these, it lists missing parameters.
     """
     known = signature(model).parameters
     is_class = isinstance(model, type)
@@ -123,11 +123,11 @@ def _list_problems(
 
 
 def warn_of_long_times(model: object, dt: Seconds, level: int) -> None:
-    """Warn of each time of a neuron that is longer than 1 s and than 1,000 ticks of ``dt`` [s].
+    """Warn about each time of a neuron that exceeds both 1 s and 1,000 ticks of ``dt`` [s].
 
-    Warn also of a tick of 0.1 s or more that is longer than the membrane's time constant.
+    Warn too about a tick of 0.1 s or more that is longer than the membrane's time constant.
 
-    level: calls between the user's line and this function.
+    level: number of calls between the user's line and this function.
     """
     for name in TIMES:
         value = getattr(model, name, None)
@@ -139,7 +139,7 @@ def warn_of_long_times(model: object, dt: Seconds, level: int) -> None:
 
 
 def warn_of_long_time(what: str, time: Param, dt: Seconds, level: int) -> None:
-    """Warn of one time, named ``what``; infinity (no leak) is not long."""
+    """Warn about one long time, named ``what``; infinity (no leak) is not long."""
     times = as_array(time)
     longest = float(times.max(initial=0.0, where=np.isfinite(times)))
     if longest > max(LONG, MANY_TICKS * dt):
@@ -154,9 +154,9 @@ def warn_of_long_time(what: str, time: Param, dt: Seconds, level: int) -> None:
 
 
 def warn_of_long_tick(what: str, tau: Param, dt: Seconds, level: int) -> None:
-    """Warn of a tick ``dt`` >= 0.1 s that is longer than a time constant, named ``what``.
+    """Warn about a tick ``dt`` >= 0.1 s that is longer than a time constant, named ``what``.
 
-    The longest finite time constant counts.
+    The tick is compared with the longest finite time constant.
     """
     taus = as_array(tau)
     longest = float(taus.max(initial=0.0, where=np.isfinite(taus)))
@@ -170,7 +170,7 @@ def warn_of_long_tick(what: str, tau: Param, dt: Seconds, level: int) -> None:
 
 
 def describe_other_dt(model: object, dt: Seconds) -> str:
-    """Return the problem of a model with a leak for another tick than ``dt``, or ""."""
+    """Explain that a model's leak was computed for another tick than ``dt``; "" if it fits."""
     tick = getattr(model, TICK_OF_LEAK, None)
     if tick is None or math.isclose(tick, dt):
         return ""

@@ -1,7 +1,7 @@
 """The kinds of reset: the effect of a spike on the membrane.
 
-Models and executors refuse a reset that they do not support: those with a soft and a hard reset
-call :func:`as_reset` or :func:`is_hard`, which raise for any other.
+Models and executors that support only a soft and a hard reset call :func:`as_reset` or
+:func:`is_hard`, which raise an error for any other reset.
 """
 
 from enum import StrEnum
@@ -17,12 +17,12 @@ class Reset(StrEnum):
     HARD = "hard"
 
 
-ResetLike = Reset | Literal["soft", "hard"]  # in arguments
+ResetLike = Reset | Literal["soft", "hard"]  # type of an argument
 SOFT_OR_HARD = (Reset.SOFT, Reset.HARD)
 
 
 def as_reset(field: str, value: str) -> Reset:
-    """Return the soft or the hard reset from its name or member; else raise a ValueError."""
+    """Return the soft or the hard reset, given its name or member; else raise a ValueError."""
     if value not in SOFT_OR_HARD:
         raise ValueError(
             f"{field} must be 'soft' or 'hard', got {str(value)!r}; soft subtracts the "
@@ -32,7 +32,7 @@ def as_reset(field: str, value: str) -> Reset:
 
 
 def reset_membrane(v: Tensor, s: Tensor, threshold: Tensor, reset: ResetLike) -> Tensor:
-    """Return the membrane after the spikes ``s``; no gradient through ``s``."""
+    """Return the membrane after the spikes ``s``; no gradient passes through ``s``."""
     fired = s.detach()
     return v * (1 - fired) if is_hard(reset) else v - threshold * fired
 

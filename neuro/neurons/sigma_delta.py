@@ -1,4 +1,4 @@
-"""Neurons that send what changed as graded spikes: :class:`Delta` and :class:`SigmaDelta`.
+"""Neurons that send changes as graded spikes: :class:`Delta` and :class:`SigmaDelta`.
 
 Axes: B batch, ``*N`` the population's shape.
 """
@@ -18,7 +18,7 @@ from neuro.neurons.parameter_names import explain_parameters
 
 
 class ChangeState(NamedTuple):
-    """The last value, what of its changes was not sent, and the error where it adds up."""
+    """The last value, the part of its changes not sent yet, and the accumulated error."""
 
     v: Float[Tensor, "B *N"]
     residue: Float[Tensor, "B *N"]
@@ -26,7 +26,7 @@ class ChangeState(NamedTuple):
 
 
 class SigmaDeltaState(NamedTuple):
-    """Those of a :class:`ChangeState`, and the sum of the input."""
+    """The state of a Delta (:class:`ChangeState`), and the sum of the input."""
 
     v: Float[Tensor, "B *N"]
     residue: Float[Tensor, "B *N"]
@@ -37,17 +37,19 @@ class SigmaDeltaState(NamedTuple):
 @explain_parameters
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Delta(Untrained):
-    """Send the change of the input as a spike with its value, once it is large enough.
+    """Send the input's change as a graded spike as soon as it is large enough.
 
         d[t] = x[t] - v[t-1] + r[t-1]               v[t] = x[t]
         s[t] = d[t] where |d[t]| >= threshold, else 0
         r[t] = d[t] - s[t]
 
-    Lava's Delta, in floats. The sum of all spikes is x, but for the residue r. With
-    ``cumulative``, e = e + d decides instead of d, |e| >= threshold, and returns to 0 with a
-    spike. A gradient passes d where a spike is sent; the residue carries the others on.
+    Lava's Delta, in floats. The spikes sum to x, up to the residue r. With ``cumulative``, the
+    accumulated error e = e + d is compared with the threshold instead of d (|e| >= threshold),
+    and a spike sets it to 0. A gradient passes d where a spike is sent; elsewhere the residue
+    carries it.
 
-    threshold: >= 0, in units of x. cumulative: whether errors add up.
+    threshold: >= 0, in units of x.
+    cumulative: whether errors accumulate.
     """
 
     fires: ClassVar[bool] = True
@@ -76,7 +78,7 @@ class Delta(Untrained):
 @explain_parameters
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SigmaDelta(Untrained):
-    """Add up the changes that arrive, apply a ReLU, and send its changes as a :class:`Delta`.
+    """Add up incoming changes, apply a ReLU, and send changes of the result like a Delta.
 
         sigma[t] = sigma[t-1] + x[t]
         y[t]     = max(sigma[t] + bias, 0)          (without relu: sigma[t] + bias)
@@ -84,11 +86,13 @@ class SigmaDelta(Untrained):
         s[t]     = d[t] where |d[t]| >= threshold, else 0
         r[t]     = d[t] - s[t]
 
-    Lava's SigmaDelta, in floats: a layer of a network of ReLUs that computes on changes alone.
-    Its bias is a value, not one that adds up: leave out that of the connection before it. Close
-    such a network with ``LI(tau=math.inf)``, the sum of the changes.
+    Lava's SigmaDelta, in floats: a layer of a ReLU network that computes on changes alone. Its
+    bias is a value, not a change that adds up, so the connection before it must have no bias.
+    End such a network with ``LI(tau=math.inf)``, which sums the changes.
 
-    threshold: >= 0, in units of y. bias: in units of y. relu, cumulative: see above, and Delta.
+    threshold: >= 0, in units of y.
+    bias: in units of y.
+    relu, cumulative: see the equations above, and Delta.
     """
 
     fires: ClassVar[bool] = True
@@ -136,7 +140,7 @@ def code_change(
 
 
 def require_threshold(model: Delta | SigmaDelta) -> None:
-    """Raise an error unless the parameters that both models have are in range."""
+    """Raise an error unless the parameters that both models share are in range."""
     freeze_parameters(model, "threshold")
     threshold = as_array(model.threshold)
     what = f"{type(model).__name__}.threshold must be >= 0 and finite"

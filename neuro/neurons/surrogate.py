@@ -1,6 +1,6 @@
-"""The spike function: a step forward, a surrogate derivative backward.
+"""The spike function: a step in the forward pass, a surrogate derivative in the backward pass.
 
-A surrogate is any function from the distance to threshold to a derivative of the same shape.
+A surrogate is any function that maps distances from the threshold to derivatives.
 """
 
 from collections.abc import Callable

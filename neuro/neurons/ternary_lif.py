@@ -1,4 +1,4 @@
-"""A LIF with two thresholds, whose spikes are 1 and -1: :class:`TernaryLIF`.
+"""A LIF with two thresholds, whose spikes are +1 and -1: :class:`TernaryLIF`.
 
 Axes: B batch, ``*N`` the population's shape.
 """
@@ -29,17 +29,17 @@ from neuro.neurons.surrogate import Surrogate, arctan, require_surrogate, spike
 @explain_parameters
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TernaryLIF(Untrained):
-    """Leaky integrate-and-fire that fires 1 above its threshold and -1 below another.
+    """Leaky integrate-and-fire that fires +1 above one threshold and -1 below another.
 
         i[t] = c i[t-1] + x[t]         c = exp(-dt / tau_syn); without tau_syn, i[t] = x[t]
         v[t] = a v[t-1] + i[t]         a = exp(-dt / tau)
         s[t] = 1 if v[t] >= threshold, -1 if v[t] <= -lower, else 0
         v[t] = 0 where s[t] != 0
 
-    Lava's TernaryLIF. A spike of -1 reaches the other side of a synapse as minus its weight.
+    Lava's TernaryLIF. A spike of -1 reaches the target as minus the synapse's weight.
 
     tau: membrane time constant [s]; ``math.inf`` for no leak.
-    threshold, lower: firing thresholds [weight units], > 0; lower is that of -1, without sign.
+    threshold, lower: firing thresholds [weight units], > 0; a neuron fires -1 below -lower.
     tau_syn: time constant of the synaptic current [s]; None: no current.
     surrogate: derivative of a spike, as a function of v - threshold, and of -v - lower.
     """
@@ -87,7 +87,7 @@ class TernaryLIF(Untrained):
         return s, LIFState(v=kept, i=None if state.i is None else i)
 
     def charge_form(self, dt: Seconds) -> Coefficients:
-        """Return the normal form of all but the lower threshold, at ``dt`` [s]."""
+        """Return the normal form at ``dt`` [s], without the lower threshold."""
         syn = 0.0 if self.tau_syn is None else np.exp(-dt / as_array(self.tau_syn))
         return Coefficients(
             decay=as_array(np.exp(-dt / as_array(self.tau))),

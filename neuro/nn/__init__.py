@@ -1,4 +1,4 @@
-"""Spiking networks in torch: layers over time, the Net of a Graph."""
+"""Spiking networks in torch: layers that run over time, and the Net of a Graph."""
 
 from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack, Temporal
 from neuro.nn.net import Net, NetState, record, record_activity, replay

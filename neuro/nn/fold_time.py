@@ -1,7 +1,7 @@
-"""Plain torch modules on every tick: T is folded into the batch.
+"""Plain torch modules that act on every tick: T is folded into the batch.
 
-An input that is equal at every tick is computed once; a linear layer skips inputs that are
-zero; images are stored channels last, which is faster on a CPU. Axes: T ticks, B batch.
+An input that is equal at every tick is computed once, a linear layer skips inputs that are
+zero, and images are stored channels last, which is faster on a CPU. Axes: T ticks, B batch.
 """
 
 import inspect
@@ -17,8 +17,8 @@ from neuro.nn.spiking import LayerError, Temporal, require_module
 from neuro.ops.avg_pool import apply_avg_pool
 from neuro.ops.sparse_linear import ArrangeWeights, apply_linear, arrange_weights
 
-# Modules that map each sample to one output, at every tick alike. A derived class, or a module
-# with a hook, may do anything.
+# Modules that map each sample to one output, in the same way at every tick. A subclass, or a
+# module with a hook, may do anything.
 WITH_WEIGHTS = frozenset(
     {
         *(nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d),
@@ -36,11 +36,11 @@ SAMPLE_WISE = WITH_WEIGHTS | frozenset(
 )
 BATCH_NORMS = frozenset({nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d})
 _EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
-_SIZES = {3: "L", 4: "H, W", 5: "D, H, W"}  # of images, by the axes of a weight
+_SIZES = {3: "L", 4: "H, W", 5: "D, H, W"}  # image axes, by the number of weight axes
 DROPOUTS = frozenset({nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout})
 _WITH_STATE = (nn.LSTM, nn.GRU, nn.RNN, nn.LSTMCell, nn.GRUCell, nn.RNNCell)
 _ENCODERS = (nn.TransformerEncoderLayer, nn.TransformerEncoder)
-# Classes of other libraries whose modules keep a state from call to call, or return it.
+# Classes of other libraries whose modules keep a state between calls, or return it.
 _PEERS_WITH_STATE = {
     "snntorch": ("SpikingNeuron",),
     "spikingjelly": ("MemoryModule",),
@@ -54,12 +54,12 @@ _OWN_STATE = (
 
 
 def is_one_tick(x: Tensor) -> bool:
-    """Say whether ``x`` is one tick, expanded to several."""
+    """Say whether ``x`` is a single tick that was expanded to several."""
     return len(x) > 1 and x.stride(0) == 0
 
 
 def is_timeless(module: nn.Module) -> bool:
-    """Say whether the output of a module depends only on its input, at every tick alike."""
+    """Say whether a module maps every tick in the same way, by its input alone."""
     known = SAMPLE_WISE | BATCH_NORMS
     return all(
         type(m) in known and not has_hooks(m) and not _mixes_samples(m)
@@ -68,7 +68,7 @@ def is_timeless(module: nn.Module) -> bool:
 
 
 def is_sample_wise(module: nn.Module) -> bool:
-    """Say whether a module, without its children, treats samples one by one, not randomly."""
+    """Say whether a module, without its children, is deterministic per sample."""
     if has_hooks(module) or _mixes_samples(module):
         return False
     if type(module) in BATCH_NORMS:
@@ -77,12 +77,12 @@ def is_sample_wise(module: nn.Module) -> bool:
 
 
 def _mixes_samples(module: nn.Module) -> bool:
-    """Say whether a module is a softmax that may run along axis 0, ticks and samples."""
+    """Say whether a module is a softmax that may run along axis 0 (ticks and samples)."""
     return type(module) is nn.Softmax and not (module.dim == -1 or (module.dim or 0) > 0)
 
 
 def require_on_ticks(what: str, module: object) -> None:
-    """Raise unless a value is a torch module that can be a part of a Stack.
+    """Raise an error unless a value is a torch module that can be part of a Stack.
 
     A plain module acts on each tick: it maps one tensor to one tensor and keeps no state.
 
@@ -106,7 +106,7 @@ def require_on_ticks(what: str, module: object) -> None:
 
 
 def _explain_no_tick(module: nn.Module) -> str:
-    """Return why a module cannot act on each tick by itself, with the cure, or ""."""
+    """Explain, with the cure, why a module cannot act on each tick separately; "" if it can."""
     forward = type(module).forward
     keeps = f"keeps a state, which a Stack does not pass on{_OWN_STATE}"
     for kind in type(module).__mro__:
@@ -124,7 +124,7 @@ def _explain_no_tick(module: nn.Module) -> str:
         return "has no forward; use Stack(*modules) for the modules inside it"
     try:
         parameters = inspect.signature(module.forward).parameters.values()
-    except (TypeError, ValueError):  # compiled: without a signature
+    except (TypeError, ValueError):  # a compiled forward has no signature
         return ""
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     needs = [p.name for p in parameters if p.kind in kinds and p.default is p.empty]
@@ -137,7 +137,7 @@ def _explain_no_tick(module: nn.Module) -> str:
 
 
 def is_quantised(module: nn.Module) -> bool:
-    """Say whether torch has quantised a module, for example by ``quantize_dynamic``."""
+    """Say whether torch has quantised a module, for example with ``quantize_dynamic``."""
     return type(module).__module__.startswith("torch.ao.nn.quantized.")
 
 
@@ -149,14 +149,14 @@ def keep_input(module: nn.Module, x: Tensor) -> Tensor:
 def run_on_ticks(
     module: nn.Module, x: Tensor, arrange: ArrangeWeights = arrange_weights
 ) -> Tensor:
-    """Return the outputs of a module for each tick.
+    """Return a module's outputs for every tick.
 
     arrange: as in :func:`neuro.ops.sparse_linear.apply_linear`.
 
-    In training, a batch norm sees all ticks of all samples as one batch (tdBN, Zheng et al.
-    2021). For an input that is equal at every tick, its mean and variance are those of one
-    tick, and its running variance is that of B values instead of T B. With several processes it
-    sees the whole batch, see :mod:`neuro.training.distributed`.
+    In training, a batch norm treats all ticks of all samples as one batch (tdBN, Zheng et al.
+    2021). If the input is equal at every tick, mean and variance are those of one tick, and the
+    running variance is that of B values instead of T B. With several processes the norm sees
+    the whole batch, see :mod:`neuro.training.distributed`.
     """
     _require_precision(module, x)
     require_fit(module, x)
@@ -171,7 +171,7 @@ def run_on_ticks(
     elif type(module) is nn.AvgPool2d:
         y = apply_avg_pool(folded, module)
     elif type(module) in (nn.Conv2d, nn.ConvTranspose2d):
-        last = torch.channels_last  # set twice: one channel does not keep it
+        last = torch.channels_last  # set twice: images of one channel lose it
         y = module(folded.contiguous(memory_format=last)).contiguous(memory_format=last)
     else:
         y = module(folded)
@@ -187,7 +187,7 @@ def run_on_ticks(
 
 
 def _require_precision(module: nn.Module, x: Tensor) -> None:
-    """Raise a LayerError if a known layer does not take numbers of the precision of ``x``."""
+    """Raise a LayerError if a known layer does not accept the precision of ``x``."""
     if has_hooks(module):
         return
     if type(module) in _EMBEDDINGS and x.dtype not in (torch.int64, torch.int32):
@@ -207,7 +207,7 @@ def _require_precision(module: nn.Module, x: Tensor) -> None:
 
 
 def require_fit(module: nn.Module, x: Tensor) -> None:
-    """Raise a LayerError if a known layer with parameters does not take the shape of ``x``."""
+    """Raise a LayerError if ``x`` has a shape that a known layer does not accept."""
     linear = type(module) is nn.Linear or _is_quantised_linear(module)
     known: Any = module if linear or type(module) in WITH_WEIGHTS | BATCH_NORMS else None
     if known is None or has_hooks(module) or _fits(module, x.shape):
@@ -239,21 +239,21 @@ def _fits(module: Any, shape: Sequence[int]) -> bool:
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Say whether a module has hooks or its own forward, and so must be called."""
+    """Say whether a module must be called, because it has hooks or its own forward."""
     hooks = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
     return bool(hooks) or has_own_forward(module) or has_global_hooks()
 
 
 def has_global_hooks() -> bool:
-    """Say whether hooks were registered for all modules of this process."""
+    """Say whether hooks are registered for all modules of this process."""
     return bool(_torch._global_forward_hooks or _torch._global_forward_pre_hooks)
 
 
 def has_own_forward(module: nn.Module) -> bool:
-    """Say whether a module has a forward besides that of its class.
+    """Say whether an instance has a forward that replaces the forward of its class.
 
-    The forward of :mod:`neuro.training.distributed` for several processes does not count: it
-    computes the same over the whole batch.
+    The forward that :mod:`neuro.training.distributed` sets for several processes does not
+    count: it computes the same over the whole batch.
     """
     own = vars(module).get("forward")
     function = getattr(own, "func", own)

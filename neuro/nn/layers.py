@@ -1,8 +1,9 @@
 """Torch modules that run over time: state in, state out.
 
-A temporal module maps (x, state) to (y, state), x with axes ``T B ...``; state None is rest.
-Inside a Stack, any other torch module (Conv2d, Linear, BatchNorm2d, ...) acts on each tick: T
-is folded into the batch, so a batch norm normalises over ticks too (tdBN, Zheng et al. 2021).
+A temporal module maps (x, state) to (y, state), where x has axes ``T B ...`` and the state None
+means rest. Inside a Stack, any other torch module (Conv2d, Linear, BatchNorm2d, ...) acts on
+each tick: T is folded into the batch, so a batch norm averages over ticks too (tdBN, Zheng et
+al. 2021).
 """
 
 import warnings
@@ -45,7 +46,7 @@ __all__ = ["DT", "Delay", "Recurrent", "Residual", "Spiking", "Stack", "Temporal
 
 
 class Delay(Temporal):
-    """Return the input of ``ticks`` ticks ago; at the start, zeros."""
+    """Returns the input of ``ticks`` ticks ago, and zeros at the start."""
 
     def __init__(self, ticks: Ticks) -> None:
         super().__init__()
@@ -65,7 +66,7 @@ class Delay(Temporal):
 
 
 def _start_past(layer: nn.Module, x: Tensor, ticks: Ticks, past: Any) -> Tensor:
-    """Return the ticks before ``x``, zeros for None; raise a LayerError if they do not fit."""
+    """Return the ticks before ``x`` (zeros for None); raise a LayerError if they do not fit."""
     shape = (ticks, *x.shape[1:])
     if past is None:
         return x.new_zeros(shape)
@@ -75,14 +76,15 @@ def _start_past(layer: nn.Module, x: Tensor, ticks: Ticks, past: Any) -> Tensor:
 
 
 class Recurrent(Temporal):
-    """A population whose spikes are fed back ``delay`` ticks later, through ``feedback``.
+    """A population whose spikes return ``delay`` ticks later, through ``feedback``.
 
-    In a Graph, :func:`neuro.nn.trace.trace` calls the population NAME_spiking and the feedback
-    NAME_feedback, after the name of this layer.
+    In a Graph, :func:`neuro.nn.trace.trace` names the population NAME_spiking and the feedback
+    NAME_feedback, where NAME is the name of this layer.
 
-    spiking: the population. feedback: a torch module that keeps the shape, for example
-    ``nn.Linear(n, n)``; its bias acts in every tick. delay: in ticks; default: 1, the next
-    tick.
+    spiking: the population.
+    feedback: a torch module that keeps the shape, for example ``nn.Linear(n, n)``; its bias
+        acts at every tick.
+    delay: number of ticks; the default 1 is the next tick.
     """
 
     def __init__(self, spiking: Spiking, feedback: nn.Module, delay: Ticks = Ticks(1)) -> None:
@@ -144,7 +146,7 @@ class Residual(Temporal):
 
 
 class Stack(Temporal):
-    """Modules one after the other; keyword arguments give them names.
+    """Modules that run one after the other; keyword arguments name them.
 
     >>> from neuro.neurons import LIF
     >>> net = Stack(fc=nn.Linear(4, 2), out=Spiking(LIF(tau=0.02)))
@@ -177,8 +179,8 @@ class Stack(Temporal):
 
         Raises:
             TypeError: ``x`` is not a tensor.
-            LayerError: a layer cannot run on its input, which has no tick, a wrong shape or
-                precision, or NaN; or the state does not fit the Stack.
+            LayerError: a layer cannot run on its input, because the input has no ticks, a wrong
+                shape or precision, or NaN; or the state does not fit the Stack.
         """
         modules = [module for _, module in list_steps(self)]
         try:
@@ -199,9 +201,9 @@ class Stack(Temporal):
 
 
 def _warn_of_maximum(stack: Stack) -> None:
-    """Warn of a maximum between weights and neurons, which has no node in a Graph.
+    """Warn about a maximum between weights and neurons, which no node of a Graph computes.
 
-    A network with another layer without a node gets no warning: it stays on torch.
+    A network that has another layer without a node gets no warning: it stays on torch anyway.
     """
     plain = (m for m in stack.modules() if not isinstance(m, Temporal))
     if not all(type(m) in SAMPLE_WISE | BATCH_NORMS | DROPOUTS for m in plain):
@@ -226,7 +228,7 @@ def _warn_of_maximum(stack: Stack) -> None:
 
 
 def _list_inner_steps(module: nn.Module, before: str = "") -> list[tuple[str, nn.Module]]:
-    """Return the steps of a sequence, with a Sequential in it replaced by its steps."""
+    """Return the steps of a sequence; a Sequential among them is replaced by its steps."""
     steps = []
     for name, child in list_steps(module):
         if type(child) is nn.Sequential:
@@ -236,11 +238,11 @@ def _list_inner_steps(module: nn.Module, before: str = "") -> list[tuple[str, nn
     return steps
 
 
-# Their samples are independent; their ticks depend on each other only through states with one
-# row per sample.
+# Their samples are independent; their ticks depend on each other only through states that have
+# one row per sample.
 INDEPENDENT = (Spiking, Residual, Stack)
 
 
 def list_steps(module: nn.Module) -> list[tuple[str, nn.Module]]:
-    """Return the names and modules of a sequence; unlike children(), with repetitions."""
+    """Return names and modules of a sequence; unlike children(), it keeps repetitions."""
     return [(name, child) for name, child in module._modules.items() if child is not None]

@@ -1,4 +1,4 @@
-"""A sequence model: an embedding, blocks of a mixer and a gated linear unit, and a read-out.
+"""A sequence model: an embedding, blocks of mixer and gated linear unit, and a read-out.
 
     x <- x + mixer(RMSNorm x)        x <- x + W_d (SiLU(W_u x') V x'),  x' = RMSNorm x
 
@@ -20,7 +20,7 @@ from neuro.mixers.mixer import CURE, require_no_state
 from neuro.nn.ternary import BitLinear, SpikeCount
 
 LinearKind = Literal["float", "ternary", "spiking"]
-SPREAD = 0.02  # standard deviation of the first weights
+SPREAD = 0.02  # standard deviation of the initial weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,11 +53,12 @@ class BlockSizes:
 
 
 class Reading(NamedTuple):
-    """What a model makes of tokens.
+    """The output of a model for a sequence of tokens.
 
-    hidden: behind the final norm; the read-out maps it to logits. layers: what each block
-    hands on, the last one behind the final norm; () unless asked for. state: of each block.
-    depth: iterations behind the hidden state of each token, where a core runs again and again.
+    hidden: output of the final norm; the read-out maps it to logits.
+    layers: output of each block, the last one after the final norm; () unless requested.
+    state: state of each block.
+    depth: iterations that led to each token's hidden state, if the model has a recurrent core.
     """
 
     hidden: Float[Tensor, "T B D"]
@@ -67,11 +68,12 @@ class Reading(NamedTuple):
 
 
 class MixerModel(nn.Module):
-    """An embedding, blocks, a norm and a read-out; subclasses say what is read when.
+    """An embedding, blocks, a norm and a read-out; subclasses define what is read when.
 
-    causal: whether no token reads a later one. Without it attention sees all tokens, each
-    recurrent mixer gets a second one that reads backwards, and there is no state to continue.
-    block: the kind of the blocks; None: MixerBlock.
+    causal: whether no token reads a later one. If not, attention sees all tokens, each
+        recurrent mixer gets a second one that reads backwards, and there is no state to
+        continue from.
+    block: class of the blocks; None: MixerBlock.
     """
 
     def __init__(
@@ -90,13 +92,13 @@ class MixerModel(nn.Module):
         self.floors = make_floors(sizes)
         for weight in (self.embedding.weight, self.head.weight):
             nn.init.normal_(weight, std=SPREAD)
-        # Behind the others, so that weights that both kinds share are drawn alike.
+        # Created last, so that weights that both kinds share are drawn alike.
         if not causal:
             for k, made in enumerate(self.blocks):
                 add_backwards(sizes, k, made)
 
     def require_known(self, tokens: Int64[Tensor, "T B"]) -> None:
-        """Raise a ValueError where a token is not of the vocabulary."""
+        """Raise a ValueError if a token is not in the vocabulary."""
         known = tokens.numel() and not tokens.is_meta
         if known and not 0 <= int(tokens.min()) <= int(tokens.max()) < self.vocabulary:
             raise ValueError(
@@ -111,11 +113,11 @@ class MixerModel(nn.Module):
         state: tuple[Any, ...] | None = None,
         keep_layers: bool = False,
     ) -> Reading:
-        """Return what the blocks make of embeddings; state: None before the first token.
+        """Run the blocks on embeddings; the state None is the start of a sequence.
 
         Raises:
-            ValueError: the state is of another number of layers, or of other samples; or the
-                model is not causal, and there is one.
+            ValueError: the state has another number of layers or other samples, or the model is
+                not causal and a state is given.
         """
         if not self.causal:
             require_no_state(type(self).__name__, state)
@@ -138,7 +140,7 @@ class NextTokenModel(MixerModel):
         """Return (logits, state of each layer).
 
         Raises:
-            ValueError: a token is not of the vocabulary, or the state is of other samples.
+            ValueError: a token is not in the vocabulary, or the state has other samples.
         """
         self.require_known(tokens)
         reading = self.read(self.embedding(tokens), state)
@@ -147,7 +149,7 @@ class NextTokenModel(MixerModel):
 
 
 class MixerBlock(nn.Module):
-    """A mixer and a gated linear unit, each behind a norm and beside a residual."""
+    """A mixer and a gated linear unit, each with a norm before it and a residual around it."""
 
     def __init__(self, sizes: BlockSizes, layer: int, causal: bool = True) -> None:
         super().__init__()
@@ -172,13 +174,13 @@ class MixerBlock(nn.Module):
     def mix(
         self, x: Float[Tensor, "T B D"], state: Any, floor: Float[Tensor, " D"] | None
     ) -> tuple[Float[Tensor, "T B D"], Any]:
-        """Return (what the mixer makes of x behind its norm, its state)."""
+        """Return (output of the mixer for the normalised x, its state)."""
         row = {"floor": floor} if self.has_floor else {}
         out: tuple[Tensor, Any] = self.mixer(self.mixer_norm(x), state, **row)
         return out
 
     def transform(self, x: Float[Tensor, "T B D"]) -> Float[Tensor, "T B D"]:
-        """Return what the gated linear unit makes of x behind its norm."""
+        """Return the output of the gated linear unit for the normalised x."""
         gate, value = self.up(self.unit_norm(x)).chunk(2, -1)
         out: Tensor = self.down(F.silu(gate) * value)
         return out
@@ -187,12 +189,12 @@ class MixerBlock(nn.Module):
 def make_blocks(
     sizes: BlockSizes, block: type[MixerBlock], causal: bool = True
 ) -> nn.ModuleList:
-    """Return the blocks of a stack; causal: see :class:`MixerModel`."""
+    """Return the blocks of a stack; for ``causal`` see :class:`MixerModel`."""
     return nn.ModuleList(block(sizes, k, causal) for k in range(len(sizes.layers)))
 
 
 def make_floors(sizes: BlockSizes) -> nn.Parameter | None:
-    """Return one row a layer, of which those are used whose mixers have a floor."""
+    """Return one row of floors per layer, or None if no mixer has a floor."""
     floored = any(MIXERS[name].has_floor for name in sizes.layers)
     return nn.Parameter(torch.zeros(len(sizes.layers), sizes.width)) if floored else None
 
@@ -204,7 +206,7 @@ def run_blocks(
     state: Sequence[Any] | None,
     keep_layers: bool = False,
 ) -> tuple[Float[Tensor, "T B D"], tuple[Any, ...], tuple[Float[Tensor, "T B D"], ...]]:
-    """Return (what the last of L blocks hands on, the state of each, what each hands on)."""
+    """Return (output of the last of L blocks, states of all, outputs of all if kept)."""
     after, layers = list[Any](), list[Tensor]()
     rows = None if floors is None else layer_floors(floors)
     for k, block in enumerate(blocks):
@@ -226,16 +228,16 @@ def make_linear(sizes: BlockSizes, inputs: int, outputs: int) -> nn.Linear | Bit
 
 
 def add_backwards(sizes: BlockSizes, layer: int, block: nn.Module) -> None:
-    """Add a mixer that reads backwards to a block, unless its own sees all tokens."""
+    """Add to a block a mixer that reads backwards, unless its own mixer sees all tokens."""
     if "causal" not in MIXERS[sizes.layers[layer]].arguments:
         block.mixer = BothWays(block.mixer, make_mixer(sizes, layer))  # type: ignore[arg-type]
 
 
 def make_mixer(sizes: BlockSizes, layer: int, causal: bool = True) -> Mixer:
-    """Return the mixer of a layer; causal: of one that can do without.
+    """Return the mixer of a layer; ``causal`` matters only to mixers that can do without.
 
     Raises:
-        ValueError: the width does not suit the heads.
+        ValueError: the heads do not divide the width, or the width does not suit the mixer.
     """
 
     def linear(inputs: int, outputs: int) -> nn.Module:

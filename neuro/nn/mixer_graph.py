@@ -1,11 +1,11 @@
-"""A spiking MatMul-free sequence model as a Graph: one tick a token.
+"""A spiking MatMul-free sequence model as a Graph: one tick per token.
 
     spikes = count(RMSNorm x)    membrane = scale threshold (sum of -1, 0 or 1 times spikes)
 
 Every ternary map is a Dense of -1, 0 and 1 from graded spikes (signed counts) to membranes that
-keep nothing from token to token (LI); its scale is their gain, so that sums are whole numbers.
-Norms, gates and the state of MLGRU (GatedLI) are host nodes: no fixed neuron model has them.
-The input is the embedding of a token, which a host looks up. Axes: D channels.
+keep nothing from token to token (LI). The map's scale is the membranes' gain, so that the sums
+are whole numbers. Norms, gates and the state of MLGRU (GatedLI) are host nodes: no fixed neuron
+model computes them. The input is a token's embedding, which a host looks up. Axes: D channels.
 """
 
 from dataclasses import dataclass, field
@@ -34,14 +34,14 @@ from neuro.nn.mixer_block import BlockSizes, MixerBlock, MixerModel
 from neuro.nn.recurrent_depth import DepthSizes, RecurrentModel
 from neuro.nn.ternary import BitLinear, SpikeCount, round_weights
 
-TICK = Seconds(1e-3)  # a token; any length would do
-NOTHING_KEPT = 1e-6 * TICK  # a time constant of which a tick leaves exp(-10^6) = 0
+TICK = Seconds(1e-3)  # one token; any length would do
+NOTHING_KEPT = 1e-6 * TICK  # a time constant so short that a tick leaves exp(-10^6) = 0
 EMBEDDED, LOGITS = "embedded", "logits"
-DRIVEN, MEMBRANE = "driven", "membrane"  # of a core that runs again and again
+DRIVEN, MEMBRANE = "driven", "membrane"  # input and hidden state of a recurrent core
 
 
 def explain_no_graph(sizes: BlockSizes) -> str:
-    """Return why no Graph can hold such a model; "" where one can."""
+    """Explain why no Graph can hold such a model; "" if one can."""
     if sizes.linear != "spiking":
         return f"its maps are {sizes.linear}, and only spikes run on events and chips"
     if others := sorted(set(sizes.layers) - {"mlgru"}):
@@ -50,12 +50,13 @@ def explain_no_graph(sizes: BlockSizes) -> str:
 
 
 def make_graph(model: MixerModel) -> Graph:
-    """Return a graph from embeddings of tokens (EMBEDDED) to LOGITS of the next.
+    """Return a Graph from the embeddings of tokens (EMBEDDED) to the LOGITS of the next token.
 
-    It has the precision of the model's weights. Names: block0_forget, block0_up_gate...
+    It has the precision of the model's weights. Its nodes are named block0_forget,
+    block0_up_gate, and so on.
 
     Raises:
-        TypeError: a layer is no MLGRU, or no map of spike counts.
+        TypeError: a layer is not an MLGRU, or a map does not read spike counts.
     """
     with torch.no_grad():
         walk = _begin(model, EMBEDDED)
@@ -64,14 +65,14 @@ def make_graph(model: MixerModel) -> Graph:
 
 
 def make_loop_graph(model: RecurrentModel) -> Graph:
-    """Return the graph of one iteration of a core whose hidden state is a membrane.
+    """Return the Graph of one iteration of a recurrent core whose hidden state is a membrane.
 
-    From s + e (DRIVEN), which a host adds, to the next s (MEMBRANE) and the LOGITS behind it. A
-    run is a pass over the tokens; the next one begins with every state of MLGRU at rest.
+    It maps s + e (DRIVEN), which a host adds, to the next s (MEMBRANE) and its LOGITS. A run is
+    one pass over the tokens; the next pass starts with every MLGRU state at rest.
 
     Raises:
-        TypeError: as :func:`make_graph`; or no core recurs, s is no membrane, or blocks stand
-            around the core.
+        TypeError: as :func:`make_graph`; or the model has no recurrent core, s is not a
+            membrane, or there are blocks before or after the core.
     """
     sizes = model.depth_sizes
     if why := explain_no_loop(sizes):
@@ -83,7 +84,7 @@ def make_loop_graph(model: RecurrentModel) -> Graph:
 
 
 def explain_no_loop(sizes: DepthSizes) -> str:
-    """Return why no Graph can hold an iteration of a core; "" where one can."""
+    """Explain why no Graph can hold an iteration of a core; "" if one can."""
     if not sizes.depth:
         return "no core recurs, as depth is 0"
     if sizes.injection != "membrane":
@@ -98,7 +99,7 @@ def _begin(model: MixerModel, name: str) -> "_Walk":
 
 
 def _add_blocks(walk: "_Walk", model: MixerModel, x: str) -> str:
-    """Add the blocks, the norm and the read-out; return what the last block hands on."""
+    """Add the blocks, the norm and the read-out; return the last block's output node."""
     floors = None if model.floors is None else layer_floors(model.floors)
     for k, block in enumerate(model.blocks):
         x = _add_block(walk, f"block{k}", block, x, None if floors is None else floors[k])
@@ -108,7 +109,7 @@ def _add_blocks(walk: "_Walk", model: MixerModel, x: str) -> str:
 
 @dataclass
 class _Walk:
-    """A Graph that grows from its input."""
+    """A Graph that is built from its input on."""
 
     nodes: dict[str, Node]
     edges: list[Edge] = field(default_factory=list)
@@ -125,7 +126,7 @@ class _Walk:
         return self.add(name, RMSNorm(gain=as_array(layer.weight), eps=layer.eps), x)
 
     def spikes(self, name: str, x: str, layer: Any) -> str:
-        """Add what a ternary map reads."""
+        """Add the spikes that a ternary map reads."""
         if not (isinstance(layer, BitLinear) and isinstance(layer.quantise, SpikeCount)):
             raise TypeError(
                 f"{name}: a Graph needs ternary maps of spike counts, got "
@@ -136,24 +137,24 @@ class _Walk:
         return self.add(f"{name}_spikes", count, x)
 
     def synapses(self, name: str, x: str, layer: Any, part: slice = slice(None)) -> str:
-        """Add the synapses of a ternary map, or of some of its rows, and their membranes."""
+        """Add the synapses of a ternary map (or of some rows) and their membranes."""
         signs, scale = round_weights(layer.weight)
         x = self.add(f"{name}_synapses", Dense(weight=as_array(signs[part])), x)
         gain = float(scale) * layer.quantise.threshold
         return self.add(name, LI(tau=NOTHING_KEPT, gain=gain), x)
 
     def map(self, name: str, x: str, layer: Any) -> str:
-        """Add a whole ternary map."""
+        """Add a complete ternary map."""
         return self.synapses(name, self.spikes(name, x, layer), layer)
 
     def product(self, name: str, opened: str, factor: str) -> str:
-        """Add SiLU(opened) other."""
+        """Add SiLU(opened) factor."""
         opened = self.add(f"{name}_open", Pointwise(function="silu"), opened)
         both = self.add(f"{name}_both", Concat(), opened, factor)
         return self.add(f"{name}_product", Multiply(), both)
 
     def hand_on(self, name: str, *sources: str) -> str:
-        """Add the sum of values, for what takes no membrane or no sum."""
+        """Add the sum of values for a node that accepts neither membranes nor several edges."""
         return self.add(name, Pointwise(function="identity"), *sources)
 
 

@@ -1,6 +1,6 @@
-"""The trainable torch view of a Graph: the clocked executor.
+"""A Graph as a trainable torch module: the clocked executor.
 
-Nodes outside loops run over all ticks at once, loops tick by tick.
+Nodes outside loops run over all ticks at once; loops run tick by tick.
 Axes: T ticks, B samples, ``*N`` a node's shape.
 """
 
@@ -44,10 +44,11 @@ from neuro.spikes.record import Record
 
 
 class NetState(NamedTuple):
-    """The state that continues a run: of populations by node, ticks in flight by edge.
+    """The state that continues a run: populations by node name, ticks in flight by edge.
 
     An edge holds the last ticks of its source (D B *N): ``delay`` of them, or all since the
-    start at rest if these are fewer. ticks: number done; Poisson nodes draw from there on.
+    start at rest if there are fewer. ticks: number of finished ticks; Poisson nodes draw from
+    there on.
     """
 
     populations: dict[str, Any]
@@ -56,7 +57,7 @@ class NetState(NamedTuple):
 
 
 class _ConnectionModule(nn.Module):
-    """A Connection with trainable weight and bias, in the precision of its node."""
+    """A Connection with trainable weight and bias in the precision of its node."""
 
     weight: Any
     bias: Any
@@ -70,7 +71,7 @@ class _ConnectionModule(nn.Module):
             self.register_parameter(name, tensor)
 
     def forward(self, x: Tensor) -> Tensor:
-        # The cast acts only if Graph and run differ in precision.
+        # The cast has an effect only if Graph and run differ in precision.
         weight, bias = (None if p is None else p.to(x.dtype) for p in (self.weight, self.bias))
         y: Tensor = self.node.apply(x, weight, bias)
         return y
@@ -79,7 +80,7 @@ class _ConnectionModule(nn.Module):
         return format_model(self.node)
 
     def frozen(self) -> Any:
-        """Return the node with the present weights."""
+        """Return the node with its current weights."""
         if not isinstance(self.node, Weighted):
             return self.node
         bias = None if self.bias is None else self.bias.detach().cpu().numpy()
@@ -95,11 +96,11 @@ class _HostModule(_ConnectionModule):
 
 
 class Net(nn.Module):
-    """A Graph as a torch module; :meth:`graph` is its inverse, bit for bit.
+    """A Graph as a torch module; :meth:`graph` inverts it bit for bit.
 
     Raises:
         GraphError: the graph does not run on a clock, see
-            :func:`neuro.graph.requirements.require_clocked`; or its synapses have delays.
+            :func:`neuro.graph.requirements.require_clocked`; or single synapses have delays.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -108,7 +109,7 @@ class Net(nn.Module):
         require_clocked(graph)
         _require_one_delay(graph)
         self.wiring = graph
-        if graph.poisson:  # they take the device and the dtype of the Net from it
+        if graph.poisson:  # they get device and dtype of the Net from this buffer
             self.register_buffer("like", torch.empty(0), persistent=False)
         self.parts = nn.ModuleDict()
         for name, node in graph.nodes.items():
@@ -120,7 +121,7 @@ class Net(nn.Module):
                 self.parts[_key(name)] = Spiking(node, graph.dt)
 
     def graph(self) -> Graph:
-        """Return the Graph with the present parameters."""
+        """Return the Graph with the current parameters."""
         nodes = {
             name: node if isinstance(node, Input) else self.parts[_key(name)].frozen()  # type: ignore[operator]
             for name, node in self.wiring.nodes.items()
@@ -138,12 +139,13 @@ class Net(nn.Module):
         """Run T >= 1 ticks.
 
         Args:
-            inputs: by Input name, axes T B *N.
-            state: of the run to continue; None starts at rest.
-            ticks, samples: of a graph without Inputs, as in :func:`neuro.events.simulate`.
+            inputs: tensors by Input name, axes T B *N.
+            state: state of the run to continue; None starts at rest.
+            ticks, samples: size of a run of a graph without Inputs, as in
+                :func:`neuro.events.simulate`.
 
         Returns:
-            The activity of every node by name (axes T B *N), and the state.
+            The activity of every node by name (axes T B *N), and the state after the run.
         """
         run = _ForwardPass(self, inputs, state, ticks, samples)
         try:
@@ -173,7 +175,7 @@ def _require_one_delay(graph: Graph) -> None:
 
 
 def _list_misfits(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
-    """Return the inputs that lack the shapes (T, B, *N) of the graph, or differ in T or B."""
+    """List the inputs whose shape is not (T, B, *N) of the graph, or that differ in T or B."""
     problems = []
     for name, shape in shapes.items():
         own = graph.shapes[name]
@@ -188,7 +190,7 @@ def _list_misfits(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> list[s
 
 
 def _require_state(net: "Net", state: Any, samples: int) -> None:
-    """Raise a LayerError unless a state fits the net; populations check their own."""
+    """Raise a LayerError unless a state fits the net; populations check their own state."""
     graph = net.wiring
     if not isinstance(state, NetState):
         what = f"takes a state of type NetState, got {describe(state)}"
@@ -205,12 +207,12 @@ def _require_state(net: "Net", state: Any, samples: int) -> None:
 
 
 def _key(name: str) -> str:
-    """Return the name of a node's module: a prefix keeps it apart from torch's attributes."""
+    """Return the name of a node's module; the prefix avoids clashes with torch's attributes."""
     return f"node_{name}"
 
 
 class _ForwardPass:
-    """A forward pass: activity so far, and the past of each delayed edge."""
+    """A forward pass: the activity so far, and the past of each delayed edge."""
 
     def __init__(
         self,
@@ -250,15 +252,16 @@ class _ForwardPass:
             self.out[name] = _to_tensor(graph, name, draw_events(graph, name, span), self.like)
 
     def past(self, e: Edge) -> Tensor:
-        """Return the ticks that the edge holds from before the run, at most ``delay``."""
+        """Return the ticks that an edge holds from before the run, at most ``delay``."""
         if self.before is not None and e.delay:
             return self.before.edges[e]
         return self._silence(e, 0)
 
     def start(self, e: Edge) -> Tensor:
-        """Return what arrives before the run's own output, as far as the run sees it.
+        """Return the values that arrive before the run's own output, cut to the run's length.
 
-        Before what the edge holds there is silence: a delay costs no more than the run.
+        Zeros precede the ticks that the edge holds. The cut keeps a long delay as cheap as the
+        run.
         """
         past = self.past(e)
         return torch.cat([self._silence(e, min(e.delay - len(past), self.ticks)), past])
@@ -267,7 +270,7 @@ class _ForwardPass:
         return self.like.new_zeros(ticks, self.batch, *self.graph.shapes[e.source])
 
     def run_node(self, name: str) -> None:
-        """Run a node outside loops over all ticks."""
+        """Run a node that is in no loop over all ticks."""
         if name in self.out:
             return
         arriving = [self._delayed(e) for e in self.graph.into(name)]
@@ -279,7 +282,7 @@ class _ForwardPass:
             self.out[name] = part(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
     def _combine(self, name: str, arriving: list[Tensor]) -> Tensor:
-        """Return the values of all edges into a node, each ``... B *N``, as one value."""
+        """Combine the values of all edges into a node, each ``... B *N``, into one tensor."""
         if isinstance(self.graph.nodes[name], Concat):
             return torch.cat(arriving, -len(self.graph.shapes[name]))
         return arriving[0] if len(arriving) == 1 else torch.stack(arriving).sum(0)
@@ -328,7 +331,7 @@ class _ForwardPass:
 
 
 def _to_tensor(graph: Graph, name: str, events: Events, like: Tensor) -> Tensor:
-    """Return the raster of a node, T B *N, with the dtype and the device of ``like``."""
+    """Return a node's raster, T B *N, with the dtype and device of ``like``."""
     raster = torch.as_tensor(to_raster(events), dtype=like.dtype, device=like.device)
     return raster.reshape(*events.shape[:2], *graph.shapes[name])
 
@@ -342,11 +345,11 @@ def replay(
     ticks: int | None = None,
     samples: int | None = None,
 ) -> Record:
-    """Run a Graph on the clock: every tick, every neuron.
+    """Run a Graph on the clock: every neuron at every tick.
 
-    In float64, the default, sums of float32 weights are exact in practice: no spike depends on
-    their order. ticks, samples: of a graph without Inputs, as in :func:`neuro.events.simulate`.
-
+    In float64, the default, sums of float32 weights are exact in practice, so that no spike
+    depends on their order. For ticks and samples, used without Inputs, see
+    :func:`neuro.events.simulate`.
     Raises:
         TypeError: ``graph`` is not a Graph, or inputs are not Events.
         GraphError: the graph does not run on a clock; lists every problem by node.
@@ -383,7 +386,7 @@ def record_activity(
 
 
 def record(graph: Graph, activity: Mapping[str, Tensor]) -> Record:
-    """Return the activity of the clocked executor as a Record."""
+    """Convert the activity that the clocked executor returned to a Record."""
     flat = {k: v.detach().flatten(2).cpu().numpy() for k, v in activity.items()}
     firing = [*graph.sources, *graph.firing]
     raster: np.ndarray = flat[firing[0]]

@@ -1,6 +1,6 @@
-"""A network that was measured on Loihi and published, to train, lower and price here.
+"""A published network that was measured on Loihi, to be trained, lowered and priced here.
 
-Only its shape: no weights. Axes: T ticks, B samples, C channels, H height, W width.
+It has the shape only, no weights. Axes: T ticks, B samples, C channels, H height, W width.
 """
 
 import math
@@ -27,13 +27,14 @@ def build_pilotnet_sdnn(
 ) -> Stack:
     """Return PilotNet as a sigma-delta network: frames (T B C H W) to steering angles (T B 1).
 
-    Four convolutions and three hidden layers of ReLUs that send changes, on the changes of the
-    frames; the angle is the sum of the changes that reach it, at each frame.
+    Four convolutions and three hidden layers of ReLUs run on the changes of the frames and send
+    changes; the angle at each frame is the sum of the changes that reached it.
 
-    threshold: of all changes, in units of a ReLU. frame, channels, hidden: smaller for tests.
+    threshold: threshold of all changes, in units of a ReLU.
+    frame, channels, hidden: sizes; tests use smaller ones.
 
     Source: the sigma-delta tutorial of lava-dl (tutorials/lava/lib/dl/slayer/pilotnet,
-    BSD-3-Clause); the network is that of Bojarski et al. 2016, arXiv 1604.07316, made smaller.
+    BSD-3-Clause), whose network is a smaller version of Bojarski et al. 2016, arXiv 1604.07316.
     """
     kernels: tuple[tuple[tuple[int, int], tuple[int, int]], ...] = (
         ((2, 2), (0, 0)), ((2, 2), (0, 0)), ((2, 1), (1, 0)), ((1, 1), (0, 0)),

@@ -1,7 +1,8 @@
-"""Training with less memory where batch norms train: each block is computed twice.
+"""Training with less memory, batch norms included: each block is computed twice.
 
-Batch norms take all ticks and samples as one batch. A Stack is divided into its blocks, and
-each sees the whole batch: outputs, gradients and running statistics are those of the Stack.
+A batch norm takes all ticks and samples as one batch. So a Stack is divided into its blocks,
+and each block sees the whole batch: outputs, gradients and running statistics are those of the
+Stack.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,12 +22,12 @@ _NOTED: ContextVar[list[int] | None] = ContextVar("_NOTED", default=None)
 
 
 def run_in_blocks(stack: Stack, x: Float[Tensor, "T B *N"]) -> Tensor:
-    """Return the output of a Stack from rest; the backward pass computes each block again.
+    """Return the output of a Stack that starts at rest; backward computes each block again.
 
-    A block is a module of the Stack; of a Stack of Stacks and Residuals, one of those. Between
-    forward and backward pass only the inputs of blocks stay, and in the backward pass the
-    values of one block. The second run has the modes (training or evaluation) and the random
-    numbers of the first, and leaves running statistics alone.
+    A block is a module of the Stack, or, in a Stack of Stacks and Residuals, one of these.
+    Between forward and backward pass only the blocks' inputs are kept, and in the backward pass
+    the values of one block. The second computation repeats the modes (training or evaluation)
+    and random numbers of the first, and does not change running statistics.
     """
     for block in list_blocks(stack):
         modes = {m: m.training for m in block.modules()}
@@ -60,10 +61,10 @@ def list_blocks(stack: Stack) -> list[nn.Module]:
 
 @contextmanager
 def note_recomputed() -> Iterator[list[int]]:
-    """Yield a list of the bytes that each block of :func:`run_in_blocks` needs.
+    """Yield a list that receives the bytes each block of :func:`run_in_blocks` needs.
 
-    They are those that the backward pass keeps while it computes the block again. For
-    measurements: a run in this context has no backward pass.
+    These are the bytes kept while the backward pass computes the block again. For measurements:
+    a run in this context has no backward pass.
     """
     noted: list[int] = []
     token = _NOTED.set(noted)
@@ -81,10 +82,10 @@ def _run_from_rest(block: nn.Module, x: Tensor) -> Tensor:
 
 @contextmanager
 def _repeat(modes: dict[nn.Module, bool]) -> Iterator[None]:
-    """Run a block of code in these modes, in which training changes no running statistics."""
+    """Run the context in the given modes, without changing running statistics in training."""
     before = {m: m.training for m in modes}
     norms: list[Any] = [m for m in modes if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    # Without running statistics autograd would keep fewer values than in the first run.
+    # If running statistics were off, autograd would keep fewer values than in the first run.
     counts = [None if (n := m.num_batches_tracked) is None else n.clone() for m in norms]
     momenta = [m.momentum for m in norms]
     try:
@@ -115,12 +116,12 @@ def _note(block: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def count_kept(module: nn.Module) -> Iterator[Callable[[], int]]:
-    """Yield a function that returns the bytes that autograd has kept in a block of code.
+    """Yield a function that returns how many bytes autograd has kept inside the context.
 
-    Without the parameters and buffers of the module.
+    The module's parameters and buffers are not counted.
     """
     own = {_id_of(t) for t in (*module.parameters(), *module.buffers())}
-    kept: dict[int, Tensor] = {}  # stay alive, so that no other tensor takes their memory
+    kept: dict[int, Tensor] = {}  # alive, so that no other tensor reuses their memory
 
     def keep(tensor: Tensor) -> Tensor:
         if _id_of(tensor) not in own:
@@ -132,6 +133,6 @@ def count_kept(module: nn.Module) -> Iterator[Callable[[], int]]:
 
 
 def _id_of(tensor: Tensor) -> int:
-    """Return a number that tensors have in common if they share their memory."""
+    """Return a number that is equal for tensors that share their memory."""
     storage: Any = tensor.untyped_storage()
     return int(storage._cdata)

@@ -1,12 +1,12 @@
-"""Recurrent depth: a core of blocks runs again and again on a hidden state (Huginn).
+"""Recurrent depth: a core of blocks runs repeatedly on a hidden state (Huginn).
 
     e = prelude(x)        s_0 = 0; in training, noise
-    s_i = core(W [s_{i-1}; e]), or core(s_{i-1} + e) where s is a membrane
+    s_i = core(W [s_{i-1}; e]), or core(s_{i-1} + e) if s is a membrane
     hidden = norm(coda(norm(s_r))); without a coda, norm(s_r)
 
-Blocks add to what they read, so with the second form s_i = s_{i-1} + e + what the blocks add: a
-membrane without a leak, which integrates a constant current and those of the core, and which no
-norm and no map resets between iterations.
+Blocks add to their input, so the second form is s_i = s_{i-1} + e + what the blocks add: a
+membrane without leak that integrates a constant current and the core's currents. No norm and no
+map resets it between iterations.
 (Geiping et al. 2025, arXiv 2502.05171.) Axes: T tokens, B samples, D channels.
 """
 
@@ -37,8 +37,8 @@ from neuro.training.distributed import draw_shard
 
 DepthSampling = Literal["fixed", "poisson"]
 Injection = Literal["adapter", "membrane"]
-SIGMA = 0.5  # of the logarithm of a sampled depth's rate
-VARIANCE = 2 / 5  # D times that of the first weights of W
+SIGMA = 0.5  # standard deviation of the logarithm of a sampled depth's rate
+VARIANCE = 2 / 5  # variance of the initial weights of W, times D
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,11 +91,11 @@ def list_depth_problems(sizes: DepthSizes) -> list[str]:
 
 
 def draw_depth(sizes: DepthSizes) -> int:
-    """Return the iterations of a step of training, for its whole batch.
+    """Draw the number of iterations of one training step, for the whole batch.
 
     "poisson": r = 1 + Poisson(exp tau), tau ~ N(log depth - SIGMA^2 / 2, SIGMA^2); its mean is
-    depth + 1. It comes from torch's global generator on the CPU, which a training seeds for
-    each step, alike in every process.
+    depth + 1. It is drawn from torch's global generator on the CPU, which the training loop
+    seeds at each step equally in every process.
     """
     if sizes.depth_sampling == "fixed":
         return sizes.depth
@@ -121,7 +121,7 @@ class SandwichBlock(MixerBlock):
 
 
 class BlockStack(nn.Module):
-    """The blocks of a prelude or a coda, and the floors of their mixers."""
+    """The blocks of a prelude or coda, and the floors of their mixers."""
 
     def __init__(self, sizes: BlockSizes, block: type[MixerBlock]) -> None:
         super().__init__()
@@ -131,10 +131,10 @@ class BlockStack(nn.Module):
 class RecurrentModel(MixerModel):
     """A MixerModel whose blocks are a core that runs ``depth`` times; 0: a plain MixerModel.
 
-    The state of a reading holds, in this order: that of each block of the prelude; of each
-    block of the core, iteration by iteration; of each block of the coda. With an exit every
-    iteration has a coda, whose states stand behind those of its core. A reading goes on with as
-    many iterations as its state has.
+    The state of a reading lists, in this order, the states of the prelude's blocks, of the
+    core's blocks iteration by iteration, and of the coda's blocks. With an exit, every
+    iteration has a coda, whose states follow those of its core. A reading continues with the
+    number of iterations that its state has.
     """
 
     prelude: BlockStack | None
@@ -148,7 +148,7 @@ class RecurrentModel(MixerModel):
             self.head.weight = self.embedding.weight
         if not sizes.depth:
             return
-        # Behind the others, so that these are drawn as without recurrence.
+        # Created last, so that the other weights are drawn as without recurrence.
         if sizes.injection == "adapter":
             self.adapter = make_linear(sizes, 2 * sizes.width, sizes.width)
             nn.init.normal_(self.adapter.weight, std=(VARIANCE / sizes.width) ** 0.5)
@@ -164,14 +164,15 @@ class RecurrentModel(MixerModel):
         keep_layers: bool = False,
         depth: int | None = None,
     ) -> Reading:
-        """Return what the model makes of embeddings; state: None before the first token.
+        """Run the model on embeddings; the state None is the start of a sequence.
 
-        keep_layers: of the core, those of its last iteration. depth: iterations; None: as in
-        the state, and those of the configuration where there is none.
+        keep_layers: whether to return the layers of the core's last iteration.
+        depth: number of iterations; None: that of the state, or of the configuration without a
+            state.
 
         Raises:
-            ValueError: depth is < 1, or not that of the state; no core of the model recurs; or
-                the state is of another model or of other samples.
+            ValueError: depth is < 1 or differs from the state's; the model has no recurrent
+                core; or the state belongs to another model or to other samples.
         """
         sizes = self.depth_sizes
         if not sizes.depth:
@@ -203,9 +204,9 @@ class RecurrentModel(MixerModel):
     def run_iteration(
         self, s: Float[Tensor, "T B D"], e: Float[Tensor, "T B D"]
     ) -> tuple[Float[Tensor, "T B D"], Float[Tensor, "T B D"]]:
-        """Return (s behind an iteration of a core over tokens from the first one on, hidden).
+        """Run one iteration of the core over tokens from the first one on: (next s, hidden).
 
-        hidden: behind the final norm; of a model without a coda.
+        hidden: output of the final norm, for a model without a coda.
         """
         s = _States(None).run(self, self.inject(s, e), False)
         return s, self.norm(s)
@@ -213,17 +214,17 @@ class RecurrentModel(MixerModel):
     def inject(
         self, s: Float[Tensor, "T B D"], e: Float[Tensor, "T B D"]
     ) -> Float[Tensor, "T B D"]:
-        """Return what the core reads of the hidden state and of the prelude."""
+        """Combine hidden state and prelude output into the input of the core."""
         if self.depth_sizes.injection == "membrane":
             return s + e
         out: Tensor = self.adapter(torch.cat([s, e], -1))
         return out
 
     def _start(self, e: Float[Tensor, "T B D"]) -> Float[Tensor, "T B D"]:
-        """Return s_0: noise in training, else its mean 0; a membrane begins at rest.
+        """Return s_0: noise in training, otherwise its mean 0; a membrane starts at rest.
 
-        The noise is as large as the first embeddings. So it is in Huginn, where both have a
-        variance of 2/5.
+        The noise has the variance of the initial embeddings. Huginn does the same with a
+        variance of 2/5 for both.
         """
         if not self.training or self.depth_sizes.injection == "membrane":
             return torch.zeros_like(e)
@@ -246,7 +247,7 @@ class RecurrentModel(MixerModel):
         return not self.training and self.depth_sizes.exit_kl > 0
 
     def _find_depth(self, state: tuple[Any, ...] | None, depth: int | None) -> int:
-        """Return the number of iterations of a reading."""
+        """Return the number of iterations to run."""
         name = type(self).__name__
         if depth is not None and depth < 1:
             raise ValueError(f"{name}: depth is {depth}; give a number of iterations >= 1")
@@ -267,7 +268,7 @@ class RecurrentModel(MixerModel):
 
 
 class _States:
-    """The states of a reading: those before it, one by one, and those after it."""
+    """The states of a reading: an iterator over those before it, and a list of those after."""
 
     def __init__(self, before: tuple[Any, ...] | None) -> None:
         self.before = None if before is None else iter(before)
@@ -276,7 +277,7 @@ class _States:
     def run(
         self, stack: BlockStack | RecurrentModel, x: Float[Tensor, "T B D"], keep_layers: bool
     ) -> Float[Tensor, "T B D"]:
-        """Return what the last block of a stack hands on."""
+        """Return the output of the last block of a stack."""
         blocks, before = stack.blocks, self.before
         own = None if before is None else [next(before) for _ in blocks]
         x, after, layers = run_blocks(blocks, stack.floors, x, own, keep_layers)
@@ -286,11 +287,14 @@ class _States:
 
 
 class Exits:
-    """From which iteration the output of each token comes: the first one that changes little.
+    """Chooses the iteration each token's output comes from: the first one that changes little.
 
-    Its KL(p_{i-1} || p_i) is below the threshold, as in the published code; the first iteration
-    has none. What has no such iteration comes from the last one; threshold 0: everything.
-    hidden: at the exits. depth: iterations up to them. left: what has not come to its exit.
+    An iteration changes little if KL(p_{i-1} || p_i) is below the threshold, as in the
+    published code; the first iteration has no predecessor. Tokens without such an iteration,
+    and all tokens if the threshold is 0, take the last one.
+    hidden: hidden states at the exits.
+    depth: iterations up to the exits.
+    left: tokens that have not reached their exit.
     """
 
     def __init__(self, threshold: float) -> None:
@@ -299,7 +303,7 @@ class Exits:
         self.log = torch.empty(0)
 
     def add(self, hidden: Float[Tensor, "T B D"], logits: Float[Tensor, "T B V"]) -> None:
-        """Add an iteration."""
+        """Add the result of one iteration."""
         self.count += 1
         before, self.log = self.log, F.log_softmax(logits.float(), -1)
         if self.count == 1:
@@ -314,7 +318,7 @@ class Exits:
 def has_settled(
     before: Float[Tensor, "*N V"], log: Float[Tensor, "*N V"], threshold: float
 ) -> Bool[Tensor, "*N"]:
-    """Say where KL(before || present) of two distributions, given by logarithms, is below."""
+    """Say where KL(before || present) < threshold, given the distributions' logarithms."""
     return (
         F.kl_div(log, before, reduction="none", log_target=True).sum(-1).clamp(min=0)
         < threshold

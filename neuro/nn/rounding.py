@@ -1,14 +1,14 @@
-"""A bound on the effect of rounding on membranes, which explains spikes that differ.
+"""A bound on the effect of rounding on membranes, which explains differing spikes.
 
 Two runs of one Graph in float32 (torch, ``Grid(dtype=np.float32)``) add the same numbers in
-different orders. While their spikes are equal, both follow the same computation in real
-numbers, and each membrane is within the bound computed here for any order of its sums. So the
-first spike that differs belongs to a membrane within the bound of its threshold; later spikes
-may differ by any amount.
+different orders. As long as their spikes are equal, both approximate the same computation in
+real numbers, and each membrane is within the bound computed here, for any order of its sums. So
+the first spike that differs belongs to a membrane within the bound of its threshold; later
+spikes may differ by any amount.
 
 With u = eps / 2, K roundings and a sum of magnitudes m, the error of a sum is at most
 K u / (1 - K u) m (Higham 2002, Accuracy and Stability of Numerical Algorithms, section 4.2).
-Earlier errors pass through the same operations with absolute weights.
+Earlier errors pass through the same operations with the absolute values of the weights.
 
 Axes: T ticks, B samples, ``*N`` a node's shape.
 """
@@ -32,14 +32,15 @@ from neuro.nn.net import record_activity
 from neuro.spikes import Events, to_raster
 from neuro.spikes.record import Record
 
-OPERATIONS = 4  # roundings of a product, a sum and a coefficient, and of second order
+OPERATIONS = 4  # roundings of a product, a sum and a coefficient, and terms of second order
 
 
 class MembraneBound(NamedTuple):
-    """A spiking population along the spikes of a record.
+    """Margins and bounds of a spiking population, along the spikes of a record.
 
-    margin: v - threshold before the reset, -inf in a refractory period; a strict threshold
-    fires above 0. bound: the most that rounding moves the margin, 0 in a refractory period.
+    margin: v - threshold before the reset; -inf in a refractory period; a strict threshold
+        fires above 0.
+    bound: largest change of the margin by rounding; 0 in a refractory period.
     """
 
     margin: Float64[np.ndarray, "T B N"]
@@ -47,7 +48,7 @@ class MembraneBound(NamedTuple):
 
 
 class FirstDifference(NamedTuple):
-    """The place at which the spikes of a sample first differ, and the effect of rounding."""
+    """Where the spikes of a sample first differ, and how far rounding reaches there."""
 
     sample: int
     tick: int
@@ -58,14 +59,14 @@ class FirstDifference(NamedTuple):
 
     @property
     def is_rounding(self) -> bool:
-        """Say whether rounding explains the difference."""
+        """Whether rounding explains the difference."""
         return abs(self.margin) <= self.bound
 
 
 class _Values(NamedTuple):
-    """The output of a node (T B *N): ``value``, with an ``error`` and ``terms`` roundings.
+    """The output of a node (T B *N): ``value``, with its ``error`` and number of ``terms``.
 
-    magnitude: the sum of the magnitudes of the terms; a rounding is a part of it.
+    magnitude: sum of the terms' magnitudes, to which rounding errors are proportional.
     """
 
     value: Tensor
@@ -82,11 +83,11 @@ class _Values(NamedTuple):
 def bound_rounding(
     graph: Graph, record: Record, dtype: type[np.float32 | np.float64] = np.float32
 ) -> dict[str, MembraneBound]:
-    """Return margins along the spikes of a record, and the most that ``dtype`` moves them.
+    """Return margins along the spikes of a record, and how far ``dtype`` can move them.
 
     Raises:
-        ValueError: a node is neither a connection, nor an LI, nor a LIF or ALIF with soft or
-            hard reset (lists all); or the record is of another graph.
+        ValueError: a node is not a connection, an LI, or a LIF or ALIF with soft or hard reset
+            (lists all such nodes); or the record belongs to another graph.
     """
     if foreign := list_foreign_record(graph, record):
         raise ValueError(f"the record does not belong to this graph: {foreign[0]}")
@@ -100,7 +101,7 @@ def bound_rounding(
 
 
 def find_unbounded(graph: Graph) -> list[str]:
-    """Return the nodes that :func:`bound_rounding` does not support."""
+    """List the nodes that :func:`bound_rounding` does not support."""
     return [n for n, node in graph.nodes.items() if not _is_bounded(node, graph)]
 
 
@@ -120,7 +121,7 @@ def find_first_differences(
 ) -> list[FirstDifference]:
     """Return the first difference of each sample whose spikes differ.
 
-    dtype: of the run with the lower precision.
+    dtype: dtype of the run with the lower precision.
 
     Raises:
         ValueError: as in :func:`bound_rounding`.
@@ -130,7 +131,7 @@ def find_first_differences(
         return []
     bounds, differences = bound_rounding(graph, first, dtype), []
     in_order = [name for name in graph.order if name in apart]
-    any_apart = np.stack([differ.any(2) for differ in apart.values()]).any(0)  # T B
+    any_apart = np.stack([differ.any(2) for differ in apart.values()]).any(0)  # axes T B
     for sample in np.flatnonzero(any_apart.any(0)).tolist():
         tick = int(np.argmax(any_apart[:, sample]))
         name = next(n for n in in_order if apart[n][tick, sample].any())
@@ -141,11 +142,11 @@ def find_first_differences(
 
 
 class _Bounds:
-    """Values and errors of the nodes of a graph with the spikes of a record."""
+    """Values and errors of all nodes of a graph, given the spikes of a record."""
 
     def __init__(self, graph: Graph, record: Record, dtype: type) -> None:
         self.graph, self.record = graph, record
-        rounded = np.finfo(dtype).eps + np.finfo(np.float64).eps  # the margins are rounded too
+        rounded = np.finfo(dtype).eps + np.finfo(np.float64).eps  # margins are rounded too
         self.unit = float(rounded) / 2
         self.known: dict[str, _Values] = {}
 
@@ -170,7 +171,7 @@ class _Bounds:
         return self._follow_membrane(name)[1]
 
     def _find_input(self, name: str) -> _Values:
-        """Return the value of all edges into a node."""
+        """Return the combined value of all edges into a node."""
         edges = self.graph.into(name)
         arriving = [_delay(self._find_output(e.source), e.delay) for e in edges]
         columns = zip(*(x.columns for x in arriving), strict=True)
@@ -194,7 +195,7 @@ class _Bounds:
         return _make_values(columns, x.terms + int(fan_in) + OPERATIONS)
 
     def _follow_membrane(self, name: str) -> tuple[MembraneBound, _Values]:
-        """Return the bounds of a population, and the output of an LI."""
+        """Return the bounds of a population, or the output of an LI."""
         neuron: LinearNeuron = self.graph.nodes[name]  # type: ignore[assignment]
         x = self._find_input(name)
         share = x.terms * self.unit / (1 - x.terms * self.unit)
@@ -217,8 +218,9 @@ def integrate_membranes(
 ) -> tuple[np.ndarray, np.ndarray, MembraneBound]:
     """Return membranes before their reset and their errors (T B *N), and the bounds.
 
-    x: input, with errors ``off``. fired: spikes, which reset; None: a read-out. unit: relative
-    error of an operation.
+    x: input, whose errors are ``off``.
+    fired: spikes, which reset the membranes; None for a read-out.
+    unit: relative error of one operation.
     """
     after = rest_membrane(*x.shape[1:])
     off_i, off_v, off_a = np.zeros((3, *x.shape[1:]))
@@ -248,7 +250,7 @@ def integrate_membranes(
 
 
 def _delay(x: _Values, ticks: int) -> _Values:
-    """Return the values some ticks later."""
+    """Return the values delayed by ``ticks`` ticks."""
     return _make_values((_delay_ticks(column, ticks) for column in x.columns), x.terms)
 
 
@@ -262,14 +264,14 @@ def _make_values(columns: Iterable[Tensor], terms: int) -> _Values:
 
 
 def count_near(bounds: Mapping[str, MembraneBound]) -> dict[str, int]:
-    """Return the number of membranes of each population within the bound of the threshold."""
+    """Count, by population, membranes nearer to the threshold than their rounding bound."""
     return {n: int((abs(b.margin) <= b.bound).sum()) for n, b in bounds.items()}
 
 
 def compute_margins(
     graph: Graph, inputs: Mapping[str, Events], name: str
 ) -> Float64[np.ndarray, "T B N"]:
-    """Return v - threshold of a spiking population at every tick, before its reset (float64).
+    """Return v - threshold of a spiking population at every tick before its reset (float64).
 
     In a refractory period it is minus infinity. A strict threshold fires above 0, others at 0.
 

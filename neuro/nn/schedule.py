@@ -1,9 +1,9 @@
 """The order in which the modules of a Stack run: how many samples and ticks at a time.
 
-The outputs are those of the modules in turn, each over all samples and ticks. On one thread of
-a CPU, parts of the samples and ticks run through all modules: values between two modules stay
-in the cache. With several threads this is slower, because they wait for each other at the end
-of each part.
+The outputs equal those of running each module in turn over all samples and ticks. On one CPU
+thread, a part of the samples and ticks runs through all modules, so that values between two
+modules stay in the cache. With several threads this would be slower, because threads wait for
+each other at the end of each part.
 Axes: T ticks, B batch.
 """
 
@@ -25,18 +25,18 @@ from neuro.nn.spiking import RESTART, LayerError, Spiking, Temporal
 from neuro.ops.avg_pool import find_blocks
 from neuro.ops.sparse_linear import ArrangeWeights, arrange_weights
 
-IMAGES = 64  # of a part with gradients: its values between two modules fit in the cache
-SAMPLE_VALUES = 2**18  # of a sample over all ticks that fit in the cache
-PART_VALUES = 2**18  # between two modules, in a part without gradients
+IMAGES = 64  # images per part with gradients: the values between two modules fit in the cache
+SAMPLE_VALUES = 2**18  # most values of a sample over all ticks that fit in the cache
+PART_VALUES = 2**18  # values between two modules per part, without gradients
 
-States = tuple[Any, ...]  # one per module; None for a module without
+States = tuple[Any, ...]  # one state per module; None for a module without state
 
 
 class Prepared(NamedTuple):
     """Values that all parts of a run share.
 
-    arrange: arranges weights, and remembers the results. fused: linear layers with the
-    populations behind them, by place in the sequence.
+    arrange: arranges weights, and caches the results.
+    fused: linear layers joined with the population after them, by index in the sequence.
     """
 
     arrange: ArrangeWeights = arrange_weights
@@ -49,13 +49,13 @@ NOTHING_PREPARED = Prepared()
 def run_sequence(
     modules: list[nn.Module], x: Tensor, states: States, independent: tuple[type, ...]
 ) -> tuple[Tensor, States]:
-    """Run modules one after the other over all ticks: (output, states).
+    """Run modules one after the other over all ticks; return (output, states).
 
-    independent: types of temporal modules whose samples are independent, and whose ticks
-    depend on each other only through states with one row per sample.
+    independent: classes of temporal modules whose samples are independent, and whose ticks
+        depend on each other only through states with one row per sample.
     """
     ticks, first = len(x), 0
-    if is_one_tick(x):  # of all samples, with a gradient of one tick
+    if is_one_tick(x):  # for all samples, with the gradient of one tick
         x = x[:1]
         while first < len(modules) and is_timeless(modules[first]):
             x, first = run_on_ticks(modules[first], x), first + 1
@@ -71,7 +71,7 @@ def run_sequence(
 def _run_in_parts(
     modules: list[nn.Module], x: Tensor, ticks: int, states: States
 ) -> tuple[Tensor, States]:
-    """Run modules over parts of the samples and ticks that fit in the cache.
+    """Run modules on parts of the samples and ticks that fit in the cache.
 
     x: all ticks, or one that is repeated ``ticks`` times.
     """
@@ -101,9 +101,10 @@ def _run_in_parts(
 def _run_some_ticks(
     modules: list[nn.Module], x: Tensor, ticks: int, states: States
 ) -> tuple[Tensor, States]:
-    """Do the same as :func:`_run_in_turn`, some ticks at a time, without gradients.
+    """Run modules as :func:`_run_in_turn` does, some ticks at a time and without gradients.
 
-    The first tick shows the number of values between two modules.
+    The first tick determines the number of values between two modules, and so the size of a
+    part.
     """
     arrange = cache(arrange_weights)
     y, states = _run_in_turn(modules, x[:1], 1, states, Prepared(arrange))
@@ -121,7 +122,7 @@ def _run_some_ticks(
 def _fuse_linears(
     modules: list[nn.Module], states: States, arrange: ArrangeWeights
 ) -> dict[int, FusedLinear]:
-    """Return linear layers with the populations behind them, by place."""
+    """Return each linear layer joined with the population after it, by index."""
     by_place = {}
     for k, (linear, cells) in enumerate(pairwise(modules)):
         if type(linear) is nn.Linear and type(cells) is Spiking:
@@ -140,7 +141,7 @@ def _run_in_turn(
     states: States,
     prepared: Prepared = NOTHING_PREPARED,
 ) -> tuple[Tensor, States]:
-    """Run modules one after the other, a population together with the pool behind it.
+    """Run modules one after the other; a population runs together with the pool after it.
 
     x: all ticks, or one that is repeated ``ticks`` times.
     """
@@ -164,13 +165,13 @@ def _run_in_turn(
 
 
 def _pool_size(modules: list[nn.Module]) -> tuple[int, int] | None:
-    """Return the size of the blocks if the first module is an average pool over blocks."""
+    """Return the window size if the first module is an average pool over disjoint windows."""
     pool = modules[0] if modules else None
     return find_blocks(pool) if type(pool) is nn.AvgPool2d and not has_hooks(pool) else None
 
 
 def _is_divisible(modules: list[nn.Module], independent: tuple[type, ...]) -> bool:
-    """Say whether samples are known to be independent, and ticks except through states."""
+    """Say whether samples are independent, and ticks too except through states."""
     return all(
         (type(m) in independent and not has_hooks(m)) or is_sample_wise(m)
         for module in modules
@@ -181,7 +182,7 @@ def _is_divisible(modules: list[nn.Module], independent: tuple[type, ...]) -> bo
 def run_module(
     module: nn.Module, x: Tensor, state: Any, arrange: ArrangeWeights = arrange_weights
 ) -> tuple[Tensor, Any]:
-    """Run a temporal module over time, or any other module on each tick: (output, state)."""
+    """Run a temporal module over time, or another module on each tick: (output, state)."""
     if isinstance(module, Temporal):
         y, state = module(x, state)
         return y, state

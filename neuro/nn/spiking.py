@@ -1,7 +1,7 @@
 """A population as a torch module that runs over time: state in, state out.
 
 Axes: T ticks, B batch, ``*N`` the population's shape, ``*X`` the input's shape, ``*P`` the
-output's shape: ``*N``, or the shape after a pool.
+output's shape (``*N``, or the shape after a pool).
 """
 
 import math
@@ -38,7 +38,7 @@ class Temporal(nn.Module):
 
 
 class LayerError(ValueError):
-    """A layer cannot run on its input. name: the layer's name in the outermost module."""
+    """A layer cannot run on its input. name: the layer's name within the outermost module."""
 
     def __init__(self, layer: nn.Module, problem: str) -> None:
         super().__init__(problem)
@@ -65,7 +65,7 @@ def require_module(what: str, module: object) -> None:
 
 
 def require_stimulus(layer: nn.Module, x: Any) -> None:
-    """Raise a TypeError or LayerError unless ``x`` is a tensor T B ... of one tick or more."""
+    """Raise a TypeError or LayerError unless ``x`` is a tensor T B ... with T >= 1."""
     if not isinstance(x, Tensor):
         cure = "torch.from_numpy(array).float(); for Events, array = neuro.to_raster(events)"
         raise make_type_error(f"x of {type(layer).__name__}", "a tensor", x, cure)
@@ -80,14 +80,14 @@ def require_stimulus(layer: nn.Module, x: Any) -> None:
 def require_floats(layer: nn.Module, x: Tensor) -> None:
     """Raise a LayerError unless ``x`` holds floating-point numbers.
 
-    In integers a decay would be 0 or 1.
+    As an integer, a decay would be 0 or 1.
     """
     if not x.is_floating_point():
         raise LayerError(layer, f"x must hold floating-point numbers, got {x.dtype}; x.float()")
 
 
 def require_one_dt(layer: nn.Module) -> None:
-    """Raise a ValueError if populations inside a layer have ticks of different length."""
+    """Raise a ValueError if populations inside a layer have ticks of different lengths."""
     dts = {float(m.dt): n for n, m in layer.named_modules() if isinstance(m, Spiking)}
     if len(dts) > 1:
         text = ", ".join(f"{name} has {dt:g} s" for dt, name in dts.items())
@@ -98,7 +98,7 @@ def require_one_dt(layer: nn.Module) -> None:
 
 
 def split_state(layer: nn.Module, state: Any, parts: int) -> tuple[Any, ...]:
-    """Return the parts of a state, all None at rest; a LayerError for another number."""
+    """Return the parts of a state (None if at rest); raise a LayerError for a wrong number."""
     if state is None:
         return (None,) * parts
     if type(state) not in (tuple, list) or len(state) != parts:
@@ -108,7 +108,7 @@ def split_state(layer: nn.Module, state: Any, parts: int) -> tuple[Any, ...]:
 
 
 def require_cells(layer: nn.Module, state: Mapping[str, Any], need: Mapping[str, Any]) -> None:
-    """Raise a LayerError unless the tensors of a state have these shapes; None: no tensor."""
+    """Raise a LayerError unless a state's tensors have these shapes; None means no tensor."""
     for name, shape in need.items():
         have = None if state[name] is None else tuple(getattr(state[name], "shape", ()))
         if have != shape:
@@ -117,12 +117,12 @@ def require_cells(layer: nn.Module, state: Mapping[str, Any], need: Mapping[str,
 
 
 def require_number(layer: nn.Module, state: Any) -> None:
-    """Raise a NotANumber if a membrane or a current is NaN. state: after a run.
+    """Raise a NotANumber if a membrane or a current is NaN. state: the state after a run.
 
-    NaN stays in a membrane and never reaches a threshold: without this check the population
-    would only be silent. An input that a refractory period keeps out of the membrane is not
-    checked. With several processes nothing is raised, because the others would wait;
-    :func:`neuro.training.fit` checks the gradients of all.
+    A NaN stays in the membrane and never reaches the threshold: without this check the
+    population would merely be silent. An input that a refractory period keeps out of the
+    membrane is not checked. With several processes no error is raised, because the other
+    processes would wait for this one; :func:`neuro.training.fit` checks the gradients of all.
     """
     if torch.compiler.is_compiling() or state.v.device.type == "meta":
         return
@@ -142,9 +142,10 @@ def require_number(layer: nn.Module, state: Any) -> None:
 
 
 class Spiking(Temporal):
-    """A population over time; its model's free parameters are trained.
+    """A population over time, whose model's free parameters are trained.
 
-    model: LIF, ALIF, LI or GatedLI. dt: length of a tick [s].
+    model: a neuron model: LIF, ALIF, LI, GatedLI, ...
+    dt: length of a tick [s].
     """
 
     def __init__(self, model: Neuron, dt: Seconds = DT) -> None:
@@ -162,7 +163,7 @@ class Spiking(Temporal):
         self.dt = dt
         self.varied = any(np.ndim(getattr(model, f.name)) for f in fields(model))
         free = model.free()
-        self.trained = tuple(free)  # names of its parameters
+        self.trained = tuple(free)  # names of the trained parameters
         for name, value in free.items():
             self.register_parameter(name, nn.Parameter(value))
 
@@ -173,8 +174,8 @@ class Spiking(Temporal):
 
         Raises:
             TypeError: ``x`` is not a tensor.
-            LayerError: ``x`` has no tick, or does not hold floating-point numbers, or holds
-                NaN; or the state does not fit the model or the samples.
+            LayerError: ``x`` has no ticks, does not hold floating-point numbers, or holds NaN;
+                or the state does not fit the model or the samples.
         """
         require_stimulus(self, x)
         self.require_state(x, state)
@@ -183,13 +184,13 @@ class Spiking(Temporal):
         return y, after
 
     def extra_repr(self) -> str:
-        """Return the initial model, dt, and the trained parameters."""
+        """Return the initial model, dt, and the names of the trained parameters."""
         names = " and ".join(self.trained)
         trained = f", trains {names} from there" if names else ""
         return f"{format_model(self.model)}, dt={self.dt:g}{trained}"
 
     def require_state(self, x: Float[Tensor, "T B *X"], state: Any) -> None:
-        """Raise a LayerError unless a state fits ``x``; None is rest."""
+        """Raise a LayerError unless a state fits ``x``; None means rest."""
         if state is None and not self.varied:
             return
         rest: Any = self.model.initial(x[0, :0])
@@ -210,9 +211,9 @@ class Spiking(Temporal):
     def run_in_context(
         self, context: FusedContext, x: Float[Tensor, "T B *X"], state: Any = None
     ) -> tuple[Float[Tensor, "_ B *P"], Any]:
-        """Do the same as :meth:`forward`, with operations before and behind the population.
+        """Run as :meth:`forward`, together with the operations before and after the population.
 
-        Hooks do not run, and the state and the membrane are not checked.
+        Hooks do not run, and state and membrane are not checked.
         """
         require_floats(self, x)
         if x.dtype in (torch.float16, torch.bfloat16):  # from autocast; membranes are float32
@@ -220,7 +221,7 @@ class Spiking(Temporal):
         return run_population(self.bound(), x, self.dt, state, context)
 
     def frozen(self) -> Neuron:
-        """Return the model with the present values of its parameters, as numbers."""
+        """Return the model with the current values of its parameters, as numbers."""
         model: Any = self.bound()
         numbers = {
             f.name: to_number(f.name, value)
@@ -235,7 +236,7 @@ class Spiking(Temporal):
         return self.model.bind({name: getattr(self, name) for name in self.trained})
 
     def _apply(self, fn: Any, recurse: bool = True) -> "Spiking":
-        """Move the module, but keep the precision of the logit of a leak, and so the leak."""
+        """Move the module, but keep a leak's logit in float64, so that the leak stays exact."""
         exact = {name: p.detach().clone() for name, p in self.named_parameters()}
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for name, p in self.named_parameters():

@@ -1,4 +1,4 @@
-"""Linear layers of ternary weights on quantised inputs, with gradients, and packed.
+"""Linear layers with ternary weights and quantised inputs, with gradients or packed.
 
     n = gain x / sqrt(mean x^2 + eps)         y = quantise(n) W_q^T
     W_q = s clamp(round(W / s), -1, 1)        s = max(mean |W|, 1e-5)
@@ -22,13 +22,13 @@ from neuro.neurons import IF
 from neuro.ops.ternary import map_packed, multiply_packed, pack_ternary
 
 EPS = 1e-6  # as in the published fused layers (Zhu et al. 2024, 2406.02528)
-LEAST = 1e-5  # smallest scale
+LEAST = 1e-5  # smallest scale allowed
 LEVELS = 127
 
 
 @runtime_checkable
 class Quantise(Protocol):
-    """Quantiser of inputs to signed whole numbers of at most 8 bits, times a scale."""
+    """A quantiser: it maps inputs to signed whole numbers of at most 8 bits, times a scale."""
 
     def __call__(
         self, n: Float[Tensor, "*T N"]
@@ -38,7 +38,7 @@ class Quantise(Protocol):
 
 
 class AbsMax:
-    """8 bits; the largest input of each token maps to 127 (Zhu et al. 2024, 2406.02528)."""
+    """8-bit quantiser: a token's largest input maps to 127 (Zhu et al. 2024, 2406.02528)."""
 
     def __call__(
         self, n: Float[Tensor, "*T N"]
@@ -49,12 +49,13 @@ class AbsMax:
 
 
 class SpikeCount:
-    """Signed numbers of spikes: sign(n) min(D, floor((|n| + theta / 2) / theta)).
+    """Signed spike counts: sign(n) min(D, floor((|n| + theta / 2) / theta)).
 
     An integrate-and-fire neuron with soft reset fires this many spikes in D ticks if it starts
-    at theta / 2 and gets |n| at the first tick: :meth:`fire`. Each spike adds a weight.
+    at theta / 2 and receives |n| at the first tick, see :meth:`fire`. Each spike adds a weight.
 
-    ticks: D, 1 to 127. threshold: theta, 2^k or 3 2^k: float32 counts exactly in these units.
+    ticks: D, 1 to 127.
+    threshold: theta, 2^k or 3 2^k, in units of which float32 counts exactly.
 
     Raises:
         ValueError: ``ticks`` or ``threshold`` is out of range.
@@ -77,7 +78,7 @@ class SpikeCount:
         return counts.copysign(n), torch.full_like(n[..., :1], self.threshold)
 
     def fire(self, n: Float[Tensor, "*T N"]) -> Int8[Tensor, "D *T N"]:
-        """Return the spikes of the neuron at each tick: -1, 0 or 1."""
+        """Return the neuron's spikes at each tick: -1, 0 or 1."""
         neuron = IF(threshold=self.threshold)
         size = n.detach().abs()
         state = neuron.initial(size)._replace(v=torch.full_like(size, self.threshold / 2))
@@ -89,10 +90,14 @@ class SpikeCount:
 
 
 class BitLinear(nn.Module):
-    """Ternary weights on inputs that are normalised and quantised to 8 bits; no bias.
+    """A linear layer with ternary weights and normalised, quantised inputs; no bias.
 
-    weight: M N, float. gain: N. quantise: of the inputs. eps: added to the mean square of a
-    token. One autograd function keeps only x and computes the rest again.
+    weight: M N, float.
+    gain: N.
+    quantise: quantiser of the inputs.
+    eps: added to the mean square of a token's inputs.
+
+    One autograd function keeps only x and computes the other values again.
     """
 
     def __init__(
@@ -111,14 +116,14 @@ class BitLinear(nn.Module):
         nn.init.xavier_uniform_(self.weight, gain=2**-2.5)
 
     def forward(self, x: Float[Tensor, "*T N"]) -> Float[Tensor, "*T M"]:
-        """Return y."""
+        """Return the linear map of x, with ternary weights and quantised inputs."""
         apply: Any = _Fused.apply  # torch annotates it in some versions only
         out: Tensor = apply(x, self.weight, self.gain, self.quantise, self.eps)
         return out
 
 
 def round_weights(weight: Float[Tensor, "M N"]) -> tuple[Float[Tensor, "M N"], Tensor]:
-    """Return (-1, 0 or 1, their scale): the mean of absolute weights."""
+    """Return (weights of -1, 0 or 1, their scale); the scale is the mean absolute weight."""
     scale = weight.abs().mean().clamp(min=LEAST)
     return (weight / scale).round().clamp(-1, 1), scale
 
@@ -134,7 +139,7 @@ def _as_rows(x: Float[Tensor, "*T N"]) -> Float[Tensor, "_ N"]:
 
 
 class _Fused(torch.autograd.Function):
-    """The function of BitLinear; for its gradient it keeps x and one number per token."""
+    """The function of BitLinear; for the backward pass it keeps x and one number per token."""
 
     @staticmethod
     def forward(
@@ -165,12 +170,14 @@ class _Fused(torch.autograd.Function):
 
 
 class PackedLinear(nn.Module):
-    """A BitLinear with two bits per weight, on a CPU and without gradients.
+    """A BitLinear with two bits per weight, for a CPU and without gradients.
 
-    packed: four weights per byte (:mod:`neuro.ops.ternary`). scale: of the weights. eps: of
-    the BitLinear.
-    Products are exact whole numbers that are scaled once: outputs equal those of the
-    BitLinear, bit for bit. The constructor sets no values; :func:`pack_layer` does.
+    packed: four weights per byte (:mod:`neuro.ops.ternary`).
+    scale: scale of the weights.
+    eps: the BitLinear's.
+
+    Products are exact whole numbers that are scaled once, so that outputs equal the BitLinear's
+    bit for bit. The constructor leaves the values unset; :func:`pack_layer` sets them.
     """
 
     packed: Tensor
@@ -198,7 +205,7 @@ class PackedLinear(nn.Module):
         """Return y, which has no gradient.
 
         Raises:
-            ValueError: x has another width.
+            ValueError: x has a wrong number of channels.
         """
         if x.shape[-1] != self.inputs:
             raise ValueError(
@@ -224,7 +231,7 @@ class PackedLinear(nn.Module):
         return (sums.view(*x.shape[:-1], -1) * (self.scale * scale)).to(x.dtype)
 
     def _describe_quantise(self) -> tuple[int, float] | None:
-        """Return (ticks, threshold) for the compiled map; None: it lacks this quantiser."""
+        """Return (ticks, threshold) for the compiled map; None if it lacks this quantiser."""
         if type(self.quantise) is AbsMax:
             return 0, 1.0
         if type(self.quantise) is SpikeCount:
@@ -233,7 +240,7 @@ class PackedLinear(nn.Module):
 
 
 def pack_layer(layer: BitLinear) -> PackedLinear:
-    """Return a layer with two bits per weight and equal outputs."""
+    """Return a layer with two bits per weight and the same outputs."""
     outputs, inputs = layer.weight.shape
     out = PackedLinear(inputs, outputs, layer.quantise, eps=layer.eps)
     signs, scale = round_weights(layer.weight.detach())
@@ -245,9 +252,9 @@ def pack_layer(layer: BitLinear) -> PackedLinear:
 def pack_model(
     model: nn.Module, pack: Callable[[BitLinear], nn.Module] = pack_layer
 ) -> nn.Module:
-    """Return a copy of a model whose BitLinear layers are packed; for inference on a CPU.
+    """Return a copy of a model with packed BitLinear layers, for inference on a CPU.
 
-    pack: packs a layer.
+    pack: function that packs one layer.
 
     Raises:
         ValueError: the model has no BitLinear.
@@ -258,5 +265,6 @@ def pack_model(
             f"pack_model: {type(model).__name__} has no BitLinear; pass a model with ternary "
             "layers"
         )
-    # deepcopy takes the packed layers from this memo: it copies no weight before packing.
+    # deepcopy takes the packed layers from this memo, so that it copies no weights before
+    # packing.
     return copy.deepcopy(model, {id(layer): pack(layer) for layer in layers}).eval()

@@ -1,11 +1,11 @@
-"""A trained torch module as a Graph, or the list of parts that a Graph cannot hold, and why.
+"""Conversion of a trained torch module to a Graph, or a list of parts that no Graph can hold.
 
-A Graph can hold Stack, Sequential, Residual, Recurrent, Delay, Spiking; Linear,
-Conv1d, Conv2d, ConvTranspose2d, AvgPool2d, MaxPool2d (of spikes), Upsample, Flatten, Unflatten,
-BatchNorm (folded into the convolution or Linear before it); Identity and the Dropouts, which do
-nothing in evaluation; as host nodes Softmax, Sigmoid, Tanh, SiLU and ReLU; and a Net, whose
-Graph is returned. Nodes have the names of the layers; the name of a layer inside another joins
-both with "_": rec_spiking, rec_feedback in a Recurrent, res_body, res_shortcut in a Residual.
+A Graph can hold Stack, Sequential, Residual, Recurrent, Delay, Spiking; Linear, Conv1d, Conv2d,
+ConvTranspose2d, AvgPool2d, MaxPool2d (of spikes), Upsample, Flatten, Unflatten; BatchNorm
+(folded into the convolution or Linear before it); Identity and the Dropouts, which do nothing
+in evaluation; Softmax, Sigmoid, Tanh, SiLU and ReLU, as host nodes; and a Net, whose Graph is
+returned. A node has the name of its layer; for a layer inside another, both names are joined
+with "_": rec_spiking and rec_feedback in a Recurrent, res_body and res_shortcut in a Residual.
 """
 
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ from neuro.nn.net import Net
 
 
 def convert_convolution(module: Any, weight: np.ndarray, bias: np.ndarray | None) -> Node:
-    """Return the node of a convolution with other weights."""
+    """Return the node of a convolution, with the given weight and bias."""
     if isinstance(module, nn.Conv1d):
         steps = {k: as_axes(getattr(module, k))[0] for k in ("stride", "padding", "dilation")}
         return Conv1d(weight=weight, bias=bias, groups=module.groups, **steps)
@@ -60,9 +60,9 @@ def convert_convolution(module: Any, weight: np.ndarray, bias: np.ndarray | None
 
 
 def make_any_spike_nodes(module: nn.MaxPool2d) -> tuple[AvgPool2d, ALIF]:
-    """Return the nodes of a maximum over binary spikes.
+    """Return the nodes that compute a maximum over binary spikes.
 
-    They are the mean of a window, and a cell without memory that fires if any spike arrives.
+    They are the mean of a window, and a neuron without memory that fires if any spike arrives.
     """
     size, stride = as_pair(module.kernel_size), as_pair(module.stride)
     cell = ALIF(leak=1.0, threshold=0.5 / (size[0] * size[1]), reset="hard")
@@ -71,9 +71,9 @@ def make_any_spike_nodes(module: nn.MaxPool2d) -> tuple[AvgPool2d, ALIF]:
 
 @contextmanager
 def parametrised_in_evaluation(module: nn.Module) -> Iterator[None]:
-    """Put the parametrisations of a layer into evaluation mode.
+    """Put the parametrisations of a layer into evaluation mode during the context.
 
-    In training, a spectral norm, for example, takes a step whenever its weight is read.
+    In training mode, a spectral norm, for example, takes a step whenever its weight is read.
     """
     lists = module.parametrizations.children() if parametrize.is_parametrized(module) else ()  # type: ignore[union-attr]
     trained = [part for parts in lists for part in parts.modules() if part.training]
@@ -92,10 +92,10 @@ def as_axes(value: Any) -> tuple[Any, ...]:
 
 
 def fold(weight: Any, bias: Any, norm: Any, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return weight and bias of a layer and the batch norm, in evaluation, behind it.
+    """Fold a batch norm, as in evaluation, into the layer before it: (weight, bias).
 
-    axis: of the weight with the channels of the norm.
-    Computed in float64, rounded to the precision of the weight.
+    axis: the axis of the weight that holds the norm's channels.
+    The result is computed in float64 and rounded to the precision of the weight.
     """
     mean, var = (to_numpy(x.double()) for x in (norm.running_mean, norm.running_var))
     scale = 1 / np.sqrt(var + norm.eps)
@@ -108,9 +108,9 @@ def fold(weight: Any, bias: Any, norm: Any, axis: int) -> tuple[np.ndarray, np.n
     return folded.astype(weight.dtype), shift.astype(weight.dtype)
 
 
-Sources = tuple[tuple[str, int], ...]  # (node, delay in ticks) with outputs that add up
+Sources = tuple[tuple[str, int], ...]  # (node, delay in ticks), whose outputs are added
 _BatchNorm = (nn.BatchNorm1d, nn.BatchNorm2d)
-_FOLDED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d)  # a BatchNorm behind them
+_FOLDED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d)  # a BatchNorm behind is folded
 _DROPOUTS = tuple(DROPOUTS)
 _POINTWISE: dict[type[nn.Module], str] = {
     nn.Sigmoid: "sigmoid",
@@ -154,7 +154,7 @@ _CURES: tuple[tuple[tuple[type[nn.Module], ...], str], ...] = (
     ),
 )
 
-_CALLS = ("__call__", "__getattr__", "__getattribute__")  # may change the forward
+_CALLS = ("__call__", "__getattr__", "__getattribute__")  # overriding one may change forward
 _HARMLESS = frozenset(
     {
         *("extra_repr", "reset_parameters", "train", "eval", "state_dict", "load_state_dict"),
@@ -172,15 +172,15 @@ class TraceError(ValueError):
 
 
 def trace(module: nn.Module, input_shape: tuple[int, ...] | None = None) -> Graph:
-    """Return the Graph of a module in evaluation.
+    """Return the Graph of a module as it acts in evaluation.
 
     Args:
-        module: to trace.
-        input_shape: of one tick of one sample: tuple(x.shape[2:]) for x with axes T B ...; a
-            Net does not need it.
+        module: the module to trace.
+        input_shape: shape of one tick of one sample: tuple(x.shape[2:]) for x with axes T B
+            ...; a Net does not need it.
 
     Raises:
-        TraceError: a Graph cannot hold the module; lists all such parts.
+        TraceError: a Graph cannot hold the module; lists all parts that it cannot hold.
         GraphError: the parts do not fit together, or hold NaN.
     """
     if isinstance(module, Net) and type(module).forward is Net.forward:
@@ -217,7 +217,7 @@ def trace(module: nn.Module, input_shape: tuple[int, ...] | None = None) -> Grap
 
 
 def _explain_shape(shape: tuple[int, ...], tracer: "Tracer") -> str:
-    """Return a hint if the input's shape fits without its first two axes, T B of x; or ""."""
+    """Return a hint if the input shape would fit without its first two axes, T B; or ""."""
     if len(shape) < 3:
         return ""
     try:
@@ -232,10 +232,10 @@ def _explain_shape(shape: tuple[int, ...], tracer: "Tracer") -> str:
 
 @dataclass
 class Tracer:
-    """A Graph that grows module by module; also for networks that no single module joins.
+    """A Graph that is built module by module, also from networks that no single module joins.
 
-    nodes: at first the inputs. Modules connect sources: names of nodes, each with a delay in
-    ticks, that add up. Modules act as in evaluation.
+    nodes: at first the inputs. A module is connected to its sources: names of nodes, each with
+        a delay in ticks, whose outputs are added. Modules act as in evaluation.
     """
 
     nodes: dict[str, Node]
@@ -247,7 +247,7 @@ class Tracer:
         """Return the Graph of the visited modules.
 
         Raises:
-            TraceError: a Graph cannot hold a module; lists all such parts.
+            TraceError: a Graph cannot hold a module; lists all modules that it cannot hold.
             GraphError: the parts do not fit together, or hold NaN.
         """
         problems = list(self.problems)
@@ -261,7 +261,7 @@ class Tracer:
         return Graph(nodes=self.nodes, edges=tuple(self.edges), dt=dt)
 
     def add(self, name: str, node: Node, sources: Sources) -> Sources:
-        """Add a node fed by ``sources``; return the source of its output."""
+        """Add a node fed by ``sources``; return its output as a source."""
         if name in self.nodes:
             return self.refuse(name, "another node has this name; rename the module", sources)
         self.nodes[name] = node
@@ -269,12 +269,12 @@ class Tracer:
         return ((name, 0),)
 
     def refuse(self, name: str, why: str, sources: Sources) -> Sources:
-        """Note a problem and continue: all problems are reported together."""
+        """Note a problem and continue, so that all problems are reported together."""
         self.problems.append(f"{name or 'module'}: {why}")
         return sources
 
     def visit(self, module: nn.Module, name: str, sources: Sources) -> Sources:  # noqa: C901
-        """Add a module fed by ``sources``; return the sources of its output."""
+        """Add a module fed by ``sources``; return its output as sources."""
         if any(is_lazy(p) for p in module.parameters(recurse=False)):
             why = f"{type(module).__name__} has no weights yet; run it on a stimulus first"
             return self.refuse(name, why, sources)
@@ -368,7 +368,7 @@ class Tracer:
         return out
 
     def _softmax(self, module: nn.Softmax, name: str, sources: Sources) -> Sources:
-        if not module.dim:  # 0, or None: torch would guess
+        if not module.dim:  # 0 is the batch; for None torch would guess
             why = f"Softmax(dim={module.dim}) must run along an axis of one sample; use dim=1"
             return self.refuse(name, why, sources)
         return self.add(name, Softmax(axis=module.dim - (module.dim > 0)), sources)
@@ -455,7 +455,7 @@ class Tracer:
 
 
 def _list_overrides(module: nn.Module) -> list[str]:
-    """Return the methods and hooks that change the behaviour of a known module."""
+    """List the methods and hooks that change the behaviour of a known module."""
     known = next((kind for kind in _KNOWN if isinstance(module, kind)), None)
     if known is None:
         return []
@@ -474,7 +474,7 @@ def _list_overrides(module: nn.Module) -> list[str]:
 
 
 def _is_harmless(name: str) -> bool:
-    """Say whether a method has no effect on the output of a module."""
+    """Say whether a method has no effect on a module's output."""
     return name in _HARMLESS or (name.startswith("__") and name.endswith("__"))
 
 

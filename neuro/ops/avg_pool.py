@@ -1,4 +1,4 @@
-"""Average pooling of channels-last images in windows that do not overlap. CPU only.
+"""Average pooling over disjoint windows of channels-last images, on a CPU.
 
 Axes: R images, H height, W width, C channels.
 """
@@ -16,7 +16,7 @@ from neuro.ops.threads import can_read
 
 
 def apply_avg_pool(x: Float[Tensor, "R C H W"], pool: nn.AvgPool2d) -> Float[Tensor, "R C _ _"]:
-    """Return ``pool(x)``, without rows and columns that do not fill a window."""
+    """Return ``pool(x)``; compiled where the windows are disjoint and the layout allows it."""
     size = find_blocks(pool)
     fits = size is not None and min(x.shape[2:]) >= max(size)
     if not (fits and can_read(x) and x.is_contiguous(memory_format=torch.channels_last)):
@@ -27,7 +27,7 @@ def apply_avg_pool(x: Float[Tensor, "R C H W"], pool: nn.AvgPool2d) -> Float[Ten
 
 
 def find_blocks(pool: nn.AvgPool2d) -> tuple[int, int] | None:
-    """Return (height, width) of a pool's windows; None: they overlap or are padded."""
+    """Return (height, width) of a pool's windows; None if they overlap or are padded."""
     size = _pair(pool.kernel_size)
     plain = size == _pair(pool.stride) and _pair(pool.padding) == (0, 0) and not pool.ceil_mode
     return size if plain and pool.divisor_override is None else None
@@ -85,7 +85,7 @@ def write_means(x: np.ndarray, size: tuple[int, int], out: np.ndarray) -> None:
 
 @kernel
 def write_gradients(to_mean: np.ndarray, size: tuple[int, int], out: np.ndarray) -> None:
-    """Write dL/dx (R H W C) to ``out`` from dL/dmean: the backward pass."""
+    """Write dL/dx (R H W C) to ``out``, given dL/dmean: the backward pass."""
     area = to_mean.dtype.type(size[0] * size[1])
     inside = (to_mean.shape[1] * size[0], to_mean.shape[2] * size[1])
     for r in range(out.shape[0]):

@@ -1,7 +1,7 @@
 """A barrier inside compiled kernels: threads wait for each other without Python.
 
-A waiting thread looks for a while and then gives its processor to others, so that more threads
-than processors still go on.
+A waiting thread polls for a while and then yields its processor, so that a run with more
+threads than processors still makes progress.
 """
 
 import ctypes
@@ -15,8 +15,8 @@ from numba.extending import intrinsic
 
 from neuro.ops.jit import bare
 
-LOOKS = 2000  # before a thread yields: some microseconds, longer than most waits
-COUNT, ROUND, WORDS = 0, 8, 16  # a cache line each: how many wait, and how often all have met
+LOOKS = 2000  # polls before a thread yields: some microseconds, longer than most waits
+COUNT, ROUND, WORDS = 0, 8, 16  # waiting threads, completed rounds: one cache line for each
 
 # The operating system's call for "run another thread" takes no argument.
 YIELD = "neuro_yield_processor"
@@ -30,7 +30,7 @@ binding.add_symbol(YIELD, ctypes.cast(_system, ctypes.c_void_p).value)
 
 @intrinsic
 def _add_atomically(_: Any, words: Any, k: Any, value: Any) -> Any:  # noqa: ARG001
-    """Add to ``words[k]`` (int64) in one step; return what was there before."""
+    """Add to ``words[k]`` (int64) atomically; return the value before the addition."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array = context.make_array(signature.args[0])(context, builder, arguments[0])
@@ -42,7 +42,7 @@ def _add_atomically(_: Any, words: Any, k: Any, value: Any) -> Any:  # noqa: ARG
 
 @intrinsic
 def _load_atomically(_: Any, words: Any, k: Any) -> Any:  # noqa: ARG001
-    """Return ``words[k]`` (int64) with all that was written before it."""
+    """Return ``words[k]`` (int64); everything written before that value is then visible."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array = context.make_array(signature.args[0])(context, builder, arguments[0])
@@ -77,9 +77,9 @@ def make_barrier() -> np.ndarray:
 
 @bare
 def wait(barrier: np.ndarray, threads: int) -> None:
-    """Return when all ``threads`` have called this; what each wrote before is then visible.
+    """Return once all ``threads`` have called this; their earlier writes are then visible.
 
-    barrier: of :func:`make_barrier`; all threads use the same one.
+    barrier: made by :func:`make_barrier`, and shared by all threads.
     """
     if threads == 1:
         return

@@ -1,8 +1,8 @@
 """Sums of weight rows over non-zero inputs: the output of a dense layer.
 
-The targets of a source (its outputs) are stored in blocks: the weights of one block stay in the
-cache while all spikes are added.
-Axes: S samples, L rows (ticks) of a sample, blocks of ``width`` targets.
+Targets (outputs) are stored in blocks, so that the weights of one block stay in the cache while
+all spikes are added.
+Axes: S samples, L rows (ticks) per sample, blocks of ``width`` targets.
 """
 
 from typing import NamedTuple
@@ -19,7 +19,7 @@ class Train(NamedTuple):
     """Spikes in the order of (sample, row, neuron).
 
     at: CSR row pointers, axes S L+1: row r of sample s is ``at[s, r]:at[s, r + 1]``.
-    neuron, value: of each spike.
+    neuron, value: source neuron and value of each spike.
     """
 
     at: np.ndarray
@@ -36,14 +36,14 @@ class RowSpan(NamedTuple):
 
 
 class TargetBlock(NamedTuple):
-    """A block of targets: ``own * width`` to ``(own + 1) * width``."""
+    """Block number ``own``: the targets ``own * width`` to ``(own + 1) * width``."""
 
     own: int
     width: int
 
 
 def choose_width(targets: int) -> int:
-    """Return the width of blocks: WIDTH if it divides ``targets``; otherwise ``targets``."""
+    """Return the block width: WIDTH if it divides ``targets``, otherwise ``targets``."""
     return targets if targets % WIDTH else WIDTH
 
 
@@ -53,7 +53,7 @@ def add_block(
 ) -> None:
     """Add the weight rows of all spikes to one block of targets.
 
-    Four rows are added in one pass: each sum is loaded and stored once for four.
+    Each pass adds four rows, so that each sum is loaded and stored once per four rows.
     """
     (at, neuron, value), (own, width) = train, block
     length = values.shape[0] // at.shape[0]
@@ -77,9 +77,9 @@ def add_block(
 
 @kernel
 def add_rows(values: np.ndarray, span: RowSpan, train: Train, rows: np.ndarray) -> None:
-    """Add to values (S L, blocks, width) the rows (blocks, sources, width) of all spikes.
+    """Add weight rows (blocks, sources, width) of all spikes to values (S L, blocks, width).
 
-    Blocks run in turn: the weights of a block are read from the cache.
+    Blocks are processed in turn, so that the weights of one block stay in the cache.
     """
     width = rows.shape[2]
     for own in range(rows.shape[0]):

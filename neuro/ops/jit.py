@@ -35,7 +35,7 @@ COMPILING = (
     "later runs load them from disk"
 )
 config: Any = numba.config
-compiled: set[Callable[..., object]] = set()  # the plain functions of all kernels
+compiled: set[Callable[..., object]] = set()  # the Python functions behind all kernels
 
 
 def kernel(function: Function) -> Function:
@@ -48,9 +48,10 @@ def kernel(function: Function) -> Function:
 
 
 def bare(function: Function) -> Function:
-    """Compile without reference counting a kernel that neither allocates nor returns arrays.
+    """Compile, without reference counting, a kernel that neither allocates nor returns arrays.
 
-    The counters are atomic: in a short function that is called often they take half the time.
+    Numba's reference counters are atomic; in a short function that is called often they take
+    half the time.
     """
     return _compiled(function, cache=True, nogil=True, _nrt=False)
 
@@ -61,7 +62,7 @@ def inlined(function: Function) -> Function:
 
 
 def _compiled(function: Function, **options: Any) -> Function:
-    """Compile with NumPy's division by zero (infinite): a check would prevent vectorisation."""
+    """Compile so that x / 0 is infinite, as in NumPy: a check would prevent vectorisation."""
     options |= {"error_model": "numpy"}
     plain = inspect.unwrap(function)
     with _cache_folder(_folder(plain.__module__, config.CACHE_DIR)):
@@ -71,7 +72,7 @@ def _compiled(function: Function, **options: Any) -> Function:
 
 
 class _CompileListener(event.Listener):
-    """Reports the first compilation; Numba has no event for a kernel from disk."""
+    """Reports the first compilation; Numba sends no event for a kernel loaded from disk."""
 
     def on_start(self, event: Any) -> None:
         """Report the compilation of a kernel of this project."""
@@ -84,7 +85,7 @@ class _CompileListener(event.Listener):
 
 @cache
 def report_compiling() -> None:
-    """Report once in a process that kernels are compiled."""
+    """Report, once per process, that kernels are being compiled."""
     logging.getLogger("neuro").warning(COMPILING)
 
 
@@ -92,10 +93,10 @@ event.register("numba:compile", _CompileListener())  # type: ignore[no-untyped-c
 
 
 def view_fields_read_only(arrays: Arrays) -> Arrays:
-    """Return a NamedTuple with read-only views of its arrays, and its other fields.
+    """Return a NamedTuple whose arrays are read-only views; its other fields stay.
 
-    Numba compiles a kernel again for a read-only array. The inputs of a kernel come from users,
-    files and other kernels, and some are read-only; with read-only views all have one type.
+    Numba compiles a kernel again if an array argument becomes read-only. Inputs come from
+    users, files and other kernels, and some of them are read-only; as views, all have one type.
     """
     return type(arrays)(
         *(view_read_only(x) if isinstance(x, np.ndarray) else x for x in arrays)
@@ -111,7 +112,7 @@ def view_read_only(array: np.ndarray) -> np.ndarray:
 
 @contextmanager
 def _cache_folder(folder: Path) -> Iterator[None]:
-    """Set Numba's cache to ``folder`` for functions that are declared inside the context."""
+    """Make Numba cache in ``folder`` the functions that are compiled inside the context."""
     before = config.CACHE_DIR
     config.CACHE_DIR = str(folder)
     try:
@@ -144,7 +145,7 @@ def _folder(module: str, cache_dir: str) -> Path:
 
 
 def digest_of_sources(module: str) -> str:
-    """Return 16 hex digits that change with any source of a module's compiled functions."""
+    """Return 16 hex digits that change if a source of a module's compiled functions changes."""
     sha = hashlib.sha256()
     for name in list_sources(module):
         sha.update(name.encode() + _path(name).read_bytes())
@@ -152,7 +153,7 @@ def digest_of_sources(module: str) -> str:
 
 
 def list_sources(module: str) -> list[str]:
-    """Return the modules with sources of a module's compiled functions, itself included."""
+    """Return the modules whose sources a module's compiled functions use, itself included."""
     modules, waiting = {module}, [module]
     while waiting:
         new = _sources_used(waiting.pop()) - modules

@@ -1,4 +1,4 @@
-"""Memory inside compiled kernels: arrays at an address, lines loaded before they are needed."""
+"""Memory access inside compiled kernels: arrays at an address, and prefetching."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ def _view_memory(_: Any, address: Any, size: Any, like: Any) -> Any:  # noqa: AR
 
 @intrinsic
 def _prefetch(_: Any, values: Any, k: Any) -> Any:  # noqa: ARG001 - the index
-    """Load the cache line of ``values[k]``."""
+    """Prefetch the cache line of ``values[k]``."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array = context.make_array(signature.args[0])(context, builder, arguments[0])

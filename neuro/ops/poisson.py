@@ -1,11 +1,11 @@
-"""Poisson numbers of a source: a pure function of (seed, sample, tick, neuron).
+"""Poisson spike counts of a source: a pure function of (seed, sample, tick, neuron).
 
-The number of a neuron is found by inversion: it is the least k with P(K > k) <= u, where u are
-64 random bits, the SplitMix64 hash (Steele et al. 2014) of the place. The first 8 bits come
-from a word that 8 neurons share; a table says which number they decide. Where they do not
-decide, 56 bits come from a word of the neuron alone.
+A neuron's count is drawn by inversion: it is the least k with P(K > k) <= u. Here u is 64
+random bits, the SplitMix64 hash (Steele et al. 2014) of sample, tick and neuron. Eight neurons
+share one word for the first 8 bits of their u; a table gives the count that these bits decide.
+If they do not decide, a word of the neuron's own supplies the other 56 bits.
 
-Axes: D different means, N neurons, S samples, T ticks, E spikes.
+Axes: D distinct means, N neurons, S samples, T ticks, E spikes.
 """
 
 from typing import NamedTuple
@@ -18,17 +18,19 @@ from neuro.ops.jit import inlined, kernel
 CELLS = 256  # values of the first 8 bits
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 FULL = 2.0**64 - 2.0**11  # the largest float64 below 2^64
-RARE = 2.0**-100  # numbers with less than this part of the mode's probability are left out
-MOST_MEAN = 1e6  # of a tick; its table has 2.4e4 entries
+RARE = 2.0**-100  # counts whose probability relative to the mode is smaller are left out
+MOST_MEAN = 1e6  # largest mean per tick; its table has 2.4e4 entries
 
 
 class PoissonTables(NamedTuple):
-    """The distributions of the neurons of a source.
+    """The distributions of a source's neurons.
 
-    tail: 2^64 P(K > k) of each distribution, for k from its least number on; the last is 0.
-    shift: index of k = 0 in ``tail``, which may lie before the distribution (D).
-    guide: for each value of the first 8 bits the number, or -1 - (the least possible number).
-    which: distribution of each neuron (N). size: N. spikes: expected per tick of all neurons.
+    tail: 2^64 P(K > k) of each distribution, from its least count on; the last entry is 0.
+    shift: index of k = 0 in ``tail`` (D); it may lie before the distribution's first entry.
+    guide: for each value of the first 8 bits the count, or -1 - (the least possible count).
+    which: index of each neuron's distribution (N).
+    size: N.
+    spikes: expected number of neurons that fire per tick.
     """
 
     tail: UInt64[np.ndarray, " K"]
@@ -49,7 +51,7 @@ class Span(NamedTuple):
 
 
 def make_tables(mean: Float[np.ndarray, " N"]) -> PoissonTables:
-    """Return the tables of neurons with these means per tick, each from 0 to MOST_MEAN."""
+    """Return the tables for neurons with these means per tick, each from 0 to MOST_MEAN."""
     means, which = np.unique(mean, return_inverse=True)
     pairs = [find_tail(one) for one in means.tolist()]
     starts = np.cumsum([0, *(tail.size for _, tail in pairs)])[:-1]
@@ -65,10 +67,10 @@ def make_tables(mean: Float[np.ndarray, " N"]) -> PoissonTables:
 
 @kernel
 def find_tail(mean: float) -> tuple[int, UInt64[np.ndarray, " K"]]:
-    """Return the least number k of a Poisson distribution, and 2^64 P(K > k) from there on.
+    """Return the least count k of a Poisson distribution, and 2^64 P(K > k) from k on.
 
-    Probabilities grow from the mode by ratios: exp and log differ between machines in their
-    last bit, and spikes would differ with them.
+    Probabilities are products of ratios, starting at the mode: exp and log differ between
+    machines in their last bit, and the spikes would differ too.
     """
     least = last = mode = int(mean)
     share = 1.0
@@ -85,7 +87,7 @@ def find_tail(mean: float) -> tuple[int, UInt64[np.ndarray, " K"]]:
     for k in range(mode, last):
         shares[k + 1 - least] = shares[k - least] * (mean / (k + 1))
     above = 0.0
-    for j in range(shares.size - 1, -1, -1):  # the smallest first
+    for j in range(shares.size - 1, -1, -1):  # smallest first, so that rounding stays small
         above, shares[j] = above + shares[j], above
     tail = np.empty(shares.size, np.uint64)
     for j in range(shares.size):
@@ -119,10 +121,10 @@ def mix(x: np.uint64) -> np.uint64:
 def draw_spikes(
     tables: PoissonTables, seed: np.uint64, span: Span, like: Float[np.ndarray, "..."]
 ) -> tuple[Int[np.ndarray, "S T+1"], Int[np.ndarray, " E"], Float[np.ndarray, " E"]]:
-    """Return the spikes of a source: first index of each tick, neurons, and numbers > 0.
+    """Return a source's spikes: index of each tick's first spike, neurons, and counts > 0.
 
-    Spikes of a tick are in the order of neurons, those of a sample in the order of ticks.
-    like: an array with the dtype of the numbers.
+    Spikes are sorted by sample, then tick, then neuron.
+    like: an array with the dtype of the counts.
     """
     expected, size = tables.spikes * span.samples * span.ticks, tables.size
     room = int(expected + 6 * np.sqrt(expected)) + size
@@ -147,7 +149,7 @@ def draw_spikes(
 def _draw_tick(
     tables: PoissonTables, key: np.uint64, neuron: np.ndarray, value: np.ndarray, e: int
 ) -> int:
-    """Write the spikes of one tick from index e on; return the index behind the last."""
+    """Write the spikes of one tick from index e on; return the index after the last."""
     tail, shift, guide, which, size, _ = tables
     several = shift.size > 1
     step = mix(key + GOLDEN) | np.uint64(1)  # rows with other steps share no sequence

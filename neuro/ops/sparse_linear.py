@@ -1,8 +1,8 @@
 """A linear layer that skips zeros of its input: x weight^T + bias for sparse x. CPU only.
 
-The sums are those of the dense product in another order. Products with a zero are skipped in
-the forward pass and in the gradient of the weights. So 0 times a weight that is not finite is 0
-here; a dense product gives NaN.
+The sums are those of the dense product, added in another order. Both the forward pass and the
+gradient of the weights skip products with a zero. So 0 times a weight that is not finite is 0
+here, where a dense product gives NaN.
 Axes: R rows (ticks times samples), J inputs, O outputs, E non-zero inputs.
 """
 
@@ -23,25 +23,25 @@ from neuro.ops.gather_rows import WIDTH, RowSpan, Train, add_rows, choose_width
 from neuro.ops.jit import kernel
 from neuro.ops.threads import can_read, run_in_shares
 
-# From this share of zeros, skipping them is faster than a dense product. With 19 % active
-# inputs it gains nothing (RESULTS.md, Speed of training).
+# Skipping zeros beats a dense product from this share of zeros on. With 19 % active inputs the
+# gain is gone (RESULTS.md, Speed of training).
 MIN_ZERO_SHARE = 0.8
 ArrangeWeights = Callable[[Tensor], np.ndarray]
 Module = TypeVar("Module", bound=nn.Module)
 # With fewer inputs or outputs (R J or R O) the product is dense, without counting zeros.
 MIN_VALUES = 2**15
-TILE = 16  # inputs copied together: a cache line of float32, read once
-FEW = 64  # with fewer outputs, store_by_input leaves the weights as they are
-WORD = 64  # values that are compared together: one bit each in an unsigned integer
+TILE = 16  # inputs copied together: one cache line of float32, read once
+FEW = 64  # below this number of outputs, store_by_input leaves the weights as they are
+WORD = 64  # values compared together: each sets one bit of an unsigned integer
 
 
 # Numba does not compile Python loops to these two, so they are written in LLVM's instructions.
 @intrinsic
 def find_nonzero(_: Any, values: Any, first: Any) -> Any:
-    """Return an integer with bit k set where ``values[first + k]`` is not 0, k < 64.
+    """Return an integer whose bit k is set if ``values[first + k]`` is not 0, for k < 64.
 
-    values: one contiguous axis of floats, at least 64 of them from ``first``. NaN counts as not
-    0.
+    values: a contiguous axis of floats, with at least 64 of them from ``first`` on. NaN is not
+        0.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -67,11 +67,12 @@ def find_lowest_bit(_: Any, bits: Any) -> Any:
 
 
 def store_by_input(module: Module) -> Module:
-    """Store the weights of each linear layer by input, as products that skip zeros read them.
+    """Store the weights of each linear layer by input, the order in which sparse products read.
 
-    Weights and shape stay the same, as for images in channels-last order. Without this order, a
-    product that skips zeros makes a copy. Layers of few outputs are unchanged: their copy is
-    small, and dense products, which most of them use, are slower in this order.
+    Weights and shape stay the same; only strides change, as for channels-last images. Without
+    this order, a product that skips zeros copies the weights. Layers with few outputs keep
+    their
+    order: their copy is small, and dense products, which most of them use, would be slower.
 
     >>> from torch import nn
     >>> store_by_input(nn.Sequential(nn.Linear(3, 128)))[0].weight.stride()
@@ -84,7 +85,7 @@ def store_by_input(module: Module) -> Module:
 
 
 def arrange_weights(weight: Float[Tensor, "O J"]) -> np.ndarray:
-    """Return weights as a product that skips zeros reads them: blocks, inputs, outputs."""
+    """Return weights as a product that skips zeros reads them (blocks, inputs, outputs)."""
     if weight.t().is_contiguous():
         return weight.detach().t()[None].numpy()
     return arrange_in_blocks(weight.detach().contiguous().numpy(), choose_width(len(weight)))
@@ -111,9 +112,9 @@ def apply_linear(
 
 
 def find_active(x: Float[Tensor, "R J"], weight: Float[Tensor, "O J"]) -> Train | None:
-    """Return the non-zero entries of x as spikes of one sample with R rows.
+    """Return the non-zero entries of x as the spikes of one sample with R rows.
 
-    None: a dense product is faster, or compiled loops cannot read x.
+    Returns None if a dense product is faster or compiled loops cannot read x.
     """
     small = min(x.numel(), len(x) * len(weight)) < MIN_VALUES
     if not can_read(x) or weight.dtype != x.dtype or small:
@@ -124,7 +125,7 @@ def find_active(x: Float[Tensor, "R J"], weight: Float[Tensor, "O J"]) -> Train 
 
 
 class _Link(torch.autograd.Function):
-    """x -> zeros of its shape without memory: a place for the gradient of a gradient."""
+    """x -> zeros of its shape without memory: it carries the gradient of a gradient."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -168,7 +169,7 @@ class _Linear(torch.autograd.Function):
 
 
 def _spread_out(active: Train, shape: torch.Size) -> Tensor:
-    """Return the dense tensor (R J) of these non-zero entries."""
+    """Return the dense tensor (R J) that has these non-zero entries."""
     x = np.zeros(tuple(shape), active.value.dtype)
     x[np.repeat(np.arange(len(x)), np.diff(active.at[0])), active.neuron] = active.value
     return torch.from_numpy(x)
@@ -176,9 +177,9 @@ def _spread_out(active: Train, shape: torch.Size) -> Tensor:
 
 @kernel
 def list_nonzero(x: np.ndarray, most: int) -> Train:
-    """Return the non-zero entries of x (R J) as spikes of one sample with R rows.
+    """Return the non-zero entries of x (R J) as the spikes of one sample with R rows.
 
-    For more than ``most`` entries, ``at`` is empty.
+    ``at`` is empty if there are more than ``most`` entries.
     """
     at = np.zeros((1, x.shape[0] + 1), np.int64)
     index, e = np.empty(most + x.shape[1], np.int32), 0
@@ -190,7 +191,7 @@ def list_nonzero(x: np.ndarray, most: int) -> Train:
                 index[e] = first + find_lowest_bit(bits)
                 bits &= bits - np.uint64(1)
                 e += 1
-        for j in range(whole, row.size):  # no branch: it would be mispredicted
+        for j in range(whole, row.size):  # without a branch, which would be mispredicted
             index[e] = j
             e += row[j] != 0
         at[0, r + 1] = e
@@ -205,7 +206,7 @@ def list_nonzero(x: np.ndarray, most: int) -> Train:
 
 @kernel
 def arrange_in_blocks(weight: np.ndarray, width: int) -> np.ndarray:
-    """Return weights (O J) in the order (blocks of outputs, inputs, outputs of a block)."""
+    """Return weights (O J) rearranged as (blocks of outputs, inputs, outputs per block)."""
     outputs, inputs = weight.shape
     out = np.empty((outputs // width, inputs, width), weight.dtype)
     for first in range(0, inputs, TILE):
@@ -217,9 +218,10 @@ def arrange_in_blocks(weight: np.ndarray, width: int) -> np.ndarray:
 
 @kernel
 def add_outer(active: Train, to_y: np.ndarray, out: np.ndarray, low: int, high: int) -> None:
-    """Add x^T to_y (J O) to ``out`` for outputs ``low`` to ``high``: dL/dweight, transposed.
+    """Add x^T to_y (J O) to ``out`` for the outputs ``low`` to ``high``: dL/dweight transposed.
 
-    active: the non-zero entries of x. to_y: dL/dy (R O).
+    active: the non-zero entries of x.
+    to_y: dL/dy (R O).
     """
     at, index, value = active.at[0], active.neuron, active.value
     for first in range(low, high, WIDTH):

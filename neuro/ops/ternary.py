@@ -1,8 +1,7 @@
 """Products with ternary matrices in integers; a byte holds four weights.
 
-A weight w in {-1, 0, 1} is the code w + 1 in two bits. Byte j of a row holds the columns j,
-J + j, 2 J + j and 3 J + j: a loop over bytes reads neighbouring inputs.
-Axes: T tokens, M outputs, N inputs, J = N / 4 bytes, rounded up.
+A weight w in {-1, 0, 1} is stored as the code w + 1 in two bits. Byte j of a row holds the
+columns j, J + j, 2 J + j and 3 J + j, so that a loop over bytes reads neighbouring inputs.
 """
 
 from typing import Any
@@ -17,18 +16,18 @@ from numba.extending import intrinsic
 
 from neuro.ops.jit import kernel
 
-LEVELS, ONE = np.float32(127), np.float32(1)  # of 8 bits with a sign
-SMALLEST = np.float32(1e-5)  # least value of the largest input of a token, which maps to 127
+LEVELS, ONE = np.float32(127), np.float32(1)  # levels of a signed 8-bit number
+SMALLEST = np.float32(1e-5)  # the largest input of a token, which maps to 127, is at least this
 LARGEST = 2**18  # most inputs: a quarter of them times 128 and 2 * 64 sums within 32 bits
-BYTES = 32  # multiplied at once
-cgutils: Any = _cgutils  # without types
+BYTES = 32  # bytes that one instruction multiplies
+cgutils: Any = _cgutils  # the module has no type annotations
 MASKS = 3, 12, 48, -64  # the two bits of each code, as signed bytes
-LANES = BYTES // 4  # sums of 32 bits
-INSTRUCTION = "llvm.x86.avx512.vpdpbusd.256"  # of AVX-512 VNNI, and of AVX-VNNI
+LANES = BYTES // 4  # 32-bit sums per instruction
+INSTRUCTION = "llvm.x86.avx512.vpdpbusd.256"  # part of AVX-512 VNNI and of AVX-VNNI
 
 
 def has_dot_product() -> bool:
-    """Say whether Numba compiles for this processor and the processor has the instruction."""
+    """Say whether this processor has the instruction and Numba compiles for this processor."""
     config: Any = numba.config
     if config.DISABLE_JIT or config.CPU_NAME or config.CPU_FEATURES:
         return False  # not compiled, or compiled for a processor that the user names
@@ -39,15 +38,17 @@ def has_dot_product() -> bool:
 # Numba does not compile Python loops to VPDPBUSD, so this is written in LLVM's instructions.
 @intrinsic
 def dot_codes(_: Any, packed: Any, m: Any, planes: Any, t: Any, blocks: Any) -> Any:  # noqa: ARG001
-    """Return the sum of codes times numbers over the first ``blocks`` times 32 bytes.
+    """Return the sum of codes times numbers over ``blocks`` blocks of 32 bytes.
 
-    The instruction multiplies 32 unsigned with 32 signed bytes, and adds four products in 32
-    bits.
+    The instruction multiplies 32 unsigned by 32 signed bytes, and adds each four products to a
+    32-bit sum.
 
-    packed: M J bytes of four codes; row m is used. planes: T 4 J signed bytes; entry t is used,
-    and its row k holds the numbers of the codes in bits 2 k and 2 k + 1. Both are contiguous.
-    Codes are not shifted; instead the sums of higher bits, multiples of 4, 16 and 64, are.
-    (Indices instead of rows: an array for a row costs as much time as the row.)
+    packed: M J bytes of four codes each, contiguous; row m is used.
+    planes: T 4 J signed bytes, contiguous; entry t is used. Its row k holds the numbers for the
+        codes in bits 2 k and 2 k + 1.
+    The codes are not shifted; the sums of the higher bits, multiples of 4, 16 and 64, are
+    shifted instead. (Arguments are indices, because making an array for a row takes as long as
+    the row.)
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -94,10 +95,11 @@ def dot_codes(_: Any, packed: Any, m: Any, planes: Any, t: Any, blocks: Any) -> 
 
 
 def pack_ternary(weight: Int8[np.ndarray, "M N"]) -> UInt8[np.ndarray, "M J"]:
-    """Return packed weights; columns that fill the last byte have weight 0.
+    """Return packed weights; columns added to fill the last byte have weight 0.
 
     Raises:
-        ValueError: a weight is not -1, 0 or 1, or sums of all columns exceed 32 bits.
+        ValueError: a weight is not -1, 0 or 1, or there are so many columns that a sum could
+            exceed 32 bits.
     """
     wrong = weight[(weight < -1) | (weight > 1)]
     if wrong.size or weight.shape[1] > LARGEST:
@@ -120,9 +122,9 @@ def multiply_packed(
     *,
     dot: bool = has_dot_product(),
 ) -> Int32[np.ndarray, "T M"]:
-    """Return ``x @ weight.T``, exactly, in one thread.
+    """Return ``x @ weight.T``, exactly, computed in one thread.
 
-    dot: use the processor's dot product of bytes; otherwise a plain loop.
+    dot: use the processor's dot product of bytes; if False, use a plain loop.
     """
     tokens, columns = x.shape
     whole, kind = 4 * packed.shape[1], np.int8 if dot else np.int16
@@ -148,17 +150,19 @@ def map_packed(  # noqa: PLR0913 - numbers that have names
     *,
     dot: bool = has_dot_product(),
 ) -> Float32[np.ndarray, "T M"]:
-    """Return a ternary map of scaled and quantised inputs.
+    """Scale and quantise inputs, multiply them by a ternary matrix, and scale the result back.
 
-    It computes in float32 in the order of torch: both results are equal bit for bit. All
-    outputs of a token with a NaN input are NaN.
+    It computes in float32 in torch's order, so that the result equals torch's bit for bit. If
+    an input of a token is NaN, all its outputs are NaN.
 
     Args:
+        packed: the weights, from :func:`pack_ternary`.
+        x: the inputs.
         inverse: factor of each token.
-        gain: factor of each input, after ``inverse``.
-        scale: of the weights.
-        ticks: most spikes per input; 0: 8 bits, relative to the largest input.
-        threshold: of the spikes.
+        gain: factor of each input, applied after ``inverse``.
+        scale: scale of the weights.
+        ticks: most spikes per input; 0 quantises to 8 bits relative to the largest input.
+        threshold: threshold of the spikes.
         dot: as in :func:`multiply_packed`.
     """
     tokens, width = len(x), packed.shape[1]
@@ -179,7 +183,7 @@ def _quantise(
     threshold: np.float32,
     planes: np.ndarray,
 ) -> np.ndarray:
-    """Write whole numbers into planes, T by at least N; return the scale of each token."""
+    """Write whole numbers to ``planes`` (T by at least N); return the scale of each token."""
     out = np.empty(len(x), np.float32)
     half, most = threshold / np.float32(2), np.float32(ticks)
     for t in range(len(x)):
@@ -206,7 +210,7 @@ def _quantise(
 
 @kernel
 def _scale(whole: np.ndarray, scale: np.float32, scales: np.ndarray) -> np.ndarray:
-    """Return whole numbers times the scale of the weights and that of each token."""
+    """Return whole numbers times the weights' scale and each token's scale."""
     out = np.empty(whole.shape, np.float32)
     for t in range(len(out)):
         factor = scale * scales[t]
@@ -228,7 +232,7 @@ def _sum(x: np.ndarray) -> np.ndarray:
 
 @kernel
 def _multiply_dot(packed: np.ndarray, planes: np.ndarray, out: np.ndarray) -> None:
-    """Write sums of (code - 1) x: the sum of code x minus the sum of x."""
+    """Write sums of (code - 1) x, computed as the sum of code x minus the sum of x."""
     sums, blocks = _sum(planes), packed.shape[1] // BYTES
     for m in range(packed.shape[0]):
         for t in range(planes.shape[0]):
@@ -241,10 +245,10 @@ def _multiply_dot(packed: np.ndarray, planes: np.ndarray, out: np.ndarray) -> No
 
 @kernel
 def _multiply(packed: np.ndarray, planes: np.ndarray, out: np.ndarray) -> None:
-    """Write the same in a plain loop.
+    """Write the same sums as :func:`_multiply_dot` in a plain loop.
 
-    Codes are not shifted: the sum of codes times 4 is divided by 4. Adding products of 16 bits
-    in 32 bits is one instruction on most processors.
+    Codes are not shifted: the sum of four times the code is divided by 4. Adding a 16-bit
+    product to a 32-bit sum is one instruction on most processors.
     """
     sums = _sum(planes)
     for m in range(packed.shape[0]):

@@ -1,4 +1,4 @@
-"""Spike trains, what codes values as spikes, the record of a run, and its statistics."""
+"""Spike trains, codes between values and spikes, the record of a run, and statistics."""
 
 from neuro.spikes.trains import (
     LARGEST,

@@ -1,8 +1,7 @@
 """Neural codes: encoders from numbers to spikes, decoders from spikes to numbers.
 
 Encoders take intensities 0 <= x <= 1 and return binary spikes over T ticks, on the device of
-``x``, unless their docstring says otherwise. Decoders take a population's output over T ticks.
-Axes: T ticks, B batch, ``*N`` any shape.
+``x``; exceptions say so. Decoders take a population's output over T ticks.
 """
 
 import torch
@@ -14,7 +13,7 @@ from neuro.base.units import Ticks
 
 
 def rate(x: Float[Tensor, "B *N"], ticks: Ticks) -> Float32[Tensor, "T B *N"]:
-    """Return evenly spaced spikes at rate ``x`` per tick; deterministic.
+    """Return evenly spaced spikes at a rate of ``x`` per tick; deterministic.
 
     After t ticks there are exactly floor(x t + 1/2) spikes: x t, rounded half up.
 
@@ -35,10 +34,11 @@ def rate(x: Float[Tensor, "B *N"], ticks: Ticks) -> Float32[Tensor, "T B *N"]:
 def poisson(
     x: Float[Tensor, "B *N"], ticks: Ticks, generator: torch.Generator
 ) -> Float32[Tensor, "T B *N"]:
-    """Return Bernoulli spikes: one with probability ``x`` at every tick, independently.
+    """Return Bernoulli spikes: at every tick, independently, a spike with probability ``x``.
 
-    Random numbers are drawn on the device of ``generator``: a seed gives the same spikes on
-    every device of ``x``. They have float32 at least, because 16 bits miss small rates.
+    Random numbers are drawn on the device of ``generator``, so that a seed gives the same
+    spikes whatever the device of ``x``. They are at least float32: 16 bits would miss small
+    rates.
 
     Raises:
         TypeError: ``x`` is not a tensor, ``ticks`` not a whole number, or ``generator`` not a
@@ -74,7 +74,7 @@ def latency(x: Float[Tensor, "B *N"], ticks: Ticks) -> Float32[Tensor, "T B *N"]
 
 
 def direct(x: Float[Tensor, "B *N"], ticks: Ticks) -> Float[Tensor, "T B *N"]:
-    """Return ``x`` itself at every tick, as a view: an analog input current, of any range.
+    """Return ``x`` itself at every tick, as a view: an analog input current of any range.
 
     Raises:
         TypeError: ``ticks`` is not a whole number.
@@ -87,8 +87,8 @@ def direct(x: Float[Tensor, "B *N"], ticks: Ticks) -> Float[Tensor, "T B *N"]:
 def delta(x: Float[Tensor, "T B *N"], threshold: float) -> Float32[Tensor, "T B *N"]:
     """Return by how many thresholds ``x`` rose (> 0) or fell (< 0) since its last event.
 
-    A signed channel: -1, 0 or 1 while x changes by less than a threshold per tick, larger
-    counts (graded spikes) where it changes faster. The reference starts at 0, so that
+    The result is signed: -1, 0 or 1 while x changes by less than a threshold per tick, and
+    larger counts (graded spikes) where it changes faster. The reference starts at 0, so that
     ``threshold * events.cumsum(0)`` follows x to within one threshold at every tick.
 
     Raises:
@@ -109,12 +109,12 @@ def delta(x: Float[Tensor, "T B *N"], threshold: float) -> Float32[Tensor, "T B 
 
 
 def count(spikes: Float[Tensor, "T B *N"]) -> Float[Tensor, "B *N"]:
-    """Return the sum of spike values over ticks: the spike count, if they are binary."""
+    """Return the sum of spike values over ticks; for binary spikes, the spike count."""
     return spikes.sum(0)
 
 
 def first_spike(spikes: Float[Tensor, "T B *N"]) -> Int64[Tensor, "B *N"]:
-    """Return the tick of the first spike, or T where there is none."""
+    """Return the tick of each neuron's first spike, or T if it has none."""
     fired = spikes != 0
     return torch.where(fired.any(0), fired.int().argmax(0), len(spikes))
 
@@ -130,7 +130,7 @@ def mean(values: Float[Tensor, "T B *N"]) -> Float[Tensor, "B *N"]:
 
 
 def _widen(dtype: torch.dtype) -> torch.dtype:
-    """Return float32 instead of a 16-bit precision."""
+    """Return float32 for a 16-bit dtype; other dtypes stay."""
     return torch.promote_types(dtype, torch.float32)
 
 

@@ -1,7 +1,7 @@
 """The result of a simulation, the same for every executor.
 
-The torch clock, the event engine, the integer reference and Lava all return a Record: plots,
-energy, verification and tests are written once.
+The torch clock, the event engine, the integer reference and Lava all return a Record, so that
+plots, energy, verification and tests are written once.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,9 +22,9 @@ class Counts:
 
     spikes: spikes of the node (0 for connections).
     synaptic_events: (spike, target) pairs with a non-zero weight.
-    synaptic_events_all: the same, including weights of zero.
+    synaptic_events_all: (spike, target) pairs, including those with a weight of zero.
     updates: neuron updates (0 for connections).
-    macs: multiply-accumulates on a host, not on a chip: those of host nodes and GatedLIs.
+    macs: multiply-accumulates on a host instead of a chip: those of host nodes and GatedLIs.
     """
 
     spikes: int = 0
@@ -35,7 +35,7 @@ class Counts:
 
 
 def sum_counts(parts: Iterable[Counts]) -> Counts:
-    """Return the operations of a node in several runs together."""
+    """Add up the operations of one node over several runs."""
     each = [vars(counts) for counts in parts]
     return Counts(**{key: sum(counts[key] for counts in each) for key in vars(Counts())})
 
@@ -47,14 +47,14 @@ class Record:
     executor: "torch", "events", "integers" or "lava".
     spikes: the train of every Input and spiking population, by node name.
     values: the membrane of every read-out (LI or GatedLI), by node name, axes T B N.
-    counts: operations, which only the event engine counts. :func:`neuro.energy.count` computes
+    counts: operations, counted by the event engine only. :func:`neuro.energy.count` computes
         the same numbers from the spikes.
-    times: the same spikes in continuous time, with the engine's exact clock only; the values in
-        ``spikes`` are then numbers of spikes per tick.
-    states: the states of all populations after the requested ticks, by tick and node name,
-        axes K B N (K state variables of the neuron's normal form).
-    digest: of the Graph that ran (:func:`neuro.io.graph_digest.digest_graph`); functions of a
-        Record and a Graph compare it. "" where it is unknown, as for spikes made by hand.
+    times: the same spikes in continuous time, kept by the exact clock only; the values in
+        ``spikes`` are then spike counts per tick.
+    states: states of all populations after the requested ticks, by tick and node name, axes
+        K B N (K state variables of the neuron's normal form).
+    digest: digest of the Graph that ran (:func:`neuro.io.graph_digest.digest_graph`), which
+        functions of a Record and a Graph compare. "" if unknown, as for spikes made by hand.
     """
 
     executor: str
@@ -106,7 +106,7 @@ class Record:
 
 
 class _ByName(dict[str, Any]):
-    """A part of a record by node name; the error of a missing name lists the names.
+    """One part of a record by node name; the error for a missing name lists the names.
 
     part: name of the field, such as "spikes".
     """
@@ -126,7 +126,7 @@ class _ByName(dict[str, Any]):
 
 
 class NoSuchNode(KeyError):
-    """A record has no entry for a node name; the message lists the names that it has."""
+    """A record has no entry for a node name; the message lists the names that it does have."""
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -140,19 +140,19 @@ _CURES = {
 
 
 def require_records(**records: object) -> None:
-    """Raise a TypeError, with the name of the argument, unless all are Records."""
+    """Raise a TypeError that names the argument, unless all arguments are Records."""
     for name, record in records.items():
         if not isinstance(record, Record):
             raise make_type_error(name, "a Record", record, "simulate returns (record, state)")
 
 
 def concatenate(records: list[Record]) -> Record:
-    """Return records of the same network and T concatenated along the sample axis.
+    """Concatenate records of the same network and T along the sample axis.
 
     Raises:
         TypeError: an element is not a Record.
         ValueError: the list is empty, or the records differ in executor, network, T or parts;
-            lists the differences of each record from the first.
+            the message lists how each record differs from the first.
     """
     if not records:
         raise ValueError("no records to join; give at least one")
@@ -183,7 +183,7 @@ def concatenate(records: list[Record]) -> Record:
 
 
 def _list_differences(first: Record, record: Record) -> list[str]:
-    """Return why a record cannot be joined to the first one; each line has its cure."""
+    """Explain why a record cannot be joined to the first one; each line has its cure."""
     differences = []
     if record.executor != first.executor:
         differences.append(

@@ -1,8 +1,8 @@
 """Statistics of spike trains: rates, irregularity, synchrony.
 
-They describe recurrent networks, whose single spikes are chaotic; studies compare simulators by
-them (van Albada et al. 2018; Gutzen et al. 2018). Each function takes the spikes of one sample
-in ``(start, stop]`` [s].
+They describe recurrent networks: single spikes there are chaotic, so studies compare simulators
+by statistics (van Albada et al. 2018; Gutzen et al. 2018). Each function takes the spikes of
+one sample in ``(start, stop]`` [s].
 Axes: N neurons, E spikes.
 """
 
@@ -14,14 +14,16 @@ from jaxtyping import Float, Int
 from neuro.base.units import Seconds
 from neuro.spikes.trains import Times, require_train
 
-EDGE = 1e-6  # part of a bin: the most that rounding moves a spike
+EDGE = 1e-6  # share of a bin: the farthest that rounding moves a spike
 
 
 class Statistics(NamedTuple):
     """Four statistics of a network.
 
-    rate: mean over all neurons [1/s]. cv: mean over the neurons of :func:`cv_isi`.
-    correlation: of :func:`mean_correlation`. fano: of :func:`population_fano`.
+    rate: mean rate of all neurons [1/s].
+    cv: mean of :func:`cv_isi` over its neurons.
+    correlation: result of :func:`mean_correlation`.
+    fano: result of :func:`population_fano`.
     """
 
     rate: float
@@ -31,7 +33,7 @@ class Statistics(NamedTuple):
 
 
 def statistics(times: Times, start: Seconds, stop: Seconds) -> Statistics:
-    """Return four statistics of a network; NaN where a statistic has too few spikes."""
+    """Return four statistics of a network; one that has too few spikes is NaN."""
     cv = cv_isi(times, start, stop)
     return Statistics(
         rate=float(rates(times, start, stop).mean()),
@@ -50,8 +52,8 @@ def rates(times: Times, start: Seconds, stop: Seconds) -> Float[np.ndarray, " N"
 def cv_isi(times: Times, start: Seconds, stop: Seconds) -> Float[np.ndarray, " M"]:
     """Return the irregularity of the M neurons with at least 5 spikes.
 
-    It is the coefficient of variation of a neuron's interspike intervals, their standard
-    deviation over their mean: 0 for periodic firing, 1 for a Poisson process.
+    It is the coefficient of variation of a neuron's interspike intervals (standard deviation
+    over mean): 0 for periodic firing, 1 for a Poisson process.
     """
     time, neuron = _within(times, start, stop)
     order = np.argsort(neuron, kind="stable")  # by neuron, then in order of time
@@ -62,7 +64,7 @@ def cv_isi(times: Times, start: Seconds, stop: Seconds) -> Float[np.ndarray, " M
     enough = number >= 4
     number = np.maximum(number, 1)
     mean = np.bincount(owner, interval, minlength=times.shape[2]) / number
-    # Around the mean, not as a difference of squares: regular firing has a CV near 0.
+    # Deviations from the mean, not a difference of squares: regular firing has a CV near 0.
     square = np.bincount(owner, (interval - mean[owner]) ** 2, minlength=times.shape[2])
     return np.asarray((np.sqrt(square / number) / np.where(enough, mean, 1))[enough])
 
@@ -73,10 +75,10 @@ def mean_correlation(
     stop: Seconds,
     bin: Seconds = Seconds(2e-3),
 ) -> float:
-    """Return the mean Pearson correlation of the spike counts of all pairs of neurons.
+    """Return the mean Pearson correlation of spike counts over all pairs of neurons.
 
     Spikes are counted in bins of ``bin`` [s]. A neuron whose count is the same in every bin has
-    no correlation and is left out; NaN if fewer than two neurons remain.
+    no correlation and is left out. Returns NaN if fewer than two neurons remain.
     """
     where, neuron, bins = _binned(times, start, stop, bin)
     cells, count = np.unique(neuron.astype(np.int64) * bins + where, return_counts=True)
@@ -101,10 +103,10 @@ def population_fano(
     stop: Seconds,
     bin: Seconds = Seconds(1e-3),
 ) -> float:
-    """Return the variance of the population's spike count over its mean, in bins [s].
+    """Return the variance of the population's spike count per bin over its mean (bins in s).
 
-    About 1 for independent Poisson neurons, about N for N neurons that fire together; NaN
-    without spikes.
+    It is about 1 for independent Poisson neurons, about N for N neurons that fire together, and
+    NaN without spikes.
     """
     where, _, bins = _binned(times, start, stop, bin)
     count = np.bincount(where, minlength=bins)
@@ -114,7 +116,7 @@ def population_fano(
 def _within(
     times: Times, start: Seconds, stop: Seconds
 ) -> tuple[Float[np.ndarray, " E"], Int[np.ndarray, " E"]]:
-    """Return time and neuron of the spikes in (start, stop], in order of time."""
+    """Return time and neuron of each spike in (start, stop], ordered by time."""
     require_train("times", times, Times)
     if times.shape[1] != 1:
         raise ValueError(
@@ -142,7 +144,8 @@ def _binned(
         )
     time, neuron = _within(times, start, stop)
     place = (time - start) / bin
-    # A spike at the end of a tick lies on the edge of a bin, whichever way it was rounded.
+    # A spike at the end of a tick lies on the edge of a bin; rounding could put it on either
+    # side.
     edge = np.rint(place)
     place = np.where(np.abs(place - edge) < EDGE, edge, place)
     where = np.ceil(place).astype(np.int64) - 1

@@ -1,8 +1,7 @@
 """Representations of spike trains (events, raster, times) and conversions between them.
 
 Events and raster convert to each other without loss. Times are continuous: tick k covers
-(k dt, (k + 1) dt], so an event of tick k has the time (k + 1) dt.
-Axes: T ticks, B samples, N neurons of a node in C order of its shape, E events.
+(k dt, (k + 1) dt], so that an event in tick k gets the time (k + 1) dt.
 """
 
 import math
@@ -15,11 +14,11 @@ from torch import Tensor
 from neuro.base.arguments import make_type_error, require_dt, to_numpy
 from neuro.base.units import Seconds
 
-NEAR = 1e-6  # ticks: a time this close to the end of a tick is that end
-WHOLE = 1e-15  # relative distance from a whole number of ticks that is rounding
-QUANTUM = 2.0**-40  # part of a tick, about 1e-12
+NEAR = 1e-6  # ticks: a time this close to the end of a tick counts as that end
+WHOLE = 1e-15  # relative distance from a whole number of ticks that is taken for rounding
+QUANTUM = 2.0**-40  # fraction of a tick, about 1e-12
 PRECISION = 53  # bits of a float64
-LARGEST = 2**63 - 1  # of int64
+LARGEST = 2**63 - 1  # largest int64
 
 Train = TypeVar("Train", "Events", "Times")
 
@@ -27,7 +26,7 @@ Train = TypeVar("Train", "Events", "Times")
 class Events(NamedTuple):
     """A spike train by tick: E events sorted by (sample, tick, neuron).
 
-    shape: (T, B, N) of the equivalent raster. A binary spike has value 1.
+    shape: (T, B, N) of the equivalent raster. A binary spike has the value 1.
     """
 
     sample: Int[np.ndarray, " E"]
@@ -43,7 +42,8 @@ class Events(NamedTuple):
 class Times(NamedTuple):
     """A spike train in continuous time: E spikes sorted by (sample, time, neuron).
 
-    time: since the start of the run [s], 0 < time <= T dt. shape: (T, B, N), as in Events.
+    time: since the start of the run [s], 0 < time <= T dt.
+    shape: (T, B, N), as in Events.
     """
 
     sample: Int[np.ndarray, " E"]
@@ -57,20 +57,20 @@ class Times(NamedTuple):
 
 
 def _format_train(train: Events | Times) -> str:
-    """Return the number of spikes and the shape, also where the columns are inconsistent."""
+    """Return the number of spikes and the shape; works for inconsistent columns too."""
     spikes = np.size(train.neuron)
     return f"{type(train).__name__}({spikes:,} spikes, shape (T, B, N) = {train.shape})"
 
 
 def require_train(what: str, train: object, kind: type[Events | Times]) -> None:
-    """Raise a TypeError unless a value is a spike train of that kind."""
+    """Raise a TypeError unless a value is a spike train of the given kind."""
     if not isinstance(train, kind):
         cure = 'a run has record.spikes["hidden"], and in seconds record.times["hidden"]'
         raise make_type_error(what, kind.__name__, train, cure)
 
 
 def to_times(events: Events, dt: Seconds) -> Times:
-    """Return the times of events: the ends of their ticks of length ``dt`` [s].
+    """Return the times of events: each at the end of its tick of length ``dt`` [s].
 
     Raises:
         TypeError: ``events`` are not Events, or ``dt`` is not a number.
@@ -83,46 +83,46 @@ def to_times(events: Events, dt: Seconds) -> Times:
 
 
 def find_quantum(longest: float) -> float:
-    """Return the quantum of instants in a run whose times are at most ``longest`` [ticks].
+    """Return the quantum of spike times in a run that lasts ``longest`` [ticks].
 
-    It is QUANTUM, or in a run of 8,192 ticks or more the resolution of float64 at its end.
+    It is QUANTUM; from 8,192 ticks on it is the resolution of float64 at the end of the run.
     """
     return max(QUANTUM, math.ldexp(1.0, math.frexp(longest)[1] - PRECISION))
 
 
 def round_times(times: Float[np.ndarray, "..."], quantum: float) -> Float[np.ndarray, "..."]:
-    """Return times or periods [ticks], rounded to multiples of the quantum."""
+    """Round times or periods [ticks] to multiples of the quantum."""
     return np.asarray(np.rint(times / quantum) * quantum)
 
 
 def measure_in_ticks(times: Times, dt: Seconds) -> Float[np.ndarray, " K"]:
-    """Return times in ticks of ``dt``; a whole number up to rounding becomes that number."""
+    """Return times in ticks of ``dt``; a time within rounding of a whole number becomes it."""
     time = times.time / dt
     whole = np.rint(time)
     return np.where(np.abs(time - whole) <= WHOLE * time, whole, time)
 
 
 def to_instants(train: Events | Times, dt: Seconds, quantum: float) -> Times:
-    """Return a train with its times in ticks, each a multiple of the quantum.
+    """Return a train whose times are in ticks, each a multiple of the quantum.
 
-    A time that is a whole number of ticks up to rounding becomes that number. A time just
-    behind the end of the run becomes the end; a time just behind its start, the first instant.
+    A time within rounding of a whole number of ticks becomes that number. A time just after the
+    end of the run becomes the end; a time just after its start becomes the first instant.
     """
     if isinstance(train, Events):
         return to_times(train, Seconds(1.0))
-    instants = round_times(measure_in_ticks(train, dt), quantum)  # of a whole number: the same
+    instants = round_times(measure_in_ticks(train, dt), quantum)  # whole numbers stay
     return train._replace(time=np.clip(instants, quantum, train.shape[0]))
 
 
 def to_ticks(times: Times, dt: Seconds) -> Events:
-    """Return spikes by tick of length ``dt`` [s]; values of one neuron in one tick are added.
+    """Return spikes by tick of length ``dt`` [s], adding values of one neuron in one tick.
 
-    A time within 1e-6 ticks of the end of a tick counts as that end: rounding moves no spike to
-    another tick.
+    A time within 1e-6 ticks of the end of a tick counts as that end, so that rounding moves no
+    spike to another tick.
 
     Raises:
         TypeError: ``times`` are not Times, or ``dt`` is not a number.
-        ValueError: a spike lies outside the shape, or a number is not finite; lists all.
+        ValueError: spikes lie outside the shape, or numbers are not finite; lists all problems.
     """
     require_train("times", times, Times)
     require_dt("dt", dt)
@@ -144,7 +144,7 @@ def to_ticks(times: Times, dt: Seconds) -> Events:
 
 
 def _list_too_large(shape: tuple[int, int, int]) -> list[str]:
-    """Return the problem of a shape whose ticks float64, or places int64, cannot count."""
+    """Explain why a shape is too large: float64 cannot count its ticks or int64 its places."""
     if shape[0] < 2**PRECISION and math.prod(map(int, shape)) <= LARGEST:
         return []
     return [
@@ -153,12 +153,12 @@ def _list_too_large(shape: tuple[int, int, int]) -> list[str]:
 
 
 def as_tick_column(tick: Int[np.ndarray, " E"], ticks: int) -> Int[np.ndarray, " E"]:
-    """Return the ticks of a train of ``ticks`` ticks as int32, or int64 where they need it."""
+    """Return the ticks of a train that lasts ``ticks`` as int32, or as int64 if necessary."""
     return tick.astype(np.int32 if ticks <= 2**31 else np.int64)
 
 
 def list_problems(train: Events | Times, dt: Seconds) -> list[str]:
-    """Return the problems of a train's numbers; :func:`list_problems_of_order` checks order."""
+    """List problems in a train's numbers; :func:`list_problems_of_order` checks the order."""
     problems = list_problems_of_types(train)
     if problems:
         return problems
@@ -181,7 +181,7 @@ def list_problems(train: Events | Times, dt: Seconds) -> list[str]:
 
 
 def list_problems_of_types(train: Events | Times) -> list[str]:
-    """Return the columns that are not arrays of the right kind, and a malformed shape."""
+    """List the columns that are not arrays of the right kind, and a malformed shape."""
     integers, floats = "integers", "float32 or float64"
     letters = {integers: np.typecodes["AllInteger"], floats: "fd", "float64": "d"}
     when = ("time", "float64") if isinstance(train, Times) else ("tick", integers)
@@ -207,7 +207,7 @@ def list_problems_of_types(train: Events | Times) -> list[str]:
 
 
 def list_problems_of_order(train: Events | Times) -> list[str]:
-    """Return the problem of a train that is not sorted; its numbers are valid."""
+    """Explain that a train with valid numbers is not sorted; empty if it is sorted."""
     # Does (sample, tick or time, neuron) rise from each event to the next?
     up = np.zeros(max(train.neuron.size - 1, 0), np.bool_)
     level = ~up
@@ -245,10 +245,10 @@ def _outside_time(time: np.ndarray, stop: float, dt: float) -> list[str]:
 
 
 def to_events(raster: Shaped[np.ndarray, "T B *N"] | Shaped[Tensor, "T B *N"]) -> Events:
-    """Return the non-zero entries of a raster, an array or a tensor on any device.
+    """Return the non-zero entries of a raster, which is an array or a tensor on any device.
 
-    Integers become float64, booleans and float16 become float32. The axes *N become one, in C
-    order.
+    Integers become float64; booleans and float16 become float32. The axes *N become one axis,
+    in C order.
 
     Raises:
         TypeError: the raster is neither an array nor a tensor, or does not hold real numbers.
@@ -317,8 +317,8 @@ def of_sample(train: Train, sample: int) -> Train:
 
 
 def cut_samples(train: Train, start: int, stop: int) -> Train:
-    """Return the samples ``start`` to ``stop`` of a train."""
-    # A list would have another type, and the whole array would be cast at every call.
+    """Return the samples ``start`` to ``stop`` of a train, as a train of their own."""
+    # An int32 array: from a list, NumPy would cast the whole column at every call.
     lo, hi = np.searchsorted(train.sample, np.array([start, stop], np.int32))
     t, _, n = train.shape
     sample, *columns = (column[lo:hi] for column in train[:4])
@@ -329,7 +329,7 @@ def cut_samples(train: Train, start: int, stop: int) -> Train:
 
 
 def join(trains: list[Train]) -> Train:
-    """Return trains of the same T and N concatenated along the sample axis.
+    """Concatenate trains with the same T and N along the sample axis.
 
     Raises:
         ValueError: the trains differ in T or N.
@@ -351,9 +351,10 @@ def join(trains: list[Train]) -> Train:
 
 
 def join_in_time(trains: list[tuple[Train, int]], step: int | float) -> Train:
-    """Return trains of successive runs as one train.
+    """Return the trains of successive runs as one train.
 
-    trains: each with the number of its ticks. step: length of a tick in units of the times.
+    trains: each train with its number of ticks.
+    step: length of a tick, in units of the trains' times.
     """
     starts = np.cumsum([0, *(ticks for _, ticks in trains)])
     moments = [

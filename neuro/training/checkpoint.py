@@ -3,7 +3,7 @@
 ``last`` holds the newest weights under their own names. Under names that start with
 ``training/`` it holds the state of the training: optimizer, schedule, position in the data,
 carried state, and a copy of the best weights. ``best`` holds only weights. The state of the
-random generator follows from seed, epoch and step.
+random generator is not stored, because it follows from seed, epoch and step.
 """
 
 from collections import defaultdict
@@ -22,16 +22,17 @@ from neuro.training.distributed import gather
 
 LAST, BEST = "last.safetensors", "best.safetensors"
 STATE, BEST_COPY = "training/state/", "training/best/"
-OLD = ("checkpoint.npz", "weights.npz")  # of versions before safetensors
+OLD = ("checkpoint.npz", "weights.npz")  # file names of versions before safetensors
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
     """The state of a training between two updates.
 
-    weights: the model's parameters and buffers. best: those of the best validation so far.
-    best_meta: epoch, score and run of that validation; None before the first. state: everything
-    else, built of the types that :func:`neuro.io.pytree.flatten` takes.
+    weights: the model's parameters and buffers.
+    best: the parameters and buffers of the best validation so far.
+    best_meta: epoch, score and run of that validation; None before the first validation.
+    state: everything else, built of the types that :func:`neuro.io.pytree.flatten` takes.
     """
 
     weights: dict[str, Tensor]
@@ -43,9 +44,11 @@ class Checkpoint:
 class TrainingState(TypedDict):
     """Contents of ``training/state``; see also :class:`neuro.training.course.Progress`.
 
-    steps: batches in an epoch. processes: number of processes that wrote the state. losses:
-    since the last validation. carry: (plain, arrays) of the carried state. tally, seed, run: of
-    the :class:`neuro.training.course.Course`.
+    steps: batches per epoch.
+    processes: number of processes that wrote the state.
+    losses: losses since the last validation.
+    carry: (plain, arrays) of the carried state.
+    tally, seed, run: as in :class:`neuro.training.course.Course`.
     """
 
     epoch: int
@@ -65,7 +68,7 @@ class TrainingState(TypedDict):
 
 
 class Curve(TypedDict):
-    """The part of a checkpoint that tells whose training it is, and how it went."""
+    """The part of a checkpoint that identifies its training and holds its history."""
 
     history: list[dict[str, int | float]]
     run: str
@@ -105,17 +108,17 @@ def get_best_weights_path(folder: Path) -> Path:
 
 
 def has_checkpoint(folder: Path) -> bool:
-    """Return whether a training in a run folder has begun, which then goes on from there."""
+    """Say whether a run folder has a checkpoint, from which its training continues."""
     return (folder / LAST).exists()
 
 
 def get_weights(model: nn.Module) -> dict[str, Tensor]:
-    """Return parameters and buffers by name, whole, detached, on the CPU."""
+    """Return parameters and buffers by name: unsharded, detached, on the CPU."""
     return {k: gather(v.detach()).cpu() for k, v in model.state_dict().items()}
 
 
 def save_weights(path: str | Path, weights: dict[str, Tensor], meta: dict[str, Any]) -> None:
-    """Write weights; meta: epoch, score and run of their validation."""
+    """Write weights to a file. meta: epoch, score and run of their validation."""
     save_tensors(path, "weights", weights, meta)
 
 
@@ -123,7 +126,9 @@ def load_weights(path: str | Path, model: nn.Module, run: str = "") -> None:
     """Read the weights in ``best.safetensors`` into a model.
 
     Args:
-        run: digest of the run that they must belong to; "": any run.
+        path: the file.
+        model: the model that receives the weights.
+        run: digest of the run that the weights must belong to; "": any run.
 
     Raises:
         StoreError: the file is missing, damaged or of an earlier version.
@@ -150,7 +155,7 @@ def load_weights(path: str | Path, model: nn.Module, run: str = "") -> None:
 
 
 def put_weights(path: Path, model: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Copy the weights of a file into a model; raise a TrainError for those of another one."""
+    """Copy a file's weights into a model; raise a TrainError if they do not fit the model."""
     expected = {k: tuple(v.shape) for k, v in model.state_dict().items()}
     shapes = {k: tuple(v.shape) for k, v in weights.items()}
     if expected != shapes:
@@ -168,11 +173,12 @@ def save_checkpoint(
     best_meta: dict[str, Any] | None,
     state: dict[str, Any],
 ) -> None:
-    """Write ``last.safetensors`` in one step.
+    """Write ``last.safetensors`` atomically.
 
     Args:
+        folder: the run folder.
         weights: the current parameters and buffers.
-        best_meta: meta of the ``best.safetensors`` in the folder; None if there is none.
+        best_meta: meta of the folder's ``best.safetensors``; None if there is no such file.
         state: everything else, as in :class:`Checkpoint`.
     """
     plain, tensors = flatten(state)
@@ -186,10 +192,10 @@ def save_checkpoint(
 
 
 def load_checkpoint(folder: Path) -> Checkpoint | None:
-    """Read ``last.safetensors``; None where no training has begun.
+    """Read ``last.safetensors``; return None if no training has begun.
 
     Raises:
-        StoreError: it is damaged, or the folder holds a training of an earlier version.
+        StoreError: the file is damaged, or the folder holds a training of an earlier version.
     """
     path = folder / LAST
     if not path.exists():
@@ -212,7 +218,7 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
 
 
 def read_curve(folder: Path) -> Curve | None:
-    """Return the curve of the last checkpoint without its weights; None: there is none.
+    """Return the last checkpoint's history without reading its weights; None if there is none.
 
     Raises:
         StoreError: the checkpoint is damaged.
@@ -232,7 +238,9 @@ def read_curve(folder: Path) -> Curve | None:
 def require_same_run(path: Path, state: Mapping[str, Any], seed: int, run: str) -> None:
     """Raise a TrainError if a checkpoint belongs to another seed or run.
 
-    path: its file, for the message. state: of the checkpoint. run: a digest; "": unknown.
+    path: the checkpoint's file, for the message.
+    state: the checkpoint's state.
+    run: digest of this run; "": unknown.
     """
     if state["seed"] != seed:
         problem = f"its seed is {state['seed']}, the seed of this training is {seed}"
@@ -247,7 +255,7 @@ def require_same_run(path: Path, state: Mapping[str, Any], seed: int, run: str) 
 
 
 def restore_best(folder: Path, checkpoint: Checkpoint | None) -> None:
-    """Restore ``best.safetensors`` from a checkpoint; remove files of a killed process."""
+    """Restore ``best.safetensors`` from a checkpoint; remove what a killed process left."""
     remove_stale(folder)
     path = folder / BEST
     if checkpoint is None or checkpoint.best_meta is None:

@@ -1,4 +1,4 @@
-"""What a training trains on, how far it is, and the error that ends it."""
+"""The data of a training, its progress, and the error that ends it."""
 
 import math
 from collections.abc import Callable, Iterable, MutableMapping
@@ -17,7 +17,7 @@ Batch = tuple[Tensor, Tensor]  # stimulus with axes T B ..., targets with axis B
 
 @dataclass(kw_only=True)
 class Progress:
-    """How far a training is.
+    """How far a training has come.
 
     epoch: number of finished epochs.
     step: number of finished batches in the current epoch.

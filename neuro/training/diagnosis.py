@@ -13,9 +13,9 @@ from torch.utils.hooks import RemovableHandle
 from neuro.neurons import is_neuron
 from neuro.training.distributed import gather
 
-REPORTED, DIVERGED = 10.0, 1000.0  # factors on the largest initial value, or on LEAST
+REPORTED, DIVERGED = 10.0, 1000.0  # factors relative to the largest initial value, or to LEAST
 LEAST = 0.1
-LISTED = 3  # parameters in a message
+LISTED = 3  # parameters listed in a message
 
 
 @torch.no_grad()
@@ -25,9 +25,9 @@ def measure_sizes(model: nn.Module) -> dict[str, float]:
 
 
 def explain_divergence(grown: str) -> str:
-    """Return the message of a diverged training, with the cure.
+    """Return the message for a training that has diverged, with the cure.
 
-    grown: from :func:`describe_growth`.
+    grown: result of :func:`describe_growth`.
     """
     return (
         f"the training has diverged: {grown}; lower the learning rate, and train again in "
@@ -36,7 +36,7 @@ def explain_divergence(grown: str) -> str:
 
 
 def explain_nonfinite(names: Sequence[str], lr: float) -> str:
-    """Return the message for parameters that are not finite, with the cure."""
+    """Return the message, with the cure, for parameters that are no longer finite."""
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return (
         f"{', '.join(names[:5])}{more}: not finite after an update at a learning rate of "
@@ -47,10 +47,11 @@ def explain_nonfinite(names: Sequence[str], lr: float) -> str:
 def describe_growth(
     model: nn.Module, before: Mapping[str, float], lr: float, factor: float = REPORTED
 ) -> str:
-    """Return which parameters grew, their sizes, and the learning rate; "" if none grew.
+    """Describe which parameters grew, their sizes, and the learning rate; "" if none grew.
 
-    before: their sizes at the start of the training. factor: the least growth. A size below
-    :data:`LEAST` counts as LEAST, because biases start at 0.
+    before: sizes at the start of the training.
+    factor: least growth to report. A size below :data:`LEAST` counts as LEAST, because biases
+        start at 0.
     """
     now = measure_sizes(model)
     ratios = {name: now[name] / max(size, LEAST) for name, size in before.items()}
@@ -66,8 +67,8 @@ def describe_growth(
 def watch_silence(model: nn.Module) -> Iterator[set[str]]:
     """Watch the populations that a block runs; yield the names of those without a spike.
 
-    The watch of a population ends with its first spike, for a working network in the first
-    batch.
+    The watch of a population ends with its first spike; in a working network that is in the
+    first batch.
     """
     silent: set[str] = set()
     hooks: dict[str, RemovableHandle] = {}

@@ -1,14 +1,15 @@
-"""Several processes: shards of a batch (DDP) and of a model (FSDP), and what acts on all.
+"""Several processes: shards of a batch (DDP) and of a model (FSDP), and layers that span them.
 
 Process r of n holds the samples r, r + n, r + 2 n, ... of the whole batch: its shard. Where
 ticks and samples share one axis (rows T B), the shard has the same rows.
 
 Each process normalises by the mean and variance of the whole batch; torch's SyncBatchNorm does
-so on GPUs only. Each draws the dropout mask of the whole batch, so N processes draw the mask of
-one. All shards must have the same size.
+so on GPUs only. Each process draws the dropout mask of the whole batch, so that N processes use
+the mask of one. All shards must have the same size.
 
-Of a sharded model each process keeps 1 / n of every parameter, and gathers those of a block
-while it computes. The functions for that import torch and Fabric late, as it takes long.
+If the model is sharded, each process keeps 1 / n of every parameter, and gathers a block's
+parameters while it computes the block. The functions for that import parts of torch and Fabric
+late, because the import takes long.
 """
 
 import sys
@@ -31,7 +32,7 @@ from torch.utils._pytree import (
 
 from neuro.training.course import TrainError
 
-PLAIN = (bool, int, float, str, type(None))  # every process gets such parts of a batch whole
+PLAIN = (bool, int, float, str, type(None))  # parts of a batch that every process gets whole
 
 
 def get_rank_and_world_size() -> tuple[int, int]:
@@ -42,9 +43,9 @@ def get_rank_and_world_size() -> tuple[int, int]:
 
 
 def shard_slice(of: tuple[int, int] | None = None) -> slice:
-    """Return which samples of the whole batch this process holds.
+    """Return the slice of the whole batch that this process holds.
 
-    of: (index, number) of processes; None: the running ones.
+    of: (index, number) of processes; None: the running processes.
     """
     rank, n = of or get_rank_and_world_size()
     return slice(rank, None, n)
@@ -54,7 +55,7 @@ def list_own_samples(samples: int) -> range:
     """Return the indices of this process's samples in a whole batch.
 
     Raises:
-        TrainError: the samples do not divide into the processes.
+        TrainError: the number of samples is not a multiple of the number of processes.
     """
     _check_sizes([samples], None, get_rank_and_world_size()[1])
     return range(samples)[shard_slice()]
@@ -63,8 +64,8 @@ def list_own_samples(samples: int) -> range:
 def draw_shard(draw: Callable[[int], Tensor], samples: int, axis: int = 0) -> Tensor:
     """Draw random values for this process's samples of the whole batch.
 
-    Every process draws for all samples from the same seed and keeps the part of its shard, so
-    N processes draw the values of one process. Only for training: evaluation does not shard
+    Every process draws for all samples from the same seed and keeps the values of its shard, so
+    that N processes use the values of one process. Only for training: evaluation does not shard
     batches.
 
     Args:
@@ -81,10 +82,10 @@ def draw_shard(draw: Callable[[int], Tensor], samples: int, axis: int = 0) -> Te
 
 
 def keep_strides_of_gradients(model: nn.Module) -> None:
-    """Give gradients the strides of their parameters, if several processes train.
+    """Give gradients the strides of their parameters if several processes train.
 
-    A stride along an axis of length 1 has no meaning. A convolution of channels-last images
-    returns a gradient whose stride there differs from that of its weight, and DDP warns.
+    A stride along an axis of length 1 has no meaning. But a convolution of channels-last images
+    returns a gradient whose stride there differs from the weight's, and DDP would warn.
     """
     if get_rank_and_world_size()[1] == 1:
         return
@@ -102,15 +103,15 @@ def _replace_strides(strides: tuple[int, ...], gradient: Tensor) -> Tensor:
 def shard_batch(
     batch: Any, batch_axis: Any, device: torch.device, of: tuple[int, int] | None = None
 ) -> Any:
-    """Return this process's shard of a whole batch, on a device.
+    """Return this process's shard of a whole batch, on ``device``.
 
     Args:
         batch: a pytree of tensors; its numbers, strings and None stay unchanged.
         batch_axis: the axis of the samples in every tensor, as ``in_dims`` of torch.vmap: an
             integer, or a pytree of integers whose leaves stand for whole subtrees of the batch;
             None: every process gets the tensors whole.
-        device: of the shard.
-        of: (index, number) of processes; None: the running ones.
+        device: device of the shard.
+        of: (index, number) of processes; None: the running processes.
 
     Raises:
         TrainError: the axes do not fit the batch, its tensors differ in their number of
@@ -166,9 +167,9 @@ def _check_sizes(sizes: list[int], batch_axis: Any, n: int) -> None:
 
 
 def synchronize_layers(model: nn.Module) -> None:
-    """Make a model's batch norms and dropouts, in training mode, work on the whole batch.
+    """Make a model's batch norms and dropouts, in training mode, act on the whole batch.
 
-    A single process changes nothing. Parameters, buffers and their names stay the same.
+    With a single process nothing changes. Parameters, buffers and their names stay the same.
     """
     if get_rank_and_world_size()[1] == 1:
         return
@@ -186,10 +187,10 @@ def _forward(module: Any, apply: Callable[[Any, Tensor], Tensor], x: Tensor) -> 
 
 
 def apply_dropout(module: Any, x: Tensor) -> Tensor:
-    """Return the output of a dropout in training mode for a shard, axes B ....
+    """Return a dropout's output for a shard in training mode, axes B ....
 
-    Computes the whole batch, with zeros for the samples of other processes, which briefly takes
-    n times the memory. torch draws the mask in memory order, so the whole batch has the memory
+    It computes the whole batch, with zeros for other processes' samples, which briefly takes n
+    times the memory. torch draws the mask in memory order, so the whole batch has the memory
     format of ``x``.
     """
     rows = (len(x) * get_rank_and_world_size()[1], *x.shape[1:])
@@ -201,7 +202,7 @@ def apply_dropout(module: Any, x: Tensor) -> Tensor:
 
 
 def apply_batch_norm(module: Any, x: Tensor) -> Tensor:
-    """Return the output of a batch norm in training mode for a shard, axes B C ....
+    """Return a batch norm's output for a shard in training mode, axes B C ....
 
     Processes wait for each other once, and once more in the backward pass.
     """
@@ -263,12 +264,12 @@ class _BatchNorm(torch.autograd.Function):
 
 @torch.no_grad()
 def _update_statistics(module: Any, mean: Tensor, variance: Tensor) -> None:
-    """Update the running statistics as torch does."""
+    """Update the running statistics in the way torch does."""
     if not module.track_running_stats:
         return
     module.num_batches_tracked += 1
     momentum = module.momentum
-    if momentum is None:  # the mean of all batches so far
+    if momentum is None:  # None: the mean over all batches so far
         momentum = 1 / float(module.num_batches_tracked)
     module.running_mean.lerp_(mean.to(module.running_mean), momentum)
     module.running_var.lerp_(variance.to(module.running_var), momentum)
@@ -285,7 +286,7 @@ if TYPE_CHECKING:
 
 
 def make_sharding(processes: int) -> "ModelParallelStrategy":
-    """Return Fabric's sharding strategy for a number of processes."""
+    """Return Fabric's sharding strategy for this number of processes."""
     from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 
     return ModelParallelStrategy(
@@ -304,12 +305,12 @@ def shard_model(model: nn.Module, mesh: Any) -> nn.Module:
 
 
 def _copy_views(module: nn.Module, inputs: Any, out: Any) -> Any:  # noqa: ARG001
-    """Return outputs with views copied: changing a view in place would lose gradients."""
+    """Return outputs with views copied: changing a view in place would lose its gradients."""
     return tree_map_only(Tensor, lambda t: t if t._base is None else t.clone(), out)
 
 
 def list_blocks(model: nn.Module) -> list[nn.Module]:
-    """Return the modules to shard separately: those of the outermost ModuleLists."""
+    """Return the modules to shard separately: the entries of the outermost ModuleLists."""
 
     def walk(module: nn.Module) -> Iterator[nn.Module]:
         for child in module.children():
@@ -324,13 +325,13 @@ def is_sharded(model: nn.Module) -> bool:
 
 
 def gather(values: Any) -> Any:
-    """Return a pytree with whole tensors for sharded ones; every process must call it."""
+    """Return a pytree with sharded tensors made whole; every process must call it."""
     return tree_map_only(Tensor, lambda t: t.full_tensor() if _is_shard(t) else t, values)
 
 
 def shard_states(optimizer: Optimizer) -> None:
-    """Shard the states of an optimizer as its parameters are; every process must call it."""
-    p: Any  # a shard has more attributes than Tensor
+    """Shard an optimizer's states like its parameters; every process must call it."""
+    p: Any  # a shard has attributes that Tensor lacks
     for p, states in optimizer.state.items():
         for name, value in states.items() if _is_shard(p) else ():
             if isinstance(value, Tensor) and value.shape == p.shape:
@@ -340,6 +341,6 @@ def shard_states(optimizer: Optimizer) -> None:
 
 
 def _is_shard(tensor: Tensor) -> bool:
-    """Say whether a tensor is a shard; without the import of its type there are none."""
+    """Say whether a tensor is a shard; if the shards' module is not imported, none is."""
     module = sys.modules.get("torch.distributed.tensor")
     return module is not None and isinstance(tensor, module.DTensor)

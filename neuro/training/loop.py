@@ -1,4 +1,4 @@
-"""One training loop, on Lightning Fabric: one CPU, a GPU, or many processes (DDP, FSDP).
+"""The training loop, on Lightning Fabric: one CPU, a GPU, or many processes (DDP, FSDP).
 
 The data and all random draws depend only on seed, epoch and step, and each checkpoint holds the
 position in the data. A training that was killed therefore resumes, even in the middle of an
@@ -60,8 +60,8 @@ from neuro.training.plan import Plan, Stage
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-NEURON_STATES = (LIFState, ALIFState, LIState, GatedState)  # a loss may carry these
-LOSS, DATA, VALIDATION = 0, 1, 2  # purposes of random draws
+NEURON_STATES = (LIFState, ALIFState, LIState, GatedState)  # types that a loss may carry
+LOSS, DATA, VALIDATION = 0, 1, 2  # purposes for which random numbers are drawn
 
 
 def fit(
@@ -74,9 +74,9 @@ def fit(
 ) -> Progress:
     """Train ``model`` in place; resume from ``folder/last.safetensors`` if it exists.
 
-    Writes ``last.safetensors`` after every epoch, and more often if the plan says so. Writes
-    ``best.safetensors`` after the best validation, or after each, as the plan says. Logs to
-    the loggers of Fabric. From this call on the process keeps the memory that it frees.
+    Writes ``last.safetensors`` after every epoch, or more often if the plan says so. Writes
+    ``best.safetensors`` after the best validation or after each one, as the plan says. Logs to
+    Fabric's loggers. From this call on, the process keeps the memory that it frees.
 
     Each of N processes computes the loss of its shard of a batch. Their loss curve is that of
     one process, up to the order of sums, if the loss is a mean over samples and draws its
@@ -87,9 +87,9 @@ def fit(
     Args:
         course: data, loss and validation.
         plan: how to train.
-        fabric: launched, with the precision of the plan.
-        on_step: called after every step with the progress before it and its index in the
-            epoch.
+        fabric: already launched, with the precision of the plan.
+        on_step: called after every step with the progress before that step and the step's index
+            in the epoch.
 
     Raises:
         TrainError: the loss or a gradient is not finite; plan, data and processes do not fit
@@ -117,7 +117,7 @@ def fit(
 
 
 def _freeze(model: nn.Module, trained: list[str], stage: Stage | None) -> None:
-    """Require gradients for those of the ``trained`` parameters that a stage trains."""
+    """Let those ``trained`` parameters require gradients that the stage trains."""
     for name in trained:
         parameter = model.get_parameter(name)
         parameter.requires_grad_(stage is None or not stage.is_frozen(name))
@@ -144,9 +144,9 @@ class _Training:
         self.model, self.course, self.plan = model, course, plan
         self.fabric, self.folder, self.trained = fabric, folder, trained
         self.progress = Progress(best=course.worst)
-        self.sizes = measure_sizes(model)  # of the initial weights, not a checkpoint's
+        self.sizes = measure_sizes(model)  # of the initial weights, even when training resumes
         self._set_tally({})
-        self.losses: list[Tensor] = []  # since the last validation
+        self.losses: list[Tensor] = []  # losses since the last validation
         self.carry: Any = None
         self._carry_types = (*NEURON_STATES, *course.carry_types)
         self.best_meta: dict[str, Any] | None = None
@@ -158,7 +158,7 @@ class _Training:
         self.saved_time, self.saved_step = time.monotonic(), self._count_steps()
         self.stage = plan.find_stage(self._find_last_update(), course.steps)
         _freeze(model, trained, self.stage)
-        self.wrapped = fabric.setup_module(model)  # may replace the parameters of the model
+        self.wrapped = fabric.setup_module(model)  # may replace the model's parameters
         self.optimizer = plan.build_optimizer(model)
         self.wrapped_optimizer: Any = fabric.setup_optimizers(self.optimizer)
         self.sharded = is_sharded(model)
@@ -168,7 +168,7 @@ class _Training:
                 "models (DDP)"
             )
         self.schedule = plan.build_schedule(self.optimizer, course.steps)
-        if checkpoint is not None:  # only now are the parameters on their device
+        if checkpoint is not None:  # from here on the parameters are on their device
             self._restore_optimizer(checkpoint.state)
 
     def run(self, on_step: Callable[[Progress, int], None] | None) -> Progress:
@@ -190,7 +190,7 @@ class _Training:
         return self.progress.epoch * self.course.steps + self.progress.step
 
     def _find_last_update(self) -> int:
-        """Return the first step of the last update; before the first one, 0."""
+        """Return the first step of the last update, or 0 before the first update."""
         steps = self.course.steps
         epoch, step = divmod(max(self._count_steps() - 1, 0), steps)
         return epoch * steps + step - step % self.plan.accumulate
@@ -199,7 +199,7 @@ class _Training:
         return derive_seed(self.course.seed, self.progress.epoch, step, purpose)
 
     def _open_batches(self) -> Iterator[Any]:
-        """Return the batches of the epoch from the next step on."""
+        """Return the epoch's batches, starting at the next step."""
         epoch, first = self.progress.epoch, self.progress.step
         if first and self.course.batches_from is not None:
             return iter(self.course.batches_from(epoch, first))
@@ -218,7 +218,7 @@ class _Training:
         )
 
     def _train_step(self, batch: Any, step: int) -> None:
-        """Add the gradient of a batch; the last batch of an update also updates the weights."""
+        """Add a batch's gradient; after the last batch of an update, update the weights."""
         plan, fabric, steps = self.plan, self.fabric, self.course.steps
         first = step % plan.accumulate == 0
         last = (step + 1) % plan.accumulate == 0 or step + 1 == steps
@@ -233,7 +233,7 @@ class _Training:
             compute = partial(self._compute_loss, shard, at)
             with seeded(self._seed(step, LOSS)), self._explain_errors(compute):
                 loss, carry = compute()
-            mean = self._average(loss)  # if one process cannot go on, all stop
+            mean = self._average(loss)  # a mean over processes: if one cannot go on, all stop
             if not _is_finite(mean):
                 raise TrainError(self._explain_nonfinite(compute))
             if not loss.requires_grad:
@@ -260,9 +260,9 @@ class _Training:
     def _explain_errors(self, compute: Callable[[], Any]) -> Iterator[None]:
         try:
             yield
-        except FloatingPointError as error:  # from a layer that checks its own membrane
+        except FloatingPointError as error:  # raised by a layer that checks its own membrane
             raise TrainError(self._explain_nonfinite(compute, "a membrane")) from error
-        except ValueError as error:  # from a neuron whose parameters left their range
+        except ValueError as error:  # raised by a neuron whose parameters left their range
             if not (grown := self._describe_growth()):
                 raise
             raise TrainError(f"{explain_divergence(grown)} ({error})") from error
@@ -288,7 +288,7 @@ class _Training:
         return loss.squeeze(), carry
 
     def _update(self) -> bool:
-        """Step down the gradient; return whether the gradient is finite."""
+        """Take an optimizer step; return whether the gradient was finite."""
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.clip)
         if not _is_finite(norm):
             return False
@@ -303,7 +303,7 @@ class _Training:
         return True
 
     def _enter_stage(self, step: int) -> None:
-        """Freeze and thaw parameters, and forget moments, where a stage begins."""
+        """Where a stage begins: freeze and thaw parameters, and reset moments if it says so."""
         stage = self.plan.find_stage(step, self.course.steps)
         if stage is self.stage:
             return
@@ -311,13 +311,13 @@ class _Training:
         if stage is not None and stage.fresh_optimizer:
             self.optimizer.state.clear()
         _freeze(self.model, self.trained, stage)
-        if get_rank_and_world_size()[1] > 1:  # DDP fixes the gradients it exchanges
+        if get_rank_and_world_size()[1] > 1:  # DDP chooses once which gradients it exchanges
             del self.wrapped
             gc.collect()
             self.wrapped = self.fabric.setup_module(self.model)
 
     def _finish_step(self, step: int) -> None:
-        """Count a step; validate and write a checkpoint where they are due."""
+        """Count a step; validate and write a checkpoint if they are due."""
         progress, plan, steps = self.progress, self.plan, self.course.steps
         ends = step + 1 == steps
         progress.step = 0 if ends else step + 1
@@ -331,7 +331,7 @@ class _Training:
             self._save()
 
     def _validate(self, step: int) -> None:
-        """Measure the model, add a row to the history, and save the best weights."""
+        """Score the model, add a row to the history, and save the best weights."""
         progress, course, plan = self.progress, self.course, self.plan
         mean = self._average(torch.stack(self.losses).mean())
         self.losses = []
@@ -371,7 +371,7 @@ class _Training:
                 save_weights(self.folder / BEST, weights, self.best_meta)
 
     def _set_tally(self, counts: Mapping[str, int]) -> None:
-        """Set the counters to the counts since the last validation."""
+        """Set the course's counters to the counts since the last validation."""
         for name in self.course.tally:
             self.course.tally[name] = counts.get(name, 0)
 
@@ -380,9 +380,9 @@ class _Training:
         return cast(Tensor, self.fabric.all_reduce(value.detach().clone(), reduce_op="mean"))
 
     def _explain_nonfinite(self, compute: Callable[[], Any], subject: str = "") -> str:
-        """Return where a step stopped being finite, and the cure.
+        """Explain which values of a step are not finite, with the cure.
 
-        subject: names the values that are not finite; "": the gradient or the loss.
+        subject: names the values that are not finite; "": find them among gradient and loss.
         """
         nonfinite = [
             name
@@ -404,7 +404,7 @@ class _Training:
         return describe_growth(self.model, self.sizes, self.plan.lr, *factor)
 
     def _is_checkpoint_due(self, done: int) -> bool:
-        """Return whether a checkpoint is due after ``done`` steps; all processes agree."""
+        """Return whether a checkpoint is due after ``done`` steps, equally in all processes."""
         plan = self.plan
         due = (
             plan.checkpoint_every is not None
@@ -412,7 +412,7 @@ class _Training:
         )
         if plan.checkpoint_minutes is not None:
             late = time.monotonic() - self.saved_time >= 60 * plan.checkpoint_minutes
-            if get_rank_and_world_size()[1] > 1:  # their clocks differ
+            if get_rank_and_world_size()[1] > 1:  # the clocks of the processes differ
                 late = bool(self._average(torch.tensor(float(late), device=self.fabric.device)))
             due = due or late
         return due
@@ -446,11 +446,11 @@ class _Training:
         self.fabric.barrier()
 
     def _get_weights(self) -> dict[str, Tensor]:
-        """Return the weights to write; {} in processes that neither write nor gather."""
+        """Return the weights to write; {} in a process that neither writes nor gathers them."""
         return get_weights(self.model) if self.sharded or self.fabric.is_global_zero else {}
 
     def _flatten_carry(self) -> tuple[Any, dict[str, Tensor]]:
-        """Return the carried state in the form of a file; it must be readable from there."""
+        """Return the carried state as a file holds it; check that it can be read back."""
         try:
             plain, tensors = flatten(self.carry)
             unflatten(plain, tensors, self._carry_types)
@@ -463,7 +463,7 @@ class _Training:
         return plain, tensors
 
     def _gather(self, tensor: Tensor) -> Tensor:
-        """Return the tensors of all processes, stacked along a first axis."""
+        """Return the tensors of all processes, stacked along a new first axis."""
         if get_rank_and_world_size()[1] == 1:
             return tensor[None]
         return cast(Tensor, self.fabric.all_gather(tensor.detach().contiguous()))

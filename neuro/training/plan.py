@@ -24,7 +24,7 @@ REFUSED_PRECISIONS = {
 }
 PRECISIONS = ("32-true", "bf16-mixed")
 KEEPS = ("best", "last")
-LISTED = 12  # names in a message
+LISTED = 12  # names listed in a message
 # Allowed values of each number of a Plan, as a test and in words.
 NUMBERS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "lr": (lambda x: 0 < x < math.inf, "a finite number > 0"),
@@ -37,14 +37,15 @@ NUMBERS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A part of a training that trains some of the parameters.
+    """A part of a training in which only some parameters are trained.
 
-    name: for messages. epochs, steps: its length, either in epochs or in batches.
+    name: name for messages.
+    epochs, steps: length of the stage, either in epochs or in batches.
     frozen, thawed: patterns (of :mod:`fnmatch`) of parameter names. Parameters that match
         ``frozen`` but not ``thawed`` stay constant in this stage. Running statistics of batch
         norms always follow the data.
-    lr: factor on the learning rate of the schedule.
-    fresh_optimizer: whether the state of the optimizer (its moments) begins anew.
+    lr: factor on the schedule's learning rate.
+    fresh_optimizer: whether the optimizer starts with a new state (moments).
     """
 
     name: str
@@ -64,11 +65,11 @@ class Stage:
             )
 
     def count_steps(self, steps: int) -> int:
-        """Return the length in batches; steps: batches in an epoch."""
+        """Return the stage's length in batches. steps: batches per epoch."""
         return self.steps if self.steps is not None else (self.epochs or 0) * steps
 
     def is_frozen(self, parameter: str) -> bool:
-        """Return whether the parameter of this name stays constant."""
+        """Return whether the parameter with this name stays constant."""
         frozen = any(fnmatchcase(parameter, pattern) for pattern in self.frozen)
         return frozen and not any(fnmatchcase(parameter, p) for p in self.thawed)
 
@@ -77,8 +78,10 @@ class Stage:
 class Group:
     """Parameters with their own learning rate or weight decay.
 
-    parameters: patterns (of :mod:`fnmatch`) of their names; a parameter belongs to the first
-    group with a matching pattern. lr: factor on the learning rate. decay: whether they decay.
+    parameters: patterns (of :mod:`fnmatch`) of parameter names; a parameter belongs to the
+        first group with a matching pattern.
+    lr: factor on the learning rate.
+    decay: whether the weight decay applies to them.
     """
 
     parameters: tuple[str, ...]
@@ -93,7 +96,7 @@ class Group:
             )
 
     def has(self, parameter: str) -> bool:
-        """Return whether the parameter of this name matches a pattern."""
+        """Return whether the parameter with this name matches a pattern."""
         return any(fnmatchcase(parameter, pattern) for pattern in self.parameters)
 
 
@@ -103,14 +106,14 @@ class Plan:
 
     epochs: passes over the data. lr: peak learning rate.
     clip: largest norm of the gradient.
-    warm: share of the training in which the learning rate rises linearly; a factor falls to 0
-        along a cosine over the whole training.
+    warm: share of the training over which the learning rate rises linearly, times a cosine
+        factor that falls from 1 to 0 over the whole training.
     decay: weight decay; parameters with fewer than two axes (biases, norms, neurons) have none.
     optimizer: takes parameter groups, each with its ``weight_decay``, and ``lr=``: a class of
         torch.optim, or ``partial(torch.optim.SGD, momentum=0.9)``.
-    schedule: (optimizer, updates of the whole training) -> one of torch's schedulers, which
-        steps after every update; None: warm-up and cosine. It must be a function, because the
-        second argument of most scheduler classes has another meaning.
+    schedule: (optimizer, updates of the whole training) -> a torch scheduler, which steps after
+        every update; None: warm-up and cosine. It must be a function, because the second
+        argument of most scheduler classes means something else.
     groups: parameters with their own learning rate or weight decay.
     stages: parts of the training in order; their lengths must add up to ``epochs``. A stage
         begins with the first update whose first batch lies in it.
@@ -170,7 +173,7 @@ class Plan:
         return -(-steps // self.accumulate)
 
     def build_optimizer(self, model: nn.Module) -> Optimizer:
-        """Return the optimizer of a model; raise a TrainError if a group or it does not fit."""
+        """Return a model's optimizer; raise a TrainError if it or a group does not fit."""
         groups: list[dict[str, Any]] = []
         named = dict(model.named_parameters())
         for group in (*self.groups, Group(parameters=("*",))):  # the last takes the rest
@@ -194,7 +197,7 @@ class Plan:
         return optimizer
 
     def build_schedule(self, optimizer: Optimizer, steps: int) -> LRScheduler:
-        """Return the learning rate schedule; steps: batches in an epoch."""
+        """Return the learning-rate schedule. steps: batches per epoch."""
         if self.schedule is None:
             return WarmCosine(optimizer, self, steps)
         updates = self.epochs * self.count_updates(steps)
@@ -214,7 +217,7 @@ class Plan:
         return schedule
 
     def find_stage(self, step: int, steps: int) -> Stage | None:
-        """Return the stage of a step of the whole training; None without stages."""
+        """Return the stage that holds a step of the whole training; None without stages."""
         end = 0
         for stage in self.stages:
             end += stage.count_steps(steps)
@@ -223,7 +226,7 @@ class Plan:
         return None
 
     def is_untrained(self, module: str, stage: Stage | None) -> bool:
-        """Return whether only stages after this one train the parameters of a module."""
+        """Return whether a module's parameters are trained only in stages after this one."""
         if stage is None:
             return False
         at = self.stages.index(stage) + 1
@@ -231,9 +234,10 @@ class Plan:
         return all(frozen[:at]) and not all(frozen)
 
     def check_stages(self, trained: Collection[str], steps: int) -> None:
-        """Raise a TrainError that lists why the stages do not fit a model and its data.
+        """Raise a TrainError that lists why the stages do not fit the model and its data.
 
-        trained: names of the parameters that require a gradient. steps: batches in an epoch.
+        trained: names of the parameters that require a gradient.
+        steps: batches per epoch.
         """
         if not self.stages:
             return
@@ -257,7 +261,7 @@ class Plan:
 
 
 def _list_wrong_numbers(plan: Plan) -> Iterator[str]:
-    """Yield a message for each number of a plan of a wrong type or out of range."""
+    """Yield a message for each number of a plan that has a wrong type or is out of range."""
     for name in ("epochs", "accumulate", "validate_every", "checkpoint_every"):
         value = getattr(plan, name)
         if not (_is_count(value) or (value is None and name.endswith("every"))):
@@ -275,13 +279,13 @@ def _is_count(value: object) -> bool:
 
 
 def scale_lr(peak: float, warm: float, at: float) -> float:
-    """Return the learning rate of warm-up and cosine after a share ``at`` of the training."""
+    """Return the warm-up-and-cosine learning rate after a share ``at`` of the training."""
     rise = min(1.0, at / warm) if warm else 1.0
     return peak * rise * (1 + math.cos(math.pi * at)) / 2
 
 
 class WarmCosine(LRScheduler):
-    """The default schedule: :func:`scale_lr` of each group's learning rate, by updates."""
+    """The default schedule: :func:`scale_lr` of each group's learning rate, per update."""
 
     def __init__(self, optimizer: Optimizer, plan: Plan, steps: int) -> None:
         self.plan = plan
@@ -295,7 +299,7 @@ class WarmCosine(LRScheduler):
         return [scale_lr(float(peak), self.plan.warm, at) for peak in self.base_lrs]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the number of updates; the rest follows from the plan."""
+        """Return the number of updates; everything else follows from the plan."""
         return {"last_epoch": self.last_epoch, "_step_count": self._step_count}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -306,6 +310,6 @@ class WarmCosine(LRScheduler):
 
 
 def _list_names(trained: Collection[str]) -> str:
-    """Return names of parameters for a message; for many parameters, those of their modules."""
+    """Return parameter names for a message; if there are many, the names of their modules."""
     tops = [f"{name.split('.')[0]}.*" for name in trained]
     return ", ".join(trained if len(trained) <= LISTED else dict.fromkeys(tops))

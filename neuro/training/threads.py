@@ -1,4 +1,4 @@
-"""Limit the threads of torch, for measurements or to leave cores to others."""
+"""Limits the number of torch's threads, for measurements or to leave cores to others."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ import torch
 
 @contextmanager
 def limit_threads(most: int) -> Iterator[None]:
-    """Run the block on at most this many threads of torch.
+    """Run the context with at most this many torch threads.
 
     With one thread, results do not depend on the number of parallel workers.
     """

@@ -1,1 +1,1 @@
-"""The exact clock: every threshold crossing of the model in continuous time."""
+"""The exact clock: finds every threshold crossing of the model in continuous time."""

@@ -1,7 +1,7 @@
-"""A Graph, compiled for continuous time: components with their neurons and synapse tables.
+"""Compiles a Graph for continuous time: components with their neurons and synapse tables.
 
-A component is a strongly connected part of the Graph: its populations run together. An LI that
-feeds a population is one of its currents; every LI is also a read-out, which is sampled.
+A component is a strongly connected part of the Graph, whose populations run together. An LI
+that feeds a population is one of its currents; every LI is also a read-out, which is sampled.
 
 Axes: n neurons of a component, R currents, P blocks of neurons, N neurons of a node.
 """
@@ -34,8 +34,8 @@ from neuro.events.exact.synapse_table import (
 )
 from neuro.graph import Graph
 
-# The least difference between the rates of membrane and current for scaled modes, relative to
-# the rate of the membrane. Amplitudes grow as 1 / difference and cancel: two digits are lost.
+# Least difference between the rates of membrane and current for scaled modes, relative to the
+# membrane's rate. Amplitudes grow as 1 / difference and cancel, so that two digits are lost.
 MIN_DIFFERENCE = 1e-2
 
 
@@ -43,16 +43,18 @@ MIN_DIFFERENCE = 1e-2
 class Component:
     """Populations that run together, their neurons one after the other.
 
-    offsets, sizes: the first neuron and the number of neurons of each population.
-    currents: of each population. first_source: the place of a node's first neuron among the
-        sources of the table, for each node that spikes into the component; own populations
-        come first.
+    offsets, sizes: first neuron and number of neurons of each population.
+    currents: currents of each population.
+    first_source: for each node that spikes into the component, the index of its first neuron
+        among the table's sources; the component's own populations come first.
     family: DELTA, PSC or GENERAL, see :mod:`neuro.events.exact.scaled_state`.
-    template: the neurons at rest, n records of type NEURON. rate_syn: n R [1/tick].
+    template: the neurons at rest, n records of type NEURON.
+    rate_syn: n R [1/tick].
     edges: P+1; block p of the neurons is edges[p]:edges[p + 1].
-    table: all synapses. nodes: the node that counts the synapses of each group, and the node
-        that they feed.
-    least_delay: inside the component. longest_delay: of all arrivals [ticks].
+    table: all synapses.
+    nodes: for each group of synapses, the node that counts them and the node that they feed.
+    least_delay: least delay inside the component [ticks].
+    longest_delay: longest delay of all arrivals [ticks].
     """
 
     offsets: Mapping[str, int]
@@ -70,7 +72,7 @@ class Component:
 
     @property
     def name(self) -> str:
-        """The name of the component is the name of its first population."""
+        """Name of the component: the name of its first population."""
         return next(iter(self.offsets))
 
     @property
@@ -81,7 +83,7 @@ class Component:
 
 @dataclass(frozen=True, eq=False)
 class Readout:
-    """An LI. rate [1/tick], drive [v per tick]: N. Other fields: as in a Component."""
+    """An LI. rate [1/tick], drive [v per tick]: N. For the other fields see Component."""
 
     name: str
     first_source: Mapping[str, int]
@@ -92,7 +94,7 @@ class Readout:
 
 
 class CompiledNetwork(NamedTuple):
-    """A Graph, its components with spiking populations, sources first, and all its LIs."""
+    """A Graph, its components with spiking populations (sources first), and all its LIs."""
 
     graph: Graph
     components: tuple[Component, ...]
@@ -101,7 +103,7 @@ class CompiledNetwork(NamedTuple):
 
 @lru_cache(maxsize=4)
 def compile_exactly(graph: Graph, threads: int) -> CompiledNetwork:
-    """Return a Graph compiled for a number of threads; results are cached.
+    """Return a Graph compiled for this number of threads; results are cached.
 
     Raises:
         GraphError: a part of the graph does not run in continuous time.
@@ -158,7 +160,7 @@ def _build_component(graph: Graph, names: tuple[str, ...], threads: int) -> Comp
     length = choose_length(least_delay)
     ports = {p.port for p in parts if p.source.size}
     family = _choose_family(template, rate_syn, ports, length)
-    if family == PSC and rate_syn.shape[1] == 1:  # the second current is idle
+    if family == PSC and rate_syn.shape[1] == 1:  # the second current stays 0
         rate_syn = np.column_stack([rate_syn, 3 * template["rate"]])
     edges = np.linspace(0, n, min(threads, n) + 1).astype(np.int64)
     order = sorted(range(len(names)), key=lambda k: graph.order.index(names[k]))
@@ -228,7 +230,7 @@ def _find_ends(
 
 
 def _reduce_equal(values: np.ndarray) -> np.ndarray:
-    """Return equal values as one number (0-d), other values unchanged."""
+    """Return a single number (0-d) if all values are equal, otherwise the values unchanged."""
     return np.asarray(values[0]) if values.size and np.all(values == values[0]) else values
 
 
@@ -244,12 +246,12 @@ def _make_template(graph: Graph, name: str, currents: tuple[InputCurrent, ...]) 
     out = np.zeros(graph.size(name), NEURON)
     out["rate"], out["threshold"] = arrays["rate"], arrays["threshold"]
     out["hard"], out["refractory"] = dynamics.hard, dynamics.refractory / graph.dt
-    field = "reset_to" if dynamics.hard else "reset_by"  # the other one has no effect
+    field = "reset_to" if dynamics.hard else "reset_by"  # the other field has no effect
     after = dynamics.reset_to if dynamics.hard else dynamics.subtracted
     out[field] = np.broadcast_to(after, graph.shapes[name]).ravel()
     require_size(f"{name}: {field} is", out[field])
     out["beta"] = arrays["beta"]
-    lasts = np.isfinite(arrays["rate_adapt"])  # beta is 0 elsewhere
+    lasts = np.isfinite(arrays["rate_adapt"])  # elsewhere beta is 0
     out["rate_adapt"] = np.where(lasts, arrays["rate_adapt"], 0.0)
     if all(c.name != name for c in currents):
         out["drive"] = _convert_bias(graph, name, arrays)
@@ -257,14 +259,14 @@ def _make_template(graph: Graph, name: str, currents: tuple[InputCurrent, ...]) 
         out["drive"] += c.drive
     require_size(f"{name}: biases per tick are", out["drive"])
     leak = np.where(out["rate"] > 0, np.maximum(out["rate"], LEAST_RATE), np.inf)
-    rest = out["drive"] / leak  # 0 without a leak
+    rest = out["drive"] / leak  # 0 without leak
     out["margin"] = MARGIN * (out["threshold"] + abs(rest))
     out["free_at"] = -np.inf
     return out
 
 
 def choose_length(least_delay: float) -> float:
-    """Return the length of windows: the least delay in a loop, or one tick [ticks]."""
+    """Return the length of windows: a loop's least delay, or one tick [ticks]."""
     return least_delay if 0 < least_delay < np.inf else 1.0
 
 
@@ -273,8 +275,9 @@ def _choose_family(
 ) -> int:
     """Return the fastest family of windows that can run all these neurons.
 
-    ports: currents with synapses. length: of windows at most [ticks]; a state cannot be scaled
-    if this is many times the fastest time constant.
+    ports: currents that have synapses.
+    length: longest window [ticks]; a state cannot be scaled if this is many times the fastest
+        time constant.
     """
     cell, number = template[0], rate_syn.shape[1]
     if max(template["rate"].max(), rate_syn.max(initial=0.0)) * length > MAX_EXPONENT:

@@ -1,8 +1,8 @@
 """The inputs of a population in continuous time: its constant drive, and its currents.
 
 A Graph defines the input that is added to v every tick. Here it becomes a current, in units of
-v per tick, with the same effect at the ends of ticks. An LI that feeds a population is one of
-its currents.
+v per tick, that has the same effect at the ends of ticks. An LI that feeds a population is one
+of its currents.
 
 Axes: N neurons of a population.
 """
@@ -16,7 +16,7 @@ from neuro.graph.paths import find_silent_output
 from neuro.neurons.normal_form import Dynamics
 
 # [1/tick]: least rate of a current with a bias. The current starts at 0, far from its steady
-# state bias / rate, and the difference of the two loses 6 digits.
+# state bias / rate, and the difference between the two loses 6 digits.
 LEAST_DECAY = 1e-6
 RATES = {"rate", "rate_syn", "rate_adapt"}  # fields of Dynamics in 1/s
 
@@ -25,11 +25,14 @@ RATES = {"rate", "rate_syn", "rate_adapt"}  # fields of Dynamics in 1/s
 class InputCurrent:
     """A current of a population: its own, or an LI that feeds it. All arrays: N.
 
-    name: the LI, or the population itself. port: its column among the currents. rate [1/tick].
-    gain: factor of the weights. unit: one unit of the node's state, in v per tick.
-    idle: its steady state without spikes [v per tick], due to biases. drive: the constant with
-    the effect of this state at the ends of ticks; it is less than idle, because idle does not
-    decay within the tick.
+    name: name of the LI, or of the population itself.
+    port: its column among the currents.
+    rate: [1/tick].
+    gain: factor of the weights.
+    unit: one unit of the node's state, in v per tick.
+    idle: its steady state without spikes, due to biases [v per tick].
+    drive: the constant input that has the same effect as idle at the ends of ticks; it is
+        smaller, because idle does not decay within a tick.
     """
 
     name: str
@@ -42,10 +45,10 @@ class InputCurrent:
 
 
 def convert_to_slope(rate: np.ndarray, rate_syn: np.ndarray) -> np.ndarray:
-    """Return the current [v per tick] that equals an input of 1 per tick at the ends of ticks.
+    """Return the current [v per tick] that acts at ticks' ends like an input of 1 per tick.
 
     It is (rate_syn - rate) / (exp(-rate) - exp(-rate_syn)) for a current that decays with
-    ``rate_syn`` [1/tick], 0 for a constant current.
+    ``rate_syn`` [1/tick]; 0 means a constant current.
     """
     x = np.abs(np.asarray(rate_syn - rate, np.float64))
     safe = np.where(x == 0, 1.0, x)
@@ -54,7 +57,7 @@ def convert_to_slope(rate: np.ndarray, rate_syn: np.ndarray) -> np.ndarray:
 
 
 def sum_bias(graph: Graph, name: str) -> np.ndarray:
-    """Return the input of a node in every tick without spikes (N), without its gain.
+    """Return a node's input in every tick without spikes (N), without its gain.
 
     Raises:
         GraphError: a bias passes through a delay.
@@ -72,7 +75,7 @@ def sum_bias(graph: Graph, name: str) -> np.ndarray:
 
 
 def read_dynamics(graph: Graph, name: str) -> tuple[Dynamics, dict[str, np.ndarray]]:
-    """Return the dynamics of a population, and its arrays by neuron (N), rates in 1/tick."""
+    """Return a population's dynamics, and their arrays per neuron (N) with rates in 1/tick."""
     d = graph.nodes[name].dynamics(graph.dt)  # type: ignore[union-attr]
     arrays = {
         key: np.broadcast_to(value, graph.shapes[name]).ravel()
@@ -85,10 +88,10 @@ def read_dynamics(graph: Graph, name: str) -> tuple[Dynamics, dict[str, np.ndarr
 
 
 def find_currents(graph: Graph, name: str) -> tuple[InputCurrent, ...]:
-    """Return the currents of a population: its own, then one for each edge from an LI.
+    """Return the currents of a population: its own, then one per edge from an LI.
 
     Raises:
-        GraphError: the edge from an LI has a delay, an LI feeds another, or the current of a
+        GraphError: the edge from an LI has a delay, an LI feeds another LI, or a current with a
             bias has no steady state.
     """
     dynamics, arrays = read_dynamics(graph, name)
@@ -135,7 +138,7 @@ def require_no_current(graph: Graph, name: str) -> None:
 
 
 def _find_steady_state(name: str, steady: np.ndarray, rate: np.ndarray) -> np.ndarray:
-    """Return the steady state of a current with an input of ``steady`` in every tick (N)."""
+    """Return the steady state of a current that gets the input ``steady`` in every tick (N)."""
     slowest = float(rate[steady != 0].min(initial=np.inf))
     if slowest < LEAST_DECAY:
         raise make_refusal(
@@ -146,5 +149,5 @@ def _find_steady_state(name: str, steady: np.ndarray, rate: np.ndarray) -> np.nd
 
 
 def make_refusal(problem: str) -> GraphError:
-    """Return the error of a Graph that the exact clock cannot run."""
+    """Return the error for a Graph that the exact clock cannot run."""
     return GraphError([problem], "the graph cannot run in continuous time")

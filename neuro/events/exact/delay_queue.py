@@ -1,11 +1,11 @@
 """The delay queue of a run in windows: arrivals in a ring of look-ahead windows.
 
-An arrival of window w waits in slot w mod (number of slots), unsorted. When the window begins,
+An arrival in window w waits in slot w mod (number of slots), unsorted. When the window begins,
 its slot is emptied into a buffer and sorted by (time, group). The ring has more slots than the
-longest delay has windows, so a slot holds one window; all that arrives after the run is in the
-window after its last one, so a long delay needs no more slots than the run has windows. (NEST
-and SpiNNaker have such ring buffers of ticks; here a slot keeps the exact times inside its
-window.)
+longest delay has windows, so a slot holds one window only. Everything that arrives after the
+run counts as the window after its last one, so that a long delay needs no more slots than the
+run has windows. (NEST and SpiNNaker have such ring buffers of ticks; here a slot keeps exact
+times within its window.)
 """
 
 import math
@@ -17,13 +17,13 @@ from neuro.events.exact.synapse_table import GroupArrivals, SourceSpikes, Synaps
 from neuro.ops.jit import bare, kernel
 
 WORK_PER_STEP = 16
-CAPACITY = 1024  # room for entries and spikes at the start of a run; it doubles as needed
+CAPACITY = 1024  # initial room for entries and spikes; it doubles as needed
 
 
 class WindowBuffer(NamedTuple):
     """Room for the entries of one window: time [ticks], key (group or neuron) and value.
 
-    sorted_time, sorted_key, sorted_value, bucket: work space of :func:`sort_buffer`.
+    sorted_time, sorted_key, sorted_value, bucket: scratch space of :func:`sort_buffer`.
     """
 
     time: np.ndarray
@@ -38,10 +38,12 @@ class WindowBuffer(NamedTuple):
 class WindowPlan(NamedTuple):
     """A run from 0 to ``stop`` [ticks] in windows of ``length`` [ticks].
 
-    longest_delay: of all arrivals [ticks]. quantum: of instants, also of length and stop, see
-    :mod:`~neuro.events.exact.membrane`. budget: the most spikes. pause: the work after which a
-    run returns to Python, which handles Ctrl-C; a neuron and a synaptic event are 1, a window
-    and an arrival WORK_PER_STEP.
+    longest_delay: longest delay of all arrivals [ticks].
+    quantum: quantum of instants, also of length and stop, see
+        :mod:`~neuro.events.exact.membrane`.
+    budget: most spikes.
+    pause: amount of work after which a run returns to Python, which handles Ctrl-C; a neuron
+        and a synaptic event count 1, a window and an arrival count WORK_PER_STEP.
     """
 
     stop: float
@@ -53,11 +55,13 @@ class WindowPlan(NamedTuple):
 
 
 class DelayQueue(NamedTuple):
-    """A ring of slots, one per window; the entries of a slot are a linked list.
+    """A ring of slots, one per window; the entries of a slot form a linked list.
 
-    head: the first entry of each slot, -1: none. time [ticks], group, value: by entry.
-    next_entry: the next in the same slot, or in the list of unused entries, which starts at
-    first_free[0]. used: one element, the number of entries in use.
+    head: first entry of each slot, or -1.
+    time [ticks], group, value: by entry.
+    next_entry: next entry in the same slot, or in the list of unused entries, which starts at
+        first_free[0].
+    used: one element, the number of entries in use.
     """
 
     head: np.ndarray
@@ -70,10 +74,12 @@ class DelayQueue(NamedTuple):
 
 
 class WindowRun(NamedTuple):
-    """The state of a run in windows; it changes in place.
+    """The state of a run in windows, which changes in place.
 
-    queue: future arrivals. buffer: of one window, with as much room as the queue.
-    time [ticks], neuron: all spikes so far. progress: see WINDOW below.
+    queue: future arrivals.
+    buffer: room for one window, as large as the queue.
+    time [ticks], neuron: all spikes so far.
+    progress: see WINDOW below.
     """
 
     queue: DelayQueue
@@ -83,13 +89,15 @@ class WindowRun(NamedTuple):
     progress: np.ndarray
 
 
-# Places in ``progress``: the next window; whether it was run and its spikes wait to be sent;
-# the number of queued spikes from outside; the number of spikes of the neurons; whether these
-# exceed the budget; the number of arrivals in the next window; and what all threads do now.
+# Entries of ``progress``: the next window; whether it has been run and its spikes wait to be
+# sent; the number of queued spikes from outside; the number of spikes of the neurons; whether
+# that exceeds the budget; the number of arrivals in the next window; and what all threads do
+# next.
 WINDOW, WAS_RUN, RECEIVED, FIRED, OVER_BUDGET, ARRIVALS, STEP = range(7)
 
-# Room for the next step: enough; too little in the queue or buffer; too little for all spikes
-# of the run. PAUSED: enough, but the run must return to Python. READY: run the next window.
+# Is there room for the next step? Enough; too little in queue or buffer; too little for all
+# spikes of the run. PAUSED: enough, but the run must return to Python. READY: run the next
+# window.
 ENOUGH, QUEUE_FULL, SPIKES_FULL, PAUSED, READY = range(5)
 
 
@@ -107,17 +115,17 @@ def count_slots(plan: WindowPlan) -> int:
 
 @bare
 def find_bounds(plan: WindowPlan, w: int) -> tuple[float, float]:
-    """Return start and stop of a window; the last one ends with the run."""
+    """Return start and stop of a window; the last window ends with the run."""
     last = w + 1 == count_windows(plan)
     return w * plan.length, plan.stop if last else (w + 1) * plan.length
 
 
 @bare
 def find_window(t: float, plan: WindowPlan) -> int:
-    """Return the window (start, stop] with time t; the last one may be shorter.
+    """Return the window (start, stop] that contains time t; the last one may be shorter.
 
-    Times and the length are multiples of a quantum: t / length rounds to a whole number only if
-    it is one.
+    Times and length are multiples of a quantum, so t / length rounds to a whole number only if
+    it is a whole number.
     """
     window = math.ceil(t / plan.length) - 1
     return window if t <= plan.stop else max(window, count_windows(plan))
@@ -141,7 +149,7 @@ def make_queue(slots: int, capacity: int) -> DelayQueue:
 
 @kernel
 def enlarge_queue(old: DelayQueue) -> DelayQueue:
-    """Return the same entries with twice the room."""
+    """Return a queue with the same entries and twice the room."""
     capacity = old.time.size
     new = make_queue(old.head.size, 2 * capacity)
     copy_entries(old.head, new.head)
@@ -158,7 +166,7 @@ def enlarge_queue(old: DelayQueue) -> DelayQueue:
 def push_arrival(
     queue: DelayQueue, group: int, t: float, value: float, earliest: int, plan: WindowPlan
 ) -> None:
-    """Queue one arrival at time t, in the slot of window ``earliest`` or a later one."""
+    """Queue one arrival at time t in its window's slot, but not before window ``earliest``."""
     e = queue.first_free[0]
     queue.first_free[0] = queue.next_entry[e]
     queue.used[0] += 1
@@ -179,21 +187,21 @@ def push_spike(
     earliest: int,
     plan: WindowPlan,
 ) -> None:
-    """Queue all arrivals of a spike, in the slots of window ``earliest`` or later ones."""
+    """Queue all arrivals of a spike in their windows' slots, not before window ``earliest``."""
     for g in range(table.group_indptr[source], table.group_indptr[source + 1]):
         push_arrival(queue, g, t + table.delay[g], value * table.gain[g], earliest, plan)
 
 
 @bare
 def has_room(queue: DelayQueue, table: SynapseTable, source: int) -> bool:
-    """Say whether the queue has room for the arrivals of a spike of this source."""
+    """Say whether the queue has room for all arrivals of a spike of this source."""
     arrivals = table.group_indptr[source + 1] - table.group_indptr[source]
     return queue.used[0] + arrivals <= queue.time.size
 
 
 @bare
 def pop_window(queue: DelayQueue, window: int, buffer: WindowBuffer) -> int:
-    """Move the arrivals of a window to the buffer, by (time, group); return their number.
+    """Move a window's arrivals to the buffer, sorted by (time, group); return their number.
 
     The buffer has as much room as the queue.
     """
@@ -203,7 +211,7 @@ def pop_window(queue: DelayQueue, window: int, buffer: WindowBuffer) -> int:
         entries += 1
         e = queue.next_entry[e]
     e, k = queue.head[slot], entries
-    while e >= 0:  # the list has the last pushed first
+    while e >= 0:  # the list starts with the entry pushed last
         k -= 1
         buffer.time[k], buffer.key[k] = queue.time[e], queue.group[e]
         buffer.value[k] = queue.value[e]
@@ -259,11 +267,11 @@ def sort_arrivals(a: GroupArrivals) -> GroupArrivals:
 
 @bare
 def sort_buffer(b: WindowBuffer, entries: int) -> None:
-    """Sort the first entries of a buffer by (time, key).
+    """Sort the first ``entries`` entries of a buffer by (time, key).
 
-    First into as many buckets of equal length in time as there are entries; then Shell's sort,
-    with gaps from the size of the largest bucket, which bounds the distance of each entry from
-    its place.
+    First they are sorted into buckets of equal duration, one per entry; then Shell's sort runs
+    with gaps that start at the size of the largest bucket, which bounds how far an entry is
+    from its place.
     """
     low, high, ordered = np.inf, -np.inf, True
     for k in range(entries):
@@ -289,7 +297,7 @@ def is_later(b: WindowBuffer, k: int, t: float, key: int) -> bool:
 
 @bare
 def sort_buckets(b: WindowBuffer, entries: int, low: float, scale: float) -> int:
-    """Counting sort by bucket, (time - low) * scale; return the size of the largest bucket."""
+    """Sort by bucket (time - low) * scale, by counting; return the largest bucket's size."""
     bucket, largest = b.bucket, 0
     bucket[: entries + 2] = 0
     for k in range(entries):
@@ -310,7 +318,7 @@ def sort_buckets(b: WindowBuffer, entries: int, low: float, scale: float) -> int
 
 @bare
 def insert_entries(b: WindowBuffer, entries: int, gap: int) -> None:
-    """Sort all entries ``gap`` apart by insertion: one pass of Shell's sort."""
+    """Sort, by insertion, the entries at distances of ``gap``: one pass of Shell's sort."""
     for k in range(gap, entries):
         t, key, value, m = b.time[k], b.key[k], b.value[k], k
         while m >= gap and is_later(b, m - gap, t, key):
@@ -322,7 +330,7 @@ def insert_entries(b: WindowBuffer, entries: int, gap: int) -> None:
 
 @kernel
 def start_run(pending: GroupArrivals, plan: WindowPlan) -> WindowRun:
-    """Return a run with ``pending`` in its queue."""
+    """Return a run whose queue holds the ``pending`` arrivals."""
     queue = make_queue(count_slots(plan), CAPACITY)
     while queue.time.size < pending.time.size:
         queue = enlarge_queue(queue)
@@ -334,7 +342,7 @@ def start_run(pending: GroupArrivals, plan: WindowPlan) -> WindowRun:
 
 @kernel
 def enlarge_run(run: WindowRun, lacking: int) -> WindowRun:
-    """Return the run with twice the room in the full part (QUEUE_FULL or SPIKES_FULL)."""
+    """Return the run with twice the room in its full part (QUEUE_FULL or SPIKES_FULL)."""
     if lacking == QUEUE_FULL:
         queue = enlarge_queue(run.queue)
         return WindowRun(
@@ -346,7 +354,7 @@ def enlarge_run(run: WindowRun, lacking: int) -> WindowRun:
 
 @kernel
 def enlarge_array(a: np.ndarray) -> np.ndarray:
-    """Return a copy with twice the room."""
+    """Return a copy of an array with twice the room."""
     out = np.empty(2 * a.size, a.dtype)
     copy_entries(a, out)
     return out
@@ -356,7 +364,8 @@ def enlarge_array(a: np.ndarray) -> np.ndarray:
 def copy_entries(a: np.ndarray, out: np.ndarray) -> None:
     """Copy ``a`` to the start of ``out``.
 
-    For ``out[: a.size] = a`` Numba also compiles the text of an error, which takes seconds.
+    For ``out[: a.size] = a``, Numba would also compile the text of an error, which takes
+    seconds.
     """
     for k in range(a.size):
         out[k] = a[k]
@@ -384,9 +393,9 @@ def receive_spikes(
 
 @bare
 def copy_spikes(buffer: WindowBuffer, first: int, out: np.ndarray) -> int:
-    """Copy the spikes of a block (SPIKE) to the buffer, from place ``first``.
+    """Copy the spikes of a block (SPIKE) to the buffer, starting at index ``first``.
 
-    Returns the next place. Without room in the buffer, spikes are only counted.
+    Returns the next index. Spikes that do not fit into the buffer are only counted.
     """
     stop = first + min(out[0].neuron, out.size - 1)
     if stop <= buffer.time.size:
@@ -398,9 +407,10 @@ def copy_spikes(buffer: WindowBuffer, first: int, out: np.ndarray) -> int:
 
 @bare
 def send_spikes(run: WindowRun, table: SynapseTable, spikes: int, plan: WindowPlan) -> int:
-    """Queue and keep the first ``spikes`` of the buffer, sorted.
+    """Queue and keep the first ``spikes`` entries of the buffer, sorted.
 
-    Returns ENOUGH, or the full part, QUEUE_FULL or SPIKES_FULL: then nothing was sent.
+    Returns ENOUGH, or the full part (QUEUE_FULL or SPIKES_FULL), in which case nothing was
+    sent.
     """
     queue, buffer, progress = run.queue, run.buffer, run.progress
     if spikes > buffer.time.size:

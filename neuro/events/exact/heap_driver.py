@@ -1,7 +1,7 @@
-"""The heap driver: from event to event, also through loops without delay; the reference.
+"""The heap driver: runs event by event, also through loops without delay; the reference.
 
 Within an instant, populations pass spikes on in their order in the Graph. A spike against this
-order, around a loop without delay, arrives in the next round of the same instant.
+order, in a loop without delay, arrives in the next round of the same instant.
 
 The heap holds two kinds of entries (time, group, value): arrivals at a group of synapses, and
 checks of a neuron (group is CHECK, value the neuron) at the predicted time of its crossing or
@@ -29,18 +29,18 @@ from neuro.events.exact.window_driver import Machine, RunResult
 from neuro.ops.jit import kernel, view_fields_read_only
 from neuro.ops.threads import delay_interrupts
 
-CHECK = -1  # instead of a group: a check of a neuron
-DELIVERED = -2  # instead of a group: an arrival of this instant that has been delivered
+CHECK = -1  # used as a group: a check of a neuron
+DELIVERED = -2  # used as a group: an arrival of this instant that has been delivered
 
-# A call does at least this work per neuron, because the start of a call costs a part of it.
+# A call does at least this much work per neuron, because starting a call costs time per neuron.
 WORK_PER_NEURON = 16
-NEURONS_PER_STEP = 64  # a look at this many neurons counts as work of 1
+NEURONS_PER_STEP = 64  # looking at this many neurons counts as work of 1
 
 
 def run_heap(
     machine: Machine, outside: SourceSpikes, pending: GroupArrivals, plan: WindowPlan
 ) -> RunResult:
-    """Do the same as :func:`~neuro.events.exact.window_driver.run_windows`, for any delays."""
+    """Run as :func:`~neuro.events.exact.window_driver.run_windows` does, for any delays."""
     with delay_interrupts():
         result, paused, until, inside = run_to_pause(machine, outside, pending, plan, 0.0, 0)
     parts = [result.spikes]
@@ -67,11 +67,11 @@ def run_to_pause(
     until: float,
     inside: int,
 ) -> tuple[RunResult, bool, float, int]:
-    """Run instants from the time of the neurons; return the result, and whether it paused.
+    """Run instants from the neurons' time on; return the result, and whether the run paused.
 
-    A run is also over its budget if it fires more in one window than a driver in windows has
-    room for. So each call passes on the end ``until`` of the window and the number of spikes
-    ``inside`` it.
+    A run also exceeds its budget if it fires more in one window than a driver in windows has
+    room for. So each call passes on the end ``until`` of the current window and the number of
+    spikes ``inside`` it.
     """
     neurons, table = machine.neurons, machine.table
     number = neurons.neuron.size
@@ -86,7 +86,7 @@ def run_to_pause(
     first = -WORK_PER_NEURON * number - len(heap)
     work = first
     while within_budget and heap[0][0] <= plan.stop and (work == first or work <= plan.pause):
-        if heap[0][0] > until:  # a new window
+        if heap[0][0] > until:  # a new window begins
             until, inside = math.ceil(heap[0][0] / plan.length) * plan.length, 0
         out[0].neuron = 0
         work += run_instant(machine, heap, to_test, touched, plan.quantum, out)
@@ -117,7 +117,7 @@ def run_to_pause(
 def push_arrivals(
     heap: list, table: SynapseTable, outside: SourceSpikes, pending: GroupArrivals
 ) -> None:
-    """Push all spikes from outside, and pending arrivals."""
+    """Push all spikes from outside and all pending arrivals."""
     for k in range(pending.time.size):
         heappush(heap, (pending.time[k], pending.group[k], pending.value[k]))
     for k in range(outside.time.size):
@@ -129,7 +129,7 @@ def push_arrivals(
 
 @kernel
 def push_check(neurons: NeuronTable, j: int, plan: WindowPlan, heap: list) -> None:
-    """Push the time at which neuron ``j`` fires or comes free without input, within the run."""
+    """Push the time within the run at which neuron ``j`` fires or is released."""
     neuron, current, rate_syn = neurons
     cell = neuron[j]
     cell.next_check = math.inf
@@ -160,7 +160,8 @@ def run_instant(
     """Run all events at the time of the first entry, including spikes without delay.
 
     to_test, touched: by neuron, whether to test it in this instant, and whether an event
-    reached it. Returns the work, as in a WindowPlan.
+        reached it.
+    Returns the amount of work, as defined in WindowPlan.
     """
     neurons, table, work = machine.neurons, machine.table, WORK_PER_STEP
     t, now = heap[0][0], [(DELIVERED, 0.0)]
@@ -191,10 +192,10 @@ def run_instant(
 
 @kernel
 def run_check(neurons: NeuronTable, j: int, t: float, quantum: float, out: np.ndarray) -> bool:
-    """Bring neuron ``j`` to time t, if its crossing or release is still predicted for t."""
+    """Bring neuron ``j`` to time t if its crossing or release is still predicted for t."""
     neuron, current, rate_syn = neurons
     if neuron[j].next_check != t:
-        return False  # something reached it since
+        return False  # an event reached it since
     neuron[j].next_check = math.nan  # there may be a second entry
     comes_free, before = neuron[j].free_at > neuron[j].time, out[0].neuron
     advance_neuron(neuron, current, rate_syn, j, t, quantum, out)
@@ -214,7 +215,7 @@ def deliver_arrival(
     quantum: float,
     out: np.ndarray,
 ) -> None:
-    """Add an arrival of value x at group g and time t to its targets, and mark them."""
+    """Add an arrival of value x at group g and time t to the group's targets, and mark them."""
     (neuron, current, rate_syn), table = machine.neurons, machine.table
     for s in range(table.synapse_indptr[g, 0], table.synapse_indptr[g, -1]):
         j = table.first_target[g] + s - table.synapse_indptr[g, 0]
@@ -229,7 +230,7 @@ def deliver_arrival(
 def pass_on_spikes(
     table: SynapseTable, heap: list, now: list, passed_on: int, out: np.ndarray
 ) -> int:
-    """Send the spikes of this instant after the first ``passed_on``; return the new number."""
+    """Send this instant's spikes after the first ``passed_on``; return their new number."""
     count = min(out[0].neuron, out.size - 1)
     for k in range(passed_on + 1, count + 1):
         j = out[k].neuron
@@ -252,9 +253,9 @@ def has_undelivered(now: list) -> bool:
 
 @kernel
 def find_rank(table: SynapseTable, g: int) -> int:
-    """Return the rank at which a group is delivered: that of its targets, or 0 after a delay.
+    """Return the rank at which a group is delivered: its targets' rank, or 0 after a delay.
 
-    The targets of a group without delay have one rank.
+    The targets of a group without delay all have the same rank.
     """
     if table.delay[g] > 0.0 or table.synapse_indptr[g, 0] == table.synapse_indptr[g, -1]:
         return 0

@@ -1,7 +1,7 @@
 """The limits of the exact clock: sizes of numbers, and times that float64 resolves.
 
-Beyond them a run would end in infinite states or miss times between its instants. An error
-names the node before the run begins.
+Beyond them a run would end in infinite states or miss times between its instants. Errors name
+the node before the run begins.
 """
 
 import math
@@ -13,12 +13,12 @@ from neuro.events.exact.currents import make_refusal, read_dynamics
 from neuro.graph import Graph, GraphError, Sparse
 from neuro.spikes import Events, Times, find_quantum
 
-# Most of a weight, a bias and a value of a spike. The product of a weight and a value, scaled
-# by exp(50), is far below the marks of a scaled state (1e300), also in any realistic sum.
+# Largest weight, bias and value of a spike. The product of a weight and a value, scaled by
+# exp(50), is far below the marks of a scaled state (1e300), and so is any realistic sum.
 LARGEST = 1e100
-COARSEST = 2.0**-20  # most ticks between instants; less than NEAR at the end of a tick
-QUANTA = 2**10  # least instants within the shortest time constant
-MOST_GROWTH = 1e8  # of a current's effect on v, from the end of a tick back to its start
+COARSEST = 2.0**-20  # longest quantum of instants [ticks]; less than NEAR
+QUANTA = 2**10  # least number of quanta per shortest time constant
+MOST_GROWTH = 1e8  # most growth of a current's effect on v, from a tick's end to its start
 FASTEST = 1e6  # [1/tick]: then the rounding of LIs at the ends of ticks, 1e-9, is negligible
 CURE = "use a shorter dt, a longer time constant or clock=Grid()"
 
@@ -27,9 +27,9 @@ def find_run_quantum(graph: Graph, ticks: int) -> float:
     """Return the quantum of instants in a run of ``ticks`` ticks.
 
     Raises:
-        GraphError: the run with its delays and refractory periods is so long that instants are
-            more than COARSEST apart; a time constant is too short; or a current and its
-            membrane both decay within a tick. Lists all.
+        GraphError: the run, with its delays and refractory periods, is so long that the quantum
+            exceeds COARSEST; a time constant is too short; or a current and its membrane both
+            decay within a tick. Lists all.
     """
     waits = dict(_list_waits(graph))
     longest = ticks + sum(waits.values())
@@ -56,7 +56,7 @@ def find_run_quantum(graph: Graph, ticks: int) -> float:
 
 
 def _list_waits(graph: Graph) -> Iterator[tuple[str, float]]:
-    """Yield delays and refractory periods, which put instants behind a run's end [ticks]."""
+    """Yield delays and refractory periods [ticks], which put instants after a run's end."""
     for edge in graph.edges:
         yield f"the delay of {edge.source} -> {edge.target}", float(edge.delay)
     for name, node in graph.nodes.items():
@@ -68,7 +68,7 @@ def _list_waits(graph: Graph) -> Iterator[tuple[str, float]]:
 
 
 def _list_rates(graph: Graph) -> Iterator[tuple[str, str, float]]:
-    """Yield the node, the name of a time constant, and its largest rate [1/tick]."""
+    """Yield a node's name, the name of a time constant, and its largest rate [1/tick]."""
     for name in graph.populations:
         _, arrays = read_dynamics(graph, name)
         for key, tau in (("rate", "tau"), ("rate_syn", "tau_syn")):
@@ -79,10 +79,10 @@ def _list_rates(graph: Graph) -> Iterator[tuple[str, str, float]]:
 
 
 def _list_short_pairs(graph: Graph) -> list[str]:
-    """Return the populations whose membrane and current both decay within a tick.
+    """List the populations whose membrane and current both decay within a tick.
 
-    A current that adds 1 to v by the end of a tick adds exp(rate) at its start, with the
-    smaller rate; v loses the digits of this factor.
+    A current that adds 1 to v by the end of a tick must add exp(rate) at its start, where rate
+    is the smaller of both rates; v loses as many digits as this factor has.
     """
     problems = []
     for name in graph.firing:

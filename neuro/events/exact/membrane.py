@@ -6,15 +6,15 @@
 At a spike v = reset_to (hard reset) or v - (reset_by + a) (soft), a rises by beta, and v is
 held for ``refractory`` ticks; currents and a continue. Time is measured in ticks.
 
-Every instant (an arrival, a spike, the end of a refractory period) is a multiple of a quantum,
-a power of 2 whose multiples in a run float64 can hold; crossings are rounded to it. So sums of
-instants and delays are exact, and equal sums are one instant. The quantum is much longer than
-the rounding error of a crossing, and much shorter than any time of interest.
+Every instant (an arrival, a spike, the end of a refractory period) is a multiple of a quantum:
+a power of 2 whose multiples within a run are exact in float64. Crossings are rounded to it. So
+sums of instants and delays are exact, and equal sums are the same instant. The quantum is much
+longer than the rounding error of a crossing, and much shorter than any time of interest.
 
-The next crossing has closed forms for the drive alone, and for one current with
-tau = tau_syn or 2 tau_syn (Brette 2007, Göltz et al. 2021). In other cases a search finds it
-that cannot step over a crossing: each step is the distance to the threshold over an upper bound
-of the slope.
+The next crossing has a closed form for the drive alone, and for one current with tau = tau_syn
+or 2 tau_syn (Brette 2007, Göltz et al. 2021). Otherwise a search finds it, which cannot step
+over a
+crossing: each step is the distance to the threshold divided by an upper bound of the slope.
 
 Axes: n neurons of a component, R currents. A neuron is a record and a row of currents: kernels
 take ``neuron``, ``current``, ``rate_syn`` (see :class:`NeuronTable`) and the place j.
@@ -33,24 +33,24 @@ VARIABLES = ("v", "adapt", "time", "free_at", "next_check")
 NUMBERS = [(name, np.float64) for name in PARAMETERS + VARIABLES]
 NEURON = np.dtype([*NUMBERS, ("hard", np.bool_)], align=True)
 
-# Spikes of one block of neurons in one window or instant. Record 0 holds their number in
-# ``neuron``; the spikes start at record 1. The number keeps counting when the array is full:
-# the caller compares it with the size.
+# Spikes of one block of neurons in one window or instant. ``neuron`` of record 0 holds their
+# number; the spikes start at record 1. The number keeps counting when the array is full, so the
+# caller compares it with the size.
 SPIKE = np.dtype([("time", np.float64), ("neuron", np.int64)])
 
 NEVER = math.inf
 
-# The end of the search, in units of the fastest time constant: the last step is shorter than
-# STEP_TOLERANCE and its slope bound holds for SPAN_TOLERANCE at most. The distance to the
+# Where the search ends, in units of the fastest time constant: the last step is shorter than
+# STEP_TOLERANCE, and its slope bound holds for SPAN_TOLERANCE at most. The distance to the
 # crossing is then less than their product.
 STEP_TOLERANCE, SPAN_TOLERANCE = 1e-9, 1e-6
 
-# Part of |threshold| + |rest|, or of |threshold| + |drive| / LEAST_RATE if that is less: the
-# most that rounding leaves a sum below the threshold.
+# The most that rounding leaves a sum below the threshold, as a fraction of |threshold| +
+# |rest|, or of |threshold| + |drive| / LEAST_RATE if that is smaller.
 MARGIN = 1e-14
 
-# [1/tick]: with a slower leak, a membrane stays far from its rest, drive / rate, and a
-# difference from it loses digits.
+# [1/tick]: with a slower leak, a membrane stays far from its rest, drive / rate, and
+# differences from it lose digits.
 LEAST_RATE = 1e-4
 
 SERIES_BELOW = 1e-3  # below this |x|, exp(-a) - exp(-a - x) loses digits, and a series is used
@@ -80,9 +80,10 @@ def round_instant(t: float, quantum: float) -> float:
 
 @bare
 def compute_response(decay: float, decay_syn: float, difference: float, h: float) -> float:
-    """Return the effect of a current of 1 on v in h ticks: (decay - decay_syn) / difference.
+    """Return the effect on v of a current of 1 in h ticks: (decay - decay_syn) / difference.
 
-    decay, decay_syn: exp(-rate h) and exp(-rate_syn h). difference: rate_syn - rate [1/tick].
+    decay, decay_syn: exp(-rate h) and exp(-rate_syn h).
+    difference: rate_syn - rate [1/tick].
     """
     x = difference * h
     if abs(x) < SERIES_BELOW:
@@ -94,11 +95,11 @@ def compute_response(decay: float, decay_syn: float, difference: float, h: float
 def integrate_free(
     neuron: np.ndarray, current: np.ndarray, rate_syn: np.ndarray, j: int, h: float
 ) -> None:
-    """Move neuron ``j`` by ``h`` ticks without input or spike, not refractory."""
+    """Move neuron ``j``, which is not refractory, by ``h`` ticks without input or spike."""
     cell = neuron[j]
     decay = math.exp(-cell.rate * h)
     v = cell.v * decay
-    if cell.drive != 0.0:  # a current that never decays
+    if cell.drive != 0.0:  # the drive is a current that never decays
         v += cell.drive * compute_response(1.0, decay, cell.rate, h)
     for r in range(current.shape[1]):
         i = current[j, r]
@@ -141,7 +142,7 @@ def fire_neuron(neuron: np.ndarray, j: int, t: float, out: np.ndarray) -> None:
 
 @bare
 def settle_sum(neuron: np.ndarray, j: int) -> None:
-    """Put v at the threshold if only rounding keeps it below."""
+    """Set v to the threshold if only rounding keeps it below."""
     cell = neuron[j]
     high = cell.threshold + cell.adapt
     if high - cell.margin <= cell.v < high:
@@ -150,7 +151,7 @@ def settle_sum(neuron: np.ndarray, j: int) -> None:
 
 @bare
 def check_threshold(neuron: np.ndarray, j: int, t: float, out: np.ndarray) -> None:
-    """Let neuron ``j`` fire at time t while it is above threshold; all input of t is in v."""
+    """Let neuron ``j`` fire at time t while above threshold; v includes all input at t."""
     cell = neuron[j]
     while cell.free_at <= t and cell.v >= cell.threshold + cell.adapt:
         fire_neuron(neuron, j, t, out)
@@ -189,7 +190,7 @@ def advance_neuron(
                 cell.v = cell.threshold + cell.adapt  # it crosses within half a quantum
             continue
         cell.time = place_crossing(before, moved, quantum)
-        # v is that of the threshold; the rest moves on to the rounded instant.
+        # v keeps the threshold's value; the other variables move on to the rounded instant.
         integrate_refractory(neuron, current, rate_syn, j, cell.time - before - moved)
         cell.v = cell.threshold + cell.adapt
         if cell.time < t:
@@ -198,15 +199,15 @@ def advance_neuron(
 
 @bare
 def place_crossing(before: float, moved: float, quantum: float) -> float:
-    """Return the instant of a crossing ``moved`` ticks after ``before``, at least a quantum."""
+    """Return the instant of a crossing ``moved`` ticks after ``before``, >= 1 quantum later."""
     return max(round_instant(before + moved, quantum), before + quantum)
 
 
 @bare
 def add_input(neuron: np.ndarray, current: np.ndarray, j: int, port: int, x: float) -> None:
-    """Add x to a current of neuron ``j``, or (port -1) to v unless the neuron is refractory.
+    """Add x to a current of neuron ``j``, or for port -1 to v unless the neuron is refractory.
 
-    The neuron is at the time of the input.
+    The neuron must be at the time of the input.
     """
     if port >= 0:
         current[j, port] += x
@@ -220,8 +221,8 @@ def integrate_to_crossing(
 ) -> tuple[float, bool]:
     """Move neuron ``j`` to its first crossing, or by ``horizon`` [ticks].
 
-    The neuron is not refractory, and below its threshold. Returns the time that it moved
-    [ticks], and whether it is now at its threshold.
+    The neuron is not refractory and is below its threshold. Returns how far it moved [ticks],
+    and whether it is now at its threshold.
     """
     t, number = math.nan, current.shape[1]
     if neuron[j].adapt == 0.0:
@@ -240,7 +241,7 @@ def integrate_to_crossing(
 def search_crossing(
     neuron: np.ndarray, current: np.ndarray, rate_syn: np.ndarray, j: int, horizon: float
 ) -> tuple[float, bool]:
-    """Do the same as :func:`integrate_to_crossing`, for all currents and thresholds."""
+    """Move a neuron as :func:`integrate_to_crossing` does, for any currents and thresholds."""
     cell, fastest = neuron[j], max(neuron[j].rate, 1e-300)
     for r in range(current.shape[1]):
         fastest = max(fastest, rate_syn[j, r])
@@ -252,7 +253,7 @@ def search_crossing(
         gap = cell.threshold + cell.adapt - cell.v
         if gap <= 0.0:
             return elapsed, True
-        if not slope * span >= gap:  # nor where it is not a number, which ends a search, too
+        if not slope * span >= gap:  # a slope that is not a number ends a search too
             integrate_free(neuron, current, rate_syn, j, span)
             elapsed += span
             if elapsed >= horizon:
@@ -273,11 +274,12 @@ def bound_slope(
 ) -> float:
     """Return an upper bound of d(v - threshold)/dt up to a crossing within ``span`` ticks.
 
-    After the last time before the crossing at which v has its present value, v is higher. So
-    the slope is at most drive - rate v + each current, with positive currents at their start
-    and negative ones at their end; and the threshold falls at most as fast as now. A falling
-    threshold also meets a membrane that falls more slowly: there the slope of v rises from its
-    present value towards 0, by exp(-rate span) at most, and by what negative currents lose.
+    Consider the last time before the crossing at which v has its current value; after it v is
+    higher. So the slope is at most drive - rate v + each current, with positive currents at
+    their start value and negative ones at their end value; and the threshold falls at most as
+    fast as now. A falling threshold can also meet a membrane that falls more slowly. In that
+    case the slope of v rises from its current value towards 0, by a factor exp(-rate span) at
+    most, and by the amount that negative currents lose.
     """
     cell = neuron[j]
     slope, lost = cell.drive - cell.rate * cell.v, 0.0
@@ -309,10 +311,10 @@ def solve_drive(neuron: np.ndarray, j: int) -> float:
 def solve_one_current(
     neuron: np.ndarray, current: np.ndarray, rate_syn: np.ndarray, j: int
 ) -> float:
-    """Return the ticks until one current fires a neuron; NaN without a closed form."""
+    """Return the ticks until a single current fires a neuron; NaN without a closed form."""
     rate, own_rate = neuron[j].rate, rate_syn[j, 0]
     if rate < LEAST_RATE:
-        return math.nan  # the closed forms find time / tau: too little of it is left
+        return math.nan  # the closed forms give time / tau, of which too few digits are left
     v, i = neuron[j].v, current[j, 0] / rate
     threshold = neuron[j].threshold
     if own_rate == rate:
@@ -324,7 +326,7 @@ def solve_one_current(
 
 @bare
 def solve_double_rate(v: float, i: float, threshold: float) -> float:
-    """Return t / tau at which v reaches the threshold for tau = 2 tau_syn; i = tau current.
+    """Return t / tau when v reaches the threshold, for tau = 2 tau_syn and i = tau current.
 
     With x = exp(-t / tau): v(t) = (v + i) x - i x^2, a parabola.
     """
@@ -340,9 +342,9 @@ def solve_double_rate(v: float, i: float, threshold: float) -> float:
 
 @bare
 def solve_equal_rates(v: float, i: float, threshold: float) -> float:
-    """Return t / tau at which v reaches the threshold for tau = tau_syn; i = tau current.
+    """Return t / tau when v reaches the threshold, for tau = tau_syn and i = tau current.
 
-    v(t) = (v + i t) exp(-t): solved by the principal branch of Lambert's W.
+    v(t) = (v + i t) exp(-t); the principal branch of Lambert's W solves it.
     """
     if i <= 0.0 or v >= i:
         return NEVER

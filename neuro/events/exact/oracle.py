@@ -1,8 +1,8 @@
 """The oracle of the exact clock: the same semantics in plain, slow code.
 
 It has one heap of arrivals and checks, an explicit list of synaptic paths for every source, one
-object per neuron (:mod:`~neuro.events.exact.oracle_neuron`), and numbers of any precision. It
-shares only the Graph and the limits (:mod:`~neuro.events.exact.limits`) with the engine.
+object per neuron (:mod:`~neuro.events.exact.oracle_neuron`), and numbers of any precision.
+Oracle and engine share only the Graph and the limits (:mod:`~neuro.events.exact.limits`).
 """
 
 import heapq
@@ -37,8 +37,8 @@ Place = tuple[str, int]
 class SynapticPath(NamedTuple):
     """A path from one source to one target, through linear nodes.
 
-    delay: of all edges and synapses [ticks]. counted: the node that counts its synaptic events,
-    the last connection on the path.
+    delay: sum over all edges and synapses [ticks].
+    counted: node that counts its synaptic events, the last connection on the path.
     """
 
     target: Place
@@ -48,7 +48,7 @@ class SynapticPath(NamedTuple):
 
 
 def find_paths(graph: Graph) -> dict[Place, list[SynapticPath]]:
-    """Return all paths from every source of spikes: an Input or a spiking population."""
+    """Return all paths from every source of spikes (an Input or a spiking population)."""
     reach = {
         n: list_synapses(graph, n)
         for n, node in graph.nodes.items()
@@ -79,13 +79,13 @@ def _extend_path(
 
 
 def _scale_of(graph: Graph, name: str) -> float:
-    """Return the factor of a connection's weights: 1 / size of an AvgPool2d."""
+    """Return the factor on a connection's weights, which is 1 / size for an AvgPool2d."""
     node = graph.nodes[name]
     return 1 / node.divisor if isinstance(node, Connection) else 1.0
 
 
 def sum_bias(graph: Graph, name: str) -> Float[np.ndarray, " N"]:
-    """Return the output of a connection, or input of a population, without spikes (N)."""
+    """Return a connection's output, or a population's input, without spikes (N)."""
     node = graph.nodes[name]
     total = np.array(find_biases(node, graph.size(name)))
     for edge in graph.into(name):
@@ -107,7 +107,7 @@ Neurons = Mapping[str, Float[np.ndarray, "4 B N"]]
 
 
 class HeapEntry(NamedTuple):
-    """An arrival of x over a path, or without a path a check, at ``time`` [ticks]."""
+    """An arrival of x over a path, or a check if there is no path, at ``time`` [ticks]."""
 
     time: Any
     number: int
@@ -125,12 +125,12 @@ def simulate_exactly_slowly(
     """Return the correct result of :func:`neuro.events.simulate` with ``Exact()``.
 
     Args:
-        graph: the network; its biases arrive without delay.
+        graph: the network; its biases must arrive without delay.
         inputs: as in ``simulate``.
         neurons: the initial state, as in an ExactState without pending arrivals; None: rest.
-        arithmetic: ``math``, or ``mpmath`` with its digits set.
+        arithmetic: ``math``, or ``mpmath`` with its precision set.
 
-    Returns:
+        Returns:
         The Record, and the final state of all populations, as in an ExactState. A synaptic
         event counts for the last connection on its path; updates are not counted.
     """
@@ -158,8 +158,8 @@ def simulate_exactly_slowly(
 class _OracleSample:
     """One sample: its neurons, the heap of future events, and the record of past ones.
 
-    Time is in ticks. Instants are rounded to multiples of ``quantum``. Sums with delays are
-    exact multiples too, so equal sums compare as equal.
+    Time is in ticks. Instants are rounded to multiples of ``quantum``. Their sums with delays
+    are exact multiples too, so that equal sums compare as equal.
     """
 
     def __init__(
@@ -173,7 +173,7 @@ class _OracleSample:
         self.number = getattr(arithmetic, "mpf", float)
         self.ticks = next(iter(inputs.values())).shape[0]
         self.stop = self.number(self.ticks)
-        # Of times and periods in float64, and of crossings.
+        # The quanta of float64 times and periods, and of crossings.
         self.float_quantum = max(self.number(2) ** -40, self.find_quantum(53))
         self.quantum = (
             self.find_quantum(self.m.mp.prec) if hasattr(self.m, "mp") else self.float_quantum
@@ -192,18 +192,18 @@ class _OracleSample:
         self.neurons = {p: c for n in self.firing for p, c in self._make_neurons(n)}
 
     def find_quantum(self, bits: int) -> Any:
-        """Return the last digit, at the end of the run, of numbers with this many bits."""
+        """Return the value of the last of ``bits`` bits in numbers at the run's end."""
         late: float = max((p.delay for paths in self.paths.values() for p in paths), default=0)
         waits = [getattr(node, "refractory", 0.0) for node in self.graph.nodes.values()]
         late += sum(wait / self.graph.dt for wait in waits if math.isfinite(wait))
         return self.number(2) ** (math.floor(math.log2(self.ticks + late)) + 1 - bits)
 
     def round_instant(self, t: Any, quantum: Any) -> Any:
-        """Return t, rounded to a multiple of the quantum."""
+        """Return t rounded to a multiple of the quantum."""
         return self.m.floor(t / quantum + self.number(0.5)) * quantum
 
     def list_instants(self, train: Events | Times) -> list[Any]:
-        """Return the times of a train [ticks], whole numbers up to rounding as whole."""
+        """Return a train's times [ticks]; those within rounding of whole ticks are whole."""
         if isinstance(train, Events):
             return [self.number(int(tick) + 1) for tick in train.tick]
         instants = []
@@ -215,7 +215,7 @@ class _OracleSample:
         return [self.number(t) for t in instants]
 
     def _read_numbers(self, name: str) -> list[tuple[int, dict[str, Any], Any]]:
-        """Return (place, dynamics, bias) of the neurons of a population."""
+        """Return (index, dynamics, bias) of each neuron of a population."""
         d = self.graph.nodes[name].dynamics(self.graph.dt)  # type: ignore[union-attr]
         numbers = {**d._asdict(), "reset": d.hard, "reset_by": d.subtracted}
         shape, bias = self.graph.shapes[name], sum_bias(self.graph, name)
@@ -265,7 +265,7 @@ class _OracleSample:
         return out
 
     def run(self) -> Record:
-        """Run to the end, instant by instant, and return the Record."""
+        """Run to the end, instant by instant; return the Record."""
         for name, train in self.inputs.items():
             instants = self.list_instants(train)
             self.counts[name]["spikes"] = len(instants)
@@ -288,7 +288,7 @@ class _OracleSample:
         ]
 
     def push_check(self, place: Place) -> None:
-        """Predict the next crossing or release of a neuron, and push a check of it."""
+        """Predict a neuron's next crossing or release, and push a check for that time."""
         neuron = self.neurons[place]
         neuron.predict(self.stop)
         if neuron.crosses and math.isfinite(neuron.next_check):  # a crossing comes after now
@@ -298,7 +298,7 @@ class _OracleSample:
             heapq.heappush(self.heap, HeapEntry(neuron.next_check, next(self.entries), place))
 
     def pop_due(self, t: Any) -> list[HeapEntry]:
-        """Pop the entries of time t; bring neurons with a crossing or release at t to t."""
+        """Pop the entries of time t; bring neurons with a crossing or release then to t."""
         due = []
         while self.heap and self.heap[0].time == t:
             entry = heapq.heappop(self.heap)
@@ -310,7 +310,7 @@ class _OracleSample:
         return due
 
     def run_instant(self, t: Any) -> None:
-        """Run all events at time t, each component in rounds until none is due."""
+        """Run all events at time t, each component in rounds until no event is due."""
         due, moved = self.pop_due(t), set[Place]()
         for group in self.graph.components:
             while any(entry.place[0] in group for entry in due):
@@ -324,7 +324,7 @@ class _OracleSample:
             self.push_check(place)
 
     def keep_due(self, entry: HeapEntry, t: Any) -> bool:
-        """Say whether an arrival is due at time t; if not, push it on the heap."""
+        """Say whether an arrival is due at time t; if not, push it back on the heap."""
         if entry.time != t:
             heapq.heappush(self.heap, entry)
         return bool(entry.time == t)
@@ -336,7 +336,7 @@ class _OracleSample:
             neuron.v = max(neuron.v, neuron.k["threshold"] + neuron.adapt)
 
     def add_arrivals(self, t: Any, entries: list[HeapEntry]) -> set[Place]:
-        """Add arrivals; return the neurons that need a new prediction of their next check."""
+        """Add arrivals; return the neurons whose next check must be predicted again."""
         moved = set()
         for entry in entries:
             name, j = entry.place

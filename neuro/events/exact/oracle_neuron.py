@@ -2,10 +2,10 @@
 
     dv/dt = -rate v + drive + sum_k unit_k (y_k - rest_k)       dy_k/dt = -rate_k (y_k - rest_k)
 
-Biases hold y_k at rest_k; the drive includes the effect of each rest_k on v.
-Between events v is a sum of exponentials. A sum of n exponentials has at most n - 1 zeros, and
-they lie between the zeros of a sum of n - 1 (Rolle). So bisection between all extrema finds the
-first crossing and misses none.
+Biases hold y_k at rest_k; the drive includes each rest_k's effect on v. Between events v is a
+sum of exponentials. A sum of n exponentials has at most n - 1 zeros, which are separated by the
+zeros of a sum of n - 1 exponentials (Rolle). So bisection between all extrema finds the first
+crossing and misses none.
 """
 
 import math
@@ -15,11 +15,11 @@ from typing import Any
 
 from neuro.events.grid.oracle import no_type_check
 
-MARGIN = 1e-14  # a sum of weights this close below the threshold counts as the threshold
+MARGIN = 1e-14  # a sum of weights this close below the threshold counts as reaching it
 LEAST_RATE = 1e-4  # [1/tick]: with a slower leak, a membrane stays far from its rest
 
 Arithmetic = Any  # a module with exp and expm1: math or mpmath
-Number = Any  # its numbers
+Number = Any  # a number of that module
 Terms = list[tuple[Number, list[Number]]]  # (rate, p): the sum of p(t) exp(-rate t)
 
 
@@ -33,13 +33,13 @@ def integrate_product(m: Arithmetic, rate: Number, rate_syn: Number, h: Number) 
 
 @no_type_check
 def convert_to_drive(m: Arithmetic, rate: Number) -> Number:
-    """Return the drive [1/tick] that equals an input of 1 every tick at the ends of ticks."""
+    """Return the drive [1/tick] equivalent, at the ends of ticks, to an input of 1 per tick."""
     return rate / -m.expm1(-rate) if rate else 1 + 0 * rate
 
 
 @no_type_check
 class OracleCurrent:
-    """A synaptic current or an LI: y [weight units] at ``time``. bias: input of every tick."""
+    """A synaptic current or an LI: y [weight units] at ``time``. bias: input in every tick."""
 
     def __init__(self, m: Arithmetic, rate: Number, gain: Number, bias: Number) -> None:
         self.m, self.rate, self.gain = m, rate, gain
@@ -61,9 +61,11 @@ class OracleCurrent:
 class OracleNeuron:
     """One LIF or ALIF at time ``time`` [ticks].
 
-    k: its :class:`neuro.neurons.normal_form.Dynamics`, one number per field, rates in 1/tick
-    and the refractory period in ticks. free_at: the end of its refractory period. next_check:
-    the time at which it crosses its threshold without input (``crosses``), or comes free.
+    k: its :class:`neuro.neurons.normal_form.Dynamics`, one number per field, with rates in
+        1/tick and the refractory period in ticks.
+    free_at: end of its refractory period.
+    next_check: time at which, without input, it crosses its threshold (if ``crosses``) or its
+        refractory period ends.
     """
 
     def __init__(self, m: Arithmetic, k: Mapping[str, Number], bias: Number) -> None:
@@ -81,14 +83,14 @@ class OracleNeuron:
             self.drive = k["gain"] * bias * convert_to_drive(m, k["rate"])
 
     def add_current(self, current: OracleCurrent) -> None:
-        """Take a current as input; its scale makes it add y to v every tick on the grid."""
+        """Add a current as input, scaled so that on the grid it adds y to v every tick."""
         rate, rate_syn = self.k["rate"], current.rate
-        # (a - c) / (rate_syn - rate)
+        # Equals (a - c) / (rate_syn - rate).
         decayed = integrate_product(self.m, rate, rate_syn, 1 + self.zero)
         self.currents.append((self.k["gain"] / decayed, current))
 
     def advance(self, t: Number) -> None:
-        """Move to time t; no event reaches the neuron before."""
+        """Move to time t; the caller makes sure that no event reaches the neuron before."""
         h = t - self.time
         if self.free_at <= self.time:
             self.v = self.compute_v(h, self.list_drives())
@@ -114,7 +116,7 @@ class OracleNeuron:
         return True
 
     def compute_margin(self) -> Number:
-        """Return the most that rounded parameters leave a membrane below its threshold."""
+        """Return how far rounded parameters can leave a membrane below its threshold."""
         drive = sum(size for rate, size in self.list_drives() if rate == 0)
         rest = drive / max(self.k["rate"], LEAST_RATE) if self.k["rate"] else 0
         return MARGIN * (self.k["threshold"] + abs(rest))
@@ -127,7 +129,7 @@ class OracleNeuron:
         )
 
     def list_drives(self) -> list[tuple[Number, Number]]:
-        """Return (rate, size now) of all inputs of v; a constant has rate 0."""
+        """Return (rate, current size) of all inputs of v; a constant has rate 0."""
         drives = [(self.zero, self.drive)]
         for unit, current in self.currents:
             rest = current.steady / current.rate if current.steady else 0
@@ -137,13 +139,13 @@ class OracleNeuron:
         return [(rate, size) for rate, size in drives if size]
 
     def compute_v(self, h: Number, drives: list[tuple[Number, Number]]) -> Number:
-        """Return v in h ticks."""
+        """Return v after h ticks."""
         rate, m = self.k["rate"], self.m
         gained = (size * integrate_product(m, rate, own_rate, h) for own_rate, size in drives)
         return self.v * m.exp(-rate * h) + sum(gained)
 
     def compute_adapt(self, h: Number) -> Number:
-        """Return the rise of the threshold in h ticks."""
+        """Return the rise of the threshold after h ticks."""
         return self.adapt * self.m.exp(-self.k["rate_adapt"] * h) if self.adapt else self.adapt
 
     def find_crossing(self, horizon: Number) -> Number:
@@ -160,7 +162,7 @@ class OracleNeuron:
         return math.inf
 
     def list_terms(self, drives: list[tuple[Number, Number]]) -> Terms:
-        """Return v less the threshold as a sum of exponentials."""
+        """Return v minus the threshold as a sum of exponentials."""
         rate = self.k["rate"]
         terms = {rate: [self.v, 0]}
         terms.setdefault(0, [0, 0])[0] -= self.k["threshold"]
@@ -193,7 +195,7 @@ def find_zeros(m: Arithmetic, terms: Terms, end: Number) -> list[Number]:
     if len(signs) < 2:
         return []
     slowest = nonzero[0][0]
-    level = [(rate - slowest, p) for rate, p in nonzero]  # equal zeros, one term constant
+    level = [(rate - slowest, p) for rate, p in nonzero]  # same zeros, one term constant
     cuts = [0 * end, *find_zeros(m, differentiate(level), end), end]
 
     def value(t: Number) -> Number:
@@ -213,9 +215,9 @@ def find_zeros(m: Arithmetic, terms: Terms, end: Number) -> list[Number]:
 def bisect(
     f: Callable[[Number], Number], low: Number, high: Number, *, rises: bool = True
 ) -> Number:
-    """Return the place between low and high at which f rises to >= 0, or falls below 0.
+    """Return where between low and high f rises to >= 0, or falls below 0 (rises=False).
 
-    It is correct to the last digit.
+    The result is correct to the last digit.
     """
     while True:
         middle = (low + high) / 2

@@ -1,4 +1,4 @@
-"""Spikes in the form of a component, and leaky integrators sampled at the ends of ticks.
+"""Spikes in the form components take, and leaky integrators sampled at the ends of ticks.
 
 Axes: T ticks, N neurons of an LI.
 """
@@ -19,7 +19,7 @@ from neuro.events.exact.synapse_table import (
 from neuro.ops.jit import kernel
 from neuro.spikes import Times, of_sample
 
-AT_END = 1e-9  # ticks after the end of a tick at which an arrival still belongs to it: rounding
+AT_END = 1e-9  # ticks: an arrival this soon after a tick's end belongs to it, due to rounding
 
 
 class SpikeTrain(NamedTuple):
@@ -36,7 +36,7 @@ def select_sample(times: Times, b: int) -> SpikeTrain:
 
 
 def join_samples(trains: list[SpikeTrain], shape: tuple[int, int, int]) -> Times:
-    """Return the spikes of samples 0, 1, ... as one; shape: (T, B, N)."""
+    """Join the spikes of samples 0, 1, ... to one train. shape: (T, B, N)."""
     sample = np.repeat(np.arange(len(trains), dtype=np.int32), [t.time.size for t in trains])
     time, neuron, value = (np.concatenate(c) for c in zip(*trains, strict=True))
     return Times(sample, time, neuron.astype(np.int32), value, shape)
@@ -45,9 +45,9 @@ def join_samples(trains: list[SpikeTrain], shape: tuple[int, int, int]) -> Times
 def merge_trains(
     first_source: Mapping[str, int], names: tuple[str, ...], trains: Mapping[str, SpikeTrain]
 ) -> SourceSpikes:
-    """Return the spikes of several nodes by source of a table, in order of time.
+    """Return the spikes of several nodes, numbered by a table's sources, in order of time.
 
-    first_source: by node, the place of its first neuron among the sources.
+    first_source: by node, the index of its first neuron among the sources.
     """
     if len(names) == 1:
         (name,) = names
@@ -66,7 +66,7 @@ def merge_trains(
 def expand_arrivals(
     table: SynapseTable, spikes: SourceSpikes, pending: GroupArrivals
 ) -> GroupArrivals:
-    """Return the arrivals of spikes at groups, and pending ones, in order of time."""
+    """Return all arrivals of the spikes at groups, and the pending ones, in order of time."""
     first, last = table.group_indptr[spikes.source], table.group_indptr[spikes.source + 1]
     number = last - first
     which = np.repeat(np.arange(spikes.time.size), number)
@@ -80,9 +80,10 @@ def expand_arrivals(
 def count_deliveries(
     table: SynapseTable, spikes: SourceSpikes, before: GroupArrivals, after: GroupArrivals
 ) -> np.ndarray:
-    """Return the number of spikes that reached each group in a run.
+    """Return how many spikes reached each group in a run.
 
-    spikes: all spikes of the run. before, after: pending arrivals at its start and end.
+    spikes: all spikes of the run.
+    before, after: pending arrivals at its start and end.
     """
     groups = table.delay.size
     per_source = np.bincount(spikes.source, minlength=table.group_indptr.size - 1)
@@ -93,7 +94,7 @@ def count_deliveries(
 
 
 def sum_by_node(nodes: NodeIndex, numbers: np.ndarray) -> dict[str, int]:
-    """Return the sums of the rows' numbers by node."""
+    """Return the sum of the rows' numbers for each node."""
     sums = np.bincount(nodes.place, numbers, len(nodes.names))  # exact below 2^53
     return {name: int(n) for name, n in zip(nodes.names, sums, strict=True)}
 
@@ -109,8 +110,8 @@ def sample_values(
 ) -> np.ndarray:
     """Return v of an LI at the ends of ``ticks`` ticks (T N).
 
-    state: v at the start (N), changed in place to v at the end. rate [1/tick], drive [v per
-    tick]: N.
+    state: v at the start (N), changed in place to v at the end.
+    rate [1/tick], drive [v per tick]: N.
     """
     n, k = state.size, 0
     out = np.empty((ticks, n))

@@ -1,7 +1,7 @@
 """The exact clock: all samples of a run, and their Record.
 
 Components run one after the other, sources first, each with a suitable driver; then LIs are
-sampled. A run is cut at each recorded state.
+sampled. A run is split at each recorded state.
 
 Axes: T ticks, B samples, N neurons of a node.
 """
@@ -66,19 +66,22 @@ from neuro.ops.poisson import Span
 from neuro.spikes import NEAR, Events, Times, join_in_time, round_times, to_instants, to_ticks
 from neuro.spikes.record import Counts, Record, sum_counts
 
-# The work of compiled code between two checks for Ctrl-C, see WindowPlan. A unit takes from one
-# to a few hundred nanoseconds, so this is a second at most.
+# The work of compiled code between two checks for Ctrl-C, see WindowPlan. A unit of work takes
+# from one to a few hundred nanoseconds, so this is at most a second.
 WORK_PER_PAUSE = 2**22
-MOST_DRAWN = 2**21  # spikes of Poisson nodes that are drawn at a time
-INT_BYTES = FLOAT_BYTES = 8  # of int64 and float64
+MOST_DRAWN = 2**21  # spikes of Poisson nodes drawn at a time
+INT_BYTES = FLOAT_BYTES = 8  # bytes of an int64 and a float64
 
 
 class SampleResult(NamedTuple):
     """The result of one sample, by name of node or component.
 
-    trains: spikes. values: of the kept LIs, T N. neurons: final states, 4 N, as in an
-    ExactState. pending: arrivals after the end, with times since the end. events, events_all:
-    synaptic events with non-zero weight, and all. updates: arrivals at neurons.
+    trains: spikes.
+    values: values of the kept LIs, T N.
+    neurons: final states, 4 N, as in an ExactState.
+    pending: arrivals after the end, with times counted from the end.
+    events, events_all: synaptic events with non-zero weight, and all.
+    updates: arrivals at neurons.
     within_budget: if False, the result ends where the budget was exceeded.
     """
 
@@ -103,7 +106,7 @@ def simulate_exact(
     workers: int,
     progress: Callable[[float], object] | None,
 ) -> tuple[Record, ExactState]:
-    """Do the same as :func:`neuro.events.simulate`, in continuous time."""
+    """Run as :func:`neuro.events.simulate` does, in continuous time."""
     require_continuous(graph)
     require_inputs(graph, inputs)
     ticks, samples = find_span((train.shape[:2] for train in inputs.values()), *length)
@@ -151,7 +154,7 @@ def state_memory(
     shape: tuple[int, int],
     quantum: float,
 ) -> dict[str, int]:
-    """Return the bytes of a run without its spikes, by content. shape: T, B."""
+    """Return how many bytes a run needs without its spikes, by content. shape: T, B."""
     ticks, samples = shape
     needed = {}
     for c in network.components:
@@ -165,7 +168,7 @@ def state_memory(
 
 
 def _in_seconds(record: Record, inputs: Mapping[str, Events | Times], dt: Seconds) -> Record:
-    """Return a record in ticks with its times in seconds; Times of inputs are unchanged."""
+    """Convert a record's times from ticks to seconds; Times of inputs are unchanged."""
     times = {n: t._replace(time=t.time * dt) for n, t in record.times.items()}
     originals = {n: t for n, t in inputs.items() if n in times and isinstance(t, Times)}
     return replace(record, times={**times, **originals})
@@ -211,8 +214,12 @@ def run_sample(
 ) -> SampleResult:
     """Run one sample.
 
-    before: the state of each population, 4 N. pending: by component or LI. ticks: T. quantum:
-    of instants. kept: LIs with recorded values. tell: takes the ticks that a component has run.
+    before: state of each population, 4 N.
+    pending: arrivals by component or LI.
+    ticks: T.
+    quantum: quantum of instants.
+    kept: LIs whose values are recorded.
+    tell: called with the number of ticks that a component has run.
     """
     stop = float(ticks)
     result = SampleResult(dict(inputs), {}, {}, {}, {}, {}, {}, True)
@@ -236,7 +243,7 @@ def run_sample(
 def _load_neurons(
     c: Component, before: Mapping[str, np.ndarray], quantum: float
 ) -> NeuronTable:
-    """Return the neurons of a component in a state."""
+    """Return the neurons of a component, set to a state."""
     neuron = c.template.copy().view(np.recarray)
     neuron.refractory = round_times(neuron.refractory, quantum)
     current = np.zeros(c.rate_syn.shape)
@@ -255,7 +262,7 @@ def _load_neurons(
 def _plan_windows(
     network: CompiledNetwork, c: Component, clock: Exact, stop: float, quantum: float
 ) -> WindowPlan:
-    """Return windows of the least delay in a loop, or of one tick."""
+    """Return windows as long as a loop's least delay, or one tick."""
     length = choose_length(c.least_delay)
     if clock.window is not None:
         window = round_times(np.asarray(clock.window / network.graph.dt), quantum)
@@ -300,7 +307,7 @@ def _run_component(
 def _store_component(
     c: Component, neurons: NeuronTable, sent: SourceSpikes, result: SampleResult, stop: float
 ) -> None:
-    """Store spikes and final states of a component's populations, and states of its LIs."""
+    """Store spikes and final states of a component's populations, and their LIs' states."""
     for name, first in c.offsets.items():
         last = first + c.sizes[name]
         mine = (
@@ -326,7 +333,7 @@ def _store_component(
 def _count_events(
     part: Component | Readout, deliveries: np.ndarray, result: SampleResult
 ) -> None:
-    """Count synaptic events; an event into an LI counts once for all populations it feeds."""
+    """Count synaptic events; an event into an LI counts once, whatever it feeds."""
     nodes, reached = part.nodes, deliveries[part.nodes.group]
     result.events.update(sum_by_node(nodes.counted, reached * nodes.nonzero))
     result.events_all.update(sum_by_node(nodes.counted, reached * nodes.synapses))
@@ -361,7 +368,7 @@ def _run_readout(
 
 
 def cut_times(times: Times, start: int, stop: int) -> Times:
-    """Return the spikes of ticks ``start`` to ``stop``, with times since ``start`` [ticks]."""
+    """Return the spikes of ticks ``start`` to ``stop``; times count from ``start`` [ticks]."""
     ticks, samples, size = times.shape
     if start == 0 and stop == ticks:
         return times
@@ -412,7 +419,7 @@ def make_record(
 
 
 def join_records(parts: list[Record]) -> Record:
-    """Return successive runs as one, with the nodes that all completed; times in ticks."""
+    """Join successive runs, with the nodes that all runs completed; times are in ticks."""
     first = parts[0]
     if len(parts) == 1:
         return first
@@ -432,7 +439,7 @@ def join_records(parts: list[Record]) -> Record:
 
 
 def join_states(graph: Graph, results: list[SampleResult]) -> ExactState:
-    """Return the final state of samples."""
+    """Return the final state of all samples."""
     return ExactState(
         neurons={
             n: np.stack([d.neurons[n] for d in results], 1)

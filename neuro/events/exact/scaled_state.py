@@ -1,7 +1,7 @@
 """Scaled state: neurons in coordinates that are constant between events.
 
-Between events the state of a neuron is a sum of exponentials. The amplitudes, each divided by
-its decay since a common origin, are constant: an arrival is one addition, and a neuron without
+Between events a neuron's state is a sum of exponentials. Its amplitudes, each divided by its
+decay since a common origin, are constant: an arrival is one addition, and a neuron without
 arrivals costs nothing.
 
     u_0 = (v - rest - sum_r i_r / (rate - rate_syn_r)) exp(rate (t - origin))
@@ -21,34 +21,34 @@ import numpy as np
 from neuro.events.exact.membrane import NeuronTable, advance_neuron, check_threshold, settle_sum
 from neuro.ops.jit import bare, inlined, kernel
 
-# Families of components, by the kernel that runs a window. DELTA: inputs make v jump, all
-# neurons alike. PSC: two currents, all neurons with
-# the same rates. GENERAL: any neurons; none is scaled.
+# Families of components, by the kernel that runs a window. DELTA: inputs make v jump, and all
+# neurons are alike. PSC: two currents, and all neurons have the same rates. GENERAL: any
+# neurons; none is scaled.
 DELTA, PSC, GENERAL = range(3)
 
 # Values of u_0 that mark an unscaled neuron; adding a weight does not change them.
-# REFRACTORY: refractory until after this window. UNSCALED: an arrival must advance the neuron.
+# REFRACTORY: refractory beyond this window. UNSCALED: an arrival must advance the neuron.
 UNSCALED, REFRACTORY = 1e300, -1e300
 
 # Rows of ``ScaledState.lists`` (int64, one column per neuron). The first three are lists of
-# neurons, and the list of a block begins at the first column of the block: unscaled neurons,
-# neurons to test at the end of this instant, and candidates, which may cross the threshold by
-# the end of the window. Then, by neuron, whether it is in the second and third list; and, at
-# the first column of each block, the lengths of the first and third list.
+# neurons, where a block's list starts at the block's first column: unscaled neurons, neurons to
+# test at the end of this instant, and candidates, which may cross the threshold by the end of
+# the window. Then, by neuron, whether it is on the second and third list. Then, at each block's
+# first column, the lengths of its first and third list.
 UNSCALED_LIST, TEST_LIST, CANDIDATE_LIST = 0, 1, 2
 IN_TEST_LIST, IN_CANDIDATE_LIST, UNSCALED_COUNT, CANDIDATE_COUNT = 3, 4, 5, 6
 LISTS = 7
 
 # The largest exponent of a scale: after this many of the fastest time constants the origin
-# moves. exp(50) = 5e21 keeps scaled amplitudes far below UNSCALED, and rescaling is rare.
+# moves. exp(50) = 5e21 keeps scaled amplitudes far below UNSCALED, and rescaling remains rare.
 MAX_EXPONENT = 50.0
 
-# Part of |threshold| + |rest|: the most that rounding leaves a firing neuron below threshold.
+# How far rounding can leave a firing neuron below threshold, relative to |threshold| + |rest|.
 MARGIN = 1e-9
 
 MARKS_PER_CHUNK = 16  # marks per test: one vector register of bytes
 
-SPIKES_PER_NEURON = 16  # room for spikes in one window, on average over the neurons of a block
+SPIKES_PER_NEURON = 16  # room for spikes per window and neuron, averaged over a block
 SPARE_SPIKES = 2**14  # additional room per block, for a few neurons that fire often
 
 
@@ -56,14 +56,14 @@ class ScaledState(NamedTuple):
     """Scaled amplitudes of neurons that cannot fire in this window, and lists of the others.
 
     modes: R+1 n, the amplitudes u_0 ... u_R. For an unscaled neuron modes[0] is UNSCALED or
-        REFRACTORY; the record of a scaled neuron is out of date.
+        REFRACTORY; for a scaled neuron the record is out of date.
     lists: LISTS n, see above.
     origin: one element, the time when the scale was 1.
-    marks: n, whether to check a neuron; work space.
-    candidates_until: P, the time until which the candidate list of a block is valid.
-    sums, before, height: 4 n, n 3 and n, for :mod:`~neuro.events.exact.step_psc`: positive
-        arrivals of a window, added up; modes of candidates without them; threshold - rest,
-        less the most that rounding leaves a firing neuron below it.
+    marks: n, whether to check a neuron; scratch space.
+    candidates_until: P, the time until which a block's candidate list is valid.
+    sums, before, height: 4 n, n 3 and n, for :mod:`~neuro.events.exact.step_psc`: sums of a
+        window's positive arrivals; modes of candidates without these arrivals; and threshold -
+        rest, lowered by how far rounding can leave a firing neuron below it.
     """
 
     modes: np.ndarray
@@ -79,8 +79,8 @@ class ScaledState(NamedTuple):
 class BlockWindow(NamedTuple):
     """Neurons ``low`` to ``high`` (block ``block``) from time ``start`` to ``stop`` [ticks].
 
-    origin: the time when the scale was 1. quantum: of instants, see
-    :mod:`~neuro.events.exact.membrane`.
+    origin: the time when the scale was 1.
+    quantum: quantum of instants, see :mod:`~neuro.events.exact.membrane`.
     """
 
     low: int
@@ -94,14 +94,14 @@ class BlockWindow(NamedTuple):
 
 @inlined
 def select_spikes(spikes: np.ndarray, low: int, high: int, block: int) -> np.ndarray:
-    """Return the part of the array for spikes (SPIKE) that belongs to one block of neurons."""
+    """Return the part of the array for spikes (SPIKE) that belongs to one block."""
     first = SPIKES_PER_NEURON * low + SPARE_SPIKES * block
     return spikes[first : SPIKES_PER_NEURON * high + SPARE_SPIKES * (block + 1)]
 
 
 @bare
 def compute_rest(neuron: np.ndarray, j: int) -> float:
-    """Return the rest of v of neuron ``j`` without input; 0 without leak."""
+    """Return the value that v of neuron ``j`` approaches without input; 0 without leak."""
     rest = 0.0
     if neuron[j].rate > 0.0:
         rest = neuron[j].drive / neuron[j].rate
@@ -190,7 +190,7 @@ def move_origin(
 
 @bare
 def request_test(lists: np.ndarray, window: BlockWindow, j: int, requested: int) -> int:
-    """Put neuron ``j`` on the test list of this instant; return the length of the list."""
+    """Put neuron ``j`` on this instant's test list; return the length of the list."""
     if lists[IN_TEST_LIST, j]:
         return requested
     lists[IN_TEST_LIST, j] = 1
@@ -207,7 +207,7 @@ def run_tests(
     t: float,
     out: np.ndarray,
 ) -> None:
-    """Test the neurons on the test list at time t; they are unscaled."""
+    """Test the neurons on the test list, which are unscaled, at time t."""
     for a in range(window.low, window.low + requested):
         j = lists[TEST_LIST, a]
         lists[IN_TEST_LIST, j] = 0
@@ -217,7 +217,7 @@ def run_tests(
 
 @bare
 def find_next_mark(marks: np.ndarray, k: int) -> int:
-    """Return the first marked place from k, or the size."""
+    """Return the first marked index from k on, or the size if there is none."""
     while k < marks.size:
         if k % MARKS_PER_CHUNK == 0:
             any_marked, chunk = False, marks[k : min(k + MARKS_PER_CHUNK, marks.size)]

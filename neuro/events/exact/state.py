@@ -1,4 +1,4 @@
-"""The state at the end of a run in continuous time, from which the next run starts."""
+"""The state at the end of a run in continuous time, from which the next run can start."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,8 @@ from neuro.io.graph_digest import digest_graph, list_foreign
 class Pending(NamedTuple):
     """E pending arrivals, sorted by sample.
 
-    time: of arrival, since the end of the run [ticks]. group: of synapses, see SynapseTable.
+    time: time of arrival, counted from the end of the run [ticks].
+    group: group of synapses, see SynapseTable.
     """
 
     sample: Int[np.ndarray, " E"]
@@ -28,11 +29,11 @@ class Pending(NamedTuple):
 class ExactState:
     """The final state of a run in continuous time. Axes: B samples, N neurons of a population.
 
-    neurons: membrane, own synaptic current, adaptation, and the rest of the refractory period
-        [ticks], of each population, axes 4 B N.
+    neurons: membrane, own synaptic current, adaptation, and remaining refractory period [ticks]
+        of each population, axes 4 B N.
     pending: arrivals after the end, by component (named after its first population) or LI.
-    digest: of the Graph, see :func:`neuro.io.graph_digest.digest_graph`.
-    ticks: of all runs so far, from which Poisson nodes draw on.
+    digest: digest of the Graph, see :func:`neuro.io.graph_digest.digest_graph`.
+    ticks: number of ticks of all runs so far, from which Poisson nodes continue to draw.
     """
 
     neurons: Mapping[str, Float[np.ndarray, "4 B N"]]
@@ -42,7 +43,7 @@ class ExactState:
 
 
 def make_rest_state(graph: Graph, samples: int) -> ExactState:
-    """Return the state of rest, from which a run starts by default."""
+    """Return the state at rest, from which a run starts by default."""
     neurons = {n: np.zeros((4, samples, graph.size(n))) for n in graph.populations}
     return ExactState(neurons=neurons, pending={}, digest=digest_graph(graph))
 
@@ -69,7 +70,7 @@ def require_exact_state(graph: Graph, samples: int, state: object) -> ExactState
 
 
 def select_pending(state: ExactState, name: str, b: int) -> GroupArrivals:
-    """Return the pending arrivals of one component in one sample."""
+    """Return one component's pending arrivals in one sample."""
     if name not in state.pending:
         return GroupArrivals(np.zeros(0), np.zeros(0, np.int64), np.zeros(0))
     p = state.pending[name]
@@ -78,7 +79,7 @@ def select_pending(state: ExactState, name: str, b: int) -> GroupArrivals:
 
 
 def join_pending(parts: list[GroupArrivals]) -> Pending:
-    """Return the pending arrivals of samples 0, 1, ... as one."""
+    """Join the pending arrivals of samples 0, 1, ...."""
     sample = np.repeat(np.arange(len(parts)), [p.time.size for p in parts])
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
     return Pending(sample, columns[0], columns[1], columns[2])

@@ -1,4 +1,4 @@
-"""A window of neurons whose inputs make v jump, all with the same parameters (delta synapses).
+"""A window of identical neurons whose inputs make v jump (delta synapses).
 
 With rest = drive / rate, the scaled membrane u = (v - rest) exp(rate (t - origin)) is constant
 between events, and the threshold moves: in scaled form it is
@@ -6,7 +6,7 @@ between events, and the threshold moves: in scaled form it is
     (threshold - rest) exp(rate (t - origin))
 
 So a synapse costs one addition and one comparison. A neuron above the scaled threshold has
-crossed it, either without input, when the threshold came down, or by the present arrival.
+crossed it either without input, as the threshold came down, or by the current arrival.
 
 Axes: n neurons of a component; u is modes[0] of the scaled state.
 """
@@ -42,21 +42,23 @@ from neuro.events.exact.synapse_table import (
 )
 from neuro.ops.jit import bare
 
-# How long a list of candidates is valid where the threshold comes down, in time constants of
-# the membrane. A longer time gives more candidates per window, a shorter time more scans.
+# How long a candidate list is valid while the threshold comes down, in membrane time constants.
+# A longer time gives more candidates per window, a shorter time more scans.
 CANDIDATES_FOR = 0.05
 
 # Contiguous targets that are compared with the threshold together, in vector registers, before
-# one is written: 512 bytes of u.
+# any is written: 512 bytes of u.
 TARGETS_PER_CHUNK = 64
 
 
 class DeltaFrame(NamedTuple):
     """The constants of a scaled membrane u in a window: v - rest = u / scale.
 
-    height: threshold - rest; the scaled threshold is height * scale. margin: the most that
-    rounding leaves v below the threshold where the weights sum to the threshold. lowest: the
-    scaled threshold at the end of the list of candidates if it comes down; otherwise infinite.
+    height: threshold - rest; the scaled threshold is height * scale.
+    margin: how far rounding can leave v below the threshold if the weights sum to the
+        threshold.
+    lowest: the scaled threshold at the end of the candidate list's validity if it comes down;
+        otherwise infinite.
     """
 
     rate: float
@@ -69,7 +71,7 @@ class DeltaFrame(NamedTuple):
 class ScaledInstant(NamedTuple):
     """A time t, with its scale exp(rate (t - origin)) and scaled threshold.
 
-    limit: a neuron with u at or above it fires now or is a candidate.
+    limit: a neuron whose u is at or above it fires now or is a candidate.
     """
 
     t: float
@@ -90,7 +92,7 @@ def run_delta_window(
     """Run the neurons of one block through one window; spikes go to ``out`` (SPIKE).
 
     If contiguous targets reach the limit in an instant, the neurons ``opened`` to ``closed``
-    are first brought to that instant and tested when it ends; their input is then a plain sum
+    are first brought to that instant and are tested at its end; their input is then a plain sum
     of rows.
     """
     f, neuron, u = prepare_frame(neurons, scaled, window), neurons.neuron, scaled.modes[0]
@@ -128,7 +130,7 @@ def run_delta_window(
 
 @bare
 def prepare_frame(neurons: NeuronTable, scaled: ScaledState, window: BlockWindow) -> DeltaFrame:
-    """Return the frame of a window; make a new list of candidates if the old one has ended."""
+    """Return a window's frame; make a new candidate list if the old one has expired."""
     cell, lists = neurons.neuron[window.low], scaled.lists
     until, p = scaled.candidates_until, window.block
     rest = compute_rest(neurons.neuron, window.low)
@@ -150,7 +152,7 @@ def prepare_frame(neurons: NeuronTable, scaled: ScaledState, window: BlockWindow
 
 @bare
 def add_candidates_above(scaled: ScaledState, window: BlockWindow, limit: float) -> None:
-    """Add the neurons with u at or above a limit to the list of candidates."""
+    """Add the neurons with u at or above a limit to the candidate list."""
     u = scaled.modes[0, window.low : window.high]
     marks = scaled.marks[window.low : window.high]
     for k in range(u.size):
@@ -163,7 +165,7 @@ def add_candidates_above(scaled: ScaledState, window: BlockWindow, limit: float)
 
 @bare
 def add_candidate(lists: np.ndarray, window: BlockWindow, j: int) -> None:
-    """Add neuron ``j`` to the list of candidates."""
+    """Add neuron ``j`` to the candidate list."""
     if not lists[IN_CANDIDATE_LIST, j]:
         lists[IN_CANDIDATE_LIST, j] = 1
         lists[CANDIDATE_LIST, window.low + lists[CANDIDATE_COUNT, window.low]] = j
@@ -172,7 +174,7 @@ def add_candidate(lists: np.ndarray, window: BlockWindow, j: int) -> None:
 
 @bare
 def mark_released(neuron: np.ndarray, scaled: ScaledState, window: BlockWindow) -> None:
-    """Mark each unscaled neuron: REFRACTORY, or UNSCALED if it comes free in this window."""
+    """Mark each unscaled neuron: UNSCALED if it is released in this window, else REFRACTORY."""
     lists, u = scaled.lists, scaled.modes[0]
     a, end = window.low, window.low + lists[UNSCALED_COUNT, window.low]
     while a < end:
@@ -200,7 +202,7 @@ def scale_neuron(
 def mark_refractory(
     neuron: np.ndarray, scaled: ScaledState, window: BlockWindow, j: int
 ) -> None:
-    """Mark neuron ``j`` after its spike: REFRACTORY, or UNSCALED as above."""
+    """Mark neuron ``j`` after its spike: REFRACTORY beyond this window's end, else UNSCALED."""
     u, lists = scaled.modes[0], scaled.lists
     if neuron[j].free_at <= window.stop:
         u[j] = UNSCALED
@@ -221,10 +223,10 @@ def add_weights(
     factor: float,
     limit: float,
 ) -> int:
-    """Add weights times ``factor`` to the targets of a row, from synapse s.
+    """Add weights times ``factor`` to the targets of a row, starting at synapse s.
 
-    Stops before the first target whose u is, or would be, at or above the limit; returns its
-    synapse, or the end of the row.
+    Stops before the first target whose u is, or would be, at or above the limit. Returns that
+    target's synapse, or the end of the row.
     """
     if row.contiguous:
         return add_contiguous(u, weight, s, row.stop, row.shift, factor, limit)
@@ -243,7 +245,7 @@ def add_listed(
     factor: float,
     limit: float,
 ) -> int:
-    """Add weights as :func:`add_weights` does, to any targets of synapses s to ``end``."""
+    """Add weights as :func:`add_weights` does, to listed targets of synapses s to ``end``."""
     while s < end:
         j = target[s]
         old = u[j]
@@ -275,7 +277,7 @@ def add_common(
 def add_contiguous(
     u: np.ndarray, weight: np.ndarray, s: int, end: int, shift: int, factor: float, limit: float
 ) -> int:
-    """Add weights as :func:`add_weights` does; the target of synapse s is s + shift."""
+    """Add weights as :func:`add_weights` does; synapse s has the target s + shift."""
     while s < end:
         stop, hits = min(s + TARGETS_PER_CHUNK, end), 0
         chunk, steps = u[s + shift : stop + shift], weight[s:stop]
@@ -294,7 +296,7 @@ def add_contiguous(
 
 @bare
 def add_row(u: np.ndarray, weight: np.ndarray, factor: float) -> None:
-    """Add weights times ``factor`` to as many contiguous targets."""
+    """Add weights times ``factor`` to contiguous targets, one weight per target."""
     for k in range(u.size):
         u[k] += weight[k] * factor
 
@@ -310,9 +312,9 @@ def update_target(
     updated: bool,
     out: np.ndarray,
 ) -> bool:
-    """Bring neuron ``j`` to now, unless it is ``updated``; say whether it takes input.
+    """Bring neuron ``j`` to now unless it is ``updated``; say whether it takes input.
 
-    A refractory neuron does not.
+    A refractory neuron takes no input.
     """
     u = scaled.modes[0]
     if u[j] >= UNSCALED and neuron[j].free_at > now.t:
@@ -328,7 +330,7 @@ def update_target(
 def list_target(
     lists: np.ndarray, window: BlockWindow, j: int, requested: int, above: bool
 ) -> int:
-    """List neuron ``j`` for the test at the end of the instant if it is above its threshold.
+    """List neuron ``j`` for the test at the instant's end if it is above its threshold.
 
     Otherwise it becomes a candidate. Returns the length of the test list.
     """
@@ -349,7 +351,7 @@ def update_range(
     now: ScaledInstant,
     out: np.ndarray,
 ) -> None:
-    """Bring the neurons from ``first`` to ``last`` that have reached the limit to now."""
+    """Bring those neurons from ``first`` to ``last`` to now whose u has reached the limit."""
     u = scaled.modes[0]
     j = find_next_above(u, first, last, now.limit)
     while j < last:
@@ -366,7 +368,7 @@ def list_range(
     now: ScaledInstant,
     requested: int,
 ) -> int:
-    """List the neurons from ``first`` to ``last`` that reach the limit: :func:`list_target`."""
+    """Apply :func:`list_target` to neurons ``first`` to ``last`` that reach the limit."""
     u = scaled.modes[0]
     j = find_next_above(u, first, last, now.limit)
     while j < last:
@@ -401,7 +403,7 @@ def catch_up_neuron(
     t: float,
     out: np.ndarray,
 ) -> None:
-    """Bring neuron ``j`` to time t, with the end of its refractory period and its spikes."""
+    """Bring neuron ``j`` to time t, including its release and its spikes."""
     u, cell = scaled.modes[0], neuron[j]
     while out[0].neuron < out.size:
         if u[j] >= UNSCALED and cell.free_at < t and cell.v >= cell.threshold:  # soft reset
@@ -432,7 +434,7 @@ def fire_tested(
     now: ScaledInstant,
     out: np.ndarray,
 ) -> None:
-    """Let the neurons on the test list fire that are above their threshold now."""
+    """Let the neurons on the test list fire that are now above their threshold."""
     u, lists = scaled.modes[0], scaled.lists
     for a in range(window.low, window.low + requested):
         j = lists[TEST_LIST, a]
@@ -452,7 +454,7 @@ def fire_scaled(
     scale: float,
     out: np.ndarray,
 ) -> None:
-    """Let neuron ``j``, scaled and at or above its threshold, fire at time t."""
+    """Let neuron ``j``, which is scaled and at or above its threshold, fire at time t."""
     u, cell = scaled.modes[0], neuron[j]
     cell.v, cell.free_at = max(f.rest + u[j] / scale, cell.threshold), t
     check_threshold(neuron, j, t, out)
@@ -467,7 +469,7 @@ def fire_scaled(
 def finish_candidates(
     neuron: np.ndarray, scaled: ScaledState, window: BlockWindow, f: DeltaFrame, out: np.ndarray
 ) -> None:
-    """Bring the candidates to the end of the window, with their releases and spikes."""
+    """Bring the candidates to the window's end, including their releases and spikes."""
     u, lists = scaled.modes[0], scaled.lists
     scale = math.exp(f.rate * (window.stop - window.origin))
     threshold = f.height * scale

@@ -1,7 +1,7 @@
-"""A window of neurons of any kind: each is integrated separately from event to event.
+"""A window of neurons of any kind, each integrated separately from event to event.
 
-Time constants may differ from neuron to neuron, and thresholds may adapt. It is also the
-reference for the two kernels with a scaled state, :mod:`~neuro.events.exact.step_delta` and
+Time constants may differ between neurons, and thresholds may adapt. It is also the reference
+for the two kernels with a scaled state, :mod:`~neuro.events.exact.step_delta` and
 :mod:`~neuro.events.exact.step_psc`.
 """
 
@@ -32,7 +32,7 @@ def run_general_window(
 ) -> None:
     """Run the neurons of one block through one window; spikes go to ``out`` (SPIKE).
 
-    It uses only the test list of the scaled state.
+    Of the scaled state it uses only the test list.
     """
     neuron, current, rate_syn = neurons
     lists, weight, target, block = scaled.lists, table.weight, table.target, window.block
@@ -62,8 +62,8 @@ def run_general_window(
 def schedule_check(neuron: np.ndarray, current: np.ndarray, j: int) -> None:
     """Set ``next_check``, a time before which neuron ``j`` cannot fire without input.
 
-    A membrane that ends above its present value rises at most as fast as now without negative
-    currents; the threshold falls at most as fast as now.
+    A membrane that ends above its current value rises at most as fast as it would now without
+    negative currents; the threshold falls at most as fast as now.
     """
     cell = neuron[j]
     if cell.free_at > cell.time:

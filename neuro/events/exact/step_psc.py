@@ -1,18 +1,18 @@
-"""A window of neurons with two currents (the second may be idle), all with the same rates.
+"""A window of neurons with two currents (the second may be unused) and equal rates.
 
 Between events v - rest is a sum of three exponentials, with amplitudes (modes) a, b, c. In
-scaled form they are constant, and an arrival adds to two of them. Let x be v with the positive
+scaled form these are constant, and an arrival adds to two of them. Let x be v with the positive
 arrivals alone, so that v <= x. A neuron may fire in the window only if
 
     x(end) + (length^2 / 2) max(-x'') >= threshold
 
-because x falls by at most the second term from a maximum inside the window, where x' = 0, to
-the end: arrivals only raise x'. -x'' is bounded mode by mode. The test needs sums of arrivals
-only, so all arrivals of a window are first added up, in any order. Neurons that meet the
-condition are candidates: they take their arrivals once more, one by one, and are unscaled when
-they may fire without further input.
+because from a maximum inside the window, where x' = 0, x falls by at most the second term until
+the end: arrivals only raise x'. -x'' is bounded mode by mode. The test needs only sums of
+arrivals, so all arrivals of a window are first added up, in any order. Neurons that meet the
+condition are candidates: they take their arrivals again, one by one, and are unscaled when they
+may fire without further input.
 
-A window with many arrivals is divided into parts, because the condition is sharp if few
+A window with many arrivals is divided into parts, because the condition is sharp only if few
 arrivals fall into it.
 
 Axes: n neurons of a component; a, b, c are modes[0], modes[1], modes[2] of the scaled state.
@@ -51,21 +51,22 @@ from neuro.events.exact.synapse_table import (
 )
 from neuro.ops.jit import bare
 
-# Arrivals per neuron in a part of a window, on average: fewer cost more scans of the neurons,
-# more arrivals more candidates. And the most parts of a window.
+# Mean number of arrivals per neuron in a part of a window: fewer cost more scans of the
+# neurons, more give more candidates. And the largest number of parts of a window.
 ARRIVALS_PER_PART = 2.0
 MAX_PARTS = 256
 
-NEURONS_PER_CHUNK = 256  # that are tested and then updated, while the cache holds them
+NEURONS_PER_CHUNK = 256  # neurons tested and then updated while the cache holds them
 
 
 class PscFrame(NamedTuple):
     """Constants of scaled modes in a window; unscaled, v - rest = a + kappa_b b + kappa_c c.
 
-    end_a, end_b, end_c: factor of each scaled mode in v at
-    the end of the window. bend_a_start, bend_a_end, ...: its factor in -v'' length^2 / 2 at the
-    start and at the end. raises_b, raises_c: 1 if positive input to the current makes -v''
-    larger through the mode of the current, 0 if through mode a.
+    end_a, end_b, end_c: factor of each scaled mode in v at the end of the window.
+    bend_a_start, bend_a_end, ...: its factor in -v'' length^2 / 2 at the start and end of the
+    window.
+    raises_b, raises_c: 1 if positive input to the current makes -v'' larger through the
+        current's mode, 0 if through mode a.
     """
 
     kappa_b: float
@@ -84,7 +85,7 @@ class PscFrame(NamedTuple):
 
 
 class Decays(NamedTuple):
-    """The factors from scaled modes to modes at a time."""
+    """The factors from scaled modes to modes at one time."""
 
     a: float
     b: float
@@ -120,7 +121,7 @@ def run_psc_window(
 
 @bare
 def count_parts(table: SynapseTable, arrivals: GroupArrivals, n: int) -> int:
-    """Return the number of parts of a window, the same in every block."""
+    """Return the number of parts of a window; it is the same in every block."""
     synapses = 0
     for g in arrivals.group:
         synapses += table.synapse_indptr[g, -1] - table.synapse_indptr[g, 0]
@@ -162,7 +163,7 @@ def add_rows(
     rate, rate_syn = neurons.neuron[window.low].rate, neurons.rate_syn[window.low]
     for k in range(arrivals.time.size):
         t, g, value = arrivals.time[k], arrivals.group[k], arrivals.value[k]
-        upright = (value > 0.0) == positive  # positive weights act in the wanted direction
+        upright = (value > 0.0) == positive  # positive weights have the wanted sign
         sign, wanted = (1.0, table.excites[g]) if upright else (-1.0, table.inhibits[g])
         if not wanted:
             continue
@@ -187,7 +188,7 @@ def add_weights(
     factor: float,
     factor_syn: float,
 ) -> None:
-    """Add the weights of one sign, times the factors, to two values of each target of a row."""
+    """Add a row's weights of one sign, times the factors, to two values of each target."""
     target, weight = table.target, table.weight
     alike = row.common_weight == row.common_weight  # not NaN
     common = max(sign * row.common_weight, 0.0)
@@ -204,8 +205,8 @@ def take_sums(
 ) -> int:
     """Add the sums of arrivals to the modes, and mark the candidates; return their number.
 
-    The modes of a candidate without the arrivals are kept in ``before``. arrived: whether any
-    sum is not 0.
+    ``before`` keeps a candidate's modes without the arrivals. arrived: whether any sum is not
+    0.
     """
     decays, candidates = compute_decays(neurons, window, window.start), 0
     for low in range(window.low, window.high, NEURONS_PER_CHUNK):
@@ -269,7 +270,7 @@ def run_candidates(
 
 @bare
 def find_candidate(marks: np.ndarray, target: np.ndarray, row: SynapseRange, s: int) -> int:
-    """Return the first synapse of a row, from s, onto a candidate, or the end of the row."""
+    """Return the first synapse, from s on, of a row onto a candidate, or the row's end."""
     while s < row.stop:
         j = s + row.shift if row.contiguous else target[s]
         if marks[j]:
@@ -293,7 +294,7 @@ def take_arrival(
 ) -> bool:
     """Add x to a current of candidate ``j`` at time t; say whether to test it then.
 
-    A neuron that stays refractory to the end of the window is no candidate any more.
+    A neuron that stays refractory to the end of the window stops being a candidate.
     """
     neuron, current, rates = neurons
     modes, before = scaled.modes, scaled.before[j]
@@ -359,10 +360,11 @@ def bound_end(
     a_from_c: float,
     more_c: float,
 ) -> float:
-    """Return x(end) - rest + (length^2 / 2) max(-x'') of a neuron with these modes.
+    """Return x(end) - rest + (length^2 / 2) max(-x'') for a neuron with these modes.
 
-    a_from_b, more_b: the sums that positive arrivals at the first current add to modes a and b
-    at any times in the window; a_from_c, more_c: at the second current, to a and c.
+    a_from_b, more_b: sums that positive arrivals at the first current, at any times in the
+        window, add to modes a and b.
+    a_from_c, more_c: the same for the second current and modes a and c.
     """
     end = f.end_a * (a + a_from_b + a_from_c) + f.end_b * (b + more_b) + f.end_c * (c + more_c)
     low_a = a + (1.0 - f.raises_b) * a_from_b + (1.0 - f.raises_c) * a_from_c
@@ -375,7 +377,7 @@ def bound_end(
 
 @bare
 def update_released(neurons: NeuronTable, scaled: ScaledState, window: BlockWindow) -> None:
-    """Mark each unscaled neuron; update those that come free in the window."""
+    """Mark each unscaled neuron; update those that are released in the window."""
     modes, lists = scaled.modes, scaled.lists
     decays = compute_decays(neurons, window, window.start)
     for k in range(window.low, window.low + lists[UNSCALED_COUNT, window.low]):
@@ -436,7 +438,7 @@ def finish_unscaled(
 def scale_finished(
     neurons: NeuronTable, scaled: ScaledState, window: BlockWindow, f: PscFrame
 ) -> None:
-    """Scale unscaled neurons again if they are not refractory at the end of the window."""
+    """Scale those unscaled neurons again that are not refractory at the window's end."""
     modes, lists, h = scaled.modes, scaled.lists, window.stop - window.origin
     a, end = window.low, window.low + lists[UNSCALED_COUNT, window.low]
     cell, rate_syn = neurons.neuron[window.low], neurons.rate_syn[window.low]

@@ -1,9 +1,9 @@
-"""The synapses of a component in continuous time, in one table by source.
+"""The synapses of a component in continuous time, as one table ordered by source.
 
-A chain of connections from a source of spikes to a population is linear: it becomes synapses
-(target, weight, delay). The synapses of one source with the same delay and port form a group,
-also those of several chains; groups are stored by source (CSR), and synapses by group and block
-of targets (CSR).
+A chain of connections from a source of spikes to a population is linear, so it becomes synapses
+(target, weight, delay). A source's synapses with the same delay and port form a group, even if
+they come from several chains. Groups are stored by source (CSR), and synapses by group and
+block of targets (CSR).
 
 Axes: S sources (the neurons of the component first), G groups, P blocks of targets.
 """
@@ -21,25 +21,26 @@ from neuro.graph.impulse import list_synapses
 from neuro.graph.paths import find_paths, list_links
 from neuro.ops.jit import bare, kernel, view_fields_read_only, view_read_only
 
-LARGEST = 2**28  # most listed synapses of a chain: 3 GiB of targets and weights
-MANY_DELAYS = 2**16  # longer delays are numbered, so that they can be counted in a short array
+LARGEST = 2**28  # most listed synapses per chain: 3 GiB of targets and weights
+MANY_DELAYS = 2**16  # longer delays are numbered, so that a short array can count them
 
 
 class SynapseTable(NamedTuple):
     """The synapses of a component.
 
     group_indptr: S+1; source s has the groups group_indptr[s]:group_indptr[s + 1].
-    delay: G [ticks]. port: G, the current that a group feeds; -1: the group makes v jump.
+    delay: G [ticks].
+    port: G, the current that a group feeds; -1: the group makes v jump.
     excites, inhibits: G, whether any weight is positive, or negative.
-    synapse_indptr: G P+1; group g has in block p of the targets the synapses
+    synapse_indptr: G P+1; in block p of the targets, group g has the synapses
         synapse_indptr[g, p]:synapse_indptr[g, p + 1].
-    first_target: G, the target of a group's first synapse if its targets are contiguous;
-        -1: ``target`` holds the targets, one per synapse.
+    first_target: G, target of a group's first synapse if its targets are contiguous; -1:
+        ``target`` holds the targets, one per synapse.
     target, weight: by synapse; the effect of a synapse is weight times gain.
-    gain: G; it is part of the value of an arrival.
+    gain: G; the value of an arrival includes it.
     common_weight: G, the weight of all synapses of a group; NaN: the weights differ.
-    rank: by neuron, the place of its population in the order in which populations pass on
-        spikes within one instant.
+    rank: by neuron, its population's position in the order in which populations pass on spikes
+        within one instant.
     """
 
     group_indptr: np.ndarray
@@ -59,7 +60,7 @@ class SynapseTable(NamedTuple):
 class SynapseRange(NamedTuple):
     """The synapses ``start`` to ``stop`` of a group, into one block of targets.
 
-    contiguous: the targets are contiguous, and the target of synapse s is s + shift.
+    contiguous: whether the targets are contiguous; synapse s then has the target s + shift.
     common_weight: as in the table.
     """
 
@@ -79,9 +80,9 @@ class SourceSpikes(NamedTuple):
 
 
 class GroupArrivals(NamedTuple):
-    """Spikes that arrive at groups of synapses, in order of time of arrival [ticks].
+    """Spikes that arrive at groups of synapses, in order of arrival time [ticks].
 
-    value: of the spike, times the gain of the group.
+    value: value of the spike, times the gain of the group.
     """
 
     time: np.ndarray
@@ -90,17 +91,18 @@ class GroupArrivals(NamedTuple):
 
 
 class NodeIndex(NamedTuple):
-    """The node of each row: names of nodes, and by row the place of its node."""
+    """The node of each row: names of nodes, and for each row the index of its node's name."""
 
     names: tuple[str, ...]
     place: np.ndarray
 
 
 class GroupNodes(NamedTuple):
-    """The rows of groups: the synapses of one chain in a group.
+    """One row per chain and group: the synapses of that chain in that group.
 
-    group: of each row. synapses, nonzero: their number, and that with a non-zero weight.
-    counted, fed: the node that counts the synapses of a row, and the node that they feed.
+    group: group of each row.
+    synapses, nonzero: number of synapses, and of those with a non-zero weight.
+    counted, fed: node that counts the synapses of a row, and node that they feed.
     """
 
     group: np.ndarray
@@ -113,9 +115,11 @@ class GroupNodes(NamedTuple):
 class ChainSynapses(NamedTuple):
     """The groups of one chain of connections, before the table joins all chains.
 
-    counted, fed: names of nodes, as in GroupNodes. port, gain: of all groups.
-    source, delay [ticks], start, stop, first_target: by group; the synapses of a group are
-    start:stop of ``weight``. target: by synapse; None: the targets are contiguous.
+    counted, fed: names of nodes, as in GroupNodes.
+    port, gain: equal for all groups.
+    source, delay [ticks], start, stop, first_target: one entry per group; a group has the
+        synapses from start to stop (excluded) of ``weight``.
+    target: one entry per synapse; None: the targets of a group are contiguous.
     """
 
     counted: str
@@ -133,7 +137,7 @@ class ChainSynapses(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Chain:
-    """A path from a source of spikes through connections to a population: its edges."""
+    """The edges of a path from a source of spikes through connections to a population."""
 
     edges: tuple[Edge, ...]
 
@@ -144,7 +148,7 @@ class Chain:
 
     @property
     def delay(self) -> int:
-        """The delay of all edges together [ticks]."""
+        """The sum of the delays of all edges [ticks]."""
         return sum(int(e.delay) for e in self.edges)
 
     @property
@@ -154,7 +158,7 @@ class Chain:
 
     @property
     def counted(self) -> str:
-        """The node that counts its synapses: the last connection, if there is one."""
+        """The node that counts the chain's synapses: its last connection, if it has one."""
         last = self.edges[-1]
         return last.source if len(self.edges) > 1 else last.target
 
@@ -179,8 +183,9 @@ def expand_chain(
 ) -> ChainSynapses:
     """Return the synapses of a chain.
 
-    first_source: place of its first source in the table. first_neuron: place of its first
-    target in the component. gain: factor of the weights, one number (0-d) or one per target.
+    first_source: index of its first source in the table.
+    first_neuron: index of its first target in the component.
+    gain: factor of the weights, one number (0-d) or one per target.
 
     Raises:
         GraphError: the chain has a Sparse with individual delays between connections, or more
@@ -226,12 +231,12 @@ def expand_chain(
 
 
 def _scale_weights(weight: np.ndarray, gain: np.ndarray) -> np.ndarray:
-    """Return weights times the gains of their targets (last axis); one gain stays apart."""
+    """Multiply weights by their targets' gains (last axis); keep a single gain separate."""
     return weight if gain.ndim == 0 else weight * gain
 
 
 def _select_sources(node: Sparse, first: int, size: int) -> Sparse:
-    """Return the synapses of ``size`` inputs, from ``first``."""
+    """Return the synapses of ``size`` inputs, starting at input ``first``."""
     indptr = node.indptr[first : first + size + 1]
     here = slice(indptr[0], indptr[-1])
     return replace(
@@ -244,7 +249,7 @@ def _select_sources(node: Sparse, first: int, size: int) -> Sparse:
 
 
 class RowGroups(NamedTuple):
-    """Groups of a Sparse, and its synapses. source, delay [ticks], start: by group."""
+    """The groups and the synapses of a Sparse. source, delay [ticks], start: by group."""
 
     source: np.ndarray
     delay: np.ndarray
@@ -254,7 +259,7 @@ class RowGroups(NamedTuple):
 
 
 def _find_groups(node: Sparse) -> RowGroups:
-    """Return the groups of one source and one delay; synapses without delays are not copied."""
+    """Group synapses by source and delay; synapses without delays are not copied."""
     if node.delay is None:
         source = np.flatnonzero(np.diff(node.indptr))
         start, delay = node.indptr[source], np.zeros(source.size, int)
@@ -275,10 +280,10 @@ def group_by_delay(
     place: np.ndarray,
     known: np.ndarray,
 ) -> RowGroups:
-    """Sort each row of synapses by delay, which takes linear time, and return its groups.
+    """Sort each row of synapses by delay, in linear time, and return its groups.
 
-    place: by synapse, the place of its delay among the delays ``known``. Synapses of one source
-    and one delay keep their order.
+    place: by synapse, the index of its delay among the delays ``known``. Synapses with the same
+        source and delay keep their order.
     """
     count, used = np.zeros(known.size, np.int64), np.empty(known.size, np.int64)
     last, groups = np.full(known.size, -1), 0
@@ -311,7 +316,7 @@ def group_by_delay(
 
 
 def _write_out(graph: Graph, chain: Chain) -> Sparse:
-    """Return any chain as a Sparse: its responses to unit impulses."""
+    """Return any chain as a Sparse, found from its responses to unit impulses."""
     nodes = list_links(graph, chain.edges)
     if any(isinstance(node, Sparse) and node.delay is not None for node in nodes):
         raise make_refusal(
@@ -330,13 +335,15 @@ def _write_out(graph: Graph, chain: Chain) -> Sparse:
 def assemble_table(
     parts: Sequence[ChainSynapses], sources: int, edges: np.ndarray, rank: np.ndarray
 ) -> tuple[SynapseTable, GroupNodes]:
-    """Return the synapses of all chains into a component as one table, and the nodes of groups.
+    """Return all chains' synapses into a component as one table, and the nodes of its groups.
 
-    sources: S. edges: P+1; block p of the neurons is edges[p]:edges[p + 1]. rank: as in the
-    table.
+    sources: S.
+    edges: P+1; block p of the neurons is edges[p]:edges[p + 1].
+    rank: as in the table.
 
-    The weights of a single chain are not copied: a synapse needs 12 bytes with float64 weights
-    and 8 with float32. Those of several are copied, so that the rows of a group are adjacent.
+    A single chain's weights are not copied: a synapse needs 12 bytes with float64 weights and 8
+    with float32. Weights of several chains are copied, so that the rows of a group are
+    adjacent.
     """
     listed = [p for p in parts if p.target is not None]
     ordered = [*listed, *(p for p in parts if p.target is None)]
@@ -360,7 +367,7 @@ def assemble_table(
     joins[1:] = (part[1:] < len(listed)) & (delay[1:] > 0)
     for column in (source, delay, port, gain):
         joins[1:] &= column[1:] == column[:-1]
-    later = np.flatnonzero(joins)  # blocks need targets in order
+    later = np.flatnonzero(joins)  # blocks need sorted targets
     joins[later] = target[start[later]] > target[start[later] - 1]
     first = np.flatnonzero(~joins)
     last = np.append(first[1:], part.size)[: first.size] - 1
@@ -400,7 +407,7 @@ def assemble_table(
 def _place_synapses(
     listed: list[ChainSynapses], ordered: list[ChainSynapses], start: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return target and weight of all synapses; row k of the chains begins at start[k]."""
+    """Return target and weight of all synapses; row k of the chains starts at start[k]."""
     single = {p.weight.dtype for p in ordered if p.weight.size} == {np.dtype(np.float32)}
     kind = np.float32 if single else np.float64
     if len(listed) < 2:
@@ -435,7 +442,7 @@ def copy_rows(
     out_target: np.ndarray,
     out_weight: np.ndarray,
 ) -> None:
-    """Copy row k, the synapses start[k]:stop[k], to out_target and out_weight from place[k]."""
+    """Copy each row k, the synapses start[k]:stop[k], to the outputs from place[k] on."""
     for k in range(start.size):
         for s in range(start[k], stop[k]):
             out_target[place[k] + s - start[k]] = target[s]
@@ -453,21 +460,21 @@ def count_nonzero(start: np.ndarray, size: np.ndarray, weight: np.ndarray) -> np
 
 
 def _index_nodes(names: list[str], part: np.ndarray) -> NodeIndex:
-    """Return names[part], the nodes of groups, as an index of the nodes with groups."""
+    """Return names[part] as an index of those nodes that have groups."""
     known = tuple(dict.fromkeys(names[k] for k in np.unique(part)))
     places = [known.index(name) if name in known else -1 for name in names]
     return NodeIndex(known, np.array(places, np.int64)[part])
 
 
 def _concatenate(columns: list[np.ndarray], dtype: type) -> np.ndarray:
-    """Return columns as one of a dtype; a single column with this dtype is not copied."""
+    """Join columns to one dtype; a single column that has this dtype is not copied."""
     if len(columns) == 1:
         return np.ascontiguousarray(columns[0], dtype)
     return np.concatenate([np.zeros(0, dtype), *columns], dtype=dtype)
 
 
 class GroupSurvey(NamedTuple):
-    """Properties of groups from one pass over the synapses; fields as in the SynapseTable."""
+    """Properties of groups found in one pass over the synapses; fields as in SynapseTable."""
 
     synapse_indptr: np.ndarray
     excites: np.ndarray
@@ -484,7 +491,7 @@ def survey_groups(
     weight: np.ndarray,
     edges: np.ndarray,
 ) -> GroupSurvey:
-    """Return the start of the blocks of each group, and properties of its weights."""
+    """Return where each group's blocks start, and properties of its weights."""
     indptr = np.empty((start.size, edges.size), np.int64)
     excites, inhibits = np.zeros(start.size, np.bool_), np.zeros(start.size, np.bool_)
     common = np.full(start.size, np.nan)

@@ -1,13 +1,13 @@
-"""The window driver: a spike from inside a look-ahead window arrives after the window.
+"""The window driver: a spike fired inside a look-ahead window arrives after that window.
 
 A window is at most as long as the least delay inside the component, so all its arrivals are
-known when it begins (conservative look-ahead). Neurons need no common order inside a window:
+known when it begins (conservative look-ahead). Inside a window neurons need no common order:
 each takes its own arrivals in order.
 
-In threads, each goes through all arrivals of a window, over the synapses of its own block of
-targets. They wait for each other at both ends of a window, inside the kernel; between windows
-the first thread alone sends spikes and sorts arrivals. So spikes are the same bit for bit with
-any number of threads.
+Each thread goes through all arrivals of a window, but only over the synapses into its own block
+of targets. Threads wait for each other at both ends of a window, inside the kernel; between
+windows the first thread alone sends spikes and sorts arrivals. So spikes are the same bit for
+bit for any number of threads.
 
 Axes: n neurons of a component, P blocks of neurons.
 """
@@ -65,9 +65,9 @@ from neuro.ops.jit import bare
 class Machine(NamedTuple):
     """A component, ready to run; a run changes neurons, scaled state and spikes.
 
-    family: DELTA, PSC or GENERAL, see :mod:`neuro.events.exact.scaled_state`. spikes: room for
-    the spikes of a window (SPIKE, np.recarray). edges: P+1; block p of the neurons is
-    edges[p]:edges[p + 1].
+    family: DELTA, PSC or GENERAL, see :mod:`neuro.events.exact.scaled_state`.
+    spikes: room for a window's spikes (SPIKE, np.recarray).
+    edges: P+1; block p of the neurons is edges[p]:edges[p + 1].
     """
 
     family: int
@@ -79,7 +79,7 @@ class Machine(NamedTuple):
 
 
 class RunResult(NamedTuple):
-    """The spikes of all neurons, pending arrivals, and whether the budget sufficed."""
+    """All spikes, the pending arrivals, and whether the run stayed within its budget."""
 
     spikes: SourceSpikes
     pending: GroupArrivals
@@ -95,9 +95,11 @@ def run_windows(
 ) -> RunResult:
     """Run all neurons from time 0 to the end of the plan, each block in its own thread.
 
-    outside: spikes of sources outside the component. pending: arrivals from before the start.
-    tell: takes the ticks that have been run. At the end, the records of the neurons are those
-    of the end of the run.
+    outside: spikes of sources outside the component.
+    pending: arrivals from before the start.
+    tell: called with the number of ticks that have been run.
+
+    Afterwards the neurons' records hold the state at the end of the run.
     """
     run, lacking, barrier, told = start_run(pending, plan), PAUSED, make_barrier(), 0.0
     blocks = range(machine.edges.size - 1)
@@ -116,7 +118,7 @@ def run_windows(
 
 
 def finish_run(machine: Machine, run: WindowRun, plan: WindowPlan) -> RunResult:
-    """Return the result of a run at its end, and bring all neurons there."""
+    """Bring all neurons to the end of a run, and return its result."""
     fired, progress = run.progress[FIRED], run.progress
     _, stop = find_bounds(plan, min(progress[WINDOW], count_windows(plan) - 1))
     unscale_neurons(
@@ -135,10 +137,10 @@ def continue_run(
     barrier: np.ndarray,
     block: int,
 ) -> int:
-    """Run windows of one block to the end of the plan (ENOUGH), or until a pause (PAUSED).
+    """Run one block's windows to the end of the plan (ENOUGH), or until a pause (PAUSED).
 
-    Without room it returns the full part, QUEUE_FULL or SPIKES_FULL. All threads return
-    together, and the same.
+    If room is lacking, it returns the full part, QUEUE_FULL or SPIKES_FULL. All threads return
+    at the same time and the same value.
     """
     progress, table, work = run.progress, machine.table, 0
     low, high, threads = machine.edges[block], machine.edges[block + 1], machine.edges.size - 1
@@ -165,10 +167,11 @@ def continue_run(
 def prepare_window(
     machine: Machine, outside: SourceSpikes, run: WindowRun, plan: WindowPlan, work: int
 ) -> int:
-    """Send the spikes of the last window, and prepare the next one.
+    """Send the spikes of the last window, and prepare the next window.
 
-    work: since the last pause. Returns READY, or why the run does not go on as
-    :func:`continue_run` does.
+    work: amount of work since the last pause. Returns READY, or the reason why the run stops,
+        as in
+    :func:`continue_run`.
     """
     progress = run.progress
     if progress[WAS_RUN]:
@@ -191,7 +194,7 @@ def prepare_window(
 
 @bare
 def send_all_spikes(machine: Machine, run: WindowRun, plan: WindowPlan) -> int:
-    """Send the spikes of all blocks; return ENOUGH, or the full part: then nothing was sent."""
+    """Send the spikes of all blocks; return ENOUGH, or the full part if nothing was sent."""
     spikes, full, edges = 0, False, machine.edges
     for block in range(edges.size - 1):
         out = select_spikes(machine.spikes, edges[block], edges[block + 1], block)

@@ -1,1 +1,1 @@
-"""The grid clock: the event engine in ticks of dt, computed node by node."""
+"""The grid clock: the event engine in ticks of dt, which computes node by node."""

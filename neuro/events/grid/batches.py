@@ -21,10 +21,10 @@ class SpikeBatch(NamedTuple):
 
 @kernel
 def find_row_starts(events: Events) -> tuple[np.ndarray, bool]:
-    """Return the index of the first event of each tick of each sample (S L+1), and validity.
+    """Return the first event of each tick and sample (S L+1), and whether all are valid.
 
-    Events are valid if they lie inside their shape, have finite non-zero values, and are in the
-    order of (sample, tick, neuron) without duplicates.
+    Events are valid if they lie inside their shape, have finite non-zero values, and are sorted
+    by (sample, tick, neuron) without duplicates.
     """
     sample, tick, neuron, value, (ticks, samples, size) = events
     at = np.empty((samples, ticks + 1), np.int64)
@@ -47,7 +47,7 @@ def find_row_starts(events: Events) -> tuple[np.ndarray, bool]:
 
 @kernel
 def list_spikes(train: Train, first: int) -> tuple[np.ndarray, ...]:
-    """Return sample, row, neuron and value of each spike of a train from row ``first``."""
+    """Return sample, row, neuron and value of each spike of a train, from row ``first`` on."""
     samples, rows = train.at.shape[0], train.at.shape[1] - 1
     count = 0
     for s in range(samples):
@@ -65,7 +65,7 @@ def list_spikes(train: Train, first: int) -> tuple[np.ndarray, ...]:
 
 @kernel
 def counting_sort(key: np.ndarray, keys: int) -> np.ndarray:
-    """Return the indices that sort ``key`` (0 to keys - 1) stably, in linear time."""
+    """Return the indices that sort ``key`` (0 to keys - 1) stably; takes linear time."""
     free = np.zeros(keys + 1, np.int64)
     for k in key:
         free[k + 1] += 1
@@ -79,9 +79,10 @@ def counting_sort(key: np.ndarray, keys: int) -> np.ndarray:
 
 
 def to_batch(events: Events, first: int, dtype: np.dtype) -> tuple[SpikeBatch, bool]:
-    """Return events as a batch, and whether they are valid (:func:`find_row_starts`).
+    """Return events as a batch, and whether they are valid (see :func:`find_row_starts`).
 
-    Tick 0 of the events becomes tick ``first``. Columns of the right type are not copied.
+    Tick 0 of the events becomes tick ``first``. Columns that have the right type are not
+    copied.
     """
     at, valid = find_row_starts(events)
     neuron = np.ascontiguousarray(events.neuron, np.int32)
@@ -97,14 +98,14 @@ def slice_samples(batch: SpikeBatch, start: int, stop: int) -> SpikeBatch:
 def to_events(
     batches: list[SpikeBatch], first: int, shape: tuple[int, int, int], dtype: np.dtype
 ) -> Events:
-    """Return the spikes of batches from tick ``first``, which becomes tick 0, as Events."""
+    """Return the spikes of batches as Events; the tick ``first`` becomes tick 0."""
     parts = []
     for b in batches:
         if b.first + b.ticks > first:
             sample, row, neuron, value = list_spikes(b.train, max(0, first - b.first))
             row += np.int32(b.first - first)
             parts.append((sample, row, neuron, value))
-    if len(parts) == 1:  # in order already
+    if len(parts) == 1:  # already in order
         return Events(*parts[0], shape)
     index = np.zeros(0, np.int32)
     parts.append((index, index, index, np.zeros(0, dtype)))

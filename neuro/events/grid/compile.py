@@ -1,4 +1,4 @@
-"""Compile a Graph to the arrays of kernels: a part for each node, wires for each edge."""
+"""Compiles a Graph to the arrays of kernels: one part per node, and wires for the edges."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ from neuro.graph import (
 from neuro.graph.requirements import require_clocked, require_normal_form
 from neuro.neurons import SteppedNeuron, is_leaky_integrator, is_stepped
 
-Layout = tuple[int, int]  # places, channels
+Layout = tuple[int, int]  # number of places, number of channels
 Part = Union["CompiledConnection", "CompiledPopulation", CompiledHost]
 
 
@@ -44,8 +44,9 @@ class CompiledConnection:
     """A compiled connection.
 
     layout, rest: of the buffer for its output.
-    fills: the node that owns this buffer: the population or host node behind the connection if
-        it is the only target, otherwise the connection. area: divisor of its sums.
+    fills: node that owns this buffer: the population or host node after the connection if it is
+        the connection's only target, otherwise the connection itself.
+    area: divisor of its sums.
     """
 
     layout: Layout
@@ -58,8 +59,9 @@ class CompiledConnection:
 class CompiledPopulation:
     """A compiled population.
 
-    layout, rest: of its input buffer. fires: it emits spikes, unlike an LI. current: its
-    neurons have a synaptic current.
+    layout, rest: of its input buffer.
+    fires: whether it emits spikes, unlike an LI.
+    current: whether its neurons have a synaptic current.
     """
 
     layout: Layout
@@ -71,11 +73,12 @@ class CompiledPopulation:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Wire:
-    """An edge, or the synapses behind it with one delay.
+    """An edge, or those synapses after it that have one delay.
 
-    delay: of edge and synapses [ticks]. scatter: the kernel that adds arriving spikes to the
-    target's buffer; None: the source's output buffer is added to it in the same tick.
-    in_loop: a Loop adds the spikes, and ``delay`` is the longest behind the edge.
+    delay: delay of edge and synapses [ticks].
+    scatter: kernel that adds arriving spikes to the target's buffer; None: the source's output
+        buffer is added to it in the same tick.
+    in_loop: whether a Loop adds the spikes; ``delay`` is then the longest delay after the edge.
     """
 
     edge: Edge
@@ -85,15 +88,16 @@ class Wire:
 
     @property
     def queues(self) -> bool:
-        """Say whether spikes wait at this wire."""
+        """Whether spikes wait at this wire."""
         return self.in_loop or self.scatter is not None
 
 
 class NodeGroup(NamedTuple):
     """Names of parts that run together, as in ``graph.components``.
 
-    window: their look-ahead window [ticks]; 0: no loop, any number of ticks run at a time.
-    loop: runs them instead, if it can.
+    window: their look-ahead window [ticks]; 0: no loop, so that any number of ticks runs at a
+        time.
+    loop: the Loop that runs them instead, if they are of the kinds it supports.
     """
 
     names: tuple[str, ...]
@@ -105,11 +109,13 @@ class NodeGroup(NamedTuple):
 class Program:
     """A compiled Graph.
 
-    A Reshaping with one edge into it, and none into a Concat, is left out: the wires behind it
+    A Reshaping that has one edge into it and none into a Concat is left out: the wires after it
     start at its source.
+
     parts: by node name, except Inputs and left-out nodes.
     into, out_of: wires by the node at which they end or start. No wire leads from a connection
-        to the population whose buffer it fills. sizes: of all nodes.
+        to the population whose buffer it fills.
+    sizes: number of neurons or values of every node.
     """
 
     graph: Graph
@@ -122,7 +128,7 @@ class Program:
 
     @cached_property
     def buffered(self) -> tuple[str, ...]:
-        """Names of the parts that fill buffers: without those into which only a loop sends."""
+        """Names of the parts that fill buffers, without those that only a loop feeds."""
         alone = {
             name
             for group in self.groups
@@ -134,7 +140,7 @@ class Program:
         return tuple(n for n, p in parts if not {n, getattr(p, "fills", n)} & alone)
 
     def takes_input(self, name: str) -> bool:
-        """Say whether spikes or values reach the buffer of a part other than in a loop."""
+        """Say whether spikes or values reach a part's buffer from outside a loop."""
         into = [n for n, p in self.parts.items() if getattr(p, "fills", n) == name]
         return any(not wire.in_loop for n in {*into, name} for wire in self.into[n])
 
@@ -143,8 +149,9 @@ class Program:
 def compile_graph(graph: Graph, dtype: np.dtype, recorded: tuple[str, ...] = ()) -> Program:
     """Return ``graph`` compiled for arithmetic in ``dtype``.
 
-    A Graph never changes; the Programs of the last four Graphs are cached. recorded: LIs whose
-    membranes are recorded, which no Loop does.
+    A Graph never changes, so the Programs of the last four Graphs are cached.
+
+    recorded: LIs whose membranes are recorded; a Loop does not record them.
 
     Raises:
         GraphError: the graph does not run on a clock, or has neurons without a normal form.
@@ -202,13 +209,13 @@ def compile_graph(graph: Graph, dtype: np.dtype, recorded: tuple[str, ...] = ())
 
 
 def _edges(graph: Graph) -> list[Edge]:
-    """Return the edges between nodes, without left-out ones; see :class:`Program`."""
+    """Return the edges between nodes after left-out nodes are bridged; see :class:`Program`."""
     left_out = {
         name
         for name, node in graph.nodes.items()
         if isinstance(node, Reshaping)
         and len(graph.into(name)) == 1
-        # An edge into a Concat stays, because it has a slot.
+        # An edge into a Concat stays, because it has a slot there.
         and not any(isinstance(graph.along(e), Slot) for e in graph.out_of(name))
     }
     edges = []
@@ -222,12 +229,12 @@ def _edges(graph: Graph) -> list[Edge]:
 
 
 def _arriving(graph: Graph, name: str) -> int:
-    """Return the number of values that reach a node in a tick."""
+    """Return the number of values that reach a node per tick."""
     return graph.size(graph.into(name)[0].source)
 
 
 def _natural(graph: Graph, edges: list[Edge], name: str) -> Layout | None:
-    """Return the layout of a node's output; None: any layout fits."""
+    """Return the layout of a node's output, or None if any layout fits."""
     node, size = graph.nodes[name], graph.size(name)
     if isinstance(node, Conv2d):
         return size // graph.shapes[name][0], graph.shapes[name][0]
@@ -237,7 +244,7 @@ def _natural(graph: Graph, edges: list[Edge], name: str) -> Layout | None:
 
 
 def _layout(graph: Graph, edges: list[Edge], name: str) -> Layout:
-    """Return the layout of a population's input: the layout of its sources if they agree."""
+    """Return the layout of a population's input: its sources' layout if they agree."""
     near = [e.source for e in edges if e.target == name and e.delay == 0]
     layouts = {layout for n in near if (layout := _natural(graph, edges, n))}
     if len(layouts) == 1:
@@ -272,7 +279,7 @@ def _linear(
 
 
 def _bias(graph: Graph, name: str, dtype: np.dtype) -> np.ndarray:
-    """Return the output of a node in a tick without input (N): its bias, or 0."""
+    """Return a node's output in a tick without input (N): its bias, or 0."""
     bias = getattr(graph.nodes[name], "bias", None)
     if bias is None:
         return np.zeros(graph.size(name), dtype)
@@ -293,7 +300,7 @@ def _cells(graph: Graph, name: str, layout: Layout, drive: np.ndarray) -> Compil
 
 
 def _runs_in_torch(node: Node) -> TypeGuard[Hosted | SteppedNeuron]:
-    """Say whether torch computes a node in every tick."""
+    """Say whether torch computes a node at every tick."""
     return isinstance(node, Hosted) or is_stepped(node)
 
 
@@ -325,7 +332,7 @@ def _wires(
     if edge.target in carried:
         kernels_of = carried[edge.target].items()
         return [Wire(edge=edge, delay=edge.delay + late, scatter=s) for late, s in kernels_of]
-    # Of a connection there are values, of an Input (None) spikes.
+    # A connection sends values, an Input (None) sends spikes.
     spikes = source is None or (not isinstance(source, CompiledConnection) and source.fires)
     if not spikes and edge.delay == 0:
         return [Wire(edge=edge, delay=0, scatter=None)]
@@ -348,7 +355,7 @@ def _make_loop(
     dtype: np.dtype,
     recorded: tuple[str, ...],
 ) -> Loop | None:
-    """Return the loop that runs a group, or None: it needs nodes or delays of other kinds."""
+    """Return the loop that runs a group; None if the group has unsupported nodes or delays."""
     cells, inner = {}, [e for e in edges if e.source in group and e.target in group]
     for name in group:
         part = parts[name]
@@ -373,7 +380,7 @@ def _make_loop(
 
 
 def _find_fed(edges: list[Edge], name: str) -> str | None:
-    """Return the only target of a node if there is no delay between them."""
+    """Return a node's target if it is the only one and the edge to it has no delay."""
     out = [e for e in edges if e.source == name]
     return out[0].target if len(out) == 1 and out[0].delay == 0 else None
 

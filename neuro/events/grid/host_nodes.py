@@ -1,4 +1,4 @@
-"""Host nodes and neurons without a normal form: torch computes their values in every tick.
+"""Host nodes and neurons without a normal form, whose values torch computes at every tick.
 
 Axes: S samples, L ticks of a stretch, N output values of a node.
 """
@@ -19,8 +19,10 @@ from neuro.neurons import Neuron, SteppedNeuron, is_neuron, run_population
 class CompiledHost:
     """A host node, a GatedLI or a SteppedNeuron.
 
-    rest: of its input buffer, which has one place (1 C). input_shape, shape: of input and
-    output. macs: multiply-accumulates per tick, on a host. dt: length of a tick [s].
+    rest: of its input buffer, which has one place (1 C).
+    input_shape, shape: shapes of input and output.
+    macs: multiply-accumulates per tick, on a host.
+    dt: length of a tick [s].
     """
 
     node: Hosted | SteppedNeuron
@@ -32,7 +34,7 @@ class CompiledHost:
 
     @property
     def fires(self) -> bool:
-        """Say whether its values are spikes."""
+        """Whether its values are spikes."""
         return getattr(self.node, "fires", False)
 
 
@@ -42,7 +44,7 @@ def compute_values(
 ) -> None:
     """Compute a node over ``rows`` and write its values to ``outputs``.
 
-    state: of a neuron (4 S N), changed in place.
+    state: state of a neuron (4 S N), changed in place.
     """
     here = slice(rows.start, rows.stop)
     hit = inputs.hit[:, here, :, None]

@@ -1,11 +1,11 @@
 """Compiled loops that add spikes to dense buffers over connections, and read buffers.
 
-Each function also runs as plain Python (``.py_func``), which tests compare with it. fastmath is
-off: sums must be in torch's order and have no fused multiply-adds.
+Each function also runs as plain Python (``.py_func``), with which tests compare it. fastmath is
+off: sums must be in torch's order and without fused multiply-adds.
 
-A buffer has axes S L P C: samples, ticks of the stretch being run, places, channels of a place.
-Input reaches all channels of a place together: all neurons of a Dense are channels of one
-place, the channels of a Conv2d share a pixel, and in other layers each neuron is a place.
+A buffer has axes S L P C: samples, ticks of the current stretch, places, channels of a place. A
+place is a group of neurons that input reaches together: all neurons of a Dense are channels of
+one place, the channels of a Conv2d share a pixel, and in other layers each neuron is a place.
 Neuron n = c P + p.
 """
 
@@ -23,8 +23,9 @@ __all__ = ["RowSpan", "Train", "bare", "inlined", "kernel"]
 class Buffer(NamedTuple):
     """The input or the output of a node.
 
-    values: S L P C. hit: S L P, whether input reached the place in that tick; ``values`` are
-    valid there. rest: the values of all other places, P C or 1 C (equal at every place).
+    values: S L P C.
+    hit: S L P, whether input reached the place in that tick; only there are ``values`` valid.
+    rest: values of all places without input, P C, or 1 C if they are equal at every place.
     """
 
     values: np.ndarray
@@ -33,10 +34,11 @@ class Buffer(NamedTuple):
 
 
 class WeightArrays(NamedTuple):
-    """Weights in the order in which a spike reads them, and the number of non-zero ones.
+    """Weights in the order in which a spike reads them, and the number of non-zero weights.
 
-    Dense: rows (blocks of targets, in, targets in a block), nonzero (in), or empty if no weight
-    is zero. Conv2d: rows (C_in, kH, kW, C_out), nonzero (C_in, kH, kW).
+    Dense: rows (blocks of targets, in, targets per block); nonzero (in), or empty if no weight
+        is
+    zero. Conv2d: rows (C_in, kH, kW, C_out); nonzero (C_in, kH, kW).
     """
 
     rows: np.ndarray
@@ -44,7 +46,7 @@ class WeightArrays(NamedTuple):
 
 
 class SynapseArrays(NamedTuple):
-    """Synapses of a Sparse; source j has ``start[j]:stop[j]`` of target and weight."""
+    """Synapses of a Sparse; source j has target and weight ``start[j]:stop[j]``."""
 
     start: np.ndarray
     stop: np.ndarray
@@ -54,7 +56,7 @@ class SynapseArrays(NamedTuple):
 
 @inlined
 def touch(buffer: Buffer, s: int, t: int, place: int) -> None:
-    """Mark a place as hit; its first hit in a tick sets its values to rest."""
+    """Mark a place as hit; the first hit in a tick sets its values to rest."""
     if not buffer.hit[s, t, place]:
         buffer.hit[s, t, place] = True
         row = min(place, buffer.rest.shape[0] - 1)
@@ -81,7 +83,7 @@ def add(buffer: Buffer, span: RowSpan, train: Train, first: int) -> tuple[int, i
 def scatter_dense(
     buffer: Buffer, span: RowSpan, train: Train, weights: WeightArrays
 ) -> tuple[int, int]:
-    """Add a row of weights for each spike; return the synaptic events (non-zero, all)."""
+    """Add one row of weights per spike; return the synaptic events (non-zero, all)."""
     rows, at = weights.rows, train.at
     blocks, _, width = rows.shape
     samples, length, _ = buffer.hit.shape
@@ -143,7 +145,7 @@ def divide_sums(buffer: Buffer, start: int, stop: int, area: int) -> None:
 
 @kernel
 def add_buffer(source: Buffer, target: Buffer, start: int, stop: int) -> None:
-    """Add ``source`` - its rest to the same neurons of ``target``, rows ``start`` to ``stop``.
+    """Add ``source`` - its rest to the same neurons of ``target``, in the given rows.
 
     The two layouts may differ.
     """
@@ -192,7 +194,7 @@ def collect_spikes(buffer: Buffer, start: int, stop: int) -> Train:
 class SlidingWindow(NamedTuple):
     """The windows of a kernel on a plane: (H, W) of image, output, window, stride, padding.
 
-    taps: along each axis, the kernel position at each place of a window; -1: no position.
+    taps: for each axis, the kernel position at each place of a window; -1 where there is none.
     """
 
     image: tuple[int, int]
@@ -219,7 +221,7 @@ def scatter_conv(
     rows, values = weights.rows, buffer.values
     (tall, broad), (taps_y, taps_x) = windows.kernel, windows.taps
     channels = rows.shape[3]
-    share = rows.shape[0] * channels // values.shape[3]  # input channels of a group
+    share = rows.shape[0] * channels // values.shape[3]  # input channels per group
     served, served_all = 0, 0
     for s in range(buffer.hit.shape[0]):
         for t in range(span.start, span.stop):
@@ -254,7 +256,7 @@ def pool(
 ) -> tuple[int, int]:
     """Add each spike to the windows that contain it; return the synaptic events.
 
-    A later step divides the sums by the area, as in torch.
+    A later step divides the sums by the window's area, as torch does.
     """
     served = 0
     (high, wide), (rows, columns) = windows.image, windows.size
@@ -274,7 +276,7 @@ def pool(
     return served, served
 
 
-LINE = 64  # bytes of a cache line: a vector load of an aligned array touches one
+LINE = 64  # bytes per cache line: a vector load from an aligned array touches only one
 
 
 def make_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

@@ -1,14 +1,15 @@
 """Compiled ticks of a loop of populations and synapses: a ring of delay slots.
 
-A spike adds the weights of its synapses straight to the slots of the ticks at which they
+A spike adds the weights of its synapses directly to the slots of the ticks at which they
 arrive; a tick takes its slot and clears it. The number of slots is a power of two, so that a
-mask finds a slot. All populations of the loop are one range of neurons, and each thread
-advances a part of each and keeps the slots of that part. Threads meet once in each look-ahead
-window of the least delay, to read each other's spikes. Every slot is summed in the order of
-(tick, source, path) of its spikes, so the sums are the same bit for bit with any number of
-threads, and however a run is split.
+mask finds a slot. All populations of the loop form one range of neurons; each thread advances a
+part of each population and keeps the slots of that part. Threads meet once per look-ahead
+window (the least delay) to read each other's spikes. Every slot is summed in the order of its
+spikes' (tick, source, path), so the sums are the same bit for bit for any number of threads,
+and however a run is split.
 
-An LI that feeds one population, a synaptic current, is a population that does not fire.
+An LI that feeds one population (a synaptic current) is treated as a population that does not
+fire.
 
 Axes: S samples, L ticks of a stretch, n neurons of the loop, M populations, P paths (synapses
 from one population to another), W threads.
@@ -39,35 +40,37 @@ from neuro.ops.memory import prefetch, view_memory
 
 INDPTR, INDICES, WEIGHT, DELAY, NONZERO = range(5)  # columns of LoopNetwork.arrays
 PATH, SOURCE, TICK, START, STOP, FIELDS = range(6)  # columns of LoopState.queue, their number
-# The neurons of a population in a thread are filled up to a multiple of so many: two cache
-# lines of float32, which processors fetch together. Vector loops then leave no rest.
+# The part of a population in a thread is padded to a multiple of FILLED neurons: two cache
+# lines of float32, which processors fetch together. Vector loops then have no remainder.
 FILLED = 32
-FLAGS = 64  # that are searched together
+FLAGS = 64  # flags that are searched together
 
-# From this size the ring misses the second-level cache, and slots are prefetched so many
-# synapses ahead. 10 and 100 % of the cortical microcircuit (2 and 20 MB in float32), ns a
-# synaptic event: 2.1 and 6.0 without, 3.1 and 4.3 with prefetching (AMD EPYC).
+# From this size on the ring exceeds the second-level cache, and slots are prefetched AHEAD
+# synapses in advance. On 10 and 100 % of the cortical microcircuit (2 and 20 MB in float32), a
+# synaptic event takes 2.1 and 6.0 ns without, 3.1 and 4.3 ns with prefetching (AMD EPYC).
 PREFETCHED_BYTES, AHEAD = 2**22, 64
-# Rows of synapses lie anywhere in memory. While one is added, so many synapses of the next are
-# loaded, and before that the indices where the rows of the queue begin.
+# Rows of synapses lie anywhere in memory. While one row is added, the first HEAD synapses of
+# the next row are loaded, and before that the indices where the queued rows begin.
 HEAD, QUEUED = 64, 32
-NEAR = 32  # synapses beside the place where a thread's part of a row would be on average
+NEAR = 32  # synapses around the place where a thread's part of a row begins on average
 
 
 class LoopNetwork(NamedTuple):
     """The parameters and synapses of a loop.
 
-    first, size: M; population m is the neurons first[m]:first[m] + size[m]. k: rows as in
-    :class:`~neuro.events.grid.updates.Neurons`, axes 7 n. uniform: M, all its neurons have the
-    parameters of its first one, and none adapts. hard, refractory [ticks]: M, as in Neurons.
-    feeds: M, the population whose input a current adds to; it comes later. -1: m fires.
+    first, size: M; population m is the neurons first[m]:first[m] + size[m].
+    k: rows as in :class:`~neuro.events.grid.updates.Neurons`, axes 7 n.
+    uniform: M, whether all neurons of m have the parameters of its first one, and none adapts.
+    hard, refractory [ticks]: M, as in Neurons.
+    feeds: M, the population to whose input a current adds, which comes later; -1: m fires.
     reached: M, whether a path leads to m, which then has columns in the ring.
-    path_start: M+1; the paths out of population m are path_start[m]:path_start[m + 1]. target:
-    P, the population that a path reaches. late: P, delay of its edge [ticks].
-    arrays: P 5, the addresses of its CSR arrays and of its non-zero synapses by source; an
-    INDPTR of 0: each source reaches all targets, in their order; a DELAY of 0: no synapse has a
-    delay of its own; a NONZERO of 0: no weight is 0.
-    indices, weight, delay: empty arrays with the dtypes of those columns.
+    path_start: M+1; the paths out of population m are path_start[m]:path_start[m + 1].
+    target: P, the population that a path reaches.
+    late: P, delay of its edge [ticks].
+    arrays: P 5, the addresses of its CSR arrays and of its number of non-zero synapses by
+        source. An INDPTR of 0: each source reaches all targets, in their order. A DELAY of 0:
+        no synapse has its own delay. A NONZERO of 0: no weight is 0.
+    indices, weight, delay: empty arrays that have the dtypes of those columns.
     """
 
     first: np.ndarray
@@ -88,20 +91,24 @@ class LoopNetwork(NamedTuple):
 
 
 class LoopState(NamedTuple):
-    """What a run of a loop changes.
+    """The arrays that a run of a loop changes.
 
-    Thread w has the neurons edges[w, m] to edges[w + 1, m] of population m, counted within it,
-    from place start[w, m] of the arrays on, and from column column[w, m] of the ring. So each
-    thread writes to memory of its own: processors that fetch the next lines beforehand would
-    else take them from each other, which took half of the time of two threads.
+    Thread w has the neurons edges[w, m] to edges[w + 1, m] of population m, counted within m.
+    They start at start[w, m] in the arrays, and at column[w, m] in the ring. So each thread
+    writes to separate memory. Otherwise processors that prefetch the next lines would take them
+    from each other, which took half of the time of two threads.
 
-    cells: 4 S n, rows V to WAIT. ring: S slots C, with C columns. fed: n, the input of
-    populations without columns. base: S L n, or S 1 n where it is the same in all ticks: the
-    input from outside with the biases.
-    fired: W S L n', the spikes of each thread, with at most n' neurons, one after the other.
-    number: W S L M+1, how many there were before each tick and population.
-    flags: W, bytes for the neurons of a thread. queue: W, rows of synapses to be added next: a
-    path, the neuron that fired, its tick, and which synapses have targets in the thread.
+    cells: 4 S n, rows V to WAIT.
+    ring: S slots C, with C columns.
+    fed: n, the input of populations without columns.
+    base: S L n, or S 1 n if it is the same in all ticks: the input from outside plus the
+        biases.
+    fired: W S L n', the spikes of each thread (at most n' neurons per tick), one after the
+        other.
+    number: W S L M+1, how many spikes there were before each tick and population.
+    flags: W, bytes for the neurons of a thread.
+    queue: W, rows of synapses to add next: the path, the neuron that fired, its tick, and which
+        synapses have targets in the thread.
     sent: P 2, synaptic events (non-zero, all) of the spikes.
     """
 
@@ -121,9 +128,9 @@ class LoopState(NamedTuple):
 
 
 class TargetRange(NamedTuple):
-    """The neurons low[m]:high[m] of a thread, which begin at column[m] of the ring.
+    """The neurons low[m]:high[m] of a thread, whose ring columns start at column[m].
 
-    The ring has ``mask`` + 1 slots of ``width`` columns.
+    The ring has ``mask`` + 1 slots with ``width`` columns.
     """
 
     low: np.ndarray
@@ -134,9 +141,9 @@ class TargetRange(NamedTuple):
 
 
 class TickOfCells(NamedTuple):
-    """Neurons from ``first`` of the loop, of population m: states and the input of a tick.
+    """The neurons of population m from ``first`` on: states, and input in one tick.
 
-    x, base: the input is their sum; x is their slot, which is cleared.
+    x, base: the input is their sum; x is the neurons' slot, which is cleared.
     """
 
     v: np.ndarray
@@ -150,7 +157,7 @@ class TickOfCells(NamedTuple):
 
 
 class Firing(NamedTuple):
-    """The parameters of a neuron without adaptation, as in Neurons."""
+    """The parameters of neurons without adaptation, as in Neurons."""
 
     decay: float
     gain: float
@@ -162,7 +169,7 @@ class Firing(NamedTuple):
 
 @inlined
 def step_neuron(p: Firing, cells: TickOfCells, flags: np.ndarray, j: int, i: float) -> None:
-    """Advance neuron j by a tick with the input i to its membrane; flag whether it fires."""
+    """Advance neuron j by one tick with the input i to its membrane; flag whether it fires."""
     zero, vs, waits = cells.x.dtype.type(0), cells.v, cells.wait
     free = waits[j] == zero
     v = p.decay * vs[j] + p.gain * i
@@ -176,7 +183,7 @@ def step_neuron(p: Firing, cells: TickOfCells, flags: np.ndarray, j: int, i: flo
 
 @bare
 def advance_uniform(net: LoopNetwork, cells: TickOfCells, flags: np.ndarray) -> None:
-    """Advance neurons of a uniform population by a tick; flag those that fire.
+    """Advance neurons of a uniform population by one tick; flag those that fire.
 
     The arithmetic is that of :func:`~neuro.events.grid.updates.step_general`.
     """
@@ -204,7 +211,7 @@ def advance_uniform(net: LoopNetwork, cells: TickOfCells, flags: np.ndarray) -> 
 
 @bare
 def advance_varied(net: LoopNetwork, cells: TickOfCells, flags: np.ndarray) -> None:
-    """Do the same for any population."""
+    """Advance neurons of any population by one tick; flag those that fire."""
     vs, currents, adapts, waits, x, base, first, m = cells
     hard, refractory = net.hard[m], x.dtype.type(net.refractory[m])
     zero, one, k = x.dtype.type(0), x.dtype.type(1), net.k[:, first : first + x.size]
@@ -226,7 +233,7 @@ def advance_varied(net: LoopNetwork, cells: TickOfCells, flags: np.ndarray) -> N
 
 @bare
 def advance_current(net: LoopNetwork, cells: TickOfCells, fed: np.ndarray) -> None:
-    """Advance LIs by a tick; add their membranes to the input of those that they feed."""
+    """Advance LIs by one tick; add their membranes to the input of the neurons they feed."""
     vs, _, _, _, x, base, first, m = cells
     zero, k = x.dtype.type(0), net.k
     if net.uniform[m]:
@@ -248,7 +255,7 @@ def advance_current(net: LoopNetwork, cells: TickOfCells, fed: np.ndarray) -> No
 def append_flagged(
     flags: np.ndarray, size: int, low: int, fired: np.ndarray, count: int
 ) -> int:
-    """Append ``low`` + each flagged place to ``fired``, of length ``count``; return it."""
+    """Append ``low`` + each flagged index to ``fired`` (length ``count``); return its end."""
     words = flags.view(np.uint64)
     for start in range(0, size, FLAGS):
         some = np.uint64(0)
@@ -265,7 +272,7 @@ def append_flagged(
 def advance_part(
     net: LoopNetwork, state: LoopState, own: int, s: int, rows: Rows, t: int
 ) -> None:
-    """Advance the neurons of a thread by the tick of row t."""
+    """Advance a thread's neurons by the tick of row t."""
     flags, fired, number = state.flags[own], state.fired[own, s], state.number[own, s]
     slot, base = state.ring[s, (rows.origin + t) & (state.ring.shape[1] - 1)], state.base[s, 0]
     if state.base.shape[1] > 1:
@@ -302,7 +309,7 @@ def advance_part(
 
 @inlined
 def select_input(state: LoopState, slot: np.ndarray, own: int, m: int, size: int) -> np.ndarray:
-    """Return the input of a thread's neurons of population m in the tick of a slot."""
+    """Return the input that a slot holds for a thread's neurons of population m."""
     start = state.start[own, m]
     x = state.fed[start : start + size]
     if state.column[own, m] >= 0:
@@ -312,15 +319,15 @@ def select_input(state: LoopState, slot: np.ndarray, own: int, m: int, size: int
 
 @inlined
 def guess_target(start: int, stop: int, low: int, size: int) -> int:
-    """Return about where the synapses with targets >= ``low`` of ``size`` begin in a row."""
+    """Guess where in a row the synapses with targets >= ``low`` of ``size`` begin."""
     return start + (stop - start) * low // size
 
 
 @bare
 def find_target(indices: np.ndarray, start: int, stop: int, low: int, size: int) -> int:
-    """Return the first synapse from start to stop with a target >= ``low``; they rise.
+    """Return the first synapse from start to stop with a target >= ``low``; targets rise.
 
-    The search begins where the synapse would be if targets were evenly spread.
+    The search starts where the synapse would be if targets were evenly distributed.
     """
     if low == 0 or low == size:
         return stop if low else start
@@ -341,11 +348,12 @@ def find_target(indices: np.ndarray, start: int, stop: int, low: int, size: int)
 
 
 class SynapseRow(NamedTuple):
-    """The synapses of a spike from one path: columns as in a Sparse, in a thread's targets.
+    """A spike's synapses along one path into a thread's targets: columns as in a Sparse.
 
-    first: the column of target 0, which may be another thread's (negative); or, if ``indices``
-    is empty, that of the first of all targets. delay: empty if no synapse has one of its own.
-    t: the tick of the spike and the delay of the edge.
+    first: column of target 0, which may be in another thread's part (negative); if ``indices``
+        is empty, the column of the first target.
+    delay: empty if no synapse has its own delay.
+    t: tick of the spike plus the delay of the edge.
     """
 
     indices: np.ndarray
@@ -357,14 +365,14 @@ class SynapseRow(NamedTuple):
 
 @inlined
 def find_slot(row: SynapseRow, e: int, to: TargetRange) -> np.uint64:
-    """Return the place of synapse e among the slots of a sample."""
+    """Return the index of synapse e among a sample's slots."""
     slot = (np.uint64(row.t) + np.uint64(row.delay[e])) & np.uint64(to.mask)
     return slot * np.uint64(to.width) + np.uint64(row.first) + np.uint64(row.indices[e])
 
 
 @bare
 def add_row(slots: np.ndarray, row: SynapseRow, to: TargetRange) -> None:
-    """Add the synapses of a row to the slots of a sample."""
+    """Add the synapses of a row to a sample's slots."""
     end = row.weight.size
     if row.delay.size == 0:
         start = (row.t & to.mask) * to.width + row.first
@@ -391,7 +399,7 @@ def add_row(slots: np.ndarray, row: SynapseRow, to: TargetRange) -> None:
 
 @inlined
 def find_row(net: LoopNetwork, p: int, j: int, to: TargetRange) -> tuple[int, int]:
-    """Return where the synapses of neuron j of a path's source into ``to`` begin and end."""
+    """Return start and stop of the synapses from neuron j of a path's source into ``to``."""
     target = net.target[p]
     size, low, high = net.size[target], to.low[target], to.high[target]
     start, stop = j * size + low, j * size + high
@@ -407,7 +415,7 @@ def find_row(net: LoopNetwork, p: int, j: int, to: TargetRange) -> tuple[int, in
 def view_row(
     net: LoopNetwork, p: int, start: int, stop: int, t: int, to: TargetRange
 ) -> SynapseRow:
-    """Return synapses from start to stop of a path, of a spike at tick t."""
+    """Return the synapses start to stop of a path, for a spike at tick t."""
     arrays, first = net.arrays[p], to.column[net.target[p]]
     indices, delay = net.indices, net.delay
     if arrays[INDPTR] != 0:
@@ -421,7 +429,7 @@ def view_row(
 
 @inlined
 def count_row(net: LoopNetwork, p: int, j: int, sent: np.ndarray) -> None:
-    """Add the synaptic events of a spike of neuron j along a path to ``sent`` (P 2)."""
+    """Add the synaptic events of neuron j's spike along a path to ``sent`` (P 2)."""
     every = net.size[net.target[p]]
     if net.arrays[p, INDPTR] != 0:
         indptr = view_memory(net.arrays[p, INDPTR], j + 2, net.first)
@@ -435,7 +443,7 @@ def count_row(net: LoopNetwork, p: int, j: int, sent: np.ndarray) -> None:
 
 @bare
 def prefetch_targets(net: LoopNetwork, queue: np.ndarray, to: TargetRange) -> None:
-    """Load the indices near the ends of queued rows."""
+    """Prefetch the indices near the ends of queued rows."""
     for p, j in queue[:, :TICK]:
         if net.arrays[p, INDPTR] != 0:
             target = net.target[p]
@@ -448,7 +456,7 @@ def prefetch_targets(net: LoopNetwork, queue: np.ndarray, to: TargetRange) -> No
 
 @inlined
 def prefetch_row(row: SynapseRow) -> None:
-    """Load the first synapses of a row."""
+    """Prefetch the first synapses of a row."""
     for e in range(0, min(HEAD, row.weight.size), 16):  # 16 indices fill a cache line
         prefetch(row.weight, np.uint64(e))
         if row.indices.size > 0:
@@ -459,7 +467,7 @@ def prefetch_row(row: SynapseRow) -> None:
 
 @bare
 def add_rows(net: LoopNetwork, state: LoopState, own: int, s: int, queue: np.ndarray) -> None:
-    """Add the synapses of queued rows to the targets of a thread."""
+    """Add the synapses of queued rows to a thread's targets."""
     ring = state.ring[s]
     slots, low, high = ring.reshape(-1), state.edges[own], state.edges[own + 1]
     to = TargetRange(low, high, state.column[own], ring.shape[0] - 1, ring.shape[1])
@@ -480,7 +488,7 @@ def add_rows(net: LoopNetwork, state: LoopState, own: int, s: int, queue: np.nda
 def send_spikes(
     net: LoopNetwork, state: LoopState, own: int, s: int, rows: Rows, t: int
 ) -> None:
-    """Add the synapses of all spikes in the tick of row t to the targets of a thread."""
+    """Add the synapses of all spikes in the tick of row t to a thread's targets."""
     populations, queue, queued = net.feeds.size, state.queue[own], 0
     for m in range(populations):
         place = (t - rows.start) * populations + m
@@ -500,7 +508,7 @@ def send_spikes(
 
 @bare
 def run_part(net: LoopNetwork, state: LoopState, own: int, rows: Rows, window: int) -> None:
-    """Run the neurons of a thread over ``rows`` in windows; every thread calls this."""
+    """Run a thread's neurons over ``rows`` in windows; every thread calls this function."""
     threads, samples, _ = state.number.shape
     for s in range(samples):
         for start in range(rows.start, rows.stop, window):
@@ -513,9 +521,9 @@ def run_part(net: LoopNetwork, state: LoopState, own: int, rows: Rows, window: i
 
 
 class PastSpikes(NamedTuple):
-    """Spikes before tick ``now``, each along one path, in the order in which they were sent.
+    """Spikes before the tick ``now``, one entry per path, in the order in which they were sent.
 
-    neuron: of the path's source.
+    neuron: index in the path's source.
     """
 
     sample: np.ndarray
@@ -532,9 +540,10 @@ def send_pending(
     counted: bool,
     pending: np.ndarray,
 ) -> None:
-    """Add the synapses of past spikes that arrive at tick 0 or later to the ring.
+    """Add those synapses of past spikes to the ring that arrive at tick 0 or later.
 
-    counted: they are only counted. pending: P 2, their numbers (non-zero, all).
+    counted: whether they are only counted.
+    pending: P 2, the counts (non-zero, all).
     """
     ring = state.ring
     for own in range(state.start.shape[0]):
@@ -579,7 +588,7 @@ def select_spikes(net: LoopNetwork, state: LoopState, m: int, ticks: int) -> Tra
 
 @bare
 def read_input(inputs: Buffer, rows: Rows, base: np.ndarray, places: np.ndarray) -> None:
-    """Write the values of a buffer to the base input (S L n) of neurons at ``places``."""
+    """Write a buffer's values to the base input (S L n) of the neurons at ``places``."""
     values, hit, rest = inputs
     samples, _, number, channels = values.shape
     for s in range(samples):

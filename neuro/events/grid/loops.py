@@ -1,6 +1,6 @@
-"""Loops of spiking populations, matrices and listed synapses, in compiled code.
+"""Loops of spiking populations, matrices and listed synapses, run by compiled code.
 
-All other loops run node by node, in :mod:`neuro.events.grid.run`.
+Other loops run node by node, in :mod:`neuro.events.grid.run`.
 Axes: as in :mod:`neuro.events.grid.loop_kernels`.
 """
 
@@ -21,15 +21,15 @@ from neuro.graph import Dense, Edge, Sparse
 from neuro.ops.barrier import make_barrier
 from neuro.spikes import Events
 
-LONGEST = 4096  # [ticks]: a loop with longer delays runs node by node, without a ring
+LONGEST = 4096  # [ticks]: a loop with a longer delay runs node by node, without a ring
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LoopPath:
     """The synapses behind an edge from one population of a loop to another.
 
-    source, target: names of populations. shortest, longest: delays of the edge and
-    the synapses together [ticks].
+    source, target: names of the populations.
+    shortest, longest: delays of edge and synapses together [ticks].
     """
 
     edge: Edge
@@ -42,9 +42,12 @@ class LoopPath:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LoopCells:
-    """A population of a loop. rest: its input in a tick without spikes, N. k: 7 N.
+    """A population of a loop.
 
-    feeds: the name of the population whose input it is, for a current; None: it fires.
+    feeds: for a current, the name of the population whose input it is; None: the population
+        fires.
+    rest: its input in a tick without spikes, N.
+    k: 7 N.
     """
 
     feeds: str | None
@@ -58,8 +61,11 @@ class LoopCells:
 class Loop:
     """A compiled loop.
 
-    populations: names, currents first, in the order of their neurons. window: the least delay
-    [ticks]. slots: of the ring. rest: n. kept: arrays whose addresses ``network`` has.
+    populations: names in the order of their neurons, currents first.
+    window: the least delay [ticks].
+    slots: number of slots of the ring.
+    rest: n.
+    kept: the arrays whose addresses ``network`` holds.
     """
 
     populations: tuple[str, ...]
@@ -72,7 +78,7 @@ class Loop:
 
     @property
     def columns(self) -> int:
-        """Number of neurons that synapses reach: columns of the ring, without gaps."""
+        """Number of neurons that synapses reach: columns of the ring, without padding."""
         return int(self.network.size[self.network.reached].sum())
 
     def feeds(self, edge: Edge) -> bool:
@@ -83,7 +89,7 @@ class Loop:
 
 
 def make_path(edge: Edge, target: str, synapses: Sparse | Dense) -> LoopPath:
-    """Return the path of an edge to a population."""
+    """Return the path that belongs to an edge into a population."""
     own = getattr(synapses, "delay", None)
     delay = np.zeros(1, np.int32) if own is None else own
     return LoopPath(
@@ -97,14 +103,14 @@ def make_path(edge: Edge, target: str, synapses: Sparse | Dense) -> LoopPath:
 
 
 def fits_ring(paths: Sequence[LoopPath]) -> bool:
-    """Say whether all delays of a loop are from 1 to LONGEST ticks."""
+    """Say whether all delays of a loop are between 1 and LONGEST ticks."""
     return all(1 <= p.shortest <= p.longest <= LONGEST for p in paths)
 
 
 def make_loop(
     cells: Mapping[str, LoopCells], paths: Sequence[LoopPath], dtype: np.dtype
 ) -> Loop:
-    """Return a compiled loop. dtype: of the run; weights are rounded to it if it is lower."""
+    """Compile a loop. dtype: dtype of the run, to which more precise weights are rounded."""
     cells = dict(sorted(cells.items(), key=lambda item: item[1].feeds is None))
     groups, places = list(cells.values()), list(cells)
     paths = sorted(paths, key=lambda path: places.index(path.source))
@@ -152,9 +158,9 @@ def _adapts(cells: LoopCells) -> bool:
 
 
 def make_cells(rest: np.ndarray, neurons: Neurons, size: int, feeds: str | None) -> LoopCells:
-    """Return a population of N = ``size`` from its compiled parameters, K C and 7 K C.
+    """Return a population of N = ``size`` neurons from compiled parameters, K C and 7 K C.
 
-    The layout has one place or one channel: either way the order is that of the neurons.
+    The layout has one place or one channel; in both cases the order is that of the neurons.
     """
     k = np.broadcast_to(neurons.k, (7, size // neurons.k.shape[2], neurons.k.shape[2]))
     return LoopCells(
@@ -167,13 +173,13 @@ def make_cells(rest: np.ndarray, neurons: Neurons, size: int, feeds: str | None)
 
 
 def _unify(arrays: list[np.ndarray]) -> list[np.ndarray]:
-    """Return arrays with one dtype; those that have it are not copied."""
+    """Return the arrays with one dtype; an array that has it is not copied."""
     dtype = np.result_type(*arrays)
     return [array.astype(dtype, copy=False) for array in arrays]
 
 
 class LoopRows(NamedTuple):
-    """The arrays of a path, as in a LoopNetwork; an empty one stands for an address of 0."""
+    """The arrays of a path, as in a LoopNetwork; an empty array becomes an address of 0."""
 
     indptr: np.ndarray
     indices: np.ndarray
@@ -183,7 +189,7 @@ class LoopRows(NamedTuple):
 
 
 def _list_rows(node: Sparse | Dense, dtype: np.dtype) -> LoopRows:
-    """Return the synapses of a connection by source; arrays of a Sparse are not copied."""
+    """Return a connection's synapses by source; the arrays of a Sparse are not copied."""
     weight = round_weights(node.weight, dtype)
     none, every = np.zeros(0, np.int64), bool(np.all(weight))
     if isinstance(node, Dense):
@@ -199,7 +205,7 @@ def _list_rows(node: Sparse | Dense, dtype: np.dtype) -> LoopRows:
 
 
 class Shares(NamedTuple):
-    """The neurons of the threads, as in a LoopState, and the sizes n and C of its arrays."""
+    """The neurons of each thread, as in a LoopState, and the sizes n and C of its arrays."""
 
     edges: np.ndarray
     start: np.ndarray
@@ -209,7 +215,7 @@ class Shares(NamedTuple):
 
 
 def _place_parts(sizes: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return where parts W M begin, filled up and one after the other, and where they end."""
+    """Return where padded parts (W M) begin, one after the other, and where they end."""
     filled = -(-sizes // kernels.FILLED) * kernels.FILLED
     start = (np.cumsum(filled) - filled.ravel()).reshape(sizes.shape)
     return start, int(filled.sum())
@@ -221,7 +227,7 @@ class LoopRun:
     def __init__(
         self, loop: Loop, samples: int, stretch: int, base: bool, threads: int
     ) -> None:
-        """Start at rest. base: there is input from outside. stretch: most ticks at a time."""
+        """Start at rest. base: whether input comes from outside. stretch: most ticks."""
         self.loop, dtype = loop, loop.rest.dtype
         edges = np.arange(threads + 1)[:, None] * loop.network.size // threads
         start, n = _place_parts(np.diff(edges, axis=0))
@@ -248,10 +254,10 @@ class LoopRun:
             column=shares.column,
             barrier=make_barrier(),
         )
-        self.arrived = np.zeros_like(self.state.sent)  # of the spikes before the run
+        self.arrived = np.zeros_like(self.state.sent)  # by spikes before the run
 
     def _find_places(self, shares: Shares) -> dict[str, np.ndarray]:
-        """Return the place of each neuron of each population in the arrays of the state."""
+        """Return the index of each neuron of each population in the state's arrays."""
         parts = zip(shares.start, np.diff(shares.edges, axis=0), strict=True)
         places = [[np.arange(n) + at for at, n in zip(*part, strict=True)] for part in parts]
         columns = [np.concatenate(column) for column in zip(*places, strict=True)]
@@ -267,12 +273,12 @@ class LoopRun:
         self.state.cells[:, :, self.places[name]] = cells
 
     def restore(self, pending: Mapping[Edge, Events]) -> None:
-        """Continue from cells that were written, and from spikes on their way."""
+        """Continue from states that were written and from spikes still on their way."""
         past = self._join_past(pending)
         kernels.send_pending(self.loop.network, self.state, past, False, self.arrived)
 
     def _join_past(self, pending: Mapping[Edge, Events]) -> PastSpikes:
-        """Return spikes before the present tick as if it were tick 0."""
+        """Return the spikes before the current tick, numbered as if that tick were 0."""
         parts = []
         for p, path in enumerate(self.loop.paths):
             spikes = pending[path.edge]
@@ -292,7 +298,7 @@ class LoopRun:
         return self.state.sent + self.arrived - waiting
 
     def read_input(self, name: str, inputs: Buffer, rows: Rows) -> None:
-        """Take the input of a population from outside, its biases included."""
+        """Read a population's input from outside, including its biases."""
         kernels.read_input(inputs, rows, self.state.base, self.places[name])
 
     def advance(

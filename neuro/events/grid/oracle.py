@@ -1,8 +1,8 @@
-"""The oracle of the grid clock: a plain event engine for tests of the fast one.
+"""The oracle of the grid clock: a plain event engine with which tests compare the fast one.
 
-It has plain Python floats, one heap of deliveries and an explicit list of targets for every
+It uses plain Python floats, one heap of deliveries, and an explicit list of targets for every
 source. Deliveries leave the heap in the order (tick, rank of the node, order of sending). Every
-neuron is computed in every tick. The oracle shares only the Graph with the engine.
+neuron is computed in every tick. The oracle and the engine share nothing but the Graph.
 """
 
 import heapq
@@ -49,14 +49,14 @@ C = TypeVar("C")
 def no_type_check(scalars: C) -> C:
     """Return a function or class unchanged; jaxtyping skips it in tests because of this name.
 
-    Checks of each call would take most of the time of loops over single numbers. mypy still
+    In loops over single numbers, checking each call would take most of the time. mypy still
     checks the code; with :func:`typing.no_type_check` it would not.
     """
     return scalars
 
 
 def compute_host_output(node: Host, x: Values, shape: Shape) -> Values:
-    """Return the output of a host node for values ``x`` of a shape, in C order."""
+    """Return a host node's output for values ``x`` of this shape, in C order."""
     half = len(x) // 2
     match node:
         case Softmax():
@@ -114,7 +114,7 @@ def _softmax(x: Values, shape: Shape, axis: int) -> Values:
 
 
 def _count_spikes(node: CountSpikes, x: float) -> float:
-    """Return the number of spikes of a neuron, which fires one after the other."""
+    """Return how many spikes a neuron fires for x, found by firing them one after the other."""
     v, fired = abs(x) + node.threshold / 2, 0
     while v >= node.threshold and fired < node.ticks:
         v, fired = v - node.threshold, fired + 1
@@ -145,7 +145,7 @@ class GatedCells:
         self.v = [0.0] * len(self.floor)
 
     def step(self, x: Values) -> Values:
-        """Advance by one tick; return the membranes."""
+        """Advance one tick; return the membranes."""
         half = len(self.v)
         for n, (gate, candidate) in enumerate(zip(x[:half], x[half:], strict=True)):
             f = self.floor[n] + (1 - self.floor[n]) * _sigmoid(gate)
@@ -154,7 +154,7 @@ class GatedCells:
 
 
 def find_biases(node: Node, size: int) -> list[float]:
-    """Return the bias of each value of a connection."""
+    """Return the bias of each output value of a connection."""
     bias = getattr(node, "bias", None)
     if bias is None:
         return [0.0] * size
@@ -162,16 +162,17 @@ def find_biases(node: Node, size: int) -> list[float]:
 
 
 def list_synapses(graph: Graph, name: str) -> SynapseRows:
-    """Return the synapses of every source of a connection, in C order."""
+    """Return the synapses of every source of a connection, sources in C order."""
     return graph.nodes[name].synapses(graph.input_shape(name))  # type: ignore[union-attr]
 
 
 class Delivery(NamedTuple):
     """A value that arrives at ``place`` of the node with this rank at ``tick``.
 
-    arrival: orders deliveries that are otherwise equal. spike: True for a spike, False for a
-    real value. late: the synapse whose delay has passed; None: the value goes to all synapses
-    of the place without a delay.
+    arrival: orders deliveries that are otherwise equal.
+    spike: True for a spike, False for a real value.
+    late: the synapse whose delay has passed; None: the value goes to all synapses of the place
+        that have no delay.
     """
 
     tick: int
@@ -184,7 +185,7 @@ class Delivery(NamedTuple):
 
 
 def simulate_slowly(graph: Graph, inputs: Mapping[str, Events]) -> Record:
-    """Return the correct Record of :func:`neuro.events.simulate`, in float64, from rest."""
+    """Return the correct Record of :func:`neuro.events.simulate`, in float64 and from rest."""
     require_normal_form(graph, "the oracle of the grid")
     samples = next(iter(inputs.values())).shape[1]
     reach = {n: list_synapses(graph, n) for n in graph.nodes if _is_connection(graph, n)}
@@ -201,7 +202,7 @@ def _is_connection(graph: Graph, name: str) -> bool:
 
 @no_type_check
 class _Neuron:
-    """One neuron in the normal form of :class:`neuro.neurons.Coefficients`."""
+    """One neuron, in the normal form of :class:`neuro.neurons.Coefficients`."""
 
     def __init__(self, k: Coefficients, place: tuple[int, ...], shape: tuple[int, ...]) -> None:
         numbers = {**k._asdict(), "reset": k.hard, "reset_by": k.subtracted}
@@ -210,7 +211,7 @@ class _Neuron:
         self.wait = 0
 
     def step(self, x: float) -> float:
-        """Advance by one tick; return the spike (0 or 1), or the membrane of a read-out."""
+        """Advance one tick; return the spike (0 or 1), or the membrane of a read-out."""
         k = self.k
         self.i = k["decay_syn"] * self.i + x
         self.adapt = k["decay_adapt"] * self.adapt
@@ -279,8 +280,8 @@ class _Sample:
     def send(self, name: str, tick: int, index: int, value: float) -> None:
         """Send one value along every edge out of ``name``.
 
-        A synapse with a delay of its own gets the value for itself: in a loop without another
-        delay its connection has had its turn in this tick.
+        For a synapse with its own delay the value is sent separately: in a loop without another
+        delay, its connection has already been computed in this tick.
         """
         spike = name in self.spiking
         for edge in self.graph.out_of(name):
@@ -308,13 +309,13 @@ class _Sample:
             heapq.heappush(self.heap, item)
 
     def connection(self, name: str, tick: int, due: list[Delivery]) -> None:
-        """Add up the deliveries through their weights; send non-zero sums."""
+        """Add up the deliveries times their weights; send non-zero sums."""
         node, counts = self.graph.nodes[name], self.counts[name]
         sums = [0.0] * self.graph.size(name)
         for item in due:
             for synapse in [item.late] if item.late else self.synapses[name][item.place]:
                 if synapse.delay and not item.late:
-                    continue  # it was sent for itself
+                    continue  # it was sent separately
                 sums[synapse.target] += synapse.weight * item.value
                 counts["synaptic_events"] += synapse.weight != 0
                 counts["synaptic_events_all"] += 1
@@ -328,7 +329,7 @@ class _Sample:
                 self.send(name, tick, index, value)
 
     def host(self, name: str, tick: int, due: list[Delivery]) -> None:
-        """Add up the deliveries and compute the output, also in a tick without deliveries."""
+        """Add up the deliveries and compute the output, even in a tick without deliveries."""
         node, shape = self.graph.nodes[name], self.find_input_shape(name)
         self.counts[name]["macs"] += node.macs(shape)  # type: ignore[union-attr]
         for n, y in enumerate(compute_host_output(node, self.summed(name, due), shape)):  # type: ignore[arg-type]
@@ -340,7 +341,7 @@ class _Sample:
         return self.graph.shapes[self.graph.into(name)[0].source]
 
     def summed(self, name: str, due: list[Delivery]) -> list[float]:
-        """Return the sum of the deliveries by place."""
+        """Return the sum of the deliveries at each place."""
         x = [0.0] * math.prod(self.find_input_shape(name))
         for item in due:
             x[item.place] += item.value

@@ -1,7 +1,7 @@
-"""Plain Python neurons without a normal form, for the oracle of the grid: one number at a time.
+"""Plain Python neurons without a normal form, for the oracle of the grid.
 
-Each is written from the equation of its model. ``step`` advances by a tick and returns a spike
-with its value, 0 where there is none.
+Each is written directly from its model's equation, one number at a time. ``step`` advances one
+tick and returns the value of the spike, or 0 without a spike.
 """
 
 import math
@@ -14,7 +14,7 @@ import numpy as np
 from neuro.neurons import Delta, LIFReset, SigmaDelta, TernaryLIF
 from neuro.neurons.normal_form import as_array
 
-Pick = Callable[[Any], float]  # the parameter of a neuron, of that of its population
+Pick = Callable[[Any], float]  # returns a neuron's parameter, given its population's
 
 
 @runtime_checkable  # tests check types
@@ -22,7 +22,7 @@ class Cell(Protocol):
     """One neuron."""
 
     def step(self, x: float) -> float:
-        """Advance by a tick with the input x; return the spike."""
+        """Advance one tick with the input x; return the spike."""
 
 
 class TernaryCell:
@@ -35,7 +35,7 @@ class TernaryCell:
         self.v = self.i = 0.0
 
     def step(self, x: float) -> float:
-        """Advance by a tick."""
+        """Advance one tick."""
         self.i = self.keep_current * self.i + x
         self.v = self.keep * self.v + self.i
         fired = float(self.v >= self.upper) - float(self.v <= -self.lower)
@@ -57,7 +57,7 @@ class ResettingCell:
         self.tick = self.wait = 0
 
     def step(self, x: float) -> float:
-        """Advance by a tick."""
+        """Advance one tick."""
         if self.tick % self.interval == self.offset:
             self.v, self.i, self.wait = 0.0, 0.0, 0
         self.tick += 1
@@ -84,7 +84,7 @@ class DeltaCell:
         self.sigma = self.value = self.residue = self.error = 0.0
 
     def step(self, x: float) -> float:
-        """Advance by a tick."""
+        """Advance one tick."""
         self.sigma = self.sigma + x if self.adds_up else x
         y = self.sigma + self.bias
         if self.rectifies and y < 0:
@@ -112,7 +112,7 @@ def make_cells(node: Any, shape: tuple[int, ...], dt: float) -> list[Cell]:
     """Return the neurons of a population, in C order.
 
     Raises:
-        TypeError: there is no plain form of them.
+        TypeError: this model has no plain form here.
     """
     make = CELLS.get(type(node))
     if make is None:

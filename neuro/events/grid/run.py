@@ -1,9 +1,9 @@
-"""Run some samples through a program.
+"""A run of some samples through a compiled program.
 
 A source appends its spikes to the delay queues of its wires, one entry for all synapses of a
 spike; a target adds the weights of arriving spikes. Nodes outside loops are computed for a
 whole stretch of ticks at a time, in the order of the graph. A loop is computed in look-ahead
-windows of the least delay inside it: a spike of a window arrives in a later window.
+windows of the least delay inside it: a spike in one window arrives in a later window.
 
 Axes: T ticks of the run, L ticks of a stretch, S samples, N neurons, P places, C channels.
 """
@@ -100,7 +100,7 @@ class GridRun:
             self._send(name, batch)
 
     def _set_up(self, name: str, part: Part) -> None:
-        """Allocate the state of a population at rest, and its recording."""
+        """Allocate a population's state, at rest, and its recording."""
         layout = (1, self.program.sizes[name])
         in_loop = [run for run in self.loops.values() if name in run.loop.populations]
         if not in_loop and isinstance(part, CompiledPopulation):
@@ -129,7 +129,8 @@ class GridRun:
             neurons[:] = by_channel.swapaxes(2, 3).reshape(neurons.shape)
         for wire, queue in self.queues.items():
             if wire.delay > 0 and (pending := state.pending[wire.edge]).tick.size:
-                # Only the ticks with spikes: a batch has an index of all its ticks.
+                # Only up to the last tick with spikes, because a batch has an index of all its
+                # ticks.
                 first, last = pending.tick.min(), pending.tick.max()
                 ticks, samples, size = pending.shape
                 shape = (int(last - first) + 1, samples, size)
@@ -140,9 +141,9 @@ class GridRun:
             run.restore(state.pending)
 
     def advance(self) -> Iterator[int]:
-        """Run all ticks, a stretch at a time.
+        """Run all ticks, one stretch at a time.
 
-        After each stretch it yields the number of spikes of all populations so far.
+        After each stretch, yield the number of spikes of all populations so far.
         """
         shared = self.loops and self.threads > 1
         with ThreadPoolExecutor(self.threads) if shared else nullcontext() as pool:
@@ -179,7 +180,7 @@ class GridRun:
             yield sum(self.counts[name]["spikes"] for name in self.graph.firing)
 
     def _draw_sources(self, start: int, stop: int) -> None:
-        """Draw the spikes of Poisson nodes in these ticks; record and send them."""
+        """Draw the spikes of Poisson nodes in these ticks, record them and send them."""
         span = self.span._replace(first_tick=self.span.first_tick + start, ticks=stop - start)
         for name in self.graph.poisson:
             drawn = draw_spikes(
@@ -188,7 +189,7 @@ class GridRun:
             self._record_spikes(name, SpikeBatch(start, span.ticks, Train(*drawn)))
 
     def _make_buffers(self, part: Part, stretch: int) -> tuple[Buffer, Buffer]:
-        """Return the input and the output buffer of a node; one may serve as both."""
+        """Return the input and output buffers of a node; they may be the same buffer."""
         if isinstance(part, CompiledHost):
             none = np.zeros((1, math.prod(part.shape)), part.rest.dtype)
             inputs = self._make_buffer((1, part.rest.size), part.rest, stretch)
@@ -199,7 +200,7 @@ class GridRun:
         return inputs, self._make_buffer(part.layout, np.zeros_like(part.rest), stretch)
 
     def _make_buffer(self, layout: Layout, rest: np.ndarray, stretch: int) -> Buffer:
-        """Return a buffer of ``stretch`` ticks, without initial values and hits."""
+        """Return a buffer for ``stretch`` ticks whose values and hits are not initialised."""
         places, channels = layout
         shape = (self.samples, stretch, places)
         values = make_empty((*shape, channels), self.program.dtype)
@@ -225,7 +226,7 @@ class GridRun:
                 self._drop_arrived(wire, rows.origin + rows.stop)
 
     def _add_arrivals(self, name: str, rows: Rows) -> Buffer:
-        """Add the arrivals at a node to the buffer that it fills; return the buffer."""
+        """Add a node's arrivals to the buffer that it fills; return the buffer."""
         part = self.program.parts[name]
         filled = part.fills if isinstance(part, CompiledConnection) else name
         inputs, counts = self.input_buffers[filled], self.counts[name]
@@ -244,7 +245,7 @@ class GridRun:
         return inputs
 
     def _run_node(self, name: str, rows: Rows) -> None:
-        """Add the arrivals at a node, compute it over ``rows`` and send its output."""
+        """Add a node's arrivals, compute it over ``rows``, and send its output."""
         part, inputs = self.program.parts[name], self._add_arrivals(name, rows)
         if isinstance(part, CompiledConnection):
             if part.area > 1:
@@ -268,7 +269,7 @@ class GridRun:
         self.counts[name]["updates"] += int(updates)
 
     def _record_spikes(self, name: str, batch: SpikeBatch) -> None:
-        """Count and send the spikes of a population; record them if they are kept."""
+        """Count and send a population's spikes; record them if they are kept."""
         if name in self.fired:
             self.fired[name].append(batch)
         self._send(name, batch)
@@ -284,7 +285,7 @@ class GridRun:
         self._record_and_send(name, rows)
 
     def _run_host(self, name: str, part: CompiledHost, rows: Rows) -> None:
-        """Compute what torch computes over ``rows``; record and send its values or spikes."""
+        """Let torch compute a node over ``rows``; record and send its values or spikes."""
         outputs, cases = self.output_buffers[name], self.samples * (rows.stop - rows.start)
         compute_values(part, self.input_buffers[name], rows, self.neurons.get(name), outputs)
         if name in self.neurons:
@@ -297,7 +298,7 @@ class GridRun:
             self._record_and_send(name, rows)
 
     def _record_and_send(self, name: str, rows: Rows) -> None:
-        """Record the output of a node if it is kept; send it over the wires with queues."""
+        """Record a node's output if it is kept; send it over the wires with queues."""
         if name in self.values:
             here = slice(rows.start, rows.stop)
             start, stop = rows.origin + rows.start, rows.origin + rows.stop
@@ -312,7 +313,7 @@ class GridRun:
         return SpikeBatch(rows.origin + rows.start, rows.stop - rows.start, train)
 
     def _send(self, name: str, batch: SpikeBatch) -> None:
-        """Append spikes to the delay queues of the wires out of a node."""
+        """Append spikes to the delay queues of the wires that leave a node."""
         for wire in self.program.out_of[name]:
             if wire.queues:
                 self.queues[wire].append(batch)
@@ -321,7 +322,7 @@ class GridRun:
         """Yield the spikes that arrive in ``rows``, and remove batches that have arrived."""
         for batch in self.queues[wire]:
             shift = rows.origin - wire.delay - batch.first
-            if -shift >= rows.stop:  # they are in the order of time: all others are later
+            if -shift >= rows.stop:  # batches are in order of time: all others are later
                 break
             start, stop = max(rows.start, -shift), min(rows.stop, batch.ticks - shift)
             if start < stop:
@@ -335,7 +336,7 @@ class GridRun:
             del queue[0]
 
     def record(self) -> Record:
-        """Return the record so far, without spikes of the inputs."""
+        """Return the record so far, without the spikes of Inputs."""
         return Record(
             executor="events",
             ticks=self.now,
@@ -351,7 +352,7 @@ class GridRun:
         )
 
     def _count(self) -> dict[str, Counter[str]]:
-        """Return the counts so far, with the synaptic events of loops."""
+        """Return the counts so far, including the synaptic events of loops."""
         counts = {name: Counter(own) for name, own in self.counts.items()}
         pending = self._list_pending() if self.loops else {}
         for run in self.loops.values():
@@ -362,7 +363,7 @@ class GridRun:
         return counts
 
     def partial_record(self) -> Record:
-        """Return the record so far, with spikes of the inputs."""
+        """Return the record so far, including the spikes of Inputs."""
         record, dtype = self.record(), self.program.dtype
         inputs = {}
         for name, batch in self.inputs.items():
@@ -380,9 +381,10 @@ class GridRun:
         return EngineState(*own, ticks=done)
 
     def _list_pending(self) -> dict[Edge, Events]:
-        """Return the spikes that are on their way after ``now`` ticks."""
+        """Return the spikes that are still on their way after ``now`` ticks."""
         pending = {}
-        # The queue with an edge's longest delay comes last and holds all spikes of the others.
+        # The queue with an edge's longest delay comes last and also holds the other queues'
+        # spikes.
         for wire in sorted(self.queues, key=lambda wire: wire.delay):
             if wire.delay > 0:
                 shape = self._shape(wire.edge.source, wire.delay)

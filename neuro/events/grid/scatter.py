@@ -1,4 +1,4 @@
-"""The kernels of connections with their weights: they add spikes to a buffer."""
+"""Chooses the kernels that add spikes to a buffer, and binds them to a connection's weights."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -35,15 +35,15 @@ Scatter = Callable[[Buffer, RowSpan, Train], tuple[int, int]]
 
 
 def is_listed(node: Node) -> bool:
-    """Say whether a connection runs as listed synapses, because it has no kernel."""
+    """Say whether a connection runs as listed synapses because it has no kernel."""
     own = Dense | Conv2d | AvgPool2d | Reshaping | Concat
     return isinstance(node, Connection) and not isinstance(node, own)
 
 
 def choose_scatters(graph: Graph, name: str, dtype: np.dtype) -> Mapping[int, Scatter]:
-    """Return the kernels of a connection by the delay of its synapses [ticks].
+    """Return a connection's kernels by the delay of its synapses [ticks].
 
-    Each adds spikes to a buffer and returns the synaptic events (non-zero, all).
+    Each kernel adds spikes to a buffer and returns the synaptic events (non-zero, all).
     """
     node, inputs, shape = graph.nodes[name], graph.input_shape(name), graph.shapes[name]
     if isinstance(node, Dense):
@@ -52,11 +52,11 @@ def choose_scatters(graph: Graph, name: str, dtype: np.dtype) -> Mapping[int, Sc
         node = write_out_synapses(node, inputs)
     if isinstance(node, Sparse):
         if node.indices.size == 0:
-            return {}  # only a bias
+            return {}  # there is only a bias
         synapses = _by_delay(node, round_weights(node.weight, dtype)).items()
         return {delay: _bind(kernels.scatter_sparse, own) for delay, own in synapses}
     if isinstance(node, Conv2d):
-        by_input = round_weights(node.by_input(), dtype)  # C_in, outputs of a group, kH, kW
+        by_input = round_weights(node.by_input(), dtype)  # C_in, outputs per group, kH, kW
         rows = copy_aligned(by_input.transpose(0, 2, 3, 1))
         weights = WeightArrays(rows, np.count_nonzero(by_input, axis=1))
         pairs = (inputs, shape, node.window, node.stride, node.padding)
@@ -69,7 +69,7 @@ def choose_scatters(graph: Graph, name: str, dtype: np.dtype) -> Mapping[int, Sc
 
 
 def add_spikes(buffer: Buffer, span: RowSpan, train: Train) -> tuple[int, int]:
-    """Add each spike of neuron n to neuron n, as one synaptic event."""
+    """Add the spikes of source neuron n to target neuron n; each is one synaptic event."""
     return kernels.add(buffer, span, train, 0)
 
 
@@ -87,13 +87,13 @@ def make_slot_scatter(slot: Slot) -> Scatter:
 
 
 def _bind(scatter: Callable[..., tuple[int, int]], arrays: Any, *windows: Any) -> Scatter:
-    """Return a kernel with its weights, read-only, and its windows."""
+    """Return a kernel bound to its weights, as read-only views, and to its windows."""
     own = (view_fields_read_only(arrays), *windows)
     return lambda buffer, span, train: scatter(buffer, span, train, *own)
 
 
 def _in_blocks(weight: np.ndarray) -> WeightArrays:
-    """Return the weights of a Dense (out, in) in blocks of targets."""
+    """Return a Dense's weights (out, in) in blocks of targets."""
     targets, sources = weight.shape
     rows = weight.reshape(-1, choose_width(targets), sources).swapaxes(1, 2)
     nonzero = np.count_nonzero(weight, axis=0)
@@ -103,7 +103,7 @@ def _in_blocks(weight: np.ndarray) -> WeightArrays:
 
 
 def round_weights(weight: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Return weights in their precision, or in that of the run if it is lower."""
+    """Return weights in their own precision, or in the run's if that is lower."""
     return weight if weight.dtype.itemsize <= dtype.itemsize else weight.astype(dtype)
 
 
@@ -123,7 +123,7 @@ def _by_delay(node: Sparse, weight: np.ndarray) -> dict[int, SynapseArrays]:
 
 
 def _windows(*pairs: tuple[int, ...], dilation: tuple[int, int] = (1, 1)) -> SlidingWindow:
-    """Return the last two numbers of (image, output, window, stride, padding), and the taps."""
+    """Return the (H, W) of image, output, window, stride and padding, with the taps."""
     image, size, kernel, stride, padding = ((int(p[-2]), int(p[-1])) for p in pairs)
     high, wide = (np.arange(k) // d for k, d in zip(kernel, dilation, strict=True))
     high[np.arange(kernel[0]) % dilation[0] > 0] = -1

@@ -14,14 +14,14 @@ from neuro.spikes import Events, cut_samples, join
 class EngineState:
     """The final state of a run. Axes: B samples, N neurons of a population.
 
-    neurons: of each population, axes 4 B N: membrane, synaptic current (0 without one),
-        adaptation, and the remaining ticks of the refractory period; of a SteppedNeuron the
-        tensors of its own state.
-    pending: spikes on their way, by edge, because of the delays of the edge and of single
-        synapses behind it. A train has as many ticks as the longest of these delays; with that
-        delay its spikes of tick k arrive at tick k of the next run.
-    digest: of the Graph, see :func:`neuro.io.graph_digest.digest_graph`.
-    ticks: of all runs so far, from which Poisson nodes draw on.
+    neurons: states of each population, axes 4 B N: membrane, synaptic current (0 without one),
+        adaptation, and remaining refractory ticks; for a SteppedNeuron, the tensors of its own
+        state.
+    pending: spikes still on their way, by edge, due to the delays of the edge and of single
+        synapses after it. A train has as many ticks as the longest of these delays; with that
+        delay, its spikes in tick k arrive at tick k of the next run.
+    digest: digest of the Graph, see :func:`neuro.io.graph_digest.digest_graph`.
+    ticks: number of ticks of all runs so far, from which Poisson nodes continue to draw.
     """
 
     neurons: Mapping[str, Float[np.ndarray, "4 B N"]]

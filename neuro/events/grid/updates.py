@@ -1,13 +1,13 @@
-"""Compiled neuron updates, in the order and precision of the torch models; their parameters.
+"""Compiled neuron updates, in the order and precision of the torch models, with parameters.
 
-A tick of a place is computed only if input reached the place, or if one of its neurons might
-cross its threshold without further input; other ticks are skipped. Before the next update the
-skipped ticks are computed one by one with the same multiply-adds, not with a power of the
-decay. So every result equals that of stepping in every tick, bit for bit.
+A place is computed in a tick only if input reached it, or if one of its neurons might cross its
+threshold without further input; other ticks are skipped. Before the next update, the skipped
+ticks are computed one by one with the same multiply-adds, not with a power of the decay. So
+every result equals that of computing every tick, bit for bit.
 
 Axes: S samples, P places, C channels as in :mod:`neuro.events.grid.kernels`; Q = S P places of
-all samples; K rows of a parameter or of ``rest``, P or 1 (equal at every place). A state has
-axes 4 Q C: membrane, synaptic current, adaptation, remaining refractory ticks.
+all samples; K rows of a parameter or of ``rest``, P, or 1 if they are equal at every place. A
+state has axes 4 Q C: membrane, synaptic current, adaptation, remaining refractory ticks.
 """
 
 from typing import NamedTuple
@@ -22,26 +22,27 @@ REST, DRIFT, REACH, LIMIT = range(4)  # rows of Neurons.bounds
 V, CURRENT, ADAPT, WAIT = range(4)  # rows of a state
 UNKNOWN, SILENT, ACTIVE = range(3)  # whether a neuron of a place may fire without input
 
-# LIMIT lies below the threshold by a part of it: a fixed margin, and for rounding this many
-# units of the last place per tick of memory. A large margin only costs needless updates.
+# LIMIT lies below the threshold by two relative amounts: a fixed margin, and for rounding this
+# many units in the last place per tick of memory. A large margin only costs needless updates.
 MARGIN = 1e-6
 ROUNDING_ERRORS = 64
 
 
 class Neurons(NamedTuple):
-    """The parameters of one population, in few arrays: each array adds to the time of a call.
+    """The parameters of one population, in few arrays, because each array lengthens a call.
 
     k: rows DECAY to RESET: a, g, c, the least membrane that fires, r and b of the normal form
-        (:class:`neuro.neurons.Coefficients`), and what a hard reset sets v to, or what a soft
-        one subtracts; axes 7 K C, in the precision of the run.
-    bounds: rows REST to LIMIT, axes 4 K C, float64: an upper bound on v of a neuron without
+        (:class:`neuro.neurons.Coefficients`), and the value to which a hard reset sets v or
+        which a soft one subtracts; axes 7 K C, in the precision of the run.
+    bounds: rows REST to LIMIT, axes 4 K C, float64: an upper bound on a neuron's v without
         further input. Without input the current i approaches REST = drive / (1 - c), and v
         approaches g REST / (1 - a) monotonically: DRIFT is that value if drive > 0, otherwise
         0. The excess i - REST > 0 raises v by at most REACH = g c / (1 - c) times the excess.
         The neuron cannot fire while max(v, DRIFT) + REACH max(i - REST, 0) < LIMIT: the
         threshold, lowered by the rounding errors of these ticks if drive or current act on v.
-    refractory: [ticks]. hard: the reset sets v; otherwise it subtracts from it.
-    plain: no current, no adaptation and no refractory period.
+    refractory: [ticks].
+    hard: whether the reset sets v; otherwise it subtracts from v.
+    plain: whether there is no current, no adaptation and no refractory period.
     """
 
     k: np.ndarray
@@ -52,7 +53,7 @@ class Neurons(NamedTuple):
 
 
 def arrange_by_place(parameter: np.ndarray, shape: tuple[int, ...], places: int) -> np.ndarray:
-    """Return a parameter of neurons of ``shape`` as K C: for each place, or for all (K = 1)."""
+    """Return a parameter of neurons of ``shape`` as K C: per place, or K = 1 if all equal."""
     channels = np.broadcast_to(parameter, shape).reshape(-1, places)
     same = bool((channels == channels[:, :1]).all())
     return np.ascontiguousarray((channels[:, :1] if same else channels).T)
@@ -61,10 +62,12 @@ def arrange_by_place(parameter: np.ndarray, shape: tuple[int, ...], places: int)
 def make_parameters(
     k: Coefficients, drive: np.ndarray, shape: tuple[int, ...], places: int
 ) -> tuple[np.ndarray, Neurons]:
-    """Return the input of a tick without spikes (K C) and the parameters of a population.
+    """Return a population's input in a tick without spikes (K C), and its parameters.
 
-    k: its coefficients. drive: constant input of each neuron in every tick (N). shape: of the
-    population. places: P of its layout.
+    k: its coefficients.
+    drive: constant input of each neuron in every tick (N).
+    shape: shape of the population.
+    places: P of its layout.
     """
 
     def every(p: np.ndarray) -> np.ndarray:
@@ -105,9 +108,10 @@ def _compute_bounds(
 class FireFlags(NamedTuple):
     """The channels of a place that are at or above threshold, and memory to list them.
 
-    flag: one byte per channel, padded with zeros to a multiple of 8. words: the same memory as
-    unsigned integers of 8 flags. nonzero: indices of non-zero words (one spare entry). starts:
-    the start of each channel in a counting sort (one spare entry).
+    flag: one byte per channel, padded with zeros to a multiple of 8.
+    words: the same memory as unsigned integers of 8 flags.
+    nonzero: indices of non-zero words (one spare entry).
+    starts: the start of each channel in a counting sort (one spare entry).
     """
 
     flag: np.ndarray
@@ -129,8 +133,8 @@ def make_flags(channels: int) -> FireFlags:
 def append_flagged(neuron: np.ndarray, fired: int, flags: FireFlags) -> int:
     """Append the flagged channels to ``neuron``, of length ``fired``; return the new length.
 
-    Every channel of a non-zero word is written, and the length grows by its flag: a branch
-    would be mispredicted.
+    Every channel of a non-zero word is written, and the length grows by the channel's flag: a
+    branch would be mispredicted.
     """
     flag, words, nonzero = flags.flag, flags.words, flags.nonzero
     n = 0
@@ -148,9 +152,9 @@ def append_flagged(neuron: np.ndarray, fired: int, flags: FireFlags) -> int:
 def sort_by_channel(
     neuron: np.ndarray, first: int, stop: int, places: int, starts: np.ndarray
 ) -> None:
-    """Sort ``neuron[first:stop]``, listed by (place, channel), by index: counting sort.
+    """Sort ``neuron[first:stop]``, listed by (place, channel), by index: a counting sort.
 
-    The ``stop - first`` entries behind them hold a copy.
+    The ``stop - first`` entries after them are overwritten with a copy.
     """
     starts[:] = 0
     for e in range(first, stop):
@@ -167,8 +171,8 @@ def sort_by_channel(
 class SkipState(NamedTuple):
     """The places that can be skipped (Q each).
 
-    next_tick: the first tick that is still to be computed. activity: SILENT (no neuron can fire
-    without input), ACTIVE or UNKNOWN.
+    next_tick: first tick that is not yet computed.
+    activity: SILENT (no neuron can fire without input), ACTIVE or UNKNOWN.
     """
 
     next_tick: np.ndarray
@@ -192,7 +196,7 @@ class FiringPopulation(NamedTuple):
 
 
 class TickOfSample(NamedTuple):
-    """A tick of a sample. row: in the buffers of the stretch. tick: of the run."""
+    """A tick of a sample. row: its row in the stretch's buffers. tick: its tick in the run."""
 
     sample: int
     row: int
@@ -203,7 +207,7 @@ class TickOfSample(NamedTuple):
 def may_fire(state: np.ndarray, q: int, bounds: np.ndarray) -> bool:
     """Return whether a neuron of a place might cross its threshold without further input.
 
-    False is certain; a wrong True only costs time. See ``Neurons.bounds``.
+    False is certain; an unnecessary True only costs time. See ``Neurons.bounds``.
     """
     row = q % bounds.shape[1]
     for c in range(state.shape[2]):
@@ -228,8 +232,8 @@ def step_plain(
 ) -> None:
     """Advance a place of plain neurons by one tick with input ``x[r]``, up to the reset.
 
-    Flags the channels that fire. ``state[:, q]`` is not sliced: counting
-    references to views would take longer than the arithmetic.
+    It flags the channels that fire. ``state[:, q]`` is not sliced: counting references to views
+    would take longer than the arithmetic.
     """
     row = q % k.shape[1]
     for c in range(x.shape[1]):
@@ -242,8 +246,8 @@ def step_plain(
 def step_general(
     x: np.ndarray, r: int, state: np.ndarray, q: int, k: np.ndarray, flag: np.ndarray
 ) -> None:
-    """Do the same as :func:`step_plain` for any neurons."""
-    row, zero = q % k.shape[1], state.dtype.type(0)  # a literal 0 gives float64
+    """Advance a place of any neurons as :func:`step_plain` does for plain ones."""
+    row, zero = q % k.shape[1], state.dtype.type(0)  # a literal 0 would give float64
     for c in range(x.shape[1]):
         i = k[DECAY_SYN, row, c] * state[CURRENT, q, c] + x[r, c]
         adapt = k[DECAY_ADAPT, row, c] * state[ADAPT, q, c]
@@ -306,7 +310,7 @@ def reset(
             state[ADAPT, q, c] += p.k[BETA, row, c]
             state[WAIT, q, c] = (
                 p.refractory + 1 if p.refractory > 0 else 0
-            )  # this tick included
+            )  # includes this tick
 
 
 @inlined
@@ -318,9 +322,9 @@ def advance_sample(
     neuron: np.ndarray,
     fired: int,
 ) -> tuple[int, int]:
-    """Advance one sample by a tick; return the new length of ``neuron`` and the updates.
+    """Advance one sample by one tick; return the new length of ``neuron`` and the updates.
 
-    The neurons that fired are appended to ``neuron``, of length ``fired``.
+    Neurons that fired are appended to ``neuron``, whose length was ``fired``.
     """
     hit, rest, (state, (next_tick, activity), p) = inputs.hit, inputs.rest, population
     _, length, places = hit.shape

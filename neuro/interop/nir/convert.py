@@ -1,4 +1,4 @@
-"""What each kind of NIR node becomes in a Graph."""
+"""Conversion of each kind of NIR node to nodes of a Graph."""
 
 import math
 from collections.abc import Mapping
@@ -29,12 +29,18 @@ LONGEST_DELAY = 2**31 - 1  # ticks: the range of int32
 
 
 def convert_node(node: NirNode, step: NirStep, taken: Shape, given: Shape) -> list[Node] | str:
-    """Return the Graph nodes in their order, none for what hands on; or what is wrong.
+    """Return the Graph nodes for a NIR node in their order, or a text of what is wrong.
 
-    taken, given: shapes of what the node takes and puts out.
+    The list is empty for a node that only hands values on.
+
+    Args:
+        node: the NIR node.
+        step: length and rules of a tick.
+        taken: shape of the node's input.
+        given: shape of the node's output.
 
     Raises:
-        ValueError: a parameter that no model of neuro takes; says which, with its cure.
+        ValueError: no model of neuro takes a parameter; the message names it and the cure.
     """
     kind, values = node.kind, node.values
     if kind == "Input" and not node.inside:
@@ -49,7 +55,7 @@ def convert_node(node: NirNode, step: NirStep, taken: Shape, given: Shape) -> li
         return _convert_scale(values["scale"], taken)
     if kind == "Delay":
         wait = count_waits(node, step)
-        if len(set(wait)) == 1:  # it becomes edges
+        if len(set(wait)) == 1:  # all values wait equally long: the edges delay them
             return []
         return _pass_on(taken, delay=np.array(wait, np.int32))
     if kind == "Flatten":
@@ -60,7 +66,7 @@ def convert_node(node: NirNode, step: NirStep, taken: Shape, given: Shape) -> li
 
 
 def count_waits(node: NirNode, step: NirStep) -> list[Ticks]:
-    """Return the ticks of a Delay; raise a ValueError if they are not whole or too many."""
+    """Return the delays of a Delay [ticks]; raise a ValueError for a fraction or overflow."""
     waits = [ticks(Seconds(float(d)), Seconds(step.dt)) for d in node.values["delay"].flat]
     if max(waits) > LONGEST_DELAY:
         raise ValueError(
@@ -71,7 +77,7 @@ def count_waits(node: NirNode, step: NirStep) -> list[Ticks]:
 
 
 def _pass_on(shape: Shape, **fields: np.ndarray) -> list[Node]:
-    """Return the nodes that pass each value on, with a delay or bias of its own."""
+    """Return nodes that pass each value on, each value with its own delay or bias."""
     size = math.prod(shape)
     each = np.arange(size)
     line = Sparse.from_coo(each, each, np.ones(size), shape=(size, size), **fields)
@@ -94,7 +100,7 @@ def _convert_neuron(node: NirNode, step: NirStep, shape: Shape) -> list[Node] | 
     if isinstance(reset, str):
         return reset
     threshold = values["threshold" if node.kind == "Threshold" else "v_threshold"]
-    if node.inclusive:  # v > x is v >= the number after x
+    if node.inclusive:  # v > x equals v >= the next number after x
         threshold = np.nextafter(threshold, np.inf)
     rest = find_rest(node)
     left = values.get("v_leak", rest) - rest
@@ -110,14 +116,14 @@ def _convert_neuron(node: NirNode, step: NirStep, shape: Shape) -> list[Node] | 
     )
     if not driven:
         return [cell]
-    # What is left of v_leak drives the membrane in every tick, behind any current.
+    # The rest of v_leak acts as a bias: it drives the membrane in every tick.
     drive = np.broadcast_to((1 - decays.decay) * left / decays.gain, shape)
     shown = [*currents, Pointwise(function="identity")] if currents else []
     return [*shown, *_pass_on(shape, bias=drive.ravel()), cell]
 
 
 def _find_misfit(node: NirNode, decays: NirDecays) -> str:
-    """Return what of a neuron no Graph computes as NIR does, with a cure; "" if nothing."""
+    """Return how a neuron differs from every Graph, with a cure; "" if it does not differ."""
     if lost := find_lost(decays.gain):
         return f"scales its input by {lost:g} in a tick, 0 in float32; raise r, lower weights"
     leak = node.values.get("v_leak", np.zeros(()))
@@ -137,8 +143,8 @@ def _find_misfit(node: NirNode, decays: NirDecays) -> str:
 def _convert_reset(
     values: Mapping[str, np.ndarray], step: NirStep, decays: NirDecays, shape: Shape
 ) -> dict[str, Any] | str:
-    """Return the arguments of DiscreteLIF, or what is wrong."""
-    if "v_reset" not in values:  # a Threshold: the next tick forgets the membrane
+    """Return the reset arguments of DiscreteLIF, or a text of what is wrong."""
+    if "v_reset" not in values:  # a Threshold keeps no membrane beyond its tick
         return {"reset": "hard"}
     if step.reset == "hard":
         return {"reset": "hard", "reset_to": _compress(values["v_reset"], shape)}
@@ -151,7 +157,7 @@ def _convert_reset(
 
 
 def _compress(values: np.ndarray, shape: Shape) -> Any:
-    """Return parameters as one number if all are equal, else with length 1 along such axes."""
+    """Return equal parameters as one number; else shorten each axis of equal values to 1."""
     whole = np.array(np.broadcast_to(values, shape if np.size(values) > 1 else values.shape))
     for axis in range(whole.ndim):
         one = whole.take([0], axis)
@@ -161,14 +167,14 @@ def _compress(values: np.ndarray, shape: Shape) -> Any:
 
 
 def find_tau(decay: Any, tick: Seconds) -> Any:
-    """Return the time constant [s] whose decay in a tick this is."""
+    """Return the time constant [s] of this decay per tick."""
     with np.errstate(divide="ignore"):
         rate = np.minimum(np.abs(np.log(decay)), NOTHING)
         return tick / rate
 
 
 def _wrap(node: Node, taken: Shape, given: Shape) -> list[Node]:
-    """Return a node over vectors as one over these shapes."""
+    """Return a node that computes on vectors, between a Flatten and an Unflatten if needed."""
     before: list[Node] = [] if len(taken) == 1 else [Flatten()]
     after: list[Node] = [] if len(given) == 1 else [Unflatten(shape=given)]
     return [*before, node, *after]
@@ -205,7 +211,7 @@ def _convert_scale(scale: np.ndarray, shape: Shape) -> list[Node]:
 
 
 def _convert_windows(node: NirNode, taken: Shape) -> list[Node]:
-    """Return the node of a convolution or a pool."""
+    """Return the Graph node of a convolution or a pool."""
     values, axes = node.values, len(taken) - 1
     steps = get_steps(node, axes)
     if "weight" in values:
@@ -245,10 +251,10 @@ def _convert_windows(node: NirNode, taken: Shape) -> list[Node]:
 def _make_symmetric(
     weight: np.ndarray, steps: Mapping[str, tuple[Any, ...]]
 ) -> tuple[np.ndarray, tuple[Any, ...], tuple[Any, ...]]:
-    """Return weight, padding and dilation with equal padding on both sides.
+    """Return weight, padding and dilation, with equal padding on both sides.
 
-    A padding that is one wider behind becomes that on both sides, and a row of zeros in front
-    of the kernel.
+    Where the padding behind is one wider, both sides get the wider padding and the kernel gets
+    a row of zeros in front.
     """
     padding, dilation = [], []
     for axis, ((before, after), d) in enumerate(

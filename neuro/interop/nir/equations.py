@@ -1,8 +1,8 @@
-"""The equations of NIR, interpreted tick by tick in NumPy: the oracle of its imports.
+"""The equations of NIR, interpreted tick by tick in NumPy: the reference for NIR imports.
 
-Float64, absolute voltages, one node after the other: written from NIR's definitions, not from
-the Graph. Membranes start at :func:`~neuro.interop.nir.steps.find_rest`, currents and delays at
-0.
+The interpreter computes in float64 with absolute voltages, one node after the other. It follows
+NIR's definitions and shares no code with the Graph. Membranes start at
+:func:`~neuro.interop.nir.steps.find_rest`, currents and delays at 0.
 Axes: T ticks, B samples, ``*N`` the shape of a node; images are ``C L`` or ``C H W``.
 """
 
@@ -20,10 +20,11 @@ Value = np.ndarray  # (B, *N)
 
 
 class NirRun(NamedTuple):
-    """What every node computed, by path (T B *N each).
+    """Results of a run, by path of the node; shapes (T B *N).
 
-    outputs: of every node. membranes: v after the reset. currents: I of CubaLI and CubaLIF,
-    after the input of the tick.
+    outputs: what every node puts out.
+    membranes: v after the reset.
+    currents: I of CubaLI and CubaLIF, after the input of the tick.
     """
 
     outputs: dict[str, np.ndarray]
@@ -32,7 +33,7 @@ class NirRun(NamedTuple):
 
 
 def interpret(plan: NirPlan, step: NirStep, inputs: Mapping[str, np.ndarray]) -> NirRun:
-    """Return what a network computes. inputs: (T B *N) by Input."""
+    """Return the results of a network. inputs: arrays (T B *N) by name of the Input."""
     ticks, samples = next(iter(inputs.values())).shape[:2]
     running = _Running(plan, step, samples)
     for t in range(ticks):
@@ -50,7 +51,7 @@ def interpret(plan: NirPlan, step: NirStep, inputs: Mapping[str, np.ndarray]) ->
 
 
 class _Running:
-    """A network between two ticks. done: what every node put out, by tick."""
+    """A network between two ticks. done: the outputs of every node, one per tick."""
 
     def __init__(self, plan: NirPlan, step: NirStep, samples: int) -> None:
         nodes = plan.network.nodes
@@ -71,9 +72,9 @@ class _Running:
         self.currents: dict[str, list[Value]] = {name: [] for name in self._cells}
 
     def advance(self, inputs: Mapping[str, Value]) -> None:
-        """Compute a tick."""
+        """Compute one tick."""
         self._tick += 1
-        # In a loop a Delay comes before its source; one that delays all values needs none.
+        # In a loop a Delay comes before its source. It needs no input if it delays all values.
         early = [name for name, line in self._lines.items() if not line.instant.any()]
         for name in early:
             self.done[name].append(self._lines[name].read(None))
@@ -86,7 +87,7 @@ class _Running:
             line.write(self._gather(name))
 
     def _compute(self, name: str) -> Value:
-        """Return what a node puts out in this tick."""
+        """Return the output of a node in this tick."""
         x = self._gather(name)
         if name in self._lines:
             return self._lines[name].read(x)
@@ -99,7 +100,7 @@ class _Running:
         return y
 
     def _gather(self, name: str) -> Value:
-        """Return the sum of what the edges into a node bring in this tick."""
+        """Return the sum of the values that the edges bring into a node in this tick."""
         x = np.zeros(self._shapes[name])
         for source, late in self._plan.sources(name):
             if self._tick >= late:
@@ -117,7 +118,7 @@ class NirDelayLine:
         self._past: list[Value] = []
 
     def read(self, now: Value | None) -> Value:
-        """Return the output of this tick. now: its input, needed where nothing waits."""
+        """Return the output of this tick. now: its input, needed where the delay is 0."""
         out = np.zeros(self._wait.shape)
         for wait in np.unique(self._wait):
             if wait == 0 and now is not None:
@@ -128,14 +129,18 @@ class NirDelayLine:
         return out
 
     def write(self, x: Value) -> None:
-        """Take in the input of this tick."""
+        """Store the input of this tick."""
         self._past.append(x)
 
 
 class NirCell:
-    """A neuron. shown: its voltage at the end of a tick; current: I once input has arrived.
+    """A neuron.
 
-    With a delayed reset, shown is what the next tick decays to the same: v - step / decay.
+    With a delayed reset, ``shown`` is v - step / decay, so that the next tick is the same.
+
+    Attributes:
+        shown: the voltage at the end of a tick.
+        current: I after the input of the tick.
     """
 
     def __init__(self, node: NirNode, step: NirStep, shape: tuple[int, ...]) -> None:
@@ -146,11 +151,11 @@ class NirCell:
         self.shown = self._v
 
     def advance(self, x: Value) -> Value:
-        """Advance one tick; return the spikes, or the voltage of an integrator."""
+        """Advance one tick; return the spikes, or the voltage if the neuron integrates."""
         kind, p = self._node.kind, self._node.values
         if kind == "Threshold":
             fired: Value = np.where(x > p["threshold"], 1.0, 0.0)
-            self.shown = np.where(fired > 0, 0.0, x)  # it has no state: counted as a reset
+            self.shown = np.where(fired > 0, 0.0, x)  # no state: a spike counts as a reset
             return fired
         v = self._charge(x)
         if kind not in FIRING:
@@ -170,7 +175,7 @@ class NirCell:
         return fired
 
     def _charge(self, x: Value) -> Value:
-        """Return v at the end of a tick, spikes left out."""
+        """Return v at the end of a tick, before any spike."""
         kind, p, dt = self._node.kind, self._node.values, self._step.dt
         if kind in ("I", "IF"):
             return np.asarray(self._v + dt * p["r"] * x)
@@ -195,7 +200,7 @@ class NirCell:
         return np.asarray(p["v_leak"] + (self._v - p["v_leak"]) * a + r * arrived * charge)
 
     def _keep(self) -> Value:
-        """Return what a tick leaves of a voltage above v_leak."""
+        """Return the factor by which a voltage above v_leak decays in a tick."""
         kind, p, dt = self._node.kind, self._node.values, self._step.dt
         if kind == "IF":
             return np.ones(())
@@ -206,7 +211,7 @@ class NirCell:
 
 
 def apply(node: NirNode, x: Value) -> Value:
-    """Return what a node without state makes of a tick."""
+    """Return the output of a node without state for the input of a tick."""
     kind, p = node.kind, node.values
     if kind in ("Input", "Output"):
         return x

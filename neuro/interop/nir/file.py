@@ -1,9 +1,9 @@
 """A NIR file as a tree of arrays and words, read from HDF5 without running anything in it.
 
 nir.read stops at its first assertion and follows links and filters. This reader lists every
-problem of a file at once. It refuses what leads outside the file (links, external storage),
-objects with several names (a loop has them), what needs a filter that HDF5 would load as a
-library, and more values than a file of its size should hold: before it reads them.
+problem of a file at once. Before it reads values, it refuses: links and external storage, which
+lead outside the file; objects with several names, as in a loop; data with a filter that HDF5
+would load as a library; and more values than a file of its size should hold.
 """
 
 import math
@@ -23,13 +23,13 @@ from neuro.base.text import escape, shorten_list
 Tree = dict[str, Any]  # a value is a Tree, an array, a number, a word, or None
 
 DEFLATE = 1
-FILTERS = {DEFLATE, 2, 3}  # and shuffle, fletcher32: they keep the size, but for a checksum
+FILTERS = {DEFLATE, 2, 3}  # deflate, shuffle, fletcher32 (adds a checksum)
 CHECKSUM = 4  # bytes
 HEAP = b"GCOL\1\0\0\0"  # the start of a global heap
 DEEPEST = 32  # groups inside one another
 MOST_BYTES = 1 << 28  # of the values of a file, or INFLATION times its size
 INFLATION = 16
-WORD_BYTES = 64  # of a word in memory, besides its letters
+WORD_BYTES = 64  # memory of a word besides its letters
 MOST_TOLD = 100  # problems in a message
 MAJOR_VERSIONS = ("0", "1")
 
@@ -46,8 +46,8 @@ def read_tree(path: Path) -> tuple[str, Tree]:
     """Return the version of a NIR file and the tree of its node.
 
     Raises:
-        NirError: the file is no NIR file, or holds what is refused; lists every problem.
-        FileNotFoundError: there is no file.
+        NirError: the file is no NIR file, or holds something refused; lists every problem.
+        FileNotFoundError: the file does not exist.
         RuntimeError: h5py is not installed.
     """
     what = f"{path} cannot be read as NIR"
@@ -79,10 +79,10 @@ def read_tree(path: Path) -> tuple[str, Tree]:
 
 
 def _find_endless_heap(path: Path) -> bool:
-    """Say whether an entry of a global heap, where words lie, has no length or leads out of it.
+    """Return whether an entry of a global heap of words has no length or overruns the heap.
 
-    HDF5 2.0 walks such heaps for ever, and no signal stops it. Lengths have 8 bytes, the
-    default; others are not checked.
+    HDF5 2.0 walks such heaps for ever, and no signal stops it. Only heaps with lengths of 8
+    bytes, the default of HDF5, are checked.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         heap = data.find(HEAP)
@@ -99,7 +99,7 @@ def _find_endless_heap(path: Path) -> bool:
 
 
 def _read_version(file: Any, reader: "_TreeReader") -> str:
-    """Return the version that a file states; add a problem unless it is a known one."""
+    """Return the version stated in a file; add a problem unless it is known."""
     cure = "write it again with a current nir: nir.write(path, nir.read(path))"
     version = reader.read(file, "version") if "version" in file else None
     if not isinstance(version, str):
@@ -116,16 +116,17 @@ def _read_version(file: Any, reader: "_TreeReader") -> str:
 
 
 def quote(value: Any) -> str:
-    """Return a value of a file as messages show it."""
+    """Return a value of a file as text for messages."""
     return f"{value!r:.80}"
 
 
 @dataclass(kw_only=True, eq=False)
 class _TreeReader:
-    """Reads each object of a file once, and lists the problems.
+    """Reader that reads each object of a file once and lists the problems.
 
-    size: of the file [bytes]. left: bytes that further values may have. paths: of the objects
-    so far, by their addresses in the file.
+    size: size of the file [bytes].
+    left: bytes that may still be read.
+    paths: paths of the objects read so far, by their addresses in the file.
     """
 
     h5py: Any
@@ -135,7 +136,7 @@ class _TreeReader:
     paths: dict[int, str] = field(default_factory=dict)
 
     def read(self, parent: Any, name: str, depth: int = 0) -> Any:
-        """Return a member of a group as a tree, an array or a word; add its problems."""
+        """Return a member of a group as a tree, an array or a word; list its problems."""
         h5py, where = self.h5py, f"{parent.name.rstrip('/')}/{name}"
         link = parent.get(name, getlink=True)
         if not isinstance(link, h5py.HardLink):
@@ -164,7 +165,7 @@ class _TreeReader:
         return member[()]
 
     def _find_problem(self, member: Any) -> str:
-        """Return why a dataset is refused; "" if it is not, and then charge its bytes."""
+        """Return why a dataset is refused; if it is accepted, count its bytes and return ""."""
         plan = member.id.get_create_plist()
         filters = [plan.get_filter(k)[0] for k in range(plan.get_nfilters())]
         strange = sorted({*filters} - FILTERS)
@@ -174,7 +175,7 @@ class _TreeReader:
             return "its values lie in another file; store them in this one"
         try:
             dtype, words = member.dtype, self.h5py.check_string_dtype(member.dtype)
-        except TypeError as error:  # a type that NumPy lacks
+        except TypeError as error:  # NumPy lacks the type
             return f"holds no numbers or words ({error}); store numbers"
         if not words and dtype.kind not in "biuf":
             return f"holds {dtype}, no numbers or words; store numbers"
@@ -196,7 +197,7 @@ class _TreeReader:
         return ""
 
     def _overflows(self, member: Any, filters: list[int], most: int) -> bool:
-        """Say whether compressed data have more bytes than a chunk: HDF5 unpacks them all."""
+        """Return whether a chunk unpacks to more than its size: HDF5 would unpack it all."""
         chunks: list[Any] = []
         if DEFLATE in filters:
             member.id.chunk_iter(chunks.append)
@@ -210,7 +211,7 @@ class _TreeReader:
         return False
 
     def _read_words(self, member: Any, where: str) -> Any:
-        """Return a word or an array of words, read in parts: one may be as long as the file."""
+        """Return a word or an array of words, read in parts: a word may fill the file."""
         decode = np.frompyfunc(lambda word: word.decode("utf8", "replace"), 1, 1)
         words, rows = np.empty(member.shape, object), max(1, self.left // (2 * self.size))
         parts = [slice(k, k + rows) for k in range(0, len(words), rows)] if words.ndim else [()]

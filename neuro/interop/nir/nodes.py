@@ -1,7 +1,7 @@
-"""The nodes and edges of a NIR network, checked: kinds, values, wiring; subgraphs flattened.
+"""The nodes and edges of a NIR network: kinds, values and wiring checked, subgraphs flattened.
 
-A node has the path of its names, "rnn/lif" for node lif of subgraph rnn. Every problem is
-listed with the node and a cure.
+A node is named by its path: "rnn/lif" is node lif of subgraph rnn. The error lists every
+problem with its node and a cure.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ from neuro.interop.nir.file import NirError, Tree, quote
 
 LARGEST = float(np.finfo(np.float32).max)
 
-# Values that a node needs, and those that older files leave out with what they then are.
+# The values that a node needs, and the defaults of those that older files leave out.
 NEEDED: Mapping[str, tuple[str, ...]] = {
     "Input": ("shape",),
     "Output": ("shape",),
@@ -47,21 +47,22 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 FIRING = ("Threshold", "IF", "LIF", "CubaLIF")
 INTEGRATING = ("I", "LI", "CubaLI")
 NEURONS = (*FIRING, *INTEGRATING)
-POINTWISE = (*NEURONS, "Scale", "Delay")  # their values have the shape of what they take
+POINTWISE = (*NEURONS, "Scale", "Delay")  # their values have the shape of their input
 SIZES = ("shape", "kernel_size", "stride", "padding", "dilation", "groups")
 WHOLE = (*SIZES, "input_shape", "input_type", "start_dim", "end_dim")
-FIRES, AT_THRESHOLD = "fires", "at the number after v_threshold"  # metadata of the writer
+FIRES, AT_THRESHOLD = "fires", "at the number after v_threshold"  # metadata of our writer
 SINGLE = ("groups", "start_dim", "end_dim")
 MAY_BE_NONE = ("bias", "input_shape", "input_type")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NirNode:
-    """One node. kind: name of its class in NIR. values: arrays by name, a word for padding.
+    """One node of a NIR network.
 
-    inside: whether it is an Input or Output of a subgraph, which hands on what it takes.
-    inclusive: whether a neuron's threshold is the largest number below that at which it fires,
-    as the writer notes.
+    kind: name of the node's class in NIR.
+    values: arrays by name; a padding may be a word.
+    inside: whether the node is an Input or Output of a subgraph; it hands its input on.
+    inclusive: whether the neuron fires at the number after its threshold, as our writer notes.
     """
 
     kind: str
@@ -72,30 +73,35 @@ class NirNode:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NirNetwork:
-    """Checked nodes by path, and the edges between them. metadata: of the whole network."""
+    """Checked nodes by path and the edges between them. metadata: that of the whole network."""
 
     nodes: Mapping[str, NirNode]
     edges: tuple[tuple[str, str], ...]
     metadata: Mapping[str, Any]
 
     def into(self, name: str) -> list[str]:
-        """Return the sources of a node, in the order of the edges."""
+        """Return the sources of a node, in order of the edges."""
         return [a for a, b in self.edges if b == name]
 
     def out_of(self, name: str) -> list[str]:
-        """Return the targets of a node, in the order of the edges."""
+        """Return the targets of a node, in order of the edges."""
         return [b for a, b in self.edges if a == name]
 
 
 def describe(name: str, node: NirNode) -> str:
-    """Return a node as messages name it."""
+    """Return the name of a node for messages."""
     return f"{name} ({node.kind})"
 
 
 def check_tree(tree: Mapping[str, Any], what: str) -> NirNetwork:
     """Return the network of a tree.
 
-    what: the start of an error. Raises: NirError, which lists every problem.
+    Args:
+        tree: the tree of a file or of a NIRGraph.
+        what: the start of an error message.
+
+    Raises:
+        NirError: the tree has problems; lists every one.
     """
     problems: list[str] = []
     nodes: dict[str, NirNode] = {}
@@ -118,7 +124,7 @@ def _read_word(value: Any) -> Any:
 
 
 def _read_kind(tree: Mapping[str, Any]) -> str:
-    """Return the kind of a node; where no word is stated, a text of what is."""
+    """Return the kind of a node; if the type is not a word, return it as text."""
     kind = _read_word(tree.get("type"))
     return kind if isinstance(kind, str) else quote(kind)
 
@@ -135,13 +141,13 @@ def _collect(
     edges: list[tuple[str, str]],
     problems: list[str],
 ) -> None:
-    """Add the nodes and edges of a graph and of the graphs inside it."""
+    """Add the nodes and edges of a graph and of its subgraphs."""
     where = prefix.rstrip("/") or "the network"
     members = tree.get("nodes")
     if not isinstance(members, Mapping):
         problems.append(f"{where}: has no nodes; write it again with nir.write")
         return
-    ports: dict[str, tuple[list[str], list[str]]] = {}  # of subgraphs: their Inputs, Outputs
+    ports: dict[str, tuple[list[str], list[str]]] = {}  # Inputs and Outputs of each subgraph
     for name, member in members.items():
         if not isinstance(member, Mapping):
             problems.append(f"{prefix}{name}: is no node; write it again with nir.write")
@@ -182,7 +188,7 @@ def _members(tree: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
 def _check_edges(
     edges: Any, where: str, names: Mapping[str, Any], problems: list[str]
 ) -> list[tuple[str, str]]:
-    """Return the edges of a graph whose ends exist; add the problems of the others."""
+    """Return the edges of a graph whose ends exist; add a problem for every other edge."""
     pairs: list[tuple[str, str]] = []
     listed = isinstance(edges, list | tuple) or (
         isinstance(edges, np.ndarray) and (edges.ndim == 2 or not edges.size)
@@ -210,7 +216,7 @@ def _check_edges(
 def _check_node(
     name: str, kind: Any, member: Mapping[str, Any], inside: bool, problems: list[str]
 ) -> NirNode | None:
-    """Return a node with its values as arrays; add its problems."""
+    """Return a node with its values as arrays; add its problems to the list."""
     if kind not in NEEDED:
         known = ", ".join(NEEDED)
         problems.append(
@@ -240,7 +246,7 @@ def _check_node(
         values = {k: _as_parameter(v) for k, v in values.items() if v is not None}
     fires = _read_word(_read_metadata(member).get(FIRES))
     inclusive = isinstance(fires, str) and fires == AT_THRESHOLD
-    # The number below a threshold of 0, as our writer notes it, is compared and not computed.
+    # Our writer notes the number below a threshold of 0; it is only compared.
     node = f"{name} ({kind})"
     found = {
         k: find_lost(v) for k, v in values.items() if not (inclusive and k == "v_threshold")
@@ -258,20 +264,20 @@ def _check_node(
 
 
 def find_lost(value: Any) -> float:
-    """Return a number that float32 rounds to 0, the first of an array; 0 if there is none."""
+    """Return the first number of an array that float32 rounds to 0; 0 if there is none."""
     if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
         return 0.0
     return float(value[(value != 0) & (value.astype(np.float32) == 0)].ravel()[:1].sum())
 
 
 def _as_parameter(value: Any) -> np.ndarray:
-    """Return a parameter in float64, a single value as one for all."""
+    """Return a parameter in float64; a single value gets shape (1,), for all neurons."""
     array = np.asarray(value, np.float64)
     return array.reshape(1) if array.size == 1 else array
 
 
 def _check_value(where: str, field: str, value: Any, problems: list[str]) -> Any:
-    """Return a value as an array, None, or a word; add its problem."""
+    """Return a value as an array, a word or None; add its problem to the list."""
     value = _read_word(value)
     if value is None and field in MAY_BE_NONE:
         return None
@@ -298,7 +304,7 @@ def _check_value(where: str, field: str, value: Any, problems: list[str]) -> Any
 
 
 def _find_problem(field: str, array: np.ndarray) -> str:
-    """Return what is wrong with numbers, with the cure; "" if nothing is."""
+    """Return what is wrong with an array of numbers, with the cure; "" if it is valid."""
     if not array.size or (field in SINGLE and array.size != 1):
         wanted = "one number" if field in SINGLE else "at least one number"
         return f"has shape {array.shape}; give {wanted}"
@@ -318,7 +324,7 @@ def _find_problem(field: str, array: np.ndarray) -> str:
 
 
 def _list_loose_ends(network: NirNetwork) -> list[str]:
-    """Return what is wrong with inputs, outputs and nodes that nothing feeds or follows."""
+    """Return the problems of inputs, outputs and nodes that have no source or no target."""
     problems = []
     kinds = [(n.kind, n.inside) for n in network.nodes.values()]
     if ("Input", False) not in kinds:
@@ -344,7 +350,7 @@ def _list_loose_ends(network: NirNetwork) -> list[str]:
 
 
 def _find_cycle(network: NirNetwork, among: Any) -> list[str]:
-    """Return the names along one cycle of the nodes ``among``, the first twice."""
+    """Return the names along one cycle of the nodes ``among``, from a node back to itself."""
     for edge in walk_back_edges(network.edges, sorted(filter(among, network.nodes)), among):
         a, b = edge
         return [*_find_way(network, b, a, among), b]
@@ -352,7 +358,7 @@ def _find_cycle(network: NirNetwork, among: Any) -> list[str]:
 
 
 def _find_way(network: NirNetwork, start: str, end: str, among: Any) -> list[str]:
-    """Return the names on a way from ``start`` to ``end``."""
+    """Return the names on a path from ``start`` to ``end``."""
     before: dict[str, str] = {}
     waiting = [start]
     while waiting:
@@ -372,7 +378,7 @@ def _find_way(network: NirNetwork, start: str, end: str, among: Any) -> list[str
 def walk_back_edges(
     edges: tuple[tuple[str, str], ...], starts: list[str], among: Any
 ) -> Iterator[tuple[str, str]]:
-    """Yield the edges that close a loop on a walk in depth from ``starts``, names in order."""
+    """Yield the edges that close a loop on a depth-first walk, ordered by name."""
     targets: dict[str, list[str]] = {}
     for a, b in edges:
         if among(a) and among(b):

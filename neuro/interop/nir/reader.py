@@ -1,8 +1,8 @@
-"""A NIR network as a Graph that computes the same.
+"""Import of a NIR network as a Graph that computes the same.
 
-Whether it does is measured: :func:`neuro.interop.imported.verify_import` runs the equations of
-NIR (:mod:`neuro.interop.nir.equations`) beside our clock. What a Graph cannot hold exactly is
-refused, every node with its cure.
+:func:`neuro.interop.imported.verify_import` measures whether it does: it runs the equations of
+NIR (:mod:`neuro.interop.nir.equations`) beside our clock. A network that a Graph cannot hold
+exactly is refused; the error lists every such node with its cure.
 """
 
 from collections.abc import Mapping
@@ -47,28 +47,28 @@ def read(
     reset: NirReset = "hard",
     ignore_declared_shapes: bool = False,
 ) -> ImportedNetwork:
-    """Return a NIR network as a Graph, with what was made of each of its nodes.
+    """Return a NIR network as a Graph, with a list of what each of its nodes became.
 
-    NIR leaves the step and the kind of reset open; ``choices`` of the result state them.
+    NIR leaves the step and the kind of reset open; ``choices`` of the result states them.
 
     Args:
         source: a file, or a nir.NIRGraph.
-        dt: the step, in the unit of time of the file. None: the step with which all r and w_in
-            of the file scale input by 1, where they agree on one; else 1e-4.
-        tick: the same step in seconds. None: the file's unit is the second; without any time
-            constant in it, 1 ms.
-        discretisation: "euler" or "exponential", see :mod:`neuro.interop.nir.steps`. None: what
-            the file's metadata state, as files of :func:`neuro.interop.nir.write` do, or Euler.
-        reset: "hard" sets v to v_reset, as NIR defines. "soft" subtracts
-            v_threshold - v_reset instead, and "delayed" does so one tick late, as snnTorch:
-            a file does not say that its network was trained with either.
-        ignore_declared_shapes: take shapes from the nodes that compute, whatever Outputs,
-            convolutions and Flattens state.
+        dt: the step, in the file's unit of time. None: the step at which all r and w_in of the
+            file scale input by 1, if they agree on one; else 1e-4.
+        tick: the same step in seconds. None: the file's unit is the second; a file without time
+            constants gets 1 ms.
+        discretisation: "euler" or "exponential", see :mod:`neuro.interop.nir.steps`. None: the
+            one in the file's metadata, which :func:`neuro.interop.nir.write` adds, else Euler.
+        reset: "hard" sets v to v_reset, as NIR defines. "soft" subtracts v_threshold - v_reset
+            instead; "delayed" subtracts it one tick late, as snnTorch does. Choose the reset
+            the network was trained with: a file does not state it.
+        ignore_declared_shapes: take shapes from the nodes that compute, and ignore those that
+            Outputs, convolutions and Flattens state.
 
     Raises:
-        NirError: what the file or the Graph cannot hold; lists every problem with its cure.
+        NirError: the file or a Graph cannot hold the network; lists every problem and cure.
         TypeError, ValueError: an argument is none of those above.
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: the file does not exist.
         RuntimeError: h5py is not installed.
     """
     _require_choices(dt, tick, discretisation, reset)
@@ -107,7 +107,7 @@ def _require_choices(
 
 @dataclass(frozen=True, kw_only=True)
 class _Origin:
-    """What an edge brings: the output of a Graph node, ``delay`` ticks late."""
+    """The value on an edge: the output of Graph node ``name``, ``delay`` ticks late."""
 
     name: str
     delay: int
@@ -115,11 +115,12 @@ class _Origin:
 
 @dataclass(kw_only=True, eq=False)
 class _GraphBuilder:
-    """Makes a Graph of a plan, node by node.
+    """Builder of a Graph from a plan, node by node.
 
-    first, last: the Graph nodes that take the input of a NIR node and put out its output, by
-    path. shown: what shows an Output, by path. waits: ticks by which a path without a Graph
-    node delays what it hands on.
+    first: the Graph node that takes the input of a NIR node, by path.
+    last: the Graph node that puts out the output of a NIR node, by path.
+    shown: the Graph node that shows an Output, by path.
+    waits: the delay [ticks] of a NIR node that has no Graph node, by path.
     """
 
     plan: NirPlan
@@ -135,7 +136,7 @@ class _GraphBuilder:
     waits: dict[str, int] = field(default_factory=dict)
 
     def build(self, library: str) -> ImportedNetwork:
-        """Return the import."""
+        """Return the imported network."""
         nodes = self.plan.network.nodes
         for path in self.plan.order:
             self._add(path, nodes[path])
@@ -148,7 +149,7 @@ class _GraphBuilder:
                 self._show(path)
         try:
             graph = Graph(nodes=self.nodes, edges=tuple(self.edges), dt=self.step.tick)
-            graph = unroll_delays(graph).graph  # which modules need
+            graph = unroll_delays(graph).graph  # modules need it unrolled
         except GraphError as error:
             raise NirError(error.problems, self.what) from error
         return ImportedNetwork(
@@ -160,14 +161,14 @@ class _GraphBuilder:
         )
 
     def _add(self, path: str, node: NirNode) -> None:
-        """Make the Graph nodes of a NIR node, or add its problem."""
+        """Make the Graph nodes of a NIR node, or add its problem to the list."""
         try:
             made = convert_node(
                 node, self.step, self.plan.inputs[path], self.plan.outputs[path]
             )
             if node.kind == "Delay":
                 self.waits[path] = int(count_waits(node, self.step)[0])
-        except ValueError as error:  # a parameter out of range, with its cure
+        except ValueError as error:  # it names the parameter and the cure
             made = str(error)
         if isinstance(made, str):
             self.problems.append(f"{describe(path, node)}: {made}")
@@ -188,7 +189,7 @@ class _GraphBuilder:
         self.mapping.append(MappedNode(node=names[-1], source=source, became=became))
 
     def _find_name(self, path: str) -> str:
-        """Return a name that a Graph takes and that no node has yet."""
+        """Return a name that a Graph accepts and that no node has yet."""
         name = "".join(c if c.isprintable() and c not in "./" else "_" for c in path) or "_"
         unique, k = name, 2
         while unique in self.nodes:
@@ -196,7 +197,7 @@ class _GraphBuilder:
         return unique
 
     def _find_origins(self, path: str) -> list[_Origin]:
-        """Return what the edges into a NIR node bring, over all that only hand on."""
+        """Return the values into a NIR node, traced back past nodes that only pass them on."""
         origins = []
         for source, late in self.plan.sources(path):
             if source in self.last:
@@ -209,7 +210,7 @@ class _GraphBuilder:
         return origins
 
     def _connect(self, target: str, origins: list[_Origin]) -> None:
-        """Add edges; a host hands on the values of an integrator to a connection."""
+        """Add edges to a node; a host stands between an integrator and a connection."""
         for origin in origins:
             name = origin.name
             if isinstance(self.nodes[name], LI) and isinstance(self.nodes[target], Connection):
@@ -224,7 +225,7 @@ class _GraphBuilder:
             self.edges.append(Edge(name, target, Ticks(origin.delay)))
 
     def _show(self, path: str) -> None:
-        """Find the population that shows an Output, or make a read-out for it."""
+        """Find the population that shows an Output, or make a read-out."""
         origins = self._find_origins(path)
         name, source = origins[0].name, f"{path} (Output)"
         alone = len(origins) == 1 and not origins[0].delay
@@ -239,7 +240,7 @@ class _GraphBuilder:
         self.mapping.append(MappedNode(node=name, source=source, became=became))
 
     def _list_choices(self) -> dict[str, str]:
-        """Return what NIR leaves open, as it was chosen."""
+        """Return the choices that NIR leaves open, as made here."""
         step = self.step
         choices = {
             "dt": f"{step.dt:g} in the file's unit of time: {step.why_dt}",
@@ -276,7 +277,7 @@ class _GraphBuilder:
         return choices
 
     def _run(self, inputs: Mapping[str, np.ndarray]) -> SourceRun:
-        """Run the equations of NIR; return the state in the units of the Graph."""
+        """Run the equations of NIR; return the state in units of the Graph."""
         nodes = self.plan.network.nodes
         given = {
             path: inputs[name]
@@ -298,7 +299,7 @@ class _GraphBuilder:
 
 
 def _describe_values(path: str, node: NirNode) -> str:
-    """Return a NIR node and its values in a line."""
+    """Return a NIR node and its values in one line."""
     shown = []
     for name, value in node.values.items():
         if value is None:

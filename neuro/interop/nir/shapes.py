@@ -1,8 +1,8 @@
-"""The order in which the nodes of a NIR network compute, and the shapes of what they take.
+"""The order in which the nodes of a NIR network compute, and the shapes of their inputs.
 
-A loop needs a tick: the edges that close one on a walk in depth from the inputs act a tick
-late. From such an edge the tick moves upstream, over linear nodes that feed nothing else, to
-the neurons: a bias in between then acts in every tick.
+A loop needs a delay of one tick: on a depth-first walk from the inputs, every edge that closes
+a loop acts one tick late. The delay then moves upstream from that edge, past linear nodes with
+no other target, to the neurons. A bias on that path then acts in every tick.
 """
 
 import math
@@ -25,16 +25,18 @@ from neuro.interop.nir.nodes import (
 
 Shape = tuple[int, ...]
 
-MOST_VALUES = 2**28  # of what a node takes or puts out, and of a kernel with its gaps
+MOST_VALUES = 2**28  # of the input, the output, or a kernel with its gaps
 CORRECT = "correct it, or read with ignore_declared_shapes=True"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NirPlan:
-    """How a network computes a tick.
+    """The plan by which a network computes a tick.
 
-    late: edges that act a tick late. order: all nodes, sources first along the other edges.
-    inputs, outputs: shapes by node.
+    late: edges that act one tick late.
+    order: all nodes, each after its sources on the other edges.
+    inputs: shape of each node's input.
+    outputs: shape of each node's output.
     """
 
     network: NirNetwork
@@ -44,17 +46,20 @@ class NirPlan:
     outputs: Mapping[str, Shape]
 
     def sources(self, name: str) -> list[tuple[str, int]]:
-        """Return the sources of a node with their delays [ticks], Delay nodes not counted."""
+        """Return the sources of a node with their delays [ticks]; Delay nodes add none."""
         return [(a, int((a, name) in self.late)) for a in self.network.into(name)]
 
 
 def plan(network: NirNetwork, *, declared: bool, what: str) -> NirPlan:
-    """Return how a network computes.
+    """Return the plan by which a network computes.
 
-    declared: whether the shapes that Outputs, convolutions and Flattens state are checked.
+    Args:
+        network: the checked network.
+        declared: whether to check the shapes that Outputs, convolutions and Flattens state.
+        what: the start of an error message.
 
     Raises:
-        NirError: shapes do not meet; lists every problem.
+        NirError: shapes do not match; lists every problem.
     """
     late = find_late_edges(network)
     sorter: TopologicalSorter[str] = TopologicalSorter({name: [] for name in network.nodes})
@@ -66,7 +71,7 @@ def plan(network: NirNetwork, *, declared: bool, what: str) -> NirPlan:
     inputs: dict[str, Shape] = {}
     outputs: dict[str, Shape] = {}
     problems: list[str] = []
-    # A neuron knows its shape, so that a loop through one can be checked in this order.
+    # A neuron knows its shape: a loop through a neuron can be checked in this order.
     for name in order:
         node = network.nodes[name]
         known = [outputs[a] for a in network.into(name) if a in outputs]
@@ -93,14 +98,14 @@ def plan(network: NirNetwork, *, declared: bool, what: str) -> NirPlan:
 
 
 def _bound(taken: Shape, out: Shape | str) -> Shape | str:
-    """Return the shape that a node puts out, or what is wrong with it or its size."""
+    """Return the shape of a node's output, or what is wrong with the shape or its size."""
     if isinstance(out, str) or max(math.prod(taken), math.prod(out)) <= MOST_VALUES:
         return out
     return f"takes {taken}, puts out {out}: more than {MOST_VALUES} values; correct them"
 
 
 def _reaches(network: NirNetwork, start: str, end: str) -> bool:
-    """Say whether a way along the edges leads from ``start`` to ``end``."""
+    """Return whether a path along the edges leads from ``start`` to ``end``."""
     seen, waiting = {start}, [start]
     while waiting:
         new = {*network.out_of(waiting.pop())} - seen
@@ -110,12 +115,12 @@ def _reaches(network: NirNetwork, start: str, end: str) -> bool:
 
 
 def _breaks_loops(node: NirNode) -> bool:
-    """Say whether a node delays all that it takes."""
+    """Return whether a node delays all its input."""
     return node.kind == "Delay" and bool((node.values["delay"] > 0).all())
 
 
 def find_late_edges(network: NirNetwork) -> frozenset[tuple[str, str]]:
-    """Return the edges that act a tick late, so that no loop is without delay."""
+    """Return the edges that act one tick late; every loop then has a delay."""
     instant = tuple(e for e in network.edges if not _breaks_loops(network.nodes[e[0]]))
     tops = sorted(n for n in network.nodes if network.nodes[n].kind == "Input")
     late = set(walk_back_edges(instant, [*tops, *sorted(network.nodes)], lambda _: True))
@@ -131,7 +136,7 @@ def find_late_edges(network: NirNetwork) -> frozenset[tuple[str, str]]:
 
 
 def find_own_shape(node: NirNode) -> Shape | None:
-    """Return the shape that a node states itself; None where any will do."""
+    """Return the input shape that a node states; None if it accepts any shape."""
     if node.kind in ("Input", "Output"):
         return tuple(map(int, np.ravel(node.values["shape"])))
     if node.kind in POINTWISE:
@@ -144,7 +149,7 @@ def find_own_shape(node: NirNode) -> Shape | None:
 
 
 def find_output_shape(node: NirNode, taken: Shape, *, declared: bool) -> Shape | str:
-    """Return the shape that a node puts out for what it takes, or what is wrong."""
+    """Return the shape of a node's output for an input shape, or what is wrong."""
     kind, values = node.kind, node.values
     if kind in POINTWISE:
         shapes = {v.shape for v in values.values() if np.size(v) > 1}
@@ -204,7 +209,7 @@ def _find_flat_shape(values: Mapping[str, Any], taken: Shape, *, declared: bool)
 
 
 def get_steps(node: NirNode, axes: int) -> dict[str, tuple[Any, ...]]:
-    """Return kernel, stride, dilation and the padding (before, after) by axis of the image."""
+    """Return kernel, stride, dilation and padding (before, after) by axis of the image."""
     values = node.values
 
     def by_axis(name: str) -> tuple[int, ...]:

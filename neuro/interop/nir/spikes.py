@@ -1,7 +1,7 @@
-"""Spike trains as NIRData, the files in which NIR exchanges them, and back.
+"""Spike trains written and read as NIRData, the file format in which NIR exchanges them.
 
-NIRData names events by sample, neuron and time [s]; tick k begins at k dt there. Spikes are
-written at the middle of their ticks, so that a reader that rounds down finds the tick.
+NIRData names events by sample, neuron and time [s]; tick k begins at k dt. Spikes are written
+at the middle of their ticks: a reader that rounds down still finds the tick.
 """
 
 import math
@@ -21,10 +21,10 @@ SPIKES = "spikes"  # name of the observable
 
 
 def write_spikes(path: str | Path, trains: Mapping[str, Events], dt: Seconds) -> Path:
-    """Write spike trains by node as a NIRData file; return its path. dt: of a tick [s].
+    """Write spike trains by node as a NIRData file; return its path. dt: length of a tick [s].
 
     Raises:
-        TypeError, ValueError: a train is none, or dt is no time.
+        TypeError, ValueError: a value is no spike train, or dt is no positive time.
         RuntimeError: nir is not installed.
     """
     data = to_nir_data(trains, dt)
@@ -64,13 +64,15 @@ def to_nir_data(trains: Mapping[str, Events], dt: Seconds) -> Any:
 def read_spikes(source: Any, dt: Seconds) -> dict[str, Events]:
     """Return the spikes of every node of a NIRData file, or of a nir.NIRGraphData.
 
-    An observable "spikes" is read, as events or as a grid; a node inside a graph has the name
-    "graph/node". A time within 1e-6 ticks of the start of a tick belongs to that tick.
+    Observables named "spikes" are read, as events or as a grid. A node inside a graph gets the
+    name "graph/node". A time within 1e-6 ticks of the start of a tick belongs to that tick.
 
-    dt: length of a tick [s]. What a grid has must be the same.
+    Args:
+        source: a file, or a nir.NIRGraphData.
+        dt: length of a tick [s]; a grid must have the same.
 
     Raises:
-        NirError: the file is none, or holds what no spike train is; lists every problem.
+        NirError: the file is not NIRData, or its values are no spikes; lists every problem.
         RuntimeError: nir is not installed.
     """
     require_dt("dt", dt)
@@ -113,7 +115,7 @@ def _list_nodes(data: Any, prefix: str) -> list[tuple[str, Mapping[str, Any]]]:
 
 
 def _read_grid(data: Any, dt: Seconds) -> Events | str:
-    """Return the train of a grid (B T N), or what is wrong."""
+    """Return the spike train of a grid (B T N), or a text of what is wrong."""
     if not math.isclose(data.dt, dt, rel_tol=NEAR):
         return f"its grid has dt = {data.dt:g} s, and dt = {dt:g} s is asked for; give its own"
     values = np.asarray(data.data)
@@ -131,7 +133,7 @@ def _read_grid(data: Any, dt: Seconds) -> Events | str:
 
 
 def _read_events(data: Any, dt: Seconds) -> Events | str:
-    """Return the train of listed events, or what is wrong; values in one tick are added."""
+    """Return the spike train of listed events, its values summed per tick, or a problem."""
     ticks, samples = round(float(data.t_max) / dt), len(data.idx)
     sample, place = np.nonzero(np.asarray(data.idx) != -1)
     neuron, time = data.idx[sample, place], data.time[sample, place] / dt

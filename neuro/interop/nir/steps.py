@@ -1,17 +1,18 @@
-"""The length of a step, and what a tick makes of the continuous equations of NIR.
+"""The length of a step, and the step that a tick makes of NIR's continuous equations.
 
     LIF      tau dv/dt = (v_leak - v) + r I                    LI: without a spike
     IF       dv/dt = r I                                       I: without a spike
     CubaLIF  tau_syn dI/dt = -I + w_in S, and the LIF's v      CubaLI: without a spike
     spike    where v > v_threshold; then v = v_reset
 
-NIR does not say how a step is taken. Here a step of dt is, u = v - v_leak,
+NIR does not define the step. With u = v - v_leak, a step of dt is here
 
     "euler"        u = (1 - dt / tau) u + (r dt / tau) I
                    I = (1 - dt / tau_syn) I + (w_in dt / tau_syn) S,  before u, which takes the
                    new I: as snnTorch, Norse and SpikingJelly read NIR
     "exponential"  u = a u + r (1 - a) I, a = exp(-dt / tau): exact for an input that is
-                   constant in the tick. A spike of a CubaLIF is an impulse at the start of its
+                   constant in the tick. A spike into a CubaLIF is an impulse at the start of
+                   its
                    tick: I rises by w_in dt / tau_syn, then both equations are solved exactly
 """
 
@@ -28,17 +29,19 @@ Discretisation = Literal["euler", "exponential"]
 NirReset = Literal["hard", "soft", "delayed"]
 
 USUAL_DT = 1e-4  # what snnTorch, SpikingJelly and the NIR paper take
-FREE_TICK = Seconds(1e-3)  # of a file without times
+FREE_TICK = Seconds(1e-3)  # of a file without time constants
 SAME = 1e-4  # relative: r and tau in float32, and dt with two digits
 
 
 @dataclass(frozen=True, kw_only=True)
 class NirStep:
-    """How a tick is computed.
+    """The length and the rules of a tick.
 
-    dt: in the file's unit of time. tick: the same in seconds. reset: "hard" sets v to v_reset;
-    "soft" subtracts v_threshold - v_reset; "delayed" does so one tick late, before the decay's
-    next effect, as snnTorch. why_dt: where dt comes from.
+    dt: the step in the file's unit of time.
+    tick: the same step in seconds.
+    reset: "hard" sets v to v_reset; "soft" subtracts v_threshold - v_reset; "delayed" subtracts
+        it one tick late, before the next decay acts, as snnTorch does.
+    why_dt: where dt comes from.
     """
 
     dt: float
@@ -49,9 +52,10 @@ class NirStep:
 
 
 class NirDecays(NamedTuple):
-    """What a tick does: v = decay v + gain i, i = decay_syn i + x.
+    """The factors of a tick: v = decay v + gain i, i = decay_syn i + x.
 
-    decay_syn: None without a current. unit: of i, in the units of I: I = unit i.
+    decay_syn: None for a neuron without a current.
+    unit: scale of i: I = unit i.
     """
 
     decay: np.ndarray
@@ -61,7 +65,7 @@ class NirDecays(NamedTuple):
 
 
 def choose_dt(network: NirNetwork) -> tuple[float, str]:
-    """Return the step that a network seems to have been written with, and why."""
+    """Return the step with which a network was probably written, and the reason."""
     stated: Any = network.metadata.get("dt")
     number = np.size(stated) == 1 and np.asarray(stated).dtype.kind in "iuf"
     if number and 0 < (dt := float(np.ravel(stated)[0])) < np.inf:
@@ -93,13 +97,13 @@ def choose_dt(network: NirNetwork) -> tuple[float, str]:
 
 
 def choose_tick(network: NirNetwork, dt: float) -> Seconds:
-    """Return the length of a tick [s]: dt, or 1 ms in a network that counts in ticks."""
+    """Return the length of a tick [s]: dt, or 1 ms if the network counts time in ticks."""
     timed = any(k.startswith("tau") for node in network.nodes.values() for k in node.values)
     return FREE_TICK if dt == 1 and not timed else Seconds(dt)
 
 
 def _find_round(steps: list[float]) -> float | None:
-    """Return the step of two digits that all are, up to rounding; None without one."""
+    """Return the two-digit step that all steps equal up to rounding; None if there is none."""
     if not steps:
         return None
     dt = float(f"{min(steps):.1e}")
@@ -107,7 +111,7 @@ def _find_round(steps: list[float]) -> float | None:
 
 
 def _list_decayed_steps(network: NirNetwork) -> list[float]:
-    """Return the steps with which r = tau exp(-dt / tau) / dt, of the neurons with a tau."""
+    """Return the steps at which r = tau exp(-dt / tau) / dt, for the neurons with a tau."""
     steps = []
     for node in network.nodes.values():
         tau = node.values.get("tau", node.values.get("tau_mem"))
@@ -121,7 +125,7 @@ def _list_decayed_steps(network: NirNetwork) -> list[float]:
 
 
 def _list_full_steps(values: Mapping[str, np.ndarray]) -> list[float]:
-    """Return the least and largest step with which r or w_in, if not 1, scales input by 1."""
+    """Return the smallest and largest step at which r or w_in, unless 1, scales input by 1."""
     scales = [(values.get("tau", values.get("tau_mem", np.ones(()))), values["r"])]
     if "tau_syn" in values:
         scales.append((values["tau_syn"], values["w_in"]))
@@ -133,14 +137,14 @@ def _list_full_steps(values: Mapping[str, np.ndarray]) -> list[float]:
 
 
 def choose_discretisation(network: NirNetwork) -> Discretisation:
-    """Return the discretisation that a network's metadata state, as those of ours; or Euler."""
+    """Return the discretisation in a network's metadata, which our writer adds; else Euler."""
     stated = network.metadata.get("discretisation")
     word = stated.decode("utf8", "replace") if isinstance(stated, bytes) else stated
     return "exponential" if word == "exponential" else "euler"
 
 
 def find_decays(node: NirNode, step: NirStep) -> NirDecays | str:
-    """Return what a tick does to a neuron, or what is wrong with its times."""
+    """Return the factors of a tick for a neuron, or what is wrong with its time constants."""
     values, dt = node.values, step.dt
     if node.kind == "Threshold":
         return NirDecays(np.zeros(()), np.ones(()))
@@ -152,7 +156,7 @@ def find_decays(node: NirNode, step: NirStep) -> NirDecays | str:
             return f"{name} must be > 0, got {float(tau.min()):g}"
     shortest = min(float(tau.min()) for tau in times.values())
     euler = step.discretisation == "euler"
-    # Times in float32 and a dt of two digits: a tau that is dt up to rounding is dt.
+    # Times in float32 and a dt of two digits: a tau that equals dt up to rounding counts as dt.
     if euler and dt > shortest * (1 + 1e-6):
         return (
             f"a time constant of {shortest:g} is shorter than dt = {dt:g}, and an Euler step "
@@ -177,10 +181,10 @@ def find_decays(node: NirNode, step: NirStep) -> NirDecays | str:
 
 
 def find_rest(node: NirNode) -> np.ndarray:
-    """Return where a membrane starts, and from where it is counted.
+    """Return the voltage at which a membrane starts and from which it is counted.
 
-    v_leak, 0 without one. A neuron with v_leak above its threshold never rests there: it fires
-    without input, and starts at v_reset.
+    This is v_leak, or 0 without one. A neuron with v_leak above its threshold starts at
+    v_reset: it fires without input and never rests at v_leak.
     """
     leak: np.ndarray = node.values.get("v_leak", np.zeros(()))
     if node.kind not in FIRING or "v_leak" not in node.values:

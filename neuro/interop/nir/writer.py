@@ -1,8 +1,8 @@
-"""A Graph as a NIR graph, where NIR can say the same.
+"""Export of a Graph as a NIR graph, where NIR can express it.
 
-NIR is continuous: the time constants are those from which :func:`neuro.interop.nir.read` makes
-the decays of the Graph again, at the step that the metadata state. NIR fires above a threshold;
-a neuron that fires at its threshold is written with the largest number below it.
+NIR is continuous. The writer chooses time constants from which :func:`neuro.interop.nir.read`
+recovers the Graph's decays, at the step that the metadata state. NIR fires above a threshold; a
+neuron that fires at its threshold is written with the largest number below it.
 """
 
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ WHAT = "the graph cannot be written as NIR"
 
 
 def write(path: str | Path, graph: Graph, *, discretisation: Discretisation = "euler") -> Path:
-    """Write a Graph as a NIR file; return its path. Errors and choices as of :func:`to_nir`."""
+    """Write a Graph as a NIR file; return its path. Errors and choices: :func:`to_nir`."""
     network = to_nir(graph, discretisation=discretisation)
     import nir
 
@@ -52,10 +52,13 @@ def write(path: str | Path, graph: Graph, *, discretisation: Discretisation = "e
 def to_nir(graph: Graph, *, discretisation: Discretisation = "euler") -> Any:
     """Return a Graph as a nir.NIRGraph.
 
-    discretisation: by which a reader makes decays of its time constants.
+    Args:
+        graph: the Graph.
+        discretisation: the rule by which a reader turns the time constants into decays.
 
     Raises:
-        NirError: what NIR cannot say, such as a soft reset, node by node with its cure.
+        NirError: NIR cannot express the graph, such as a soft reset; lists each node with a
+            cure.
         TypeError, ValueError: an argument is no Graph, or no discretisation.
         RuntimeError: nir is not installed.
     """
@@ -65,15 +68,15 @@ def to_nir(graph: Graph, *, discretisation: Discretisation = "euler") -> Any:
         raise ValueError(f"discretisation is one of {known}; got {discretisation!r}")
     with require_extra("interop", "writing NIR needs the package nir"):
         import nir
-    # A reader would give a loop without delay a tick. What neurons lack is said below.
+    # A reader would give a loop without delay one tick. Problems of neurons are listed below.
     problems = problems_on_a_clock(graph, without=graph.nodes)
     problems += problems_of_poisson(graph, "NIR has no source that draws spikes")
     nodes: dict[str, Tree] = {}
-    skipped: set[str] = set()  # nodes that hand on what they take
+    skipped: set[str] = set()  # nodes that only hand values on
     for name in graph.order:
         try:
             made = _convert(graph, name, discretisation, skipped)
-        except ValueError as error:  # a period that is no whole number of ticks
+        except ValueError as error:  # a period is no whole number of ticks
             made = str(error)
         if isinstance(made, str):
             problems.append(f"{name}: {made}")
@@ -90,17 +93,17 @@ def to_nir(graph: Graph, *, discretisation: Discretisation = "euler") -> Any:
         edges.append(Edge(name, alone))
     loops = {e for e in edges if e.delay == 1 and _in_loop(graph, e)}
     tree = _connect(graph, nodes, edges, loops)
-    # A reader gives a loop its tick: it must be at the same edge.
+    # A reader puts the tick of a loop on an edge of its choice: it must be the Graph's edge.
     late = find_late_edges(check_tree(tree, WHAT))
     if late != {(e.source, e.target) for e in loops}:
         tree = _connect(graph, nodes, edges, set())
     tree["metadata"] = {"dt": float(graph.dt), "discretisation": discretisation}
-    # nir takes the height of a kernel for its width where it infers shapes: ours are checked.
+    # nir takes a kernel's height for its width where it infers shapes; our shapes are checked.
     return nir.NIRGraph.from_dict({**tree, "type_check": False})
 
 
 def _list_edges(graph: Graph, skipped: set[str]) -> list[Edge]:
-    """Return the edges, those out of a node that is left out from its source."""
+    """Return the edges; an edge out of a skipped node starts at that node's source."""
     edges = []
     for edge in graph.edges:
         source, delay = edge.source, edge.delay
@@ -114,7 +117,7 @@ def _list_edges(graph: Graph, skipped: set[str]) -> list[Edge]:
 def _connect(
     graph: Graph, nodes: Mapping[str, Tree], edges: list[Edge], implied: set[Edge]
 ) -> Tree:
-    """Return the tree of a NIR graph: delays become nodes, but for those of ``implied``."""
+    """Return the tree of a NIR graph; delays become nodes, except those of ``implied``."""
     every, pairs = dict(nodes), []
     for edge in edges:
         source = edge.source
@@ -135,7 +138,7 @@ def _in_loop(graph: Graph, edge: Edge) -> bool:
 def _convert(
     graph: Graph, name: str, discretisation: Discretisation, skipped: set[str]
 ) -> Tree | str | None:
-    """Return a node as NIR, what is wrong, or None where it only hands on."""
+    """Return a node as NIR or a text of what is wrong; None if it only hands values on."""
     node = graph.nodes[name]
     if isinstance(node, Input):
         return {"type": "Input", "shape": np.array(node.shape)}
@@ -173,7 +176,7 @@ def _flatten(shape: Shape, first: int, last: int) -> Tree:
 
 
 def _convert_connection(node: Node, taken: Shape) -> Tree | str:
-    """Return a connection as NIR, or what is wrong."""
+    """Return a connection as NIR, or a text of what is wrong."""
     if isinstance(node, Dense):
         return _make_linear(node.weight, node.bias)
     if isinstance(node, Sparse):
@@ -231,7 +234,7 @@ def _make_pool(
 def _convert_neuron(
     graph: Graph, node: Any, shape: Shape, discretisation: Discretisation
 ) -> Tree | str:
-    """Return a population as NIR, or what is wrong."""
+    """Return a population as NIR, or a text of what is wrong."""
     if not has_normal_form(node):
         return f"NIR has no {type(node).__name__}; use LIF, IF, LI or DiscreteLIF"
     k = node.coefficients(graph.dt)
@@ -241,7 +244,7 @@ def _convert_neuron(
         return tree
     if node.fires:
         threshold, reset_to = k.threshold, k.reset_to
-        if isinstance(node, DiscreteLIF) and tree["type"] != "IF":  # as it is, not from rest
+        if isinstance(node, DiscreteLIF) and tree["type"] != "IF":  # not counted from rest
             threshold = as_array(node.threshold)
             reset_to = as_array(node.rest if node.reset_to is None else node.reset_to)
         if not k.strict:
@@ -260,12 +263,12 @@ def _convert_neuron(
 def _convert_membrane(
     k: Coefficients, node: Any, dt: float, discretisation: Discretisation
 ) -> Tree | str:
-    """Return the kind of NIR node and its parameters but for spikes, or what is wrong."""
+    """Return the kind and the parameters of a NIR node except spikes, or what is wrong."""
     current = bool((k.decay_syn != 0).any())
     plain = node.fires and not current and (k.gain == 1).all() and not k.reset_to.any()
     if plain and (k.decay == 0).all() and not np.any(getattr(node, "rest", 0.0)):
         return {"type": "Threshold"}
-    if (k.decay == 1).all():  # without a leak, rest only shifts
+    if (k.decay == 1).all():  # without a leak, rest only shifts v
         if current:
             return "NIR has no IF with a current; give it a leak: decay < 1, or a finite tau"
         return {"type": "IF" if node.fires else "I", "r": k.gain / dt}
@@ -290,7 +293,7 @@ def _convert_membrane(
 
 
 def _find_unsayable(k: Coefficients) -> str:
-    """Return why NIR cannot say what a neuron does, with the cure; "" if it can."""
+    """Return why NIR cannot express a neuron, with the cure; "" if it can."""
     if k.reset != Reset.HARD:
         return (
             f"NIR knows the hard reset only, not {str(k.reset)!r}; train it with reset='hard'"
@@ -305,7 +308,7 @@ def _find_unsayable(k: Coefficients) -> str:
 def _find_time(
     decay: np.ndarray, dt: float, discretisation: Discretisation
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the time constant with this decay, and how much of a target a tick reaches."""
+    """Return the time constant of a decay, and the fraction of the target reached in a tick."""
     if discretisation == "euler":
         return as_array(dt / (1 - decay)), as_array(1 - decay)
     with np.errstate(divide="ignore"):
