@@ -35,12 +35,14 @@ def require_green(file: str, cache: Path, **settings: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @needs_triton
 def test_in_the_interpreter_operator_and_loop_agree(tmp_path: Path) -> None:
     gpus = {"CUDA_VISIBLE_DEVICES": "", "TRITON_INTERPRET": "1"}
     require_green("fused_triton_runs.py", tmp_path, **gpus)
 
 
+@pytest.mark.slow
 @needs_triton
 def test_kernels_compile_for_gpus_that_are_not_here(tmp_path: Path) -> None:
     require_green("fused_triton_compiles.py", tmp_path)
@@ -56,6 +58,7 @@ def test_a_tensor_on_a_cpu_goes_to_the_operator_for_cpus() -> None:
     assert choose_operator(torch.zeros(3, 2, 4)) is FusedOnCPU
 
 
+@pytest.mark.slow
 @needs_triton
 def test_a_tensor_on_a_gpu_goes_to_triton_in_the_precisions_it_has() -> None:
     with FakeTensorMode():  # has the tensors of a GPU without one
@@ -76,6 +79,7 @@ def test_a_triton_that_hands_no_tuples_to_kernels_is_not_used(
     assert has_triton.__wrapped__() is enough
 
 
+@pytest.mark.slow
 def test_neuro_does_not_import_triton() -> None:
     code = "import sys, neuro; sys.exit('triton' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -138,6 +138,7 @@ def test_what_ascii_has_no_letters_for_is_spelled_out(given: str, told: str) -> 
         b"\xff".decode("ascii", "test_spelling")
 
 
+@pytest.mark.slow
 def test_a_path_that_is_no_utf_8_is_told_in_ascii_whatever_backend_is_asked_for() -> None:
     script = (
         "import sys; from tasks.cli.parser import main; sys.argv[1:] = sys.argv[2:]; main()"
@@ -178,6 +179,7 @@ def test_every_verb_names_a_folder_without_a_run_as_it_is(
     assert f"neuro: {folder} is no run" in seen([verb, str(folder)], capsys)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_other_verbs_name_what_was_typed(
     tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
