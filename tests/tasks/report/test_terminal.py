@@ -204,6 +204,7 @@ def test_other_verbs_name_what_was_typed(
         assert "out: is a file, and not a folder" in told
 
 
+@pytest.mark.slow
 def test_verbs_name_what_they_wrote(
     trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -217,6 +218,7 @@ def test_verbs_name_what_they_wrote(
     assert f"wrote {trained / 'out' / 'compare.json'}" in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ON_A_RUN)
 def test_a_folder_that_cannot_be_written_is_told_before_anything_is_computed(
     trained: Path,
@@ -230,6 +232,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_computed(
     assert told.startswith(f"neuro: {trained}: cannot be written (Read-only file system)")
 
 
+@pytest.mark.slow
 def test_what_cannot_be_written_after_all_is_printed(
     trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

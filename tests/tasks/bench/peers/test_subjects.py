@@ -34,10 +34,11 @@ def ran(found: dict[str, Measurement], name: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def spikes() -> dict[str, Measurement]:
-    """Return what simulators did, by network and name; the C++ of one network is built.
+def spikes(request: pytest.FixtureRequest) -> dict[str, Measurement]:
+    """Return what simulators did, by network and name.
 
-    Ours run here; NEST has a process of its own, and so has each target of Brian2.
+    Ours run here; NEST has a process of its own, and so has each target of Brian2. The C++ of
+    Brian2 is built if the test that asks for it runs.
     """
     makes = {
         "cuba": bench_problems.cuba,
@@ -68,11 +69,13 @@ def spikes() -> dict[str, Measurement]:
         return {f"{n} {k}": partial(simulators[k], makes[n]) for n, k in subjects}
 
     found = {name: run_one(own) for name, own in build(ours).items()}
-    for subjects in together:
+    builds = any("Brian2 C++" in item.nodeid for item in request.session.items)
+    for subjects in together if builds else together[:-1]:
         found |= measure_together(build(subjects))
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "name", "within"),
     [
@@ -80,7 +83,7 @@ def spikes() -> dict[str, Measurement]:
         ("cuba", "NEST precise", 0),
         ("cuba", "Brian2 cython", 0.1),
         ("kicked", "NEST precise", 0),
-        ("kicked", "Brian2 C++", 0.02),
+        pytest.param("kicked", "Brian2 C++", 0.02, marks=pytest.mark.nightly),
         ("microcircuit", "NEST precise", 0),
     ],
 )
@@ -121,6 +124,7 @@ def outputs() -> dict[str, Measurement]:
     return measure_together({name: partial(s, STIMULUS) for name, s in CLASSIFIERS.items()})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_classifiers_find_the_same_spikes(outputs: dict[str, Measurement], name: str) -> None:
     ours = ran(outputs, "neuro grid")

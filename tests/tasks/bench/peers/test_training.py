@@ -29,6 +29,7 @@ def ran() -> dict[str, Measurement]:
     return measure_together({n: partial(m, SMALL) for n, m in {**ALL, **CAPTURED}.items()})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PEERS)
 def test_libraries_count_as_many_output_spikes(ran: dict[str, Measurement], name: str) -> None:
     if "is not installed" in ran[name].problem:
