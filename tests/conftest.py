@@ -42,6 +42,7 @@ FIRST = [
     "neuro/events/test_engine",
     "docs/test_recipes",
     "neuro/events/grid/test_loops",
+    "tasks/forecasting/recordings/test_task",
     "tasks/driving/test_chain",
     "tasks/cli/test_cli",
     "tasks/runs/test_task_kinds",
