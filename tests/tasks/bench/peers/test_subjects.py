@@ -95,6 +95,7 @@ def test_simulators_find_as_many_spikes(
     assert ran(spikes, f"{network} {name}") == pytest.approx(ours, rel=within, abs=0)
 
 
+@pytest.mark.slow
 def test_nest_at_ticks_finds_as_many_spikes_as_our_grid(spikes: dict[str, Measurement]) -> None:
     problem = bench_problems.cuba()
     first = {
@@ -109,6 +110,7 @@ def test_nest_at_ticks_finds_as_many_spikes_as_our_grid(spikes: dict[str, Measur
     assert ran(spikes, f"cuba {NEST_GRID}") == ours.spikes[CELLS].tick.size > 400
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ours", ["grid32", "grid64"])
 def test_with_a_tick_more_our_grid_finds_the_spikes_of_nest_and_brian_at_ticks(
     spikes: dict[str, Measurement], ours: str
