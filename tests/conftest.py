@@ -1,4 +1,4 @@
-"""Seeds of tests, and the slow files: they run first, and `make quick` leaves them out."""
+"""Seeds of tests, their order, and which cases of an oracle are left to `make nightly`."""
 
 import atexit
 import gc
@@ -31,86 +31,29 @@ if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TESTS = Path(__file__).parent
-# The longest first; but while one process compiles the exact clock, the others need none of it.
-SLOW = [
-    "neuro/events/test_to_disk",
-    "test_types",
-    "tasks/bench/peers/test_training",
+# Files that take longest come first, so that the processes end together. While one process
+# compiles the kernels of the exact clock, the others run files that need none of them.
+FIRST = [
     "test_notebooks",
-    "neuro/interop/test_nest",
-    "tasks/bench/peers/test_subjects",
-    "test_executors_agree",
+    "neuro/events/test_to_disk",
     "neuro/training/test_distributed",
-    "tasks/bench/peers/test_cost",
-    "tasks/driving/test_chain",
-    "test_mutate_inputs",
-    "tasks/cli/test_cli",
-    "test_docs",
-    "tasks/runs/test_task_kinds",
-    "tasks/report/test_report",
-    "tasks/driving/test_drives",
-    "tasks/driving/test_closed_loop",
-    "tasks/measures",
-    "tasks/bottlenecks/test_verb",
-    "tasks/forecasting/recordings/test_task",
-    "test_valued_nodes_agree",
-    "tasks/images/generation/test_models",
-    "neuro/neurons/test_fused_triton",
-    "test_support_matrix",
-    "docs/test_recipes",
-    "tasks/runs/test_provenance",
-    "neuro/nn/test_rounding",
-    "neuro/events/exact/test_silence",
-    "tasks/images/generation/test_task",
-    "tasks/runs/test_task_files",
-    "tasks/imported",
-    "neuro/events/exact/test_closed_forms",
-    "neuro/events/exact/test_laws",
-    "tasks/language/test_rwkv",
-    "neuro/eventprop/test_adjoint",
-    "lava_export/test_run",
-    "tasks/images/generation/test_inception",
-    "neuro/training/test_loop",
+    "tasks/bench/peers/test_subjects",
+    "tasks/measures/test_dry_run",
     "neuro/events/test_engine",
+    "docs/test_recipes",
+    "neuro/events/grid/test_loops",
+    "tasks/forecasting/recordings/test_task",
+    "tasks/driving/test_chain",
+    "tasks/cli/test_cli",
+    "tasks/runs/test_task_kinds",
+    "tasks/driving",
+    "tasks/report",
+    "tasks/measures",
+    "tasks/bottlenecks",
     "tasks/bench",
-    "neuro/graph/test_dilated_and_grouped",
-    "tasks/language/test_task",
-    "test_readme",
-    "neuro/energy/test_sanafe",
-    "neuro/energy/test_synapses",
-    "neuro/eventprop/test_engine",
-    "neuro/events/exact/test_crossings",
-    "neuro/events/exact/test_instants",
-    "neuro/events/exact/test_loops_and_layers",
-    "neuro/events/exact/test_rows",
-    "neuro/events/grid/test_kernels",
-    "neuro/graph/test_a_new_connection",
-    "neuro/graph/test_partition",
-    "neuro/neurons/test_new_model",
-    "neuro/neurons/test_normal_form",
-    "tasks/driving/test_model",
-    "tasks/driving/test_prediction",
-    "tasks/driving/test_task",
-    "tasks/driving/test_training",
-    "tasks/images/generation",
-    "tasks/runs/test_every_task",
-    "tasks/runs/test_task",
-    "tasks/report/test_terminal",
-    "tasks/images/test_yinyang",
-    "drivers/nuscenes/world",
-    "drivers/text/test_tokenizers",
-    "lava_export/test_graded",
-    "lava_export/test_lower",
-    "lava_export/test_no_memory",
-    "neuro/energy/test_count",
-    "neuro/energy/test_estimate",
-    "neuro/events/exact/test_plain_python",
-    "neuro/graph/test_paths",
-    "neuro/graph/test_sparse",
-    "neuro/io/test_store",
-    "neuro/mixers/test_fla",
-    "neuro/ops/test_jit",
-    "tasks/driving/test_chip",
+    "neuro/neurons/test_fused_triton",
+    "neuro/interop",
+    "neuro/training",
 ]
 
 
@@ -157,24 +100,27 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    places = {path: find_place(path) for path in {item.path for item in items}}
     for item in items:
-        if places[item.path] < len(SLOW):
-            item.add_marker("slow")
-    # Processes take one file after the other: the short ones last, so that all end together.
-    items.sort(key=lambda item: places[item.path])
+        for sample in item.iter_markers("sample"):
+            given = item.callspec.params  # type: ignore[attr-defined]
+            if any(given[name] != value for name, value in sample.kwargs.items()):
+                item.add_marker("nightly")
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    places = {path: find_place(path) for path in {item.path for item in items}}
+    # Processes take one file after the other: files without a slow test are last.
+    items.sort(key=lambda item: (places[item.path], item.path not in slow))
 
 
 def find_place(path: Path) -> int:
-    """Return where a file, or its folder, stands among the slow ones; else their number."""
+    """Return where a file, or its folder, stands among the first; else their number."""
     if not path.is_relative_to(TESTS):
-        return len(SLOW)
+        return len(FIRST)
     name = path.relative_to(TESTS).with_suffix("").as_posix()
-    found = (k for k, x in enumerate(SLOW) if name == x or name.startswith(f"{x}/"))
-    return next(found, len(SLOW))
+    found = (k for k, x in enumerate(FIRST) if name == x or name.startswith(f"{x}/"))
+    return next(found, len(FIRST))
 
 
 def pytest_sessionstart() -> None:
-    lost = [name for name in SLOW if not list(TESTS.glob(f"{name}*"))]
+    lost = [name for name in FIRST if not list(TESTS.glob(f"{name}*"))]
     if lost:
         raise pytest.UsageError(f"tests/conftest.py names files that are gone: {lost}")

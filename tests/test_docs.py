@@ -12,6 +12,7 @@ import lava_export
 DOCS = Path(__file__).parents[1] / "docs"
 
 
+@pytest.mark.slow
 def test_a_network_of_ones_own_is_verified_priced_and_reported_without_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -47,6 +48,7 @@ def test_a_network_of_ones_own_is_verified_priced_and_reported_without_a_run(
     assert 0 < sure["integers"] < 1
 
 
+@pytest.mark.slow
 def test_the_tour_goes_from_training_to_lava() -> None:
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / "tour.md").read_text(), re.DOTALL)
     got: dict[str, Any] = {}

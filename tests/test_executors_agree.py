@@ -33,6 +33,7 @@ def same(one: Record, other: Record) -> None:
         assert np.array_equal(values, other.values[name]), name
 
 
+@pytest.mark.slow
 @settings(max_examples=12)
 @given(seed=SEEDS)
 def test_torch_and_events_agree_spike_for_spike_with_any_weights(seed: int) -> None:
@@ -62,6 +63,7 @@ def test_every_kind_of_linear_node_agrees_in_spikes_and_counts(seed: int) -> Non
     assert record.counts["layer"].synaptic_events_all == implied.synaptic_events_all
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(seed=SEEDS)
 def test_what_is_joined_agrees_on_the_clock_the_queue_and_the_oracle(seed: int) -> None:
@@ -78,6 +80,7 @@ def test_what_is_joined_agrees_on_the_clock_the_queue_and_the_oracle(seed: int) 
             assert each.synaptic_events_all == counts.synaptic_events_all, name
 
 
+@pytest.mark.slow
 @settings(max_examples=6)
 @given(seed=SEEDS)
 def test_what_is_joined_agrees_in_continuous_time(seed: int) -> None:
@@ -96,6 +99,7 @@ def test_what_is_joined_agrees_in_continuous_time(seed: int) -> None:
             assert counts.synaptic_events == slow.counts[name].synaptic_events, name
 
 
+@pytest.mark.slow
 @settings(max_examples=6)
 @given(seed=SEEDS)
 @example(seed=718527)  # two spikes of which rounding once decided who comes first
@@ -127,6 +131,7 @@ def test_the_reference_and_lava_agree_bit_for_bit(seed: int) -> None:
     same(reference.run(program, x, 20), run(program, x, 20))
 
 
+@pytest.mark.slow
 def test_the_random_networks_are_alive() -> None:
     """Agreement of silent networks would say nothing."""
     for seed in range(20):

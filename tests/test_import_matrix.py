@@ -211,6 +211,7 @@ def read_page() -> dict[str, str]:
     return {line.split("|")[1].strip(): line for line in lines}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ROWS)
 def test_an_import_reads_what_the_page_says(part: str) -> None:
     assert make_line(part) == read_page()[part]

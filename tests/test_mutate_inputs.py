@@ -58,6 +58,7 @@ def try_case(subject: Subject, whole: object, folder: Path, rng: np.random.Gener
     return "another value without a word" if checked and found != whole else ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", SUBJECTS)
 def test_a_damaged_file_is_refused_by_name_or_means_the_same(
     reader: str, tmp_path: Path

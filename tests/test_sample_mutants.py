@@ -80,6 +80,7 @@ def test_tests_are_those_that_execute_the_line() -> None:
     assert choose(1) == choose(2) == [["tests/neuro/test_plot.py"]]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("root")
 def test_a_mutant_is_killed_if_a_test_fails_and_the_file_is_as_before() -> None:
     kill = Mutant("code_of_test.py", 4, "", "", CODE.replace("a * b", "a - b"))

@@ -2,7 +2,9 @@
 
 import ast
 from collections import Counter
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import settings
@@ -17,28 +19,49 @@ every_module = pytest.mark.parametrize(
 )
 
 
+class Module(NamedTuple):
+    """What the tests ask of a module, which is parsed once."""
+
+    source: str
+    docstring: str
+    asserts: bool
+    defaults: list[str]  # of arguments, where they name the environment
+    classes: list[str]
+
+
+@cache
+def read_module(path: Path) -> Module:
+    source = path.read_text()
+    tree = ast.parse(source)
+    nodes = list(ast.walk(tree))
+    functions = [n for n in nodes if isinstance(n, ast.arguments)]
+    defaults = [d for f in functions for d in (*f.defaults, *f.kw_defaults) if d is not None]
+    return Module(
+        source,
+        ast.get_docstring(tree) or "",
+        any(isinstance(n, ast.Assert) for n in nodes),
+        [told for d in defaults if "environ" in (told := ast.unparse(d))],
+        [n.name for n in nodes if isinstance(n, ast.ClassDef)],
+    )
+
+
 @every_module
 def test_a_module_is_one_algorithm_at_most_and_says_its_purpose(path: Path) -> None:
-    source = path.read_text()
-    assert len(source.splitlines()) <= LIMIT
-    first = (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
-    assert len(first) > 20
+    module = read_module(path)
+    assert len(module.source.splitlines()) <= LIMIT
+    assert len(module.docstring.partition("\n")[0]) > 20
 
 
 @every_module
 def test_a_module_raises_instead_of_asserting_and_leaves_nothing_to_do(path: Path) -> None:
-    source = path.read_text()
-    assert not any(isinstance(node, ast.Assert) for node in ast.walk(ast.parse(source)))
-    assert not any(word in source for word in ("TODO", "FIXME", "XXX"))
+    module = read_module(path)
+    assert not module.asserts
+    assert not any(word in module.source for word in ("TODO", "FIXME", "XXX"))
 
 
 @every_module
 def test_help_of_a_function_does_not_print_the_environment(path: Path) -> None:
-    functions = [
-        n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.arguments)
-    ]
-    defaults = [d for f in functions for d in (*f.defaults, *f.kw_defaults) if d is not None]
-    assert [ast.unparse(d) for d in defaults if "environ" in ast.unparse(d)] == []
+    assert read_module(path).defaults == []
 
 
 @pytest.mark.parametrize(
@@ -64,9 +87,9 @@ def test_a_package_only_re_exports(path: Path) -> None:
     assert sorted(exported) == sorted(imported)
 
 
+@pytest.mark.slow
 def test_no_class_name_stands_twice() -> None:
-    nodes = [node for p in MODULES for node in ast.walk(ast.parse(p.read_text()))]
-    classes = [node.name for node in nodes if isinstance(node, ast.ClassDef)]
+    classes = [name for path in MODULES for name in read_module(path).classes]
     names = Counter(name for name in classes if not name.startswith("_"))
     assert [name for name, places in names.items() if places > 1] == []
 

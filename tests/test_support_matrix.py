@@ -309,6 +309,7 @@ def can_be_lowered(case: str) -> bool:
     return dict(zip(EXECUTORS, table()[case], strict=True))["chip integers"] == YES
 
 
+@pytest.mark.slow
 @pytest.mark.lava
 @pytest.mark.parametrize("case", [c for c in CASES if can_be_lowered(c)])
 def test_lava_runs_bit_for_bit_what_can_be_lowered(

@@ -52,6 +52,7 @@ def same(one: Record, other: Record, within: float) -> None:
         np.testing.assert_allclose(other.values[name], values, rtol=0, atol=within)
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(seed=SEEDS, smooth=st.booleans())
 def test_replay_events_and_oracle_agree_and_count_alike(seed: int, smooth: bool) -> None:
@@ -67,6 +68,7 @@ def test_replay_events_and_oracle_agree_and_count_alike(seed: int, smooth: bool)
             assert replace(counts, updates=0) == replace(counted, updates=0), name
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(seed=SEEDS)
 def test_margins_behind_values_tell_when_a_neuron_fires(seed: int) -> None:
@@ -88,6 +90,7 @@ def test_in_float32_values_agree_to_its_precision(seed: int) -> None:
     np.testing.assert_allclose(record.values["seen"], clock.values["seen"], atol=1e-5)
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(seed=SEEDS, ticks=st.integers(1, 11), smooth=st.booleans())
 def test_a_run_in_two_parts_equals_one_run(seed: int, ticks: int, smooth: bool) -> None:
@@ -130,6 +133,7 @@ def test_neither_stretch_nor_workers_change_a_run(seed: int, stretch: int) -> No
     assert record.counts == other.counts
 
 
+@pytest.mark.slow
 def test_the_networks_are_alive() -> None:
     """Agreement of silent networks would say nothing."""
     for smooth in (True, False):

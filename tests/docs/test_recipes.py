@@ -96,6 +96,7 @@ def tau(decay: float) -> float:
 
 
 class TestAWholeTask:
+    @pytest.mark.slow
     def test_goes_from_nothing_through_every_verb(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -173,6 +174,7 @@ class TestAChip:
         assert {n: u for names, u in told for n in re.findall("[a-z_]+", names)} == unit
 
 
+@pytest.mark.slow
 def test_a_recurrent_network_learns_what_it_has_to_keep() -> None:
     page = run_page("sequence")
     assert page.neuron.leak == pytest.approx(-math.expm1(-0.1), rel=1e-6)
@@ -187,6 +189,7 @@ def test_a_recurrent_network_learns_what_it_has_to_keep() -> None:
     assert (found[-5:].mean(0).argmax(1) == page.y[-5:].mean(0).argmax(1).numpy()).mean() > 0.98
 
 
+@pytest.mark.slow
 def test_events_of_a_users_own_go_from_files_to_joules(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,6 +211,7 @@ def test_events_of_a_users_own_go_from_files_to_joules(
     assert "per inference" in (tmp_path / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_model_is_trained_on_texts_of_a_users_own_writes_and_is_packed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -234,6 +238,7 @@ def test_a_model_is_trained_on_texts_of_a_users_own_writes_and_is_packed(
     assert "18,432 ternary weights in 2.01 bits each" in told
 
 
+@pytest.mark.slow
 def test_a_network_from_elsewhere_goes_through_every_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -298,6 +303,7 @@ def test_a_new_mixer_is_a_layer_of_a_language_model(monkeypatch: pytest.MonkeyPa
     assert mixer.macs() == macs
 
 
+@pytest.mark.slow
 def test_a_puzzle_of_ones_own_is_drawn_solved_and_trained_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -392,6 +398,7 @@ class TestSnnTorch:
     def snn(self) -> Any:
         return pytest.importorskip("snntorch")
 
+    @pytest.mark.slow
     def test_the_page_imports_networks_with_the_same_spikes(self) -> None:
         page = run_page("from_snntorch")
         expected = torch.from_numpy(page.expected)
@@ -416,6 +423,7 @@ class TestSpikingJelly:
     def neuron(self) -> Any:
         return pytest.importorskip("spikingjelly.activation_based.neuron")
 
+    @pytest.mark.slow
     def test_the_page_imports_a_network_that_fires_as_theirs(self) -> None:
         page = run_page("from_spikingjelly")
         functional = pytest.importorskip("spikingjelly.activation_based.functional")
@@ -474,6 +482,7 @@ class TestNorse:
     def norse(self) -> Any:
         return pytest.importorskip("norse.torch")
 
+    @pytest.mark.slow
     def test_the_page_imports_a_network_with_their_spikes_and_voltages(self) -> None:
         page = run_page("from_norse")
         theirs, x = page.theirs.double(), page.x.double()

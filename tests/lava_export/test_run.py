@@ -76,6 +76,7 @@ def test_lava_computes_the_reference_bit_for_bit(seed: int) -> None:
     same(record, run(program, x, 18))
 
 
+@pytest.mark.slow
 @pytest.mark.lava
 @pytest.mark.skipif(not available(), reason="lava-nc is not installed: make setup")
 @pytest.mark.usefixtures("own_child")
@@ -204,12 +205,14 @@ def test_the_package_runs_lava_by_its_function() -> None:
     assert lava_export.run.__module__ == "lava_export.run"
 
 
+@pytest.mark.slow
 def test_this_process_never_imports_lava() -> None:
     source = "import sys, lava_export, lava_export.runner; sys.exit('lava' in sys.modules)"
     root = Path(__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", source], cwd=root, check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_what_a_killed_run_left_is_removed_by_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

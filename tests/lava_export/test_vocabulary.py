@@ -138,6 +138,7 @@ def test_edge_values_of_weights_exponents_thresholds_and_messages() -> None:
         assert all(map(np.array_equal, one[:4], other[:4]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exponent", [0, -3, 2])
 def test_a_connection_for_each_delay_is_lavas_delay_dense(
     exponent: int, tmp_path: Path

@@ -77,6 +77,7 @@ def test_an_estimate_names_what_is_silent() -> None:
     assert estimate(graph, record, "loihi2").silent == ("out",)
 
 
+@pytest.mark.slow
 def test_a_page_says_which_clock_its_record_is_of(tmp_path: Path) -> None:
     graph = replace(GRAPH, nodes={**GRAPH.nodes, "out": LIF(tau=0.02)})
     stimulus = {"input": to_events(RASTER)}

@@ -1,8 +1,8 @@
-"""Trainings killed (SIGKILL) at every point between two file operations, as a script.
+"""Trainings killed (SIGKILL) at points between two file operations, as a script.
 
-killed.py FOLDER trains a whole run, and then, for each point in turn, one that dies there and
-is resumed; FOLDER/found.json says for how many points both ended with the same files. Each
-training runs in a process forked from this one.
+killed.py FOLDER STRIDE trains a whole run, and then, for each point in turn (every STRIDE-th),
+one that dies there and is resumed; FOLDER/found.json names the points, and for how many of them
+both ended with the same files. Each training runs in a process forked from this one.
 """
 
 import json
@@ -77,7 +77,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def main() -> None:
-    whole, equal, point = Path(sys.argv[1]) / "whole", 0, 1
+    whole, equal, points, point = Path(sys.argv[1]) / "whole", 0, [], 1
     train(whole)  # here: what it compiles and loads, the forks have
     while True:
         folder = Path(sys.argv[1]) / f"killed{point}"
@@ -90,8 +90,9 @@ def main() -> None:
             break
         in_a_fork(lambda folder=folder: train(folder))
         equal += files(folder) == files(whole)
-        point += 1
-    found = {"points": point - 1, "equal": equal, "files": sorted(files(whole))}
+        points.append(point)
+        point += int(sys.argv[2])
+    found = {"points": points, "equal": equal, "files": sorted(files(whole))}
     Path(sys.argv[1], "found.json").write_text(json.dumps(found))
 
 

@@ -57,11 +57,14 @@ def check(made: Any) -> Any:
 
 
 def _check_calls(plain: Callable[..., Any], has_axes: bool) -> Callable[..., Any]:
-    checked = beartype(plain)
+    @functools.cache
+    def make_checked() -> Callable[..., Any]:
+        """Check from the first call on: a process calls a few of the functions it imports."""
+        return beartype(plain)
 
     @functools.wraps(plain)
     def check_call(*args: Any, **kwargs: Any) -> Any:
-        run = plain if jaxtyping.config.jaxtyping_disable else checked
+        run = plain if jaxtyping.config.jaxtyping_disable else make_checked()
         return run(*args, **kwargs)
 
     @functools.wraps(plain)
@@ -69,7 +72,7 @@ def _check_calls(plain: Callable[..., Any], has_axes: bool) -> Callable[..., Any
         if jaxtyping.config.jaxtyping_disable:
             return plain(*args, **kwargs)
         with jaxtyped("context"):
-            return checked(*args, **kwargs)
+            return make_checked()(*args, **kwargs)
 
     return check_call_with_axes if has_axes else check_call
 

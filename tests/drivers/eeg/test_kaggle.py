@@ -100,6 +100,7 @@ def write(folder: Path, name: str = NAME, **fields: object) -> Path:
     return folder / name
 
 
+@pytest.mark.slow
 def test_what_is_wrong_in_a_segment_is_said_at_once(tmp_path: Path) -> None:
     read_one(write(tmp_path))
     path = write(tmp_path, sequence=7, channels=np.array(["a"], object))

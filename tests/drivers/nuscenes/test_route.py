@@ -259,6 +259,7 @@ def keeps_lane(table: LaneTable, states: list[WorldState]) -> bool:
     return all(linked) and abs(states[0].aside[EGO]) < 0.5
 
 
+@pytest.mark.slow
 def test_recorded_targets_are_those_of_the_navigation() -> None:
     compared, commands = 0, set()
     for seed in (4, 18):

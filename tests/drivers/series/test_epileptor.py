@@ -38,6 +38,7 @@ def step_slowly(state: np.ndarray, x0: float, dt: float) -> np.ndarray:
     return np.asarray(state + dt * np.average(slopes, axis=0, weights=(1, 2, 2, 1)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "start", [START, (0.5, -3.0, 3.2, 0.3, 0.8, 0.1), (-1.8, -20.0, -0.6, 0.3, 0.8, 0.1)]
 )
@@ -86,6 +87,7 @@ def test_x0_wanders_as_an_ornstein_uhlenbeck_process() -> None:
     assert np.std(starts) == pytest.approx(0.25, rel=0.1)
 
 
+@pytest.mark.slow
 def test_patients_have_as_many_and_as_long_seizures_as_in_the_pilot() -> None:
     """The pilot had 13 to 20 in 40,000 units, of 720 to 890 on average."""
     tables = [generate_patient(40_000, seed).seizures for seed in range(12)]

@@ -145,6 +145,7 @@ def test_a_cut_keeps_whole_lines_else_whole_characters(data: bytes, kept: int) -
     assert count_to_line_end(data) == kept
 
 
+@pytest.mark.slow
 def test_the_default_is_the_standard_library() -> None:
     text = load_default()
     names = [

@@ -276,6 +276,7 @@ def test_without_its_library_the_cure_is_told(
         HuggingFace(tmp_path / "tokenizer.json")
 
 
+@pytest.mark.slow
 def test_the_published_vocabulary_agrees_with_its_own_tokenizer() -> None:
     package = Path(pytest.importorskip("rwkv").__file__).parent
     theirs = pytest.importorskip("rwkv.rwkv_tokenizer")

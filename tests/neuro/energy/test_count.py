@@ -158,6 +158,7 @@ def slowly(graph: Graph, record: Record) -> tuple[dict[str, Counts], dict[str, i
     return counts, {n: busy[n] for n in graph.populations}
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 9999), delay=st.integers(0, 3), ticks=st.integers(1, 5))
 def test_counts_and_active_neurons_equal_a_walk_over_single_spikes(
     seed: int, delay: int, ticks: int

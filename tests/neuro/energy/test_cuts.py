@@ -216,6 +216,7 @@ def wirings(draw: st.DrawFn) -> tuple[dict[str, int], list[tuple[str, str]]]:
 
 
 class TestSearch:
+    @pytest.mark.slow
     @given(wirings(), st.integers(2, 4), st.sampled_from([0.0, 1e-4, 1e-2, 1.0]))
     def test_finds_the_best_of_all_partitions(
         self, wiring: tuple[dict[str, int], list[tuple[str, str]]], chips: int, weight: float

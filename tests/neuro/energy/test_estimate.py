@@ -284,6 +284,7 @@ def all_bounds(graph: Graph, record: Record, chip: Chip) -> np.ndarray:
     return np.array([[x.low, low if x.nominal is None else x.nominal, x.high] for x in tiers])
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 999), rate=st.floats(0, 1), which=st.sampled_from(CHIPS))
 def test_more_spikes_never_cost_less(seed: int, rate: float, which: Chip) -> None:
     graph, base, more = image_graph(), spikes_of(seed, rate), spikes_of(seed + 1, 0.2)
@@ -292,6 +293,7 @@ def test_more_spikes_never_cost_less(seed: int, rate: float, which: Chip) -> Non
     assert (many >= few * (1 - 1e-12)).all()
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 999), rate=st.floats(0, 1), which=st.sampled_from(CHIPS))
 def test_bounds_are_in_order_and_tiers_nest(seed: int, rate: float, which: Chip) -> None:
     found = all_bounds(image_graph(), record_of(**spikes_of(seed, rate)), which)

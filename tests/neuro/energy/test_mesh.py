@@ -93,6 +93,7 @@ def test_of_few_cores_the_slots_are_the_best_of_all(seed: int) -> None:
     assert price_slots(flows, chosen, chip) == pytest.approx(costs.min(), rel=1e-12)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**31), st.integers(1, 12), st.floats(0.0, 1.0))
 @settings(max_examples=20)
 def test_no_exchange_of_two_slots_helps_and_none_is_taken_twice(

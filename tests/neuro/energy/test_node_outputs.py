@@ -75,6 +75,7 @@ def test_a_population_that_fires_is_asked_for_its_raster() -> None:
         compute_node_outputs(graph, ["cells"], {"x": x})
 
 
+@pytest.mark.slow
 @settings(max_examples=5)
 @given(seed=st.integers(0, 200))
 def test_integrators_put_out_what_torch_computes(seed: int) -> None:

@@ -60,6 +60,7 @@ def price_all(graph: Graph, record: Record, chip: Chip) -> Iterator[Estimate]:
             yield estimate(graph, record, chip, cores=cores)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("goal", GOALS)
 def test_of_a_tiny_network_the_mapping_is_the_best_of_all(goal: Goal) -> None:
     graph, record = wide_and_narrow()

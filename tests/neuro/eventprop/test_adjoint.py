@@ -63,6 +63,7 @@ def differentiable(graph: Graph, x: Times, asked: tuple[np.ndarray, np.ndarray])
     return out
 
 
+@pytest.mark.slow
 @given(seed=SEEDS, ratio=st.one_of(st.floats(0.1, 5.0), st.just(1.0), st.just(0.5)))
 def test_gradients_by_weight_equal_central_differences(seed: int, ratio: float) -> None:
     rng = np.random.default_rng(seed)

@@ -65,6 +65,7 @@ def total(record: Record) -> Counts:
     )
 
 
+@pytest.mark.slow
 @laws
 @given(seed=SEEDS)
 def test_engine_oracle_and_torch_agree_bit_for_bit_and_count_the_same(seed: int) -> None:
@@ -81,6 +82,7 @@ def test_engine_oracle_and_torch_agree_bit_for_bit_and_count_the_same(seed: int)
             assert replace(found, updates=0) == replace(counted, updates=0)
 
 
+@pytest.mark.slow
 @laws
 @given(seed=SEEDS, single=st.booleans())
 def test_graded_input_is_weighted_by_its_value(seed: int, single: bool) -> None:
@@ -114,6 +116,7 @@ def test_a_run_in_two_parts_equals_one_run(seed: int, cut: int) -> None:
     equal_states(end_of_two, end)
 
 
+@pytest.mark.slow
 @laws
 @given(seed=SEEDS, stretch=st.integers(1, 20))
 def test_neither_stretch_nor_grouping_of_samples_changes_anything(

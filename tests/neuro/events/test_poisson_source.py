@@ -61,6 +61,7 @@ def silence(ticks: int) -> Events:
     return Events(none, none, none, np.zeros(0), (ticks, SAMPLES, 4))
 
 
+@pytest.mark.slow
 def test_every_executor_has_the_same_spikes() -> None:
     graph = make_graph()
     torch, extent = replay(graph, {}, ticks=TICKS, samples=SAMPLES), (TICKS, SAMPLES)
@@ -84,6 +85,7 @@ def test_every_executor_has_the_same_spikes() -> None:
     assert exact.times["p"].time == pytest.approx((torch.spikes["p"].tick + 1) * graph.dt)
 
 
+@pytest.mark.slow
 @CLOCKS
 @given(st.integers(1, TICKS - 1), st.integers(1, 4), st.integers(1, 9), st.booleans())
 @settings(max_examples=12)

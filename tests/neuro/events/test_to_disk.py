@@ -46,6 +46,7 @@ def whole(stream: Stream, like: Record) -> Record:
     )
 
 
+@pytest.mark.slow
 @given(seed=SEEDS, chunk=st.integers(1, 20))
 @settings(max_examples=10)
 def test_a_stream_is_one_run_bit_for_bit(
@@ -79,6 +80,7 @@ def recurrent() -> Graph:
     return Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk", [1, 7, 30, 100])
 def test_a_stream_in_exact_time_is_one_run_but_for_rounding(tmp_path: Path, chunk: int) -> None:
     graph, rng = recurrent(), np.random.default_rng(1)

@@ -100,6 +100,7 @@ def same(one: Record, other: Record) -> None:
     np.testing.assert_equal(one.spikes, other.spikes)
 
 
+@pytest.mark.slow
 @given(seed=SEEDS)
 def test_clock_queue_and_oracle_agree_in_spikes_and_counts(seed: int) -> None:
     graph = drawn(seed)
@@ -136,6 +137,7 @@ def without_ties(graph: Graph, seed: int) -> Graph:
     return replace(graph, nodes=nodes)
 
 
+@pytest.mark.slow
 @given(seed=SEEDS)
 def test_continuous_time_agrees_with_its_oracle(seed: int) -> None:
     graph = without_ties(drawn(seed), seed)

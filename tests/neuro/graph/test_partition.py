@@ -35,6 +35,7 @@ def test_a_host_computes_its_nodes_and_the_connections_that_lead_to_them() -> No
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(seed=st.integers(0, 10**6))
 def test_the_chip_fires_as_the_whole_does_given_what_its_host_sends(seed: int) -> None:

@@ -236,6 +236,7 @@ def test_listed_synapses_are_a_matrix_alone_and_in_a_chain() -> None:
         torch.testing.assert_close(by_route(route, own), expected)
 
 
+@pytest.mark.slow
 def test_listed_synapses_too_many_for_a_matrix_stay_listed() -> None:
     listed = fixed_probability(5000, 5000, 1e-4, 1.0, np.random.default_rng(0))
     graph = through([listed], (5000,), ALIF(leak=np.linspace(0.1, 0.9, 5000, dtype=np.float32)))
@@ -286,6 +287,7 @@ def test_a_direct_edge_is_an_identity_and_delays_along_a_way_add_up() -> None:
     assert (second.name, second.via, second.delay) == ("w", ("w",), 5)
 
 
+@pytest.mark.slow
 def test_a_chain_too_large_for_a_matrix_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     chain = [pool(3, 1), conv(4, 1, 3, 3, padding=1)]
     route = only_route(through(chain, (1, 70, 70)))

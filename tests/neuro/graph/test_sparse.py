@@ -41,6 +41,7 @@ def activity(graph: Graph, seed: int) -> dict[str, np.ndarray]:
     return {k: v.numpy() for k, v in record_activity(graph, stimulus(seed)).items()}
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(seed=st.integers(0, 999))
 def test_synapses_compute_what_their_matrix_computes(seed: int) -> None:

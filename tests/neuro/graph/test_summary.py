@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from builders import example
 from graphs import random_graph
 from hypothesis import given, strategies as st
@@ -14,6 +15,7 @@ from neuro.nn.layers import Recurrent, Spiking, Stack
 from neuro.nn.trace import trace
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 10**6))
 def test_parameters_are_those_of_the_net_and_synapses_those_listed_one_by_one(
     seed: int,

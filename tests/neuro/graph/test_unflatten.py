@@ -97,6 +97,7 @@ def test_batch_norms_behind_transposed_convolutions_fold_and_the_image_is_that_o
     assert 0.03 < made["second"].mean() < 0.9
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(seed=SEEDS)
 def test_torch_engine_and_oracle_agree_and_count_the_same(seed: int) -> None:

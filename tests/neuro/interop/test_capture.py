@@ -156,6 +156,7 @@ def test_a_sum_of_the_output_over_ticks_is_a_decoding(end: Any, told: str) -> No
     assert run(network).shape == (20, 3, 2)
 
 
+@pytest.mark.slow
 def test_spikes_that_a_module_adds_up_are_put_out_by_their_neuron() -> None:
     network = import_module(Loop(keep, lambda _, out: sum(out) / len(out)), SHAPE)
     assert network.graph.outputs == ("lif2",)
@@ -245,6 +246,7 @@ def test_a_number_of_ticks_that_is_not_recorded_is_refused(ticks: int) -> None:
         import_module(Loop(keep, stack), SHAPE, ticks=ticks)
 
 
+@pytest.mark.slow
 def test_a_module_may_leave_out_more_ticks_than_are_recorded_at_first() -> None:
     network = import_module(Loop(keep, lambda _, out: torch.stack(out)[20:]), SHAPE)
     assert network.find_decoding is not None

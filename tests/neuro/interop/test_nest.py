@@ -144,6 +144,7 @@ def nest() -> None:
     pytest.importorskip("nest")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("nest")
 def test_a_driven_cell_fires_where_the_equation_says() -> None:
     drive = 1.5 * -math.expm1(-DT / 0.02)  # a tick, to settle at 1.5
@@ -187,6 +188,8 @@ def test_membranes_of_an_image_are_in_the_order_of_its_neurons() -> None:
     assert found.tolist() == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
 
 
+@pytest.mark.slow
+@pytest.mark.sample(seed=0)
 @pytest.mark.usefixtures("nest")
 @pytest.mark.parametrize("build", [images, currents, joined])
 @pytest.mark.parametrize("seed", [0, 1])
@@ -202,6 +205,7 @@ def test_nest_and_the_exact_clock_agree_on_every_spike(
         require_same(ours.times[name], theirs.times[name], within_ms=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("nest")
 def test_nest_on_the_grid_and_the_grid_clock_agree_on_every_tick_of_every_sample() -> None:
     graph = images(0)
@@ -241,6 +245,8 @@ def layers(*, current: bool) -> Graph:
     return wire(edges, nodes)
 
 
+@pytest.mark.slow
+@pytest.mark.sample(current=True)
 @pytest.mark.usefixtures("nest")
 @pytest.mark.parametrize("current", [True, False])
 def test_with_currents_too_nest_at_ticks_has_the_spikes_of_torch(current: bool) -> None:
@@ -253,6 +259,7 @@ def test_with_currents_too_nest_at_ticks_has_the_spikes_of_torch(current: bool) 
             np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.sample(delay=1)
 @pytest.mark.usefixtures("nest")
 @pytest.mark.parametrize("delay", [0, 1, 2])
 @pytest.mark.parametrize("own", [False, True])
@@ -294,6 +301,7 @@ def test_at_ticks_times_between_ticks_count_as_the_ends_of_theirs() -> None:
     assert simulate(graph, given)[0].spikes["cell"].tick.tolist() == [0, 5, 10]
 
 
+@pytest.mark.sample(wait=2)
 @pytest.mark.usefixtures("nest")
 @pytest.mark.parametrize("wait", [1, 2, 3])
 @pytest.mark.parametrize("phase", [0.25, 0.3, 1.0])
@@ -308,6 +316,7 @@ def test_nest_hears_what_arrives_at_the_very_end_of_a_refractory_period(
         np.testing.assert_allclose(record.times["cell"].time / MS, heard, rtol=0, atol=1e-11)
 
 
+@pytest.mark.sample(wait=1)
 @pytest.mark.usefixtures("nest")
 @pytest.mark.parametrize("wait", [0, 1, 2, 3])
 def test_nest_on_the_grid_hears_the_tick_after_a_refractory_period(wait: int) -> None:
@@ -319,6 +328,8 @@ def test_nest_on_the_grid_hears_the_tick_after_a_refractory_period(wait: int) ->
         assert record.spikes["cell"].tick.tolist() == list(range(0, 13, wait + 1))
 
 
+@pytest.mark.slow
+@pytest.mark.sample(build=images)
 @pytest.mark.usefixtures("nest")
 @pytest.mark.parametrize("build", [images, joined])
 def test_nest_and_the_exact_clock_agree_where_arrivals_meet_ends_of_refractory_periods(
@@ -350,6 +361,7 @@ def test_the_first_spike_in_a_refractory_period_is_found_neuron_by_neuron() -> N
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("nest")
 def test_a_neuron_that_nest_lets_fire_in_its_refractory_period_is_told() -> None:
     """Its current lifts it from rest to its threshold within 0.05 ms."""
@@ -372,6 +384,8 @@ def test_published_networks_fire_as_in_nest(name: str) -> None:
     require_same(ours, theirs, within_ms=case.within)
 
 
+@pytest.mark.slow
+@pytest.mark.sample(name="delta")
 @pytest.mark.usefixtures("nest")
 @pytest.mark.parametrize("name", nest_reference.NAMES)
 def test_nest_still_fires_as_it_was_kept(name: str) -> None:
@@ -382,6 +396,7 @@ def test_nest_still_fires_as_it_was_kept(name: str) -> None:
     require_same(found, kept, within_ms=case.within)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("nest")
 def test_nest_runs_whatever_torch_does_with_its_threads() -> None:
     # In one process this crashed NEST: both use OpenMP, and NEST believes its count stands.
@@ -402,6 +417,7 @@ def test_what_nest_says_when_it_fails_is_told() -> None:
         run(alone(cell()), at(0.1), threads=0)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("nest")
 def test_the_exported_script_fires_as_nest_does_here(tmp_path) -> None:  # type: ignore[no-untyped-def]
     graph = currents(0)

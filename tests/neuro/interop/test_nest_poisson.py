@@ -46,6 +46,8 @@ def test_an_export_needs_its_length(tmp_path: Path) -> None:
         nest.export(relay(APART), {}, tmp_path)
 
 
+@pytest.mark.sample(precise=True)
+@pytest.mark.slow
 @pytest.mark.parametrize("precise", [True, False])
 def test_rates_are_those_of_the_graph_and_spikes_are_shared_as_in_it(precise: bool) -> None:
     pytest.importorskip("nest")

@@ -353,6 +353,7 @@ def test_a_sum_pool_is_a_convolution_of_ones_by_channel():
     assert (node.groups, node.weight.shape) == (3, (3, 1, 2, 3))
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 10_000))
 @settings(max_examples=12)
 def test_a_random_graph_fires_as_its_equations_say(seed):

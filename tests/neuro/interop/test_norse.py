@@ -119,12 +119,14 @@ class TestTheNetworkOfTheTutorial:
         assert recurrent.choices["answers"] == told
 
 
+@pytest.mark.slow
 def test_the_convolutional_network_of_norse_runs_as_in_norse() -> None:
     with seeded(0):
         network = import_module(norse.ConvNet4(feature_size=16), (1, 16, 16))
     require_equal(network, ticks=12)
 
 
+@pytest.mark.slow
 def test_the_sequential_network_of_the_readme_runs_as_in_norse() -> None:
     with seeded(0):
         net = norse.SequentialState(
@@ -190,6 +192,7 @@ def make_lifted_whole() -> nn.Module:
     return net
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "shape"), [(Layers, (12,)), (make_lifted, (1, 8, 8)), (make_lifted_whole, (6,))]
 )
@@ -254,6 +257,7 @@ def test_the_module_stays_as_it_was() -> None:
     assert net[1].p.v_th.dtype == torch.float32
 
 
+@pytest.mark.slow
 @settings(max_examples=4)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_a_random_network_runs_as_in_norse(seed: int) -> None:

@@ -491,6 +491,7 @@ def test_a_sum_that_begins_later_is_told_with_what_it_lacks() -> None:
     refuse(replace_forward(skip), HERE + "in tick 1 lif2 gets " + sums)
 
 
+@pytest.mark.slow
 def test_axes_of_samples_before_ticks_are_told_and_the_cure_imports() -> None:
     def samples_first(self: Any, x: Tensor) -> Tensor:
         mem1 = mem2 = None
@@ -689,6 +690,7 @@ def test_a_static_source_refuses_a_stimulus_that_changes() -> None:
         network.run_source({"input": np.random.default_rng(0).random((25, 2, 12))})
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(seed=st.integers(0, 2**31))
 def test_random_networks_have_the_same_spikes(seed: int) -> None:

@@ -90,6 +90,7 @@ class TestTheExamples:
         norms = [node for node in network.graph.nodes.values() if isinstance(node, Conv2d)]
         assert all(node.bias is not None for node in norms)  # batch norms, folded
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", ["sew_resnet", "spiking_resnet"])
     def test_residual_networks(self, name: str) -> None:
         zoo = pytest.importorskip(f"spikingjelly.activation_based.model.{name}")
@@ -215,6 +216,7 @@ def scaler(scale: float) -> nn.Module:
     return module
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["s", "m"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_runs_as_in_spikingjelly(name: str, mode: str) -> None:
@@ -358,6 +360,7 @@ def test_the_module_stays_as_it_was() -> None:
     assert not net[1].store_v_seq
 
 
+@pytest.mark.slow
 @settings(max_examples=4)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_a_random_network_runs_as_in_spikingjelly(seed: int) -> None:

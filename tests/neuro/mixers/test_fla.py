@@ -35,6 +35,7 @@ def check(ours: tuple[Tensor, Tensor], y: Tensor, state: Tensor) -> None:
     torch.testing.assert_close(ours[1], state, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_gla() -> None:
     from fla.ops.gla.naive import naive_recurrent_gla as theirs
 

@@ -46,6 +46,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return found
 
 
+@pytest.mark.sample(case="aligned")
 @pytest.mark.parametrize("case", CASES)
 def test_kernels_compile_for_nvidia_and_contract_nothing(case: str, compiled: list) -> None:
     driver.set_active(Driver(NVIDIA))
@@ -58,6 +59,7 @@ def test_kernels_compile_for_nvidia_and_contract_nothing(case: str, compiled: li
         assert ".ftz" not in k.asm["ptx"]
 
 
+@pytest.mark.sample(case="odd")
 @pytest.mark.parametrize("case", CASES)
 def test_kernels_compile_for_amd(case: str, compiled: list) -> None:
     driver.set_active(Driver(AMD))

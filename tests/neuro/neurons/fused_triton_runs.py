@@ -20,6 +20,7 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SHAPES = {"cells": (5, 3, 211), "images": (4, 2, 3, 4, 6), "one": (1, 1, 1), "row": (3, 2, 128)}
 
 
+@pytest.mark.sample(surrogate=bell)
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("surrogate", [arctan, triangle, bell])
 @settings(max_examples=3)

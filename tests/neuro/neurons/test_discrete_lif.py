@@ -216,6 +216,7 @@ def test_chip_integers_have_the_spikes_of_floats_where_no_decay_rounds(seed: int
     )
 
 
+@pytest.mark.slow
 @given(
     seed=SEEDS,
     decay=st.sampled_from([0.5, 0.25, 1.0]),
@@ -271,6 +272,7 @@ def test_continuous_time_refuses_what_has_no_meaning_there() -> None:
             simulate(network(model), values(1), Exact())
 
 
+@pytest.mark.slow
 @given(seed=SEEDS)
 def test_in_continuous_time_the_drivers_agree_with_the_oracle(seed: int) -> None:
     model, x = drawn(seed, fires_between=True)

@@ -26,6 +26,7 @@ def spikes(shape: tuple[int, ...], share: float, seed: int, dtype: torch.dtype) 
     return drawn * (torch.rand(shape, generator=g) < share)
 
 
+@pytest.mark.slow
 @given(
     kind=Kind,
     sizes=st.tuples(st.integers(1, 5), st.integers(1, 5), st.sampled_from([1, 64, 100])),

@@ -24,8 +24,9 @@ def require_green(file: str, cache: Path, **settings: str) -> None:
     """Run tests in a process of their own: Triton reads its settings when it is imported."""
     kept = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     pytest_alone = "-m pytest -q -o addopts=--import-mode=importlib -p no:cacheprovider"
+    some = [] if os.environ.get("NEURO_NIGHTLY") == "1" else ["-m", "not nightly"]
     done = subprocess.run(
-        [sys.executable, *pytest_alone.split(), HERE / file],
+        [sys.executable, *pytest_alone.split(), *some, HERE / file],
         cwd=HERE.parents[2],
         env=kept | {"TRITON_CACHE_DIR": str(cache)} | settings,
         capture_output=True,
@@ -35,12 +36,14 @@ def require_green(file: str, cache: Path, **settings: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @needs_triton
 def test_in_the_interpreter_operator_and_loop_agree(tmp_path: Path) -> None:
     gpus = {"CUDA_VISIBLE_DEVICES": "", "TRITON_INTERPRET": "1"}
     require_green("fused_triton_runs.py", tmp_path, **gpus)
 
 
+@pytest.mark.slow
 @needs_triton
 def test_kernels_compile_for_gpus_that_are_not_here(tmp_path: Path) -> None:
     require_green("fused_triton_compiles.py", tmp_path)
@@ -56,6 +59,7 @@ def test_a_tensor_on_a_cpu_goes_to_the_operator_for_cpus() -> None:
     assert choose_operator(torch.zeros(3, 2, 4)) is FusedOnCPU
 
 
+@pytest.mark.slow
 @needs_triton
 def test_a_tensor_on_a_gpu_goes_to_triton_in_the_precisions_it_has() -> None:
     with FakeTensorMode():  # has the tensors of a GPU without one
@@ -76,6 +80,7 @@ def test_a_triton_that_hands_no_tuples_to_kernels_is_not_used(
     assert has_triton.__wrapped__() is enough
 
 
+@pytest.mark.slow
 def test_neuro_does_not_import_triton() -> None:
     code = "import sys, neuro; sys.exit('triton' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

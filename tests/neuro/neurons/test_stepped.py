@@ -134,6 +134,7 @@ def same(one: Record, other: Record) -> None:
         assert np.array_equal(v, other.values[name]), name
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(seed=st.integers(0, 10**6))
 def test_both_clocks_and_the_oracle_agree(seed: int) -> None:

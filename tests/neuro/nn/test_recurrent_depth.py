@@ -98,6 +98,7 @@ def test_a_loop_is_so_many_tied_layers_gradients_too(sizes: DepthSizes, depth: i
     assert all(are_close(*pair))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("injection", ["adapter", "membrane"])
 def test_a_truncated_gradient_is_the_full_one_up_to_its_depth(injection: str) -> None:
     model = make(replace(SMALL, stack="retnet", injection=injection))  # type: ignore[arg-type]
@@ -195,6 +196,7 @@ def test_sampled_depths_have_their_distribution() -> None:
     assert draw_depth(SMALL) == 3
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_an_exit_takes_the_first_iteration_that_changes_little() -> None:
     sizes = replace(WHOLE, depth=9)

@@ -76,11 +76,13 @@ def find_all(graph: Graph, x: dict[str, Events]) -> list[FirstDifference]:
     return [d for one, other in pairs for d in find_first_differences(graph, one, other)]
 
 
+@pytest.mark.slow
 @given(seed=SEEDS)
 def test_runs_in_float32_first_differ_where_rounding_decides(seed: int) -> None:
     assert [d for d in find_all(*tied(seed)) if not d.is_rounding] == []
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(seed=SEEDS)
 def test_so_do_those_of_convolutions_pools_and_delays_of_synapses(seed: int) -> None:
@@ -88,6 +90,7 @@ def test_so_do_those_of_convolutions_pools_and_delays_of_synapses(seed: int) -> 
     assert [d for d in find_all(graph, stimulus(graph, seed)) if not d.is_rounding] == []
 
 
+@pytest.mark.slow
 def test_sums_in_another_order_do_change_spikes_and_bounds_are_small() -> None:
     """What is explained above happens, and not because everything would be."""
     differ = near = membranes = 0
@@ -237,6 +240,7 @@ def test_a_record_of_another_network_has_no_bounds() -> None:
         bound_rounding(other, replay(one, ones(3, 1)))
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(seed=SEEDS)
 def test_margins_along_the_spikes_of_float64_are_those_of_the_clock(seed: int) -> None:

@@ -125,6 +125,7 @@ class Other(AbsMax):
     """What the compiled map does not know."""
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(
     sizes=st.tuples(st.integers(1, 9), st.integers(1, 300), st.integers(1, 3)),

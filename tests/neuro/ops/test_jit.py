@@ -94,6 +94,7 @@ def test_only_a_source_that_is_compiled_changes_the_digest(package: Path) -> Non
         assert digest_of_sources(module.__name__) != before
 
 
+@pytest.mark.slow
 def test_a_compilation_is_told_once_on_stderr_and_what_lies_on_disk_is_not(
     package: Path, tmp_path: Path
 ) -> None:

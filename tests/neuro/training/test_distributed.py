@@ -36,6 +36,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return in_two([*CASES, *IMAGES, SPOILT, LANGUAGE], tmp_path_factory.mktemp("two"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [*CASES, LANGUAGE])
 def test_two_processes_follow_the_loss_curve_of_one(
     tmp_path: Path, two: dict[str, Found], case: str
@@ -50,6 +51,7 @@ def test_two_processes_follow_the_loss_curve_of_one(
         np.testing.assert_allclose(end[name], value, rtol=RTOL, atol=RTOL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", IMAGES)
 def test_two_processes_follow_the_curves_of_one_that_draws_images(
     tmp_path: Path, two: dict[str, Found], case: str
@@ -69,6 +71,7 @@ def test_two_processes_follow_the_curves_of_one_that_draws_images(
         np.testing.assert_allclose(end[name], value, atol=1e-7)  # measured: 2e-9
 
 
+@pytest.mark.slow
 def test_where_one_process_cannot_go_on_none_does(two: dict[str, list[str]]) -> None:
     assert len(two[SPOILT]) == 2
     for told in two[SPOILT]:

@@ -36,6 +36,7 @@ def rows() -> list[Row]:
     return measure_case(case, 2)
 
 
+@pytest.mark.slow
 def test_a_ratio_is_their_time_over_ours_and_times_are_divided(rows: list[Row]) -> None:
     assert (rows[0].ours, rows[0].theirs, rows[0].ratio) == (0.5, 2.25, 4.5)
     assert rows[0].unit == "s / simulated s"

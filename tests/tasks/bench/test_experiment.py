@@ -248,6 +248,7 @@ def test_an_arm_is_trained_behind_the_arm_that_it_begins_from() -> None:
     assert three.list_stages() == [["A"], ["B, wide"], ["C"]]
 
 
+@pytest.mark.slow
 def test_experiments_of_a_users_file_are_runs_that_every_verb_takes(
     tmp_path: Path, cli: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

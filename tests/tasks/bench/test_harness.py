@@ -21,6 +21,7 @@ def test_subjects_are_built_once_and_then_run_in_turns(tmp_path: Path) -> None:
     assert found["b"].peak > 10**6
 
 
+@pytest.mark.slow
 def test_one_that_fails_says_why_and_the_others_go_on(tmp_path: Path) -> None:
     found = measure(
         {

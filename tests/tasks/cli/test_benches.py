@@ -80,6 +80,7 @@ def test_cases_of_one_row_share_a_table() -> None:
     assert len(list(iterate_tables("part", three))) == 2
 
 
+@pytest.mark.slow
 def test_a_part_is_measured_printed_written_and_drawn(tmp_path: Path) -> None:
     console, file = terminal()
     show(console, "engine", BenchOptions(tmp_path, repeats=1, parts=("large",), quick=True))
@@ -119,6 +120,7 @@ def test_the_line_of_a_simulator_has_its_rates_and_times(tmp_path: Path) -> None
     assert (tmp_path / "a.png").read_bytes().startswith(PNG)
 
 
+@pytest.mark.slow
 def test_without_a_name_all_benchmarks_and_their_parts_are_listed() -> None:
     file = io.StringIO()
     show_names(Console(file=file, width=200))
@@ -166,6 +168,7 @@ def test_a_flag_of_which_a_benchmark_takes_no_notice_is_told(name: str, idle: st
         show(terminal()[0], name, asked)
 
 
+@pytest.mark.slow
 def test_searched_mappings_stand_beside_greedy_ones(tmp_path: Path) -> None:
     show(
         terminal()[0], "energy", BenchOptions(tmp_path, parts=("demo", "pilotnet"), quick=True)

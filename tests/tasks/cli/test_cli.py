@@ -68,6 +68,7 @@ def test_the_version_is_told_in_one_word(cli: CommandLine) -> None:
     assert f"\nversion: {neuro.__version__}\n" in cited
 
 
+@pytest.mark.slow
 def test_mistakes_suggest_what_was_meant(cli: CommandLine) -> None:
     assert cli.refuse("trian") == "neuro: no verb 'trian'; did you mean 'train'?"
     assert "did you mean 'mnist'?" in cli.refuse("train", "mnits")
@@ -126,6 +127,7 @@ def test_help_and_the_list_of_tasks_need_no_heavy_module(argv: list[str] | None)
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.slow
 def test_a_verb_imports_nothing_that_it_does_not_use() -> None:
     modules = "tasks.runs.find, tasks.measures.train, tasks.report.tables, tasks.images.yinyang"
     code = (
@@ -135,6 +137,7 @@ def test_a_verb_imports_nothing_that_it_does_not_use() -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.slow
 def test_fields_are_set_on_the_command_line_and_kept_in_the_run(
     tmp_path: Path, cli: CommandLine
 ) -> None:
@@ -181,6 +184,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_every_verb_works_on_a_run_folder(run: Path, cli: CommandLine) -> None:
     verbs = ("eval", "simulate", "export", "verify", "energy")
     told = "".join(cli.run(verb, run) for verb in (*verbs, "report"))
@@ -216,6 +220,7 @@ def test_every_verb_works_on_a_run_folder(run: Path, cli: CommandLine) -> None:
     assert "accuracy 6" in told
 
 
+@pytest.mark.slow
 def test_the_chip_of_a_file_is_estimated_beside_the_others(
     run: Path, tmp_path: Path, cli: CommandLine
 ) -> None:
@@ -238,11 +243,13 @@ def test_the_chip_of_a_file_is_estimated_beside_the_others(
     )
 
 
+@pytest.mark.slow
 def test_a_run_of_another_seed_is_not_overwritten(run: Path, cli: CommandLine) -> None:
     text = cli.refuse("train", "mnist:tiny", "--out", run, "--seed", "1")
     assert "holds another run: seed is 0 there and 1 here; choose another --out" in text
 
 
+@pytest.mark.slow
 def test_a_run_folder_is_no_task_and_a_task_no_run_folder(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: CommandLine
 ) -> None:
@@ -284,6 +291,7 @@ def test_a_seed_is_not_negative(tmp_path: Path, cli: CommandLine) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_file_that_ends_the_program_is_refused(tmp_path: Path, cli: CommandLine) -> None:
     file = tmp_path / "mine.py"
     file.write_text(
@@ -296,6 +304,7 @@ def test_a_file_that_ends_the_program_is_refused(tmp_path: Path, cli: CommandLin
         assert told in cli.refuse(verb, file)
 
 
+@pytest.mark.slow
 def test_without_lava_the_rest_works_and_says_how_to_install_it(
     run: Path, monkeypatch: pytest.MonkeyPatch, cli: CommandLine
 ) -> None:
@@ -308,6 +317,7 @@ def test_without_lava_the_rest_works_and_says_how_to_install_it(
     assert verify["torch_events"]["mismatches"] == 0
 
 
+@pytest.mark.slow
 def test_an_export_that_lava_computes_otherwise_ends_with_1(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: CommandLine
 ) -> None:
@@ -332,6 +342,7 @@ def test_the_full_set_is_never_replaced_by_the_embedded_digits(
     assert "too few samples for 5000" in cli.refuse("train", "mnist:full", "--out", out)
 
 
+@pytest.mark.slow
 def test_devices_are_checked(
     run: Path, monkeypatch: pytest.MonkeyPatch, cli: CommandLine
 ) -> None:

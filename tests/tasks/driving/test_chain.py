@@ -72,6 +72,7 @@ def read(run: TaskRun, verb: str) -> Any:
     return json.loads((run.folder / f"{verb}.json").read_text())
 
 
+@pytest.mark.slow
 def test_all_spiking_parts_are_the_same_on_events_and_lower_to_integers(run: TaskRun) -> None:
     found = read(run, "verify")
     assert found["torch_events"]["mismatches"] == 0
@@ -84,6 +85,7 @@ def test_all_spiking_parts_are_the_same_on_events_and_lower_to_integers(run: Tas
     assert found["without_metric"] == list(PARTS)
 
 
+@pytest.mark.slow
 def test_all_parts_are_exported(run: TaskRun) -> None:
     files = {path.name for path in run.folder.glob("*.safetensors")}
     assert files >= {f"graph-{part}.safetensors" for part in PARTS}
@@ -92,6 +94,7 @@ def test_all_parts_are_exported(run: TaskRun) -> None:
     assert {name.split(": ")[0] for name in layers if ": " in name} == set(PARTS)
 
 
+@pytest.mark.slow
 def test_energy_is_of_all_parts_and_the_host_is_listed(run: TaskRun) -> None:
     found = read(run, "energy")
     assert {name: part["runs"] for name, part in found["parts"].items()} == {
@@ -105,6 +108,7 @@ def test_energy_is_of_all_parts_and_the_host_is_listed(run: TaskRun) -> None:
     assert {part["node"] for part in found["host"]} == {*HOST, "lift"}
 
 
+@pytest.mark.slow
 def test_every_layer_has_a_rate_and_counts_under_both_clocks(run: TaskRun) -> None:
     found = read(run, "simulate")
     for way in (found["exact"], found["exact_spread"]):
@@ -122,6 +126,7 @@ def test_every_layer_has_a_rate_and_counts_under_both_clocks(run: TaskRun) -> No
     assert found["per_sample"][name]["spikes"] == pytest.approx(spikes)
 
 
+@pytest.mark.slow
 def test_the_report_shows_it(run: TaskRun) -> None:
     text = (run.folder / "report.html").read_text()
     for part in ("Joules per planned second", "streaming, 6 images", "encoder: near_spikes"):
@@ -136,6 +141,7 @@ def test_the_report_shows_it(run: TaskRun) -> None:
     assert f"that of {', '.join(PARTS[:-1])} and {PARTS[-1]} not counted" in text
 
 
+@pytest.mark.slow
 def test_a_network_that_does_not_run_under_a_clock_is_named(
     run: TaskRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:

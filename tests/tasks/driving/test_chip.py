@@ -150,6 +150,7 @@ def test_pathways_and_gru_do_the_same_in_their_stretched_ticks(model: Driver) ->
     assert parts["encoder"].runs == 18
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("windows")
 @pytest.mark.parametrize("name", ["encoder", "uncertainty", "pathways", "start", "GRU"])
 def test_each_part_runs_on_events_as_in_torch_and_lowers_to_integers(
@@ -163,6 +164,7 @@ def test_each_part_runs_on_events_as_in_torch_and_lowers_to_integers(
     assert sum(layer["spikes"] for layer in found["torch_events"]["layers"].values()) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("windows")
 def test_the_chip_is_given_the_currents_of_each_tick_of_the_encoder(model: Driver) -> None:
     with seeded(0):

@@ -51,6 +51,7 @@ def by_rules() -> Outcome:
     return run_course(RULES, SEED, distance=25.0)
 
 
+@pytest.mark.slow
 def test_the_rules_complete_a_course(by_rules: Outcome) -> None:
     assert (by_rules.end, by_rules.share, by_rules.collisions) == ("completed", 1.0, 0)
     assert by_rules.mean("no_collision") == by_rules.mean("drivable") == 1.0
@@ -75,14 +76,17 @@ def test_scores_are_multiplied_out_before_their_mean_over_time() -> None:
     assert found.driving_score == pytest.approx(0.5 * 8 / 8.5)
 
 
+@pytest.mark.slow
 def test_a_course_has_a_score_for_each_begun_segment(by_rules: Outcome) -> None:
     assert len(by_rules.segments) == -(-round(by_rules.seconds / STEP) // SEGMENT)
 
 
+@pytest.mark.slow
 def test_a_course_is_the_same_each_time(by_rules: Outcome) -> None:
     assert run_course(RULES, SEED, distance=25.0) == by_rules
 
 
+@pytest.mark.slow
 def test_who_stops_stays_where_the_rules_left_off() -> None:
     found = run_course(Trial(planner=Stop(6), size=None), SEED, limit=8.0)
     assert (found.end, found.seconds) == ("time", pytest.approx(8.0))
@@ -118,6 +122,7 @@ def test_what_is_no_path_is_refused(made: Any, said: str) -> None:
         _require_path(made, SEED, 1.0)
 
 
+@pytest.mark.slow
 def test_a_course_refuses_what_its_planner_returns_when_it_is_no_path() -> None:
     trial = Trial(planner=lambda _: torch.zeros(6, 3), size=None)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=rf"^course {SEED}, 1.0 s: the planner must return"):
@@ -168,6 +173,7 @@ def test_all_numbers_of_a_course_that_are_out_of_range_are_told() -> None:
         run_course(RULES, -1, distance=0.0, limit=0.0)
 
 
+@pytest.mark.slow
 def test_the_planner_of_the_documentation_drives() -> None:
     page = Path(__file__).parents[3] / "docs" / "driving.md"
     (code,) = (
@@ -208,6 +214,7 @@ def test_a_course_goes_on_with_a_corner_a_little_off_the_road(away: float, end: 
     assert find_end(course, state, [free, free], tolerance=0.0) == "off road"
 
 
+@pytest.mark.slow
 def test_a_planner_sees_the_images_that_a_recording_of_its_drive_holds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,6 +244,7 @@ def test_a_planner_sees_the_images_that_a_recording_of_its_drive_holds(
     assert [len({x.numpy().tobytes() for x in frame}) for frame in ticks.unbind(1)] == [1, 3, 3]
 
 
+@pytest.mark.slow
 def test_a_planner_sees_its_past_in_the_present_frame() -> None:
     watch = Watch()
     run_course(Trial(planner=watch, size=tiny().image), SEED, limit=2.0)

@@ -68,6 +68,7 @@ def test_each_process_reads_its_own_windows_alone(monkeypatch: pytest.MonkeyPatc
         next(read_batches(config, "train", 0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("readers", [1, 2])
 def test_processes_that_read_ahead_change_no_number(
     readers: int, monkeypatch: pytest.MonkeyPatch

@@ -63,6 +63,7 @@ def test_a_disturbed_path_is_driven_at_another_pace_and_moved_to_a_side() -> Non
     np.testing.assert_allclose(disturb_path(path, 4.0, 2.0, 1.0)[2], [12, 2, 0], atol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_window_shows_where_the_disturbed_car_is(windows: list[DisturbedWindow]) -> None:
     assert len(windows) == 10 - (SMALL.past - 1)
     for before, now in pairwise(windows):
@@ -76,6 +77,7 @@ def test_a_window_shows_where_the_disturbed_car_is(windows: list[DisturbedWindow
     assert s.to_present[0, -1].equal(torch.eye(4))
 
 
+@pytest.mark.slow
 def test_sweeps_are_of_the_instants_between_frames(
     windows: list[DisturbedWindow], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,6 +98,7 @@ def test_sweeps_are_of_the_instants_between_frames(
     assert blind[0].seen.sweeps.shape == (1, SMALL.past, 0, 2, 3, 1, 1)
 
 
+@pytest.mark.slow
 def test_a_drive_is_that_of_its_seed(
     windows: list[DisturbedWindow], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,6 +117,7 @@ def test_a_drive_is_that_of_its_seed(
     assert blind[0].seen.images.shape == (1, SMALL.past, 0, 3, 1, 1)
 
 
+@pytest.mark.slow
 def test_what_is_learned_is_what_the_rules_plan_and_not_what_is_driven(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -144,6 +148,7 @@ def test_what_is_learned_is_what_the_rules_plan_and_not_what_is_driven(
     assert {pace for *_, pace in disturbed} <= {1.0, *drives.PACES}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("end", "lost"), [("collision", DROPPED), ("off road", DROPPED), ("completed", 0)]
 )

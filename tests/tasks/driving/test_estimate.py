@@ -40,6 +40,7 @@ def test_only_the_large_data_set_is_estimated() -> None:
         estimate_training(replace(SMALL, source=replace(SMALL.source, held=700)))
 
 
+@pytest.mark.slow
 def test_the_work_of_a_stage_is_that_of_its_outputs() -> None:
     work = count_work(SMALL, LAST)
     assert set(work) == {"encoder", "prediction", "decoder", "heads", "planner"}
@@ -52,6 +53,7 @@ def test_the_work_of_a_stage_is_that_of_its_outputs() -> None:
     assert single["encoder"] * SMALL.past == maps["encoder"]
 
 
+@pytest.mark.slow
 def test_the_table_says_what_follows_from_what_is_measured(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -82,6 +84,7 @@ def test_the_table_says_what_follows_from_what_is_measured(
     assert find_rate(again, work, 0.4) == pytest.approx(fast * 3 / 4)
 
 
+@pytest.mark.slow
 def test_recomputing_needs_less_memory_and_frozen_parts_none() -> None:
     whole, less = (count_activations(SMALL, FIRST, recomputes) for recomputes in (False, True))
     assert 0 < less < 0.8 * whole

@@ -51,6 +51,7 @@ def learn(
     return loss.detach(), named, dict(model.named_buffers())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", STAGES)
 def test_recomputed_blocks_change_no_number(batch: DrivingBatch, at: float) -> None:
     loss, gradients, buffers = learn(SMALL, batch, at)
@@ -64,6 +65,7 @@ def test_recomputed_blocks_change_no_number(batch: DrivingBatch, at: float) -> N
         torch.testing.assert_close(own_gradients[name], x, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", STAGES)
 @pytest.mark.parametrize(("config", "error"), [(SMALL, 0.02), (TWIN, 0.001)])
 def test_a_step_with_bf16_is_finite_and_near_that_of_float32(

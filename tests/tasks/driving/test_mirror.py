@@ -157,6 +157,7 @@ def mirror_phases(config: DrivingConfig, share: float) -> DrivingConfig:
     return replace(config, phases=tuple(replace(p, mirrored=share) for p in config.phases))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_small")
 def test_a_share_of_the_training_is_mirrored_anew_in_each_epoch_and_nothing_else() -> None:
     config, never = (mirror_phases(SMALL, share) for share in (0.5, 0.0))

@@ -64,6 +64,7 @@ def windows_of(outputs: DrivingOutputs, rows: list[int]) -> list[Tensor]:
     return [x[rows] for x in tree_leaves(outputs._replace(balance={})) if isinstance(x, Tensor)]
 
 
+@pytest.mark.slow
 def test_everything_has_the_shape_that_it_should(found: DrivingOutputs) -> None:
     assert found.depth.shape == (3, 3, 6, 6, 4, 8)
     shapes = {name: tuple(y.shape) for name, y in found.maps.items()}
@@ -77,6 +78,7 @@ def test_everything_has_the_shape_that_it_should(found: DrivingOutputs) -> None:
     assert found.plan.truth is None
 
 
+@pytest.mark.slow
 def test_the_order_of_windows_changes_nothing(
     model: Driver, batch: DrivingBatch, found: DrivingOutputs
 ) -> None:
@@ -85,6 +87,7 @@ def test_the_order_of_windows_changes_nothing(
     assert all(torch.equal(a, b) for a, b in zip(straight, turned, strict=True))
 
 
+@pytest.mark.slow
 def test_the_neighbours_of_a_window_change_nothing(
     model: Driver, batch: DrivingBatch, found: DrivingOutputs
 ) -> None:
@@ -108,6 +111,7 @@ def test_states_end_with_the_motion_since_the_frame_before(
     torch.testing.assert_close(states[:, :, -6:], cells)
 
 
+@pytest.mark.slow
 def test_nothing_is_kept_from_window_to_window(
     model: Driver, batch: DrivingBatch, found: DrivingOutputs
 ) -> None:
@@ -117,6 +121,7 @@ def test_nothing_is_kept_from_window_to_window(
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("frame", "camera"), [(0, 1), (1, 4), (2, 5)])
 def test_every_frame_and_camera_matters(
     frame: int, camera: int, model: Driver, batch: DrivingBatch, found: DrivingOutputs
@@ -137,6 +142,7 @@ def moved(model: Driver) -> Driver:
     return moved.eval()
 
 
+@pytest.mark.slow
 def test_sweeps_that_equal_their_image_are_its_repetition(
     moved: Driver, batch: DrivingBatch, found: DrivingOutputs
 ) -> None:
@@ -147,6 +153,7 @@ def test_sweeps_that_equal_their_image_are_its_repetition(
     assert all(torch.equal(a, b) for a, b in pairs)
 
 
+@pytest.mark.slow
 def test_each_tick_sees_the_image_of_its_own_time(model: Driver, moved: Driver) -> None:
     seen = make_seen([make_window(SWEEPS, seed) for seed in range(3)])
     whole, encoder = run(moved, seen), moved.encoder
@@ -198,6 +205,7 @@ def test_training_and_evaluation_agree_once_norms_have_settled(batch: DrivingBat
         assert (one - other).abs().mean() < 0.2 * one.std()
 
 
+@pytest.mark.slow
 def test_a_stage_says_what_it_trains_and_no_more(model: Driver, batch: DrivingBatch) -> None:
     with torch.no_grad():
         first = model(batch.seen, "perception", 0)
@@ -223,6 +231,7 @@ def test_parts_that_are_frozen_keep_their_norms(batch: DrivingBatch) -> None:
     assert all(m.training for m in model.modules())
 
 
+@pytest.mark.slow
 def test_candidates_are_judged_by_the_truth_where_the_planner_learns_from_it(
     model: Driver, batch: DrivingBatch, found: DrivingOutputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,6 +259,7 @@ def test_candidates_are_judged_by_the_truth_where_the_planner_learns_from_it(
     assert same == {"truth": False, "predicted": True}
 
 
+@pytest.mark.slow
 def test_with_persistence_nobody_is_less_probable_than_now_when_it_drives(
     model: Driver, batch: DrivingBatch, found: DrivingOutputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -279,6 +289,7 @@ def test_with_persistence_nobody_is_less_probable_than_now_when_it_drives(
     assert not paper().planner.persistence  # as published
 
 
+@pytest.mark.slow
 def test_the_plan_starts_from_the_cheapest_candidate(found: DrivingOutputs) -> None:
     plan = found.plan
     assert plan is not None
@@ -286,6 +297,7 @@ def test_the_plan_starts_from_the_cheapest_candidate(found: DrivingOutputs) -> N
     assert torch.equal(plan.taken, plan.candidates[torch.arange(3), cheapest])
 
 
+@pytest.mark.slow
 def test_or_from_the_mean_of_all_by_soft_max_of_their_costs(
     model: Driver, batch: DrivingBatch, found: DrivingOutputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -391,6 +403,7 @@ def test_the_decoder_and_the_encoder_trace_to_graphs_without_hosts(model: Driver
         assert graph.outputs == ("branch_spikes",)
 
 
+@pytest.mark.slow
 def test_the_decoder_carries_state_from_frame_to_frame(
     model: Driver, batch: DrivingBatch
 ) -> None:
@@ -418,6 +431,7 @@ def count(part: nn.Module) -> int:
     return sum(p.numel() for p in part.parameters())
 
 
+@pytest.mark.slow
 def test_the_paper_size_has_the_released_sizes() -> None:
     with torch.device("meta"):
         model = Driver(paper()).eval()

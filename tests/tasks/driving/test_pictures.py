@@ -152,6 +152,7 @@ class Few(list):
         return (CAR, replace(CAR, x=FAR + 1)) if number == 0 else ()
 
 
+@pytest.mark.slow
 def test_a_window_is_drawn_and_some_make_a_film() -> None:
     with seeded(0):
         model = Driver(SMALL).eval()
@@ -170,6 +171,7 @@ def test_a_window_is_drawn_and_some_make_a_film() -> None:
         join_as_gif([])
 
 
+@pytest.mark.slow
 def test_a_drive_is_filmed_with_a_picture_each_half_second(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -199,6 +201,7 @@ def test_a_drive_is_filmed_with_a_picture_each_half_second(
     assert up / left == pytest.approx(10 / 3.5, rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("trained", "panels", "files"),
     [

@@ -181,6 +181,7 @@ def test_a_phase_may_see_the_last_frames_alone() -> None:
     assert loss == weigh_losses(losses, outputs.balance)
 
 
+@pytest.mark.slow
 def test_the_part_for_the_chip_can_be_traced_and_takes_the_stimuli(model: Driver) -> None:
     with torch.no_grad(), seeded(0):
         for _ in range(3):  # norms that saw nothing leave silence
@@ -215,6 +216,7 @@ def test_no_more_windows_are_compared_than_are_asked_for(
     assert [len(s.targets) for s in deployment.stimuli(SMALL, model.eval(), "test")] == [1]
 
 
+@pytest.mark.slow
 def test_the_host_computes_what_takes_and_gives_real_values(model: Driver) -> None:
     host = TASK.deployment.host(SMALL, model)
     assert set(host) == {*deployment.HOST, "lift"}

@@ -43,6 +43,7 @@ def test_the_weights_of_the_end_are_kept_not_those_nearest_to_recorded_paths() -
     assert plan(tiny()).keep == "last"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "config",
     [
@@ -117,6 +118,7 @@ def test_the_learning_rate_rises_and_falls_in_each_phase() -> None:
         assert own[-1] < 0.01 * peak
 
 
+@pytest.mark.slow
 def test_one_batch_can_be_learned_by_heart(batch: DrivingBatch) -> None:
     with seeded(0):
         model = Driver(SMALL)

@@ -66,6 +66,7 @@ def test_the_bound_of_slopes_is_one_of_the_configuration(
     assert set(asked[2:]) == {LEAST}  # validation has no gradient
 
 
+@pytest.mark.slow
 def test_eventprop_trains_the_task_and_says_how_many_spikes_grazed(run: Path) -> None:
     history = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert history[-1]["train_loss"] < 0.6 * history[0]["train_loss"]
@@ -79,6 +80,7 @@ def test_eventprop_trains_the_task_and_says_how_many_spikes_grazed(run: Path) ->
     assert f"EventProp raised the slopes of {raised:,} of {spikes:,} spikes" in page
 
 
+@pytest.mark.slow
 def test_a_run_of_eventprop_is_measured_in_continuous_time(run: Path) -> None:
     main(["eval", str(run)])
     evaluation = json.loads((run / "eval.json").read_text())
@@ -91,6 +93,7 @@ def test_a_run_of_eventprop_is_measured_in_continuous_time(run: Path) -> None:
     assert abs(replayed["exact"]["accuracy"] - evaluation["accuracy"]) <= 0.03
 
 
+@pytest.mark.slow
 def test_the_network_goes_on_to_the_chip(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     main(["verify", str(run)])
     verify = json.loads((run / "verify.json").read_text())
@@ -101,6 +104,7 @@ def test_the_network_goes_on_to_the_chip(run: Path, monkeypatch: pytest.MonkeyPa
     assert json.loads((run / "export.json").read_text())["fits"]["loihi2"] == []
 
 
+@pytest.mark.slow
 def test_a_run_is_not_continued_with_another_gradient(run: Path, cli: CommandLine) -> None:
     text = cli.refuse("train", "yinyang:tiny", "--out", run)
     assert "gradient is 'eventprop' there and 'surrogate' here; choose another --out" in text

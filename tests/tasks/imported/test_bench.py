@@ -35,6 +35,7 @@ def printed(table: object) -> str:
     return " ".join(file.getvalue().split())
 
 
+@pytest.mark.slow
 def test_a_tutorial_has_spikes_accuracies_and_joules_and_a_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,6 +104,7 @@ def test_files_of_nir_stand_beside_the_tutorials(
     assert "other.nir" in bad.note
 
 
+@pytest.mark.slow
 def test_random_networks_of_four_kinds_have_the_spikes_of_their_sources() -> None:
     rows = list(compare_random(QUICK))
     assert [row.peer for row in rows] == ["snntorch", "spikingjelly", "norse", "nir"]

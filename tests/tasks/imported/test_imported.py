@@ -57,6 +57,7 @@ def read(path: Path) -> dict[str, object]:
     return found
 
 
+@pytest.mark.slow
 def test_every_verb_takes_a_run_that_was_moved_and_whose_source_is_gone(
     copied: Path, monkeypatch: pytest.MonkeyPatch, cli: CommandLine
 ) -> None:
@@ -88,6 +89,7 @@ def test_every_verb_takes_a_run_that_was_moved_and_whose_source_is_gone(
     assert "Training" not in page
 
 
+@pytest.mark.slow
 def test_the_run_says_what_it_is_and_names_no_place(folder: Path) -> None:
     run = folder / "labelled"
     facts = json.loads((run / "import.json").read_text())
@@ -102,6 +104,7 @@ def test_the_run_says_what_it_is_and_names_no_place(folder: Path) -> None:
         assert str(folder).encode() not in file.read_bytes()
 
 
+@pytest.mark.slow
 def test_an_import_prints_the_mapping_the_choices_and_the_comparison(
     folder: Path, tmp_path: Path, cli: CommandLine
 ) -> None:
@@ -118,6 +121,7 @@ def test_an_import_prints_the_mapping_the_choices_and_the_comparison(
         assert told in out
 
 
+@pytest.mark.slow
 def test_a_random_stimulus_is_told_by_every_verb_and_gives_rates(
     folder: Path, cli: CommandLine
 ) -> None:
@@ -141,6 +145,7 @@ def test_a_random_stimulus_is_told_by_every_verb_and_gives_rates(
     assert "the stimulus is random, no data" in (run / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_network_that_differs_from_its_source_is_not_written(
     folder: Path, tmp_path: Path, cli: CommandLine
 ) -> None:
@@ -155,6 +160,7 @@ def test_a_network_that_differs_from_its_source_is_not_written(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_population_that_never_fired_is_named(
     folder: Path, tmp_path: Path, cli: CommandLine
 ) -> None:
@@ -170,6 +176,7 @@ def test_a_population_that_never_fired_is_named(
     assert "fired under no stimulus" not in out
 
 
+@pytest.mark.slow
 def test_a_source_of_one_image_and_a_length_of_its_own_is_driven_as_it_is_made(
     folder: Path, tmp_path: Path, cli: CommandLine
 ) -> None:
@@ -188,6 +195,7 @@ def test_a_source_of_one_image_and_a_length_of_its_own_is_driven_as_it_is_made(
     assert "the source always runs 7" in cli.refuse(*argv, "--ticks", "8")
 
 
+@pytest.mark.slow
 def test_lines_of_code_are_named_without_the_place_of_the_file(
     folder: Path, tmp_path: Path, cli: CommandLine
 ) -> None:
@@ -196,6 +204,7 @@ def test_lines_of_code_are_named_without_the_place_of_the_file(
     assert facts["mapping"][0]["source"] == "linear at nets.py:7"
 
 
+@pytest.mark.slow
 def test_what_is_there_is_not_overwritten(folder: Path, cli: CommandLine) -> None:
     before = (folder / "drawn" / "config.json").read_bytes()
     text = cli.refuse("import", f"{folder / 'nets.py'}:make", "--out", folder / "drawn")
@@ -203,6 +212,7 @@ def test_what_is_there_is_not_overwritten(folder: Path, cli: CommandLine) -> Non
     assert (folder / "drawn" / "config.json").read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["graph.safetensors", "stimulus.npz", "import.json"])
 def test_a_file_that_changed_is_refused_by_every_verb(
     copied: Path, file: str, cli: CommandLine
@@ -217,6 +227,7 @@ def test_a_file_that_changed_is_refused_by_every_verb(
     assert f"{path}: is gone" in cli.refuse("verify", copied / "drawn")
 
 
+@pytest.mark.slow
 def test_a_configuration_of_an_earlier_version_is_refused(
     copied: Path, cli: CommandLine
 ) -> None:
@@ -229,12 +240,14 @@ def test_a_configuration_of_an_earlier_version_is_refused(
     assert "decoding: is missing; restore it from a copy, or import again" in text
 
 
+@pytest.mark.slow
 def test_an_edited_configuration_is_refused(copied: Path, cli: CommandLine) -> None:
     path = copied / "drawn" / "config.json"
     path.write_text(path.read_text().replace("some library 1.2", "some library 1.3"))
     assert "library is some library 1.3" in cli.refuse("eval", copied / "drawn")
 
 
+@pytest.mark.slow
 def test_it_is_not_trained_and_says_how_to_go_on(folder: Path, cli: CommandLine) -> None:
     run = folder / "drawn"
     text = cli.refuse("train", run)
@@ -245,6 +258,7 @@ def test_it_is_not_trained_and_says_how_to_go_on(folder: Path, cli: CommandLine)
     assert "give a run of language" in cli.refuse("pack", run)
 
 
+@pytest.mark.slow
 def test_runs_compare_under_the_names_of_their_folders(
     folder: Path, tmp_path: Path, cli: CommandLine
 ) -> None:
@@ -262,6 +276,7 @@ def test_runs_compare_under_the_names_of_their_folders(
     assert changes == ["", "the random spikes of the stimulus"]
 
 
+@pytest.mark.slow
 def test_a_graph_in_a_file_and_one_by_its_name_are_sources(
     folder: Path, tmp_path: Path, cli: CommandLine
 ) -> None:
@@ -279,6 +294,7 @@ def test_a_graph_in_a_file_and_one_by_its_name_are_sources(
     assert one.edges == other.edges
 
 
+@pytest.mark.slow
 def test_a_stack_is_compared_by_its_output(
     folder: Path, tmp_path: Path, cli: CommandLine
 ) -> None:
@@ -309,6 +325,7 @@ SOURCES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_source_that_is_none_is_refused_with_the_cure(
     folder: Path, tmp_path: Path, source: str, cli: CommandLine
@@ -319,6 +336,7 @@ def test_a_source_that_is_none_is_refused_with_the_cure(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_choice_that_a_source_does_not_leave_open_is_refused(
     folder: Path, tmp_path: Path, cli: CommandLine
 ) -> None:
@@ -340,6 +358,7 @@ LARGE = {
 }
 
 
+@pytest.mark.slow
 def test_a_stimulus_is_not_drawn_that_fits_no_memory(
     folder: Path, tmp_path: Path, cli: CommandLine
 ) -> None:
@@ -351,6 +370,7 @@ def test_a_stimulus_is_not_drawn_that_fits_no_memory(
     assert "x the size of the input, 6, is 536,870,916; it must be <= 536,870,912" in text
 
 
+@pytest.mark.slow
 def test_numbers_of_a_random_stimulus_are_all_checked(
     folder: Path, tmp_path: Path, cli: CommandLine
 ) -> None:
@@ -369,6 +389,7 @@ def test_numbers_of_a_random_stimulus_are_all_checked(
     )
 
 
+@pytest.mark.slow
 def test_an_import_that_lacks_what_it_must_say_is_refused(copied: Path) -> None:
     path = copied / "drawn" / "import.json"
     facts = json.loads(path.read_text())

@@ -129,6 +129,7 @@ def write_labels(folder: Path, name: str, wrong: int) -> np.ndarray:
     return labels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "wrong", "told", "macs"),
     [
@@ -169,6 +170,7 @@ def test_a_run_answers_as_its_module(
     assert host == ([{"node": "decoding", "macs": macs}] if macs else [])
 
 
+@pytest.mark.slow
 def test_every_executor_has_these_answers(
     folder: Path, cli: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,6 +192,7 @@ def test_every_executor_has_these_answers(
     assert f"{path}: has changed since the import" in cli.refuse("eval", folder / "all")
 
 
+@pytest.mark.slow
 def test_answers_that_a_run_cannot_hold_leave_none(
     folder: Path, tmp_path: Path, cli: CommandLine
 ) -> None:
@@ -223,6 +226,7 @@ def test_a_module_that_changes_by_the_tick_is_refused_with_its_line(
         assert "the last, makes one expect fc1 of scale; a network does the same in" in text
 
 
+@pytest.mark.slow
 def test_a_decoding_that_holds_for_some_inputs_alone_is_none(
     folder: Path, tmp_path: Path, cli: CommandLine
 ) -> None:
@@ -236,6 +240,7 @@ def test_a_decoding_that_holds_for_some_inputs_alone_is_none(
     assert "answers: not decoded: " in cli.run(*argv, *data)
 
 
+@pytest.mark.slow
 def test_a_decoding_may_be_known_for_the_ticks_of_the_run_alone(
     folder: Path, tmp_path: Path, cli: CommandLine
 ) -> None:
@@ -260,6 +265,7 @@ def test_labels_are_of_the_classes_of_the_answer(
     assert "label 3 is outside 0 ... 2: there are 3 classes; count them from 0" in text
 
 
+@pytest.mark.slow
 def test_a_module_that_casts_is_compared_in_its_own_precision(
     folder: Path, tmp_path: Path, cli: CommandLine
 ) -> None:

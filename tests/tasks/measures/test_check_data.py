@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from command_line import CommandLine
 from nuscenes_files import write_data_set
 
@@ -47,6 +48,7 @@ def test_problems_that_are_alike_are_counted() -> None:
     assert list(shorten_problems([])) == []
 
 
+@pytest.mark.slow
 def test_without_the_devkit_the_extra_is_named(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['shapely'] = None\n"

@@ -1,10 +1,13 @@
 """The same code with threads, with processes and on a local Ray."""
 
 import sys
+from contextlib import suppress
 
 import joblib
 import pytest
 from graphs import random_graph, stimulus
+from joblib._parallel_backends import ThreadingBackend
+from joblib.parallel import get_active_backend
 
 from neuro.events import simulate
 from neuro.graph import Graph
@@ -46,6 +49,7 @@ def test_processes_return_the_same_bits(
         assert digest(simulate(*case, workers=2)) == alone
 
 
+@pytest.mark.nightly
 def test_a_local_ray_returns_the_same_bits_and_is_gone_afterwards(
     case: tuple[Graph, dict[str, Events]], alone: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -55,6 +59,29 @@ def test_a_local_ray_returns_the_same_bits_and_is_gone_afterwards(
         assert ray.is_initialized()
         assert digest(simulate(*case, workers=2)) == alone
     assert not ray.is_initialized()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_cluster_gets_the_samples_and_is_left_also_after_an_error(
+    monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    """Nothing of Ray is started: `make nightly` runs a real one."""
+    ray = pytest.importorskip("ray")
+    pytest.importorskip("ray.util.joblib")
+    asked: list[object] = []
+    monkeypatch.setattr(ray, "init", lambda **options: asked.append(options))
+    monkeypatch.setattr(ray, "shutdown", lambda: asked.append("shut down"))
+    monkeypatch.setattr(
+        "ray.util.joblib.register_ray",
+        lambda: joblib.register_parallel_backend("ray", ThreadingBackend),
+    )
+    with suppress(KeyError), use_cluster("host:1"):
+        backend, _ = get_active_backend()
+        asked.append(type(backend))
+        if fails:
+            raise KeyError
+    options = {"address": "host:1", "include_dashboard": False, "log_to_driver": False}
+    assert asked == [options, ThreadingBackend, "shut down"]
 
 
 def test_a_cluster_that_does_not_answer_is_told_with_its_address(

@@ -129,6 +129,7 @@ def test_gated_linear_attention_is_measured_as_with_strong_decays(
     assert found > weak
 
 
+@pytest.mark.slow
 def test_what_cannot_be_measured_is_refused(run: TaskRun, cli: CommandLine) -> None:
     with pytest.raises(TrainError, match="a batch of 4 does not divide into 3 processes"):
         measure_dry_run(run, 3)
@@ -169,6 +170,12 @@ TWINS = {
     *("maps_multiply", "matmulfree_370m", "matmulfree_1b", "tiny_ann"),
     *("seizures_ann", "four", "five"),
 }
+# Networks of so many nodes that each takes seconds; `make nightly` measures them too.
+LARGE = {
+    *("coconut", "reachability", "huginn", "sudoku"),
+    "matmulfree_3b",
+}
+SOME = TWINS | LARGE
 ALL = """
 import json, runpy, sys
 from tasks.bench.memory import measure_peak
@@ -181,23 +188,29 @@ here = runpy.run_path(sys.argv[1])
 here["forbid_data"](setattr)
 found = {}
 for name, configs in CONFIGURATIONS.items():
-    for config in [c for c in configs if c not in here["TWINS"]]:
+    for config in [c for c in configs if c not in here[sys.argv[2]]]:
         one = measure_dry_run(make_run(f"{name}:{config}", pin=False), 1)
         found[f"{name}:{config}"] = one.whole.activations, one.whole.total, one.unknown
 print(json.dumps([found, measure_peak()]))
 """
 
 
-def test_configurations_are_measured_without_data_or_memory() -> None:
-    """Twenty seconds of shapes, by themselves: with checks of shapes it takes minutes."""
-    command = [sys.executable, "-c", ALL, __file__]
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "without", ["SOME", pytest.param("TWINS", marks=pytest.mark.nightly)], ids=["some", "all"]
+)
+def test_configurations_are_measured_without_data_or_memory(without: str) -> None:
+    """In a process without checks of shapes, which would make the seconds minutes."""
+    command = [sys.executable, "-c", ALL, __file__, without]
     ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert ran.returncode == 0, ran.stderr
     found, largest = json.loads(ran.stdout)
-    names = {f"{n}:{c}" for n, some in CONFIGURATIONS.items() for c in some if c not in TWINS}
+    left_out = SOME if without == "SOME" else TWINS
+    names = {f"{n}:{c}" for n, all in CONFIGURATIONS.items() for c in all if c not in left_out}
     assert set(found) == names
     assert all(why == "" and 1e5 < size < total for size, total, why in found.values())
-    assert found["language:matmulfree_3b"][1] > 4e12
+    if without == "TWINS":
+        assert found["language:matmulfree_3b"][1] > 4e12
     assert largest < 2e9
 
 

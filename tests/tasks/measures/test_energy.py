@@ -36,6 +36,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> TaskRun:
     return made
 
 
+@pytest.mark.slow
 def test_the_verb_says_beside_its_figures_that_the_network_does_not_fit(
     run: TaskRun, cli: CommandLine
 ) -> None:
@@ -54,6 +55,7 @@ def test_the_verb_says_beside_its_figures_that_the_network_does_not_fit(
     assert "loihi1: the network does not fit, the figures are of one that would;" in page
 
 
+@pytest.mark.slow
 def test_a_searched_mapping_is_priced_printed_and_reported_beside_the_greedy_one(
     run: TaskRun, cli: CommandLine
 ) -> None:

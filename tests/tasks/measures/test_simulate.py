@@ -60,6 +60,7 @@ def test_workers_change_no_figure(run: Path) -> None:
     assert untimed(measured(run, "--workers", "3")) == untimed(measured(run))
 
 
+@pytest.mark.slow
 def test_exact_timing_stands_beside_the_grid_on_the_same_samples(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -79,6 +80,7 @@ def test_exact_timing_stands_beside_the_grid_on_the_same_samples(
     assert f"{ways[1]['answered_differently']:.2%}" in out
 
 
+@pytest.mark.slow
 def test_voltage_jumps_at_ends_of_ticks_are_the_grid_and_spread_ones_are_not(run: Path) -> None:
     """Hard reset, no delay: all that happens in exact time then happens at ends of ticks."""
     result = measured(run, "--clock", "exact")
@@ -125,6 +127,7 @@ def list_files(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["eval", "simulate", "verify", "export", "energy"])
 def test_a_verb_builds_and_loads_the_model_once(
     run: Path, monkeypatch: pytest.MonkeyPatch, verb: str

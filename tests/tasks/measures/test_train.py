@@ -16,6 +16,7 @@ from tasks.measures.progress_bar import show_progress
 from tasks.runs.find import make_run
 
 
+@pytest.mark.slow
 def test_piped_training_prints_a_line_an_epoch_and_which_configuration_it_took(
     tmp_path: Path, cli: CommandLine
 ) -> None:

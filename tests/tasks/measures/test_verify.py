@@ -50,6 +50,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> TaskRun:
 SUMS = {"spikes", "mismatches", "flips", "executors", "near", "differ", "of", "error"}
 
 
+@pytest.mark.slow
 def test_labels_may_be_an_array_and_no_samples_are_refused(run: TaskRun) -> None:
     network = open_trained_run(run).network
     graph = network.graph
@@ -73,6 +74,7 @@ def without_its_first_spike(record: Record, name: str) -> Record:
     return replace(record, spikes={**record.spikes, name: fewer})
 
 
+@pytest.mark.slow
 def test_a_spike_that_differs_is_counted_with_its_margin_and_fails_the_verb(
     run: TaskRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,6 +124,7 @@ def test_what_float32_decides_is_counted(run: TaskRun) -> None:
     assert found["unexplained"] == []
 
 
+@pytest.mark.slow
 def test_the_gap_between_floats_and_integers_is_measured(run: TaskRun) -> None:
     result = verify_run(run, lava_samples=0)
     gap = result["quantisation"]
@@ -143,6 +146,7 @@ def test_the_gap_between_floats_and_integers_is_measured(run: TaskRun) -> None:
     assert abs(accuracy["integers"] - accuracy["events"]) <= 0.05
 
 
+@pytest.mark.slow
 def test_values_may_differ_by_rounding_and_by_nothing_more(
     run: TaskRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:

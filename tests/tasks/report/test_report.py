@@ -216,6 +216,7 @@ class TestAPartialRun:
         asked = set(re.findall(r"not measured yet: +neuro (\w+)", words(written(run))))
         assert asked == ({verb} if verb else set())
 
+    @pytest.mark.slow
     def test_asks_for_no_verb_that_refuses_the_run(self, tmp_path: Path) -> None:
         run = make_run("language:tiny", tmp_path)
         begin_run(run)
@@ -333,6 +334,7 @@ class TestAFinishedRun:
         with pytest.raises(StoreError, match=r"simulate.json: and records/events.* are of"):
             report._activity(run, run.read("simulate.json"))
 
+    @pytest.mark.slow
     def test_does_not_draw_the_record_of_another_run(self, run: TaskRun) -> None:
         finish(run)
         path = run.folder / "records" / "events.safetensors"
@@ -366,6 +368,7 @@ class TestAFinishedRun:
         assert "raised the slopes of 3 of 9 spikes" in report._training(run)
         assert drawn == [([row], ["val_accuracy"])]
 
+    @pytest.mark.slow
     def test_shows_every_figure(self, page: str) -> None:
         assert "not measured yet" not in page
         seen = words(page)
@@ -383,6 +386,7 @@ class TestAFinishedRun:
         assert "MACs on host" not in seen
         assert "host, no chip" not in seen
 
+    @pytest.mark.slow
     def test_tells_what_the_task_says_of_each_sample(self, run: TaskRun) -> None:
         finish(run)
         seen = words(written(run))
@@ -414,6 +418,7 @@ class TestAFinishedRun:
         }
         assert rates["alif1"] == pytest.approx(0.1, rel=0.05)
 
+    @pytest.mark.slow
     def test_needs_nothing_outside_itself(self, page: str) -> None:
         links = re.findall(r'(?:src|href)\s*=\s*["\']([^"\']*)', page)
         assert links
@@ -421,6 +426,7 @@ class TestAFinishedRun:
         assert not re.search(r"@import|url\((?!#)|<script|<link", page)
         assert len(page.encode()) < 3_000_000
 
+    @pytest.mark.slow
     def test_has_balanced_tags_and_no_reference_twice(self, page: str) -> None:
         parser = Balance()
         parser.feed(page)
@@ -429,6 +435,7 @@ class TestAFinishedRun:
         ids = re.findall(r'\bid="([^"]*)"', page)
         assert len(ids) == len(set(ids))
 
+    @pytest.mark.slow
     def test_shows_the_whole_configuration(self, page: str) -> None:
         seen = words(page)
         for key, value in asdict(tiny()).items():
@@ -438,6 +445,7 @@ class TestAFinishedRun:
     def test_spells_out_a_path_that_is_no_utf_8(self) -> None:
         assert html.paragraph(os.fsdecode(b"r\xff<\xc2\xb5")) == r"<p>r\udcff&lt;µ</p>"
 
+    @pytest.mark.slow
     def test_writes_out_control_and_format_characters_everywhere(self, run: TaskRun) -> None:
         odd, shown = "py.\u202efdp\u2066", r"py.\u202efdp\u2066"
         finish(run, layer=odd)
@@ -447,6 +455,7 @@ class TestAFinishedRun:
         assert page.count(shown) > 15
         assert rf"\x1b[2J{shown}" in page
 
+    @pytest.mark.slow
     def test_escapes_hostile_names(self, run: TaskRun) -> None:
         finish(run, layer=HOSTILE)
         run.write("environment.json", {"system": HOSTILE, "packages": {HOSTILE: "1"}})
@@ -469,6 +478,7 @@ class TestAFinishedRun:
         assert (run.folder / "report.html").read_text() == before
         assert not list(run.folder.glob("*.tmp"))
 
+    @pytest.mark.slow
     def test_draws_the_same_page_again_and_leaves_the_results_alone(self, run: TaskRun) -> None:
         finish(run)
         before = {p: p.read_bytes() for p in run.folder.rglob("*.*")}
@@ -486,12 +496,14 @@ def measure_contrast(one: np.ndarray, other: np.ndarray) -> float:
 
 
 class TestLayout:
+    @pytest.mark.slow
     def test_every_picture_is_an_image_with_a_title_of_its_own(self, page: str) -> None:
         opened = re.findall(r"<svg ([^>]*)>\s*<title>([^<]+)</title>", page)
         assert len(opened) == page.count("<svg") == 6
         assert all('role="img"' in attributes for attributes, _ in opened)
         assert len({title for _, title in opened}) == 6
 
+    @pytest.mark.slow
     def test_a_picture_shrinks_to_what_can_be_read_and_no_further(self, page: str) -> None:
         assert "max-width: none" not in page
         assert "svg { display: block; height: auto; max-width: 100%; }" in page
@@ -500,6 +512,7 @@ class TestLayout:
         for least, points in sizes:
             assert int(least) == pytest.approx(0.7 * float(points) * 96 / 72, abs=0.6)
 
+    @pytest.mark.slow
     def test_what_scrolls_is_shaded_at_its_ends(self, page: str) -> None:
         (style,) = re.findall(r"\.wide \{([^}]*)\}", page)
         assert "overflow-x: auto" in style
@@ -507,6 +520,7 @@ class TestLayout:
         assert "background-attachment: local, local, scroll, scroll" in style
         assert style.count("linear-gradient") == 4
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("mode", ["light", "dark"])
     def test_what_stands_on_a_shade_can_be_read(self, page: str, mode: str) -> None:
         """By the contrast of the Web Content Accessibility Guidelines, 2.1."""
@@ -536,6 +550,7 @@ class TestLayout:
         assert '<th class="down" scope="rowgroup" rowspan="2">' in made
         assert '<th class="across" scope="colgroup" colspan="2">' in made
 
+    @pytest.mark.slow
     @pytest.mark.usefixtures("unpainted")
     def test_no_column_is_of_zeros(self, run: TaskRun) -> None:
         finish(run)
@@ -550,6 +565,7 @@ class TestLayout:
         assert "0.0%" not in cells
         assert "in axons used" not in words(written(run))
 
+    @pytest.mark.slow
     def test_no_tile_sets_arithmetic_beside_a_chip(self, page: str) -> None:
         tiles = dict(re.findall(r"<dt>([^<]*)</dt><dd>([^<]*)</dd>", page))
         joules = {label for label, value in tiles.items() if value.endswith("J")}
@@ -611,6 +627,7 @@ class TestPictures:
 class TestHostNodes:
     """What no chip runs is called host wherever counts and joules are told."""
 
+    @pytest.mark.slow
     def test_the_page_names_them(self, run: TaskRun) -> None:
         finish(run)
         simulation, joules = run.read("simulate.json"), run.read("energy.json")
@@ -680,6 +697,7 @@ class TestARunThatAnswersNothing:
         assert show.count_samples(made) == "1,000 new images"
         assert show.describe_evaluation(made, ()).endswith("; 1,000 new images")
 
+    @pytest.mark.slow
     def test_every_input_has_its_own_picture(self, tmp_path: Path) -> None:
         record = activity()
         spikes = {**record.spikes, "speed": record.spikes["alif1"]}

@@ -72,6 +72,7 @@ def first(n: int) -> Record:
     return simulate(MINE, {"x": few})[0]
 
 
+@pytest.mark.slow
 def test_what_belongs_together_is_shown(made: dict[str, Any], tmp_path: Path) -> None:
     path = write_samples_report(str(tmp_path / "a.html"), MINE, **{**made, "record": first(1)})
     assert path == tmp_path / "a.html"
@@ -135,6 +136,7 @@ def test_what_is_of_another_network_is_refused(made: dict[str, Any], tmp_path: P
     assert "it belongs to another network" in lines[3]
 
 
+@pytest.mark.slow
 def test_results_of_other_samples_are_refused(made: dict[str, Any], tmp_path: Path) -> None:
     others = make(MINE, stimulus(2))
     fewer = make(MINE, join([of_sample(stimulus(), i) for i in range(2)]))

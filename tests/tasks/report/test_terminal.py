@@ -138,6 +138,7 @@ def test_what_ascii_has_no_letters_for_is_spelled_out(given: str, told: str) -> 
         b"\xff".decode("ascii", "test_spelling")
 
 
+@pytest.mark.slow
 def test_a_path_that_is_no_utf_8_is_told_in_ascii_whatever_backend_is_asked_for() -> None:
     script = (
         "import sys; from tasks.cli.parser import main; sys.argv[1:] = sys.argv[2:]; main()"
@@ -178,6 +179,7 @@ def test_every_verb_names_a_folder_without_a_run_as_it_is(
     assert f"neuro: {folder} is no run" in seen([verb, str(folder)], capsys)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_other_verbs_name_what_was_typed(
     tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
@@ -202,6 +204,7 @@ def test_other_verbs_name_what_was_typed(
         assert "out: is a file, and not a folder" in told
 
 
+@pytest.mark.slow
 def test_verbs_name_what_they_wrote(
     trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -215,6 +218,7 @@ def test_verbs_name_what_they_wrote(
     assert f"wrote {trained / 'out' / 'compare.json'}" in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ON_A_RUN)
 def test_a_folder_that_cannot_be_written_is_told_before_anything_is_computed(
     trained: Path,
@@ -228,6 +232,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_computed(
     assert told.startswith(f"neuro: {trained}: cannot be written (Read-only file system)")
 
 
+@pytest.mark.slow
 def test_what_cannot_be_written_after_all_is_printed(
     trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

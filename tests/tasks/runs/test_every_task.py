@@ -17,6 +17,7 @@ OTHERS = ("driving", "language", "hybrids", "reasoning", "flow", "attribution")
 TINY = [(n, find_task(n).configs["tiny"]()) for n in NAMES if n not in OTHERS]
 
 
+@pytest.mark.slow
 def test_the_list_of_configurations_is_that_of_the_tasks() -> None:
     assert {name: tuple(find_task(name).configs) for name in NAMES} == CONFIGURATIONS
 
@@ -43,6 +44,7 @@ def test_tiny_builds_and_can_be_trained(name: str, config: object) -> None:
     assert any(p.grad is not None and p.grad.any() for p in model.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "config"), TINY)
 def test_the_part_for_the_chip_can_be_traced_and_takes_the_stimuli(
     name: str, config: object
@@ -100,6 +102,7 @@ def test_what_a_seed_does_not_change_is_said_of_large_tasks(name: str) -> None:
     assert "order" in kept
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_configuration_builds_on_the_meta_device(name: str) -> None:
     for make in find_task(name).configs.values():

@@ -61,6 +61,7 @@ def read_rows(path: Path) -> list[str]:
     return [f"{row['epoch']} {row['train_loss']:.4g} {row['val_rmse']:.4g}" for row in rows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("own", "other"), [SEEDS, SEEDS[::-1]])
 def test_curve_and_picture_of_another_run_are_told_and_made_again_by_their_verbs(
     own: int, other: int, runs: Path, cli: CommandLine
@@ -99,6 +100,7 @@ CHANGES: list[tuple[str, Callable[[bytes], bytes], str]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "change", "told"), CHANGES)
 def test_rows_are_shown_that_stand_in_the_checkpoint(
     name: str, change: Callable[[bytes], bytes], told: str, runs: Path
@@ -109,6 +111,7 @@ def test_rows_are_shown_that_stand_in_the_checkpoint(
     assert last not in page
 
 
+@pytest.mark.slow
 def test_what_has_no_digest_is_shown_with_a_sentence(runs: Path) -> None:
     told = (
         f"nothing says that the curve is of this training: there is no {LAST}.",
@@ -133,6 +136,7 @@ def change_digest(folder: Path, digest: str | None) -> None:
     (folder / "eval.json").write_text(json.dumps(result))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", [b"<script>alert(1)</script>", b"\x89PNG\r\n\x1a\n", b""])
 @pytest.mark.parametrize("known", [True, False])
 def test_what_is_no_picture_is_not_shown_whatever_its_name(
@@ -157,6 +161,7 @@ READ = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "verb"),
     [

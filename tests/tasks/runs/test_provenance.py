@@ -81,6 +81,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_results_measured_before_a_training_went_on_are_told_as_such(
     tmp_path: Path, cli: CommandLine
 ) -> None:
@@ -123,6 +124,7 @@ def test_results_measured_before_a_training_went_on_are_told_as_such(
     assert read(folder, "eval")["rmse"] == pytest.approx(late, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_every_results_file_carries_what_it_was_measured_on(run: Path) -> None:
     now = describe_provenance(open_folder(run))
     assert set(now) == {"weights", "configuration", "data", "code"}
@@ -136,6 +138,7 @@ def test_every_results_file_carries_what_it_was_measured_on(run: Path) -> None:
     assert now["data"] in page
 
 
+@pytest.mark.slow
 def test_a_touched_file_and_an_old_graph_change_nothing(run: Path) -> None:
     opened = open_folder(run)
     before, graph = (describe_provenance(opened), digest_trained(run))
@@ -149,6 +152,7 @@ def test_a_touched_file_and_an_old_graph_change_nothing(run: Path) -> None:
     assert digest_trained(run) == graph
 
 
+@pytest.mark.slow
 def test_a_changed_configuration_is_told_and_measured_by_no_verb(
     run: Path, tmp_path: Path, cli: CommandLine
 ) -> None:
@@ -184,6 +188,7 @@ def test_a_damaged_result_is_told_with_the_verb(
         assert f"{verb}.json is damaged; measure again: neuro {verb} {tmp_path}" in told
 
 
+@pytest.mark.slow
 def test_the_chip_file_of_an_estimate_belongs_to_what_it_was_measured_on(
     run: Path, tmp_path: Path, cli: CommandLine
 ) -> None:
@@ -260,6 +265,7 @@ def with_other_data(
     monkeypatch.setattr("tasks.runs.find.load_task", lambda _: other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sample", "target"), [(0, False), (59, False), (59, True)])
 def test_changed_test_data_are_told(
     run: Path, monkeypatch: pytest.MonkeyPatch, sample: int, target: bool
@@ -270,6 +276,7 @@ def test_changed_test_data_are_told(
     assert "The result of verify below is of other test data" in words(run)
 
 
+@pytest.mark.slow
 def test_data_that_are_not_here_are_not_compared(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -294,6 +301,7 @@ def test_draws_of_a_test_split_are_the_same_each_time(run: Path) -> None:
     assert describe_provenance(opened) == describe_provenance(opened)
 
 
+@pytest.mark.slow
 def test_another_version_of_the_code_is_told(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -313,6 +321,7 @@ def test_another_version_of_the_code_is_told(
     digest_code.cache_clear()
 
 
+@pytest.mark.slow
 def test_weights_that_training_replaces_meanwhile_are_refused(run: Path) -> None:
     opened = open_folder(run)
     measured_on = describe_provenance(opened)
@@ -326,6 +335,7 @@ def test_weights_that_training_replaces_meanwhile_are_refused(run: Path) -> None
     assert (run / "eval.json").read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", RESULTS)
 def test_what_a_verb_measures_belongs_to_the_weights_of_its_start(
     verb: str, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: CommandLine
@@ -360,6 +370,7 @@ def test_what_differs_is_told_together() -> None:
     assert explain_difference("x", now).startswith("of unknown weights")
 
 
+@pytest.mark.slow
 def test_a_verb_measures_anew_whatever_lies_there(run: Path) -> None:
     expected = read(run, "verify")["metrics"]
     (run / "graph.safetensors").write_bytes(b"of another network")

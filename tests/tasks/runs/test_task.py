@@ -2,9 +2,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SUPPORT = Path(__file__).parents[2] / "support"
 
 
+@pytest.mark.slow
 def test_what_is_no_metric_or_function_is_refused_with_what_to_write(tmp_path: Path) -> None:
     """In a process of its own: here every argument's type is checked before."""
     text = (SUPPORT / "forecast_task.py").read_text()
@@ -21,6 +24,7 @@ def test_what_is_no_metric_or_function_is_refused_with_what_to_write(tmp_path: P
     assert "eventprop must be a function of the configuration or None, got True" in told
 
 
+@pytest.mark.slow
 def test_a_direction_of_a_metric_that_is_none_is_refused() -> None:
     """Taken as "lower" it would keep the worst weights. In a process of its own, too."""
     code = "from tasks.runs.task import Metric; Metric(name='accuracy', better='max')"

@@ -45,6 +45,7 @@ def test_the_template_is_short() -> None:
     assert len(Path(task_template.__file__).read_text().splitlines()) < 80
 
 
+@pytest.mark.slow
 def test_every_verb_takes_the_run_when_the_file_is_gone(
     folder: Path, copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,6 +67,7 @@ def test_every_verb_takes_the_run_when_the_file_is_gone(
     assert (run / "my_task.py").read_bytes() == (folder / "my_task.py").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_run_goes_to_runs_under_the_name_of_the_file(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,6 +81,7 @@ def test_a_run_goes_to_runs_under_the_name_of_the_file(
     assert first.read_text() == again.read_text()
 
 
+@pytest.mark.slow
 def test_a_changed_file_does_not_go_on_with_the_old_run(copied: Path, cli: CommandLine) -> None:
     file, run = copied / "my_task.py", copied / "run"
     file.write_text(file.read_text().replace("lr: float = 5e-3", "lr: float = 6e-3"))
@@ -98,6 +101,7 @@ def write_task(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
+@pytest.mark.slow
 def test_a_slip_in_the_file_is_told_with_its_line_and_may_be_mended_in_the_same_folder(
     tmp_path: Path, cli: CommandLine
 ) -> None:
@@ -172,6 +176,7 @@ def test_a_mended_file_begins_anew_under_the_same_seed_alone(tmp_path: Path) -> 
     assert not (run / "config.json").exists()
 
 
+@pytest.mark.slow
 def test_neuro_new_overwrites_nothing(
     folder: Path, tmp_path: Path, cli: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,6 +201,7 @@ def test_names_of_files_and_tasks_are_told_apart() -> None:
     assert split_name("C:\\tasks\\my_task.py:full") == ("C:\\tasks\\my_task.py", "full")
 
 
+@pytest.mark.slow
 def test_curves_go_to_a_csv_file(folder: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     main(["train", str(folder / "my_task.py"), "--out", str(run), "--logger", "csv"])
@@ -204,6 +210,7 @@ def test_curves_go_to_a_csv_file(folder: Path, tmp_path: Path) -> None:
     assert len(rows) >= 30  # steps
 
 
+@pytest.mark.slow
 def test_curves_go_to_tensorboard_where_it_is_installed(folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     run = tmp_path / "run"

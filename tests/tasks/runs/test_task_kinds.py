@@ -48,12 +48,14 @@ def read(runs: Path, kind: str, verb: str) -> Any:
     return json.loads((runs / kind / f"{verb}.json").read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", METRICS)
 def test_training_lowers_the_loss(runs: Path, kind: str) -> None:
     rows = [json.loads(x) for x in (runs / kind / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["train_loss"] < rows[0]["train_loss"]
 
 
+@pytest.mark.slow
 def test_a_score_stands_by_its_own_name_and_value(runs: Path) -> None:
     rows = [
         json.loads(x) for x in (runs / "forecast" / "metrics.jsonl").read_text().splitlines()
@@ -65,6 +67,7 @@ def test_a_score_stands_by_its_own_name_and_value(runs: Path) -> None:
     assert "minus" not in (runs / "forecast" / "report.html").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", METRICS)
 def test_an_evaluation_holds_value_direction_and_unit_of_each_metric(
     runs: Path, kind: str
@@ -74,6 +77,7 @@ def test_an_evaluation_holds_value_direction_and_unit_of_each_metric(
     assert all(isinstance(found[name], float) for name in METRICS[kind])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", METRICS)
 def test_executors_agree_and_are_measured_by_the_task(runs: Path, kind: str) -> None:
     found, replayed = read(runs, kind, "verify"), read(runs, kind, "simulate")
@@ -89,6 +93,7 @@ def test_executors_agree_and_are_measured_by_the_task(runs: Path, kind: str) -> 
         assert by["integers"] == pytest.approx(by["events"], rel=0.2)
 
 
+@pytest.mark.slow
 def test_the_executors_answer_what_the_trained_model_does(runs: Path) -> None:
     for kind in ("window", "forecast"):  # a stream's windows start from rest
         found, replayed = read(runs, kind, "eval"), read(runs, kind, "simulate")
@@ -96,6 +101,7 @@ def test_the_executors_answer_what_the_trained_model_does(runs: Path) -> None:
             assert replayed[name] == pytest.approx(found[name], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_values_are_not_answered_differently_but_lie_apart(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -113,6 +119,7 @@ def test_values_are_not_answered_differently_but_lie_apart(
         assert ("answered differently" in told) == ("answered_differently" in names)
 
 
+@pytest.mark.slow
 def test_two_inputs_and_two_outputs_keep_their_names(runs: Path) -> None:
     network = open_trained_run(open_folder(runs / "window")).network
     graph = network.graph
@@ -128,17 +135,20 @@ def test_two_inputs_and_two_outputs_keep_their_names(runs: Path) -> None:
     assert read(runs, "window", "simulate")["input_shapes"] == {"camera": [16], "speed": [4]}
 
 
+@pytest.mark.slow
 def test_what_a_host_computes_before_the_chip_is_counted(runs: Path) -> None:
     assert read(runs, "window", "energy")["host"] == [{"node": "features", "macs": 5 * 16 * 9}]
     assert "host" not in read(runs, "forecast", "energy")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", METRICS)
 def test_without_a_step_energies_are_told_for_an_inference_only(runs: Path, kind: str) -> None:
     assert "sequence" not in read(runs, kind, "energy")
     assert "Energy per inference of" not in (runs / kind / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_the_report_shows_tables_pictures_and_sections_of_the_task(runs: Path) -> None:
     window, forecast = ((runs / k / "report.html").read_text() for k in ("window", "forecast"))
     for part in ("By side", "steering error", "lower is better", "stimulus\ncamera"[:8]):
@@ -165,6 +175,7 @@ def test_the_state_of_a_stream_goes_on_within_an_epoch_and_not_beyond() -> None:
     assert float(whole) == pytest.approx(float(alone + carried) / 2, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_killed_stream_goes_on_to_the_same_curve(tmp_path: Path, runs: Path) -> None:
     out = str(tmp_path / "killed")
     argv = ["train", str(SUPPORT / "stream_task.py"), "--out", out]

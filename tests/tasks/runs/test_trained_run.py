@@ -18,6 +18,7 @@ from tasks.runs.samples import collect_outputs
 from tasks.runs.trained_run import build_fresh_model, load_trained_model, require_declared
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_metric_that_is_not_finite_is_refused_with_what_it_means(
     tmp_path: Path, value: float

@@ -26,6 +26,7 @@ def course() -> PlannedDrive:
     return start([0, 1], 50.0)
 
 
+@pytest.mark.slow
 def test_a_course_leads_along_its_route_to_its_goal(course: PlannedDrive) -> None:
     ego, lanes = course.state.ego, course.world.roads.map.lanes
     assert course.line.length == pytest.approx(50, abs=4)

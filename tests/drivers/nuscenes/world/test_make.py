@@ -55,6 +55,7 @@ def read_table(root: Path, name: str) -> list[dict[str, object]]:
     return rows
 
 
+@pytest.mark.slow
 def test_a_generated_data_set_is_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ground, "MARGIN", 10.0)
     make_nuscenes(tmp_path / "data", GeneratorSettings(scenes=1, keyframes=2))
@@ -183,6 +184,7 @@ def test_scenes_of_other_settings_are_not_kept(
     assert calls == [0, 1, 0, 1]
 
 
+@pytest.mark.slow
 def test_a_generation_that_is_killed_anywhere_is_resumed_to_the_same_bytes(
     tmp_path: Path,
 ) -> None:

@@ -22,6 +22,7 @@ def scenes() -> list[WorldScene]:
     return [simulate_scene([1, k], 12) for k in (6, 7)]
 
 
+@pytest.mark.slow
 def test_a_scene_has_its_keyframes_half_a_second_apart(scenes: list[WorldScene]) -> None:
     for scene in scenes:
         assert len(scene.instants[::5]) == 12

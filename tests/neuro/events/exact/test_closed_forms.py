@@ -177,6 +177,7 @@ def test_a_crossing_less_than_half_a_quantum_ahead_is_at_the_instant_itself(
     assert (cell.time[0], cell.v[0]) == (1.0, stands)
 
 
+@pytest.mark.slow
 @laws
 @given(
     ratio=st.sampled_from([1.0, 2.0]),

@@ -78,6 +78,7 @@ def component(graph: Graph) -> Component:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MILD)
 @settings(max_examples=8, phases=(Phase.explicit, Phase.generate))
 @given(seed=st.integers(0, 10**6), least=st.sampled_from([1, 4]))

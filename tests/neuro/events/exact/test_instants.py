@@ -18,6 +18,7 @@ from neuro.neurons import LI, LIF
 from neuro.spikes import Times, to_events
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(seed=st.integers(0, 10**6), at=st.integers(1, TICKS - 1))
 def test_drivers_threads_splits_and_the_oracle_find_the_spikes_of_forty_digits(

@@ -44,6 +44,7 @@ def plain() -> dict[str, list[list[float]]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["delta", "two currents", "per neuron", "adaptive currents"])
 @pytest.mark.parametrize("driver", ["window", "heap"])
 def test_kernels_that_are_not_compiled_give_the_same_spikes(

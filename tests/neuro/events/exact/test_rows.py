@@ -113,6 +113,7 @@ def test_a_row_has_a_common_weight_only_if_all_weights_are_the_same() -> None:
     np.testing.assert_array_equal(common, [1.0, np.nan, 0.0, 0.0])
 
 
+@pytest.mark.slow
 @given(
     seed=st.integers(0, 10**6),
     longest=st.sampled_from([0, 1, 7, 300, 2**16 - 1, 2**16, 2**20]),

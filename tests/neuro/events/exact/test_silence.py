@@ -49,6 +49,7 @@ def spikes_of(graph: Graph, clock: Exact, at: float, ticks: int) -> np.ndarray:
     return times.time[times.neuron == 0]
 
 
+@pytest.mark.slow
 @CLOCKS
 @pytest.mark.parametrize("tau", [math.inf, 0.01])
 def test_a_soft_reset_fires_at_the_end_of_a_long_refractory_period(
@@ -133,6 +134,7 @@ def anywhere(graph: Graph, seed: int) -> ExactState:
     return state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=4, phases=(Phase.explicit, Phase.generate))
 @given(

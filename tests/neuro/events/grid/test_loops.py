@@ -146,6 +146,7 @@ def same_states(one: EngineState, other: EngineState) -> None:
     np.testing.assert_equal(one.pending, other.pending)
 
 
+@pytest.mark.slow
 @laws
 @given(seed=SEEDS)
 def test_ring_oracle_and_torch_agree_bit_for_bit_and_count_the_same(seed: int) -> None:
@@ -166,6 +167,7 @@ def test_ring_oracle_and_torch_agree_bit_for_bit_and_count_the_same(seed: int) -
     assert sum(fast.counts[name].spikes for name in SIZES) > 0
 
 
+@pytest.mark.slow
 @laws
 @given(seed=SEEDS, single=st.booleans(), stretch=st.integers(1, 40))
 def test_threads_stretches_and_workers_change_nothing(

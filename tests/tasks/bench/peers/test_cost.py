@@ -23,6 +23,7 @@ def test_a_synapse_of_a_compiled_network_takes_twelve_bytes() -> None:
         assert (timing.counted, timing.events) == (size * synapses, synapses)
 
 
+@pytest.mark.nightly
 def test_the_first_use_is_compared_with_a_limit_and_the_next_process_with_the_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -48,6 +49,7 @@ def test_the_first_use_is_compared_with_a_limit_and_the_next_process_with_the_fi
     assert len(first) > 10
 
 
+@pytest.mark.nightly
 def test_rows_of_memory_tell_bytes_and_the_peak_of_both() -> None:
     if find_spec("nest") is None:  # not imported: it stays out of this process
         pytest.skip("NEST, whose peak is compared, is not installed")
@@ -75,6 +77,7 @@ def test_the_row_of_memory_sets_the_peak_of_one_beside_that_of_the_other(
     assert (peak.ours, peak.theirs, peak.ratio) == (200.0, 500.0, 2.5)
 
 
+@pytest.mark.slow
 def test_a_failure_leaves_rows_with_reasons() -> None:
     found = measure({EXACT: partial(exact, partial(of_delta, 10, -1.0))}, 1)
     row = cost._bytes("bytes", found[EXACT])

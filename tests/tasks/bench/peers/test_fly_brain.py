@@ -100,6 +100,7 @@ def test_the_input_of_a_problem_is_that_of_its_poisson_node() -> None:
     assert np.array_equal(record.spikes[STIMULUS].neuron, events.neuron)
 
 
+@pytest.mark.nightly
 def test_both_clocks_and_brian2_run_the_same_brain() -> None:
     make = partial(make_problem, SMALL, 0.1)
     found = measure_together({"Brian2": partial(subjects_brian.cython, make, target="numpy")})

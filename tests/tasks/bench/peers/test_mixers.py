@@ -7,6 +7,7 @@ from tasks.bench.peers import mixers
 from tasks.bench.peers.mixers import CASES, CORES, INDEXED, LOOP, CoreSizes, run_indexed_scan
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("core", ["scan", "GLA", "delta rule"])
 def test_both_sides_return_the_same_numbers(core: str) -> None:
     fast, slow = CORES[core]
@@ -21,6 +22,7 @@ def test_the_loop_that_one_writes_first_is_a_scan() -> None:
         torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.slow
 def test_every_subject_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mixers, "repeat", lambda once: once)
     names = []

@@ -92,6 +92,7 @@ def test_size_density_and_drive_of_the_delta_network_are_free() -> None:
     assert leads_to(graph) == pytest.approx(19, rel=1e-14)
 
 
+@pytest.mark.slow
 def test_cuba_is_as_active_as_nest_found_it_within_the_spread_of_seeds() -> None:
     early, whole = [], []
     for seed in range(12):

@@ -34,10 +34,11 @@ def ran(found: dict[str, Measurement], name: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def spikes() -> dict[str, Measurement]:
-    """Return what simulators did, by network and name; the C++ of one network is built.
+def spikes(request: pytest.FixtureRequest) -> dict[str, Measurement]:
+    """Return what simulators did, by network and name.
 
-    Ours run here; NEST has a process of its own, and so has each target of Brian2.
+    Ours run here; NEST has a process of its own, and so has each target of Brian2. The C++ of
+    Brian2 is built if the test that asks for it runs.
     """
     makes = {
         "cuba": bench_problems.cuba,
@@ -68,11 +69,13 @@ def spikes() -> dict[str, Measurement]:
         return {f"{n} {k}": partial(simulators[k], makes[n]) for n, k in subjects}
 
     found = {name: run_one(own) for name, own in build(ours).items()}
-    for subjects in together:
+    builds = any("Brian2 C++" in item.nodeid for item in request.session.items)
+    for subjects in together if builds else together[:-1]:
         found |= measure_together(build(subjects))
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "name", "within"),
     [
@@ -80,7 +83,7 @@ def spikes() -> dict[str, Measurement]:
         ("cuba", "NEST precise", 0),
         ("cuba", "Brian2 cython", 0.1),
         ("kicked", "NEST precise", 0),
-        ("kicked", "Brian2 C++", 0.02),
+        pytest.param("kicked", "Brian2 C++", 0.02, marks=pytest.mark.nightly),
         ("microcircuit", "NEST precise", 0),
     ],
 )
@@ -92,6 +95,7 @@ def test_simulators_find_as_many_spikes(
     assert ran(spikes, f"{network} {name}") == pytest.approx(ours, rel=within, abs=0)
 
 
+@pytest.mark.slow
 def test_nest_at_ticks_finds_as_many_spikes_as_our_grid(spikes: dict[str, Measurement]) -> None:
     problem = bench_problems.cuba()
     first = {
@@ -106,6 +110,7 @@ def test_nest_at_ticks_finds_as_many_spikes_as_our_grid(spikes: dict[str, Measur
     assert ran(spikes, f"cuba {NEST_GRID}") == ours.spikes[CELLS].tick.size > 400
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ours", ["grid32", "grid64"])
 def test_with_a_tick_more_our_grid_finds_the_spikes_of_nest_and_brian_at_ticks(
     spikes: dict[str, Measurement], ours: str
@@ -121,6 +126,7 @@ def outputs() -> dict[str, Measurement]:
     return measure_together({name: partial(s, STIMULUS) for name, s in CLASSIFIERS.items()})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_classifiers_find_the_same_spikes(outputs: dict[str, Measurement], name: str) -> None:
     ours = ran(outputs, "neuro grid")

@@ -1,5 +1,6 @@
 """The function of one tick is our network, its gradients too."""
 
+import pytest
 import torch
 from torch import nn
 
@@ -11,6 +12,7 @@ from tasks.bench.peers.subjects_tick import _Tick
 from tasks.bench.peers.subjects_training import CELLS, TAU
 
 
+@pytest.mark.slow
 def test_a_loop_over_ticks_has_the_spikes_and_the_gradients_of_our_stack() -> None:
     with seeded(0):
         first, second = nn.Linear(6, 8, bias=False), nn.Linear(8, 4, bias=False)

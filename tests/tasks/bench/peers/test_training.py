@@ -29,6 +29,7 @@ def ran() -> dict[str, Measurement]:
     return measure_together({n: partial(m, SMALL) for n, m in {**ALL, **CAPTURED}.items()})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PEERS)
 def test_libraries_count_as_many_output_spikes(ran: dict[str, Measurement], name: str) -> None:
     if "is not installed" in ran[name].problem:
@@ -38,6 +39,7 @@ def test_libraries_count_as_many_output_spikes(ran: dict[str, Measurement], name
     assert (ours.counted == theirs.counted) == (name not in ALONE)
 
 
+@pytest.mark.slow
 def test_the_floor_has_no_neurons(ran: dict[str, Measurement]) -> None:
     assert ran[FLOOR].problem == ""
 
@@ -55,6 +57,7 @@ def test_the_best_peer_is_one_that_runs_the_same_network() -> None:
             assert (last.by, last.target) == ("memory", 1)
 
 
+@pytest.mark.slow
 def test_memory_of_a_step_is_known_where_the_system_tells(ran: dict[str, Measurement]) -> None:
     known = ran[NEURO].grown is not None
     assert known == memory.OWN.exists()

@@ -137,6 +137,7 @@ def test_a_ceiling_planner_stays_on_the_road_and_stops_behind_a_car() -> None:
     assert blocked[0, -1, 0] + 1.44 + 2.042 < 8 - 2  # its front stays behind the rear
 
 
+@pytest.mark.slow
 def test_a_run_may_be_given_some_of_the_true_maps(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     identity = digest_trained(run)

@@ -172,6 +172,7 @@ def test_courses_are_of_other_worlds_than_the_data() -> None:
     assert choose_courses(Source(seed=10_002, data="nuscenes"), 3, past=3).seeds == found.seeds
 
 
+@pytest.mark.slow
 def test_blanked_cameras_are_black_and_are_where_they_were() -> None:
     class Watch:
         def __init__(self) -> None:
@@ -196,6 +197,7 @@ def test_blanked_cameras_are_black_and_are_where_they_were() -> None:
     assert one.intrinsic.equal(other.intrinsic)
 
 
+@pytest.mark.slow
 def test_a_course_is_driven_in_its_own_process_as_in_this_one(tmp_path: Path) -> None:
     few = Courses(seeds=(FIRST,), distance=25.0, limit=2.0)
     (here,) = drive_all([make_rules()], few, tmp_path, 1)["rules (know all)"][0]

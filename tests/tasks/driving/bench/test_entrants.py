@@ -39,6 +39,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(entrants, "EPOCHS", 2)
 
 
+@pytest.mark.slow
 def test_runs_are_grouped_by_configuration_and_the_first_is_the_subject(tmp_path: Path) -> None:
     runs = [
         make_run(tmp_path / "a", seed=3),
@@ -129,6 +130,7 @@ def test_a_run_that_plans_nothing_is_left_to_evaluation(
         open_comparison([tmp_path])
 
 
+@pytest.mark.slow
 def test_weights_that_change_meanwhile_are_refused(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "a")
     entrant = list_trained(open_comparison([folder]))[0]

@@ -64,6 +64,7 @@ def of(rows: Sequence[Row], case: str) -> dict[str, Row]:
     return {row.peer: row for row in rows if row.case == case}
 
 
+@pytest.mark.slow
 def test_the_closed_loop_has_all_planners(
     asked: BenchOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,6 +99,7 @@ def test_the_closed_loop_has_all_planners(
     assert of(rows, "closed loop: driving score")[ANN].ours == pytest.approx(75.0)
 
 
+@pytest.mark.slow
 def test_the_open_loop_has_scores_and_distances(asked: BenchOptions) -> None:
     rows = list(score_windows(asked))
     scores = of(rows, "open loop: progress, 4 s")
@@ -118,6 +120,7 @@ def test_the_open_loop_has_scores_and_distances(asked: BenchOptions) -> None:
     assert not of(rows, "open loop: L2, mean to 3 s")  # windows of tests have 2 s
 
 
+@pytest.mark.slow
 def test_maps_stand_beside_what_needs_no_learning(asked: BenchOptions) -> None:
     rows = list(compare_maps(asked))
     classes = of(rows, "maps: IoU of vehicle")
@@ -154,6 +157,7 @@ def test_headlines_are_cases_of_the_parts() -> None:
     assert set(HEADLINES) <= names
 
 
+@pytest.mark.slow
 def test_the_verb_writes_figures_and_a_picture(asked: BenchOptions) -> None:
     file = io.StringIO()
     console = Console(file=file, width=400)

@@ -56,6 +56,7 @@ def observed(folder: Path) -> dict[str, dict[int, WindowResults]]:
     return evaluate_windows([*list_trained(found), *list_plain(found)], SMALL, folder)
 
 
+@pytest.mark.slow
 def test_a_run_has_the_figures_of_its_evaluation(
     observed: dict[str, dict[int, WindowResults]], folder: Path
 ) -> None:
@@ -75,6 +76,7 @@ def test_a_run_has_the_figures_of_its_evaluation(
     assert one.errors.distance.mean() == pytest.approx(values["l2_mean_2s"])
 
 
+@pytest.mark.slow
 def test_planners_without_cameras_have_paths_and_no_maps(
     observed: dict[str, dict[int, WindowResults]],
 ) -> None:
@@ -109,6 +111,7 @@ def test_a_blanked_run_is_shown_black_images(
     assert bright == [True, False]
 
 
+@pytest.mark.slow
 def test_what_is_known_is_not_observed_again(
     observed: dict[str, dict[int, WindowResults]], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,6 +174,7 @@ def test_maps_of_the_frame_before_are_those_of_its_tick(folder: Path) -> None:
     assert not driver.decoder._forward_hooks
 
 
+@pytest.mark.slow
 def test_own_forecasts_begin_with_the_own_present(
     observed: dict[str, dict[int, WindowResults]],
 ) -> None:

@@ -88,6 +88,7 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_patient_of_chb_mit_goes_through_the_verbs(run: Path, cli: CommandLine) -> None:
     assert "8 test windows" in cli.run("eval", run)
     cli.run("report", run)
@@ -108,6 +109,7 @@ def test_a_patient_of_chb_mit_goes_through_the_verbs(run: Path, cli: CommandLine
     assert prepared.list_ends("test").tolist() == [732, 744, 756, 780, 792, 804, 900, 912]
 
 
+@pytest.mark.slow
 def test_the_teacher_is_a_detector_that_the_student_does_not_change(run: Path) -> None:
     config = open_folder(run).config
     model = load_trained_model(open_folder(run))
@@ -150,6 +152,7 @@ def test_what_the_teacher_sees_beside_the_student(arm: str) -> None:
     assert np.array_equal(find(x[0]), prepared.parts["test"][:4])
 
 
+@pytest.mark.slow
 def test_a_dog_of_kaggle_goes_through_the_verbs(tmp_path: Path, cli: CommandLine) -> None:
     out = tmp_path / "dog"
     sizes = {"sop": 300.0, "channels": 9, "teacher_epochs": 1, "epochs": 1, "batch": 10}

@@ -71,6 +71,7 @@ def mixed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("mixed")
 @pytest.mark.parametrize(("colours", "n"), [(1, 8), (3, 12)])
 def test_fid_is_our_frechet_distance_of_the_same_features(

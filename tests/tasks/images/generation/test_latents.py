@@ -47,6 +47,7 @@ def by_prefixes(net: Stack, given: Tensor, index: Tensor) -> Tensor:
     return z
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(seed=st.integers(0, 10**6))
 def test_sampling_by_state_is_sampling_by_prefixes(seed: int) -> None:
@@ -127,6 +128,7 @@ def test_from_the_sixth_latent_on_the_prior_may_hear_its_own(share: float, kept:
                 assert torch.equal(past[t + 1][sure], (p > 0.5).double()[sure])
 
 
+@pytest.mark.slow
 def test_half_of_the_ticks_are_its_own_at_a_share_of_one_half() -> None:
     prior = stack(BITS)
     own = 0

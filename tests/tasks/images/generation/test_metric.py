@@ -58,6 +58,7 @@ def test_a_part_batch_is_refused() -> None:
         compute_codes(Autoencoder(), digits(61), 20)
 
 
+@pytest.mark.slow
 def test_our_own_autoencoder_learns_and_is_always_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -71,6 +72,7 @@ def test_our_own_autoencoder_learns_and_is_always_the_same(
     assert F.mse_loss(one(x), x) < 0.7 * F.mse_loss(fresh(x), x)
 
 
+@pytest.mark.slow
 def test_without_the_files_the_figure_is_of_our_own_autoencoder(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -163,6 +163,7 @@ def test_images_come_back_in_their_size_and_range_with_a_gradient_for_every_weig
     assert distance >= 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_new_images_follow_the_generator_and_leave_the_network_as_it_was(name: str) -> None:
     made = model(name) if name == "ann" else experienced(name)

@@ -62,6 +62,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(os.environ, "NEURO_DATA", raising=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["attention", "drawn", "membrane", "ann"])
 def test_training_lowers_the_loss_and_follows_its_seed(tmp_path: Path, model: Any) -> None:
     config = ann(SMALL) if model == "ann" else replace(SMALL, model=model)
@@ -75,6 +76,7 @@ def test_training_lowers_the_loss_and_follows_its_seed(tmp_path: Path, model: An
     assert last["val_loss"] < 2
 
 
+@pytest.mark.slow
 def test_an_evaluation_tells_of_what_its_figures_are_and_writes_two_sheets(
     tmp_path: Path,
 ) -> None:
@@ -150,6 +152,7 @@ def test_an_ann_has_no_part_for_a_chip() -> None:
     assert TASK.deployment.only_torch(SMALL) == ""
 
 
+@pytest.mark.slow
 def test_a_trained_run_goes_through_every_verb(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,6 +56,7 @@ def picture(scenery: Scenery, instant: WorldInstant) -> UInt8[np.ndarray, "H W 3
     return render_image(scenery, draw_instant(scenery, instant), FRONT, instant.ego)
 
 
+@pytest.mark.slow
 def test_the_depth_of_the_road_follows_from_the_height_of_the_camera(scenery: Scenery) -> None:
     depth = find_depth(scenery)
     rows = np.arange(60, 90)

@@ -72,6 +72,7 @@ def paint(view: kernels.CameraView, faces: Faces) -> kernels.Painting:
     return picture
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10**6), st.floats(-3, 3), st.floats(-0.5, 0.5))
 @settings(max_examples=10)
 def test_each_pixel_shows_the_nearest_face_on_its_ray(
@@ -85,6 +86,7 @@ def test_each_pixel_shows_the_nearest_face_on_its_ray(
     assert shown == pytest.approx(faces.colour[hit[hit >= 0]])
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10**6))
 @settings(max_examples=10)
 def test_each_beam_meets_the_nearest_face_on_its_way(seed: int) -> None:

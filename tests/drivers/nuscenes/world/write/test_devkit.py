@@ -83,6 +83,7 @@ def judged(devkit: NuScenes) -> list[dict[str, Any]]:
     return [sample for scene in scenes for sample in samples_of(devkit, scene)]
 
 
+@pytest.mark.slow
 def test_all_samples_of_a_scene_hold_seven_sensors_in_order(
     devkit: NuScenes, drive: dict[str, Any]
 ) -> None:
