@@ -3,10 +3,8 @@
 Tensors that depend on the stimulus are followed by identity. Each has a :class:`Symbol`, which
 says where it comes from: a tick of the stimulus, the result of a neuron, a layer of other
 values. What no Graph can hold is a :class:`Lost` value, which is refused only if it reaches a
-neuron. The run is in float64 throughout, whatever precision the module requests, unless the
-caller wants its own precision. Gradients lead from what the module returns to the outputs of
-its neurons, and end there.
-
+neuron. The run is in float64, whatever precision the module requests, unless the caller wants
+its own precision. Gradients lead from what the module returns to its neurons' outputs.
 Axes: T ticks, B samples, ``*N`` of one tick of one sample.
 """
 
@@ -59,11 +57,9 @@ class RecordedConstant(Symbol):
 class RecordedLayer:
     """A stateless operation.
 
-    nodes: its nodes, one after the other.
-    key: equal for the same operation in every tick.
-    foldable: axis of the weight that has the output channels, along which a factor is folded
-        in;
-        None: there is no such axis.
+    nodes: its nodes, one after the other. key: equal for the same operation in every tick.
+    foldable: axis of the weight along which a factor of the output channels is folded in; None:
+        there is no such axis.
     """
 
     name: str
@@ -114,8 +110,7 @@ class Total(Symbol):
 class Series(Symbol):
     """Values in one tensor, usually of all ticks. shape: shape of each value.
 
-    axis: axis of the values, 0 for (T B *N).
-    merged: whether that axis and the axis of the samples are one, in their order.
+    axis: of the values, 0 for (T B *N). merged: whether it and the axis of samples are one.
     """
 
     parts: tuple[Symbol, ...]
@@ -127,8 +122,7 @@ class Series(Symbol):
 class Lost(Symbol):
     """A value that a Graph cannot hold.
 
-    what: the operation, and a cure.
-    sources: values that it used.
+    what: the operation, and a cure. sources: values that it used.
     weighted: whether it is a layer with weights, which must not be left out as a decoding.
     """
 
@@ -140,11 +134,7 @@ class Lost(Symbol):
 
 @dataclass(kw_only=True, eq=False)
 class NeuronTick:
-    """One tick of a neuron module.
-
-    states: states before the tick; None if not given.
-    shape: shape of its output.
-    """
+    """A tick of a neuron module. states: before it; None if not given. shape: of its output."""
 
     name: str
     module: nn.Module
@@ -167,8 +157,7 @@ class Result(Symbol):
 class RecordedRun:
     """Everything that a run did.
 
-    neurons: the ticks of each neuron module, by its name.
-    outputs: what the module returned.
+    neurons: the ticks of each neuron module, by its name. outputs: what the module returned.
     problems: reasons why the record is unsound.
     whole: whether a neuron of one tick got all ticks at once.
     states: what each neuron computed (T B *N), if the run was to keep it.
@@ -195,8 +184,7 @@ class RecordedRun:
 class Recorder:
     """Records a run inside the context of :meth:`recording`.
 
-    operations: handlers that return a result's value, by name of a torch function; called with
-        the call.
+    operations: functions from a call to the value of its result, by name of a torch function.
     follow: whether to follow values, or only record states.
     widen: whether everything runs in float64; False keeps the module's precision.
     """

@@ -389,7 +389,10 @@ def _show_reached(row: Row, metric: Metric) -> str:
 
 @mpl.rc_context(STYLE)
 def draw(rows: list[Row], path: Path) -> None:
-    """Draw the judged metric of each arm and variant, a panel per part; points are seeds."""
+    """Draw the judged metric of each arm and variant, a panel per part; points are seeds.
+
+    Shares are drawn in percent, on an axis from 0 to 100.
+    """
     rows = list_arms(rows)
     cases = list(dict.fromkeys(row.case for row in rows))
     heights = [1 + 0.22 * sum(row.case == case for row in rows) for case in cases]
@@ -397,10 +400,13 @@ def draw(rows: list[Row], path: Path) -> None:
     panels = figure.subplots(len(cases), 1, squeeze=False, height_ratios=heights)[:, 0]
     for ax, case in zip(panels, cases, strict=True):
         own = [row for row in rows if row.case == case][::-1]
-        ax.barh([r.subject for r in own], [r.ours or 0.0 for r in own], color=ACCENT)
+        metric = from_json(own[0].conditions["metrics"])[0]
+        scale = 100.0 if metric.percent else 1.0
+        ax.barh([r.subject for r in own], [scale * (r.ours or 0.0) for r in own], color=ACCENT)
         for k, row in enumerate(own):
-            judged = next(iter(row.conditions["metrics"]))
-            seeds = row.conditions["reached"][judged]["seeds"]
+            seeds = [scale * x for x in row.conditions["reached"][metric.name]["seeds"]]
             ax.plot(seeds, [k] * len(seeds), "o", color=INK, markersize=3)
-        ax.set(xlabel=own[0].unit, title=case)
+        ax.set(xlabel=f"{own[0].unit} [%]" if metric.percent else own[0].unit, title=case)
+        if metric.percent:
+            ax.set_xlim(0, 100)
     save_png(figure, path)

@@ -74,23 +74,23 @@ class EventsConfig(ImageConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recorded:
+class RecordedSource:
     """What a source records. shape: (polarities, height, width) before pooling."""
 
     shape: tuple[int, int, int]
     classes: tuple[str, ...]
 
 
-SOURCES: dict[Source, Recorded] = {
-    "bars": Recorded(
+SOURCES: dict[Source, RecordedSource] = {
+    "bars": RecordedSource(
         shape=(2, 16, 16),
         classes=(
             *("right", "right down", "down", "left down"),
             *("left", "left up", "up", "right up"),
         ),
     ),
-    "nmnist": Recorded(shape=(2, 34, 34), classes=tuple("0123456789")),
-    "dvs_gesture": Recorded(
+    "nmnist": RecordedSource(shape=(2, 34, 34), classes=tuple("0123456789")),
+    "dvs_gesture": RecordedSource(
         shape=(2, 128, 128),
         classes=(
             *("hand clapping", "right hand wave", "left hand wave"),
@@ -99,7 +99,7 @@ SOURCES: dict[Source, Recorded] = {
             *("arm roll", "air drums", "air guitar", "other gestures"),
         ),
     ),
-    "shd": Recorded(
+    "shd": RecordedSource(
         shape=(1, 1, 700),
         classes=(
             *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),

@@ -52,6 +52,7 @@ TASKS = {
 NAMES = tuple(TASKS)
 OF_A_RUN = {IMPORTED: "tasks.imported"}  # tasks that a run folder holds
 ONE_FILE = "a task is one file, which imports installed packages only"
+SOURCE = "__source__"  # in a module: the content of its file
 MODULE = "neuro_task_"  # the beginning of the names of modules of task files
 
 
@@ -176,6 +177,7 @@ def _run(path: Path, data: bytes, name: str, import_cure: str) -> ModuleType:
     """Run a task file, and return its module, which stays in ``sys.modules``."""
     module = ModuleType(name)
     module.__file__ = str(path.resolve())
+    module.__dict__[SOURCE] = data  # the file itself may change, or lie in several places
     sys.modules[name] = module  # before it runs: dataclasses look their module up
     try:
         exec(compile(data, str(path), "exec"), module.__dict__)
@@ -312,18 +314,11 @@ def _require_same_file(run: TaskRun) -> None:
 
 
 def keep_task_file(run: Run) -> None:
-    """Copy the file of a run's task into the run folder, unless the training has begun.
-
-    Raises:
-        RunError: the file has changed since this process loaded it.
-    """
+    """Write the task file as it was loaded into the run folder, unless training has begun."""
     copy = run.folder / run.task
     if not is_file(run.task) or (copy.exists() and has_begun(run.folder)):
         return
-    data = read_bytes(str(sys.modules[_module_name(run.digest)].__file__))
-    if digest(data) != run.digest:
-        raise RunError(f"{run.task} changed while the training began; train it again")
-    write_bytes(copy, data)
+    write_bytes(copy, sys.modules[_module_name(run.digest)].__dict__[SOURCE])
 
 
 def _load_copy(folder: Path, name: str, sha: str) -> Task[Any]:

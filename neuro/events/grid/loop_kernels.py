@@ -8,8 +8,7 @@ window (the least delay) to read each other's spikes. Every slot is summed in th
 spikes' (tick, source, path), so the sums are the same bit for bit for any number of threads,
 and however a run is split.
 
-An LI that feeds one population (a synaptic current) is treated as a population that does not
-fire.
+An LI that feeds one population (a synaptic current) is a population that does not fire.
 
 Axes: S samples, L ticks of a stretch, n neurons of the loop, M populations, P paths (synapses
 from one population to another), W threads.
@@ -101,10 +100,8 @@ class LoopState(NamedTuple):
     cells: 4 S n, rows V to WAIT.
     ring: S slots C, with C columns.
     fed: n, the input of populations without columns.
-    base: S L n, or S 1 n if it is the same in all ticks: the input from outside plus the
-        biases.
-    fired: W S L n', the spikes of each thread (at most n' neurons per tick), one after the
-        other.
+    base: S L n, or S 1 n if equal in all ticks: the input from outside plus the biases.
+    fired: W S L n', the spikes of each thread in order, at most n' neurons per tick.
     number: W S L M+1, how many spikes there were before each tick and population.
     flags: W, bytes for the neurons of a thread.
     queue: W, rows of synapses to add next: the path, the neuron that fired, its tick, and which

@@ -202,6 +202,21 @@ def test_the_picture_has_a_panel_a_part_and_a_point_a_seed(
     assert points[0] == [2.5, 6.0, 8.0, 9.5]
 
 
+def test_shares_are_drawn_in_percent_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr(module, "save_png", lambda figure, _: figures.append(figure))
+    results = {key: {**own, "match": own["fd"] / 10} for key, own in make_results().items()}
+    results = {key: {**own, "variants": {}} for key, own in results.items()}
+    shares = replace(EXPERIMENT, metrics=(MATCH, FD), further={})
+    draw(list(make_rows("a", shares, results)), Path("x"))
+    (ax,) = figures[0].axes
+    assert (ax.get_xlabel(), ax.get_xlim()) == ("match [%]", (0, 100))
+    widths = [bar.get_width() for bar in ax.patches]  # type: ignore[attr-defined]
+    assert widths == pytest.approx([65.0, 48.0, 160 / 3])
+    points = [sorted(map(float, line.get_xdata())) for line in ax.lines]  # type: ignore[arg-type]
+    assert points[1] == pytest.approx([30.0, 45.0, 69.0])
+
+
 def test_runs_differ_in_arm_and_seed_and_in_the_data_only_where_they_vary() -> None:
     runs = EXPERIMENT.make_runs(Path("bench"))
     assert list(runs) == [*((arm, seed) for seed in (3, 5, 4) for arm in ARMS), ("C", 9)]

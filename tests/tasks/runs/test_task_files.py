@@ -15,6 +15,7 @@ from tasks.images import task_template
 from tasks.runs.find import (
     digest,
     find_task,
+    keep_task_file,
     load_task,
     make_run,
     name_train_command,
@@ -244,3 +245,19 @@ def test_the_command_to_train_a_run_names_folder_seed_and_gradient(tmp_path: Pat
     assert name_train_command(run) == f"neuro train yinyang:tiny {out} --gradient eventprop"
     surrogate = replace(run, gradient="surrogate")
     assert name_train_command(surrogate) == f"neuro train yinyang:tiny {out}"
+
+
+def test_a_run_keeps_the_content_that_was_loaded_whatever_became_of_the_first_file(
+    tmp_path: Path,
+) -> None:
+    source = Path(task_template.__file__).read_text() + "# another content\n"
+    first, second = tmp_path / "a.py", tmp_path / "b.py"
+    first.write_text(source)
+    second.write_text(source)
+    load_task(first)
+    first.write_text("TASK = 3\n")
+    second_run = make_run(f"{second}:tiny", tmp_path / "run")
+    begin_run(second_run)
+    second.unlink()
+    keep_task_file(second_run)
+    assert (tmp_path / "run" / "b.py").read_text() == source
