@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from annotated_types import Ge, Le, Lt, MinLen
 
-from neuro.base.bounds import Count, Natural, Positive, Share, list_wrong_fields
+from neuro.base.bounds import Count, Natural, NotNegative, Positive, Share, list_wrong_fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +23,7 @@ class Sizes:
     below: Annotated[int, Lt(7)]
     epochs: Count = 14
     share: Share = 0.25
+    decay: NotNegative = 0.0
     code: Literal["rate", "direct"] = "rate"
     widths: Annotated[tuple[Count, ...], MinLen(2)] = (8, 4)
     limit: Annotated[int, Ge(2), Le(9)] | None = None
@@ -50,6 +51,7 @@ def test_values_at_their_bounds_are_taken(values: dict[str, Any]) -> None:
     [
         ({"steps": -1}, "steps is -1; it must be >= 0. Use 0, for example."),
         ({"rate": 0.0}, "rate is 0.0; it must be > 0. Use 1, for example."),
+        ({"decay": -0.5}, "decay is -0.5; it must be >= 0. Use --set decay=0.0, the default."),
         ({"below": 7}, "below is 7; it must be < 7. Use 6, for example."),
         ({"kind": "c"}, "kind is 'c'; it must be one of a, b. Use a, for example."),
         ({"epochs": 0}, "epochs is 0; it must be >= 1. Use --set epochs=14, the default."),
