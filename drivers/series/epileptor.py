@@ -1,4 +1,4 @@
-"""The Epileptor, six equations whose bursts come and go like epileptic seizures.
+"""The Epileptor: six equations whose bursts begin and end like epileptic seizures.
 
     x1' = y1 - z + 3.1 + h x1             h = (3 - x1) x1 if x1 < 0, else 0.6 (z - 4)^2 - x2
     y1' = 1 - 5 x1^2 - y1
@@ -8,10 +8,10 @@
     g'  = -0.01 (g - 0.1 x1)
 
 Jirsa et al. 2014 (Brain 137, 2210-2230), with the signs of The Virtual Brain. The signal is
-x2 - x1. z is slow: seizures begin and end where it passes two values. x0 says how near to
-seizures a patient is; here it wanders, as an Ornstein-Uhlenbeck process, so that seizures are
-irregular. Time has no unit: none of the equations is fitted to seconds. Axes: N samples, one a
-unit of time; P patients.
+x2 - x1. The slow variable z starts a seizure at one value and ends it at another. The
+excitability x0 says how close a patient is to a seizure; here x0 is an Ornstein-Uhlenbeck
+process, so that seizures are irregular. Time has no unit: the equations are not fitted to
+seconds. Axes: N samples, one per unit of time; P patients.
 """
 
 from collections.abc import Sequence
@@ -25,14 +25,14 @@ from neuro.ops.jit import kernel
 
 RATE = 0.00035  # r
 START = (-1.6, -11.8, 3.6, -1.0, 0.0, -0.16)  # near the state at rest
-SKIPPED = 2000  # samples before a recording, in which z comes to its course
-BEGIN, END = -0.5, -1.2  # of x1, which rests below and bursts above
-LEAST, MOST = -2.0, -1.75  # mean x0 of patients
+SKIPPED = 2000  # samples dropped before a recording, while z settles
+BEGIN, END = -0.5, -1.2  # x1 where a seizure begins and ends; x1 rests below, bursts above
+LEAST, MOST = -2.0, -1.75  # range of the patients' mean x0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EpileptorSeries:
-    """A column a patient. signal: x2 - x1. x1: what bursts. z: what is slow."""
+    """One column per patient. signal: x2 - x1. x1: variable that bursts. z: slow variable."""
 
     signal: Float64[np.ndarray, "N P"]
     x1: Float64[np.ndarray, "N P"]
@@ -41,7 +41,7 @@ class EpileptorSeries:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EpileptorPatient:
-    """A recording. signal: with the noise of its measurement. z: which nobody measures."""
+    """A recording. signal: with measurement noise. z: slow variable, which is not measured."""
 
     signal: Float64[np.ndarray, " N"]
     z: Float64[np.ndarray, " N"]
@@ -49,10 +49,10 @@ class EpileptorPatient:
 
 
 def generate_patient(samples: int, seed: int, noise: float = 0.0) -> EpileptorPatient:
-    """Return a recording, one sample a unit of time, and when its seizures begin and end.
+    """Return a recording, one sample per unit of time, with the times of its seizures.
 
-    seed: of the patient, whose mean x0 is between -2.0 and -1.75. noise: standard deviation of
-    the noise of the measurement, which is white and does not reach the equations.
+    seed: selects the patient, whose mean x0 is drawn between -2.0 and -1.75.
+    noise: standard deviation of white measurement noise, added to the integrated signal.
 
     Raises:
         ValueError: a number is out of range.
@@ -75,7 +75,7 @@ def draw_excitability(
 ) -> Float64[np.ndarray, " N"]:
     """Return x0 of a patient: an Ornstein-Uhlenbeck process, exact at whole units of time.
 
-    sd: of its stationary distribution, from which it starts. time: of its correlation.
+    sd: deviation of its stationary distribution, in which it starts. time: correlation time.
     """
     rng = np.random.default_rng(seed)
     keep = np.exp(-1 / time)
@@ -87,13 +87,13 @@ def draw_excitability(
 def integrate_epileptor(
     excitability: Float64[np.ndarray, "N P"], dt: float = 0.05
 ) -> EpileptorSeries:
-    """Return a sample for each unit of time, in which x0 is constant.
+    """Return one sample per unit of time; x0 is constant within each unit.
 
-    The classical Runge-Kutta method of order 4. Euler's method, with the same step of 0.05,
-    makes seizures 5 to 9 % too long at a constant x0 of -2.0 to -1.75.
+    Uses the classical Runge-Kutta method of order 4: Euler's method, with the same step of
+    0.05, makes seizures 5 to 9 % too long at a constant x0 of -2.0 to -1.75.
 
     Raises:
-        ValueError: a unit of time is no multiple of dt; or x0 is no number.
+        ValueError: dt is above 0.1 or does not divide 1, or x0 is not finite.
     """
     steps = round(1 / dt) if 0 < dt <= 0.1 else 0
     wrong = []

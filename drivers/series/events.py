@@ -1,4 +1,4 @@
-"""Events of a recording, such as seizures: when each begins and when it ends."""
+"""Events of a recording, such as seizures: when each event begins and ends."""
 
 from dataclasses import dataclass
 
@@ -8,10 +8,10 @@ from jaxtyping import Bool, Float64, Int64
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EventTable:
-    """Events in their order. start, stop: the first sample of each, and that behind its last.
+    """Events in order of time. start: first sample of each. stop: the sample after its last.
 
     Raises:
-        ValueError: an event is empty, or begins before the one before it has ended.
+        ValueError: an event is empty, or begins before sample 0 or the previous event's end.
     """
 
     start: Int64[np.ndarray, " E"]
@@ -39,10 +39,10 @@ class EventTable:
 
 
 def find_events(x: Float64[np.ndarray, " N"], begin: float, end: float) -> EventTable:
-    """Return the events that begin where x rises above begin, and end where it falls below end.
+    """Return the events that begin where x rises above begin, and end where x falls below end.
 
-    An event that goes on at the last sample ends there; one that goes on at the first begins
-    there.
+    An event under way at the first sample begins there; one under way at the last sample ends
+    after it.
 
     Raises:
         ValueError: end is above begin.

@@ -2,7 +2,7 @@
 
     x' = sigma (y - x),   y' = x (rho - z) - y,   z' = x y - beta z
 
-Lorenz 1963 (Journal of the Atmospheric Sciences 20, 130-141), with sigma 10 and beta 8/3. A
+Lorenz 1963 (Journal of the Atmospheric Sciences 20, 130-141), with sigma 10 and beta 8/3. The
 Lyapunov time is about 1.1 time units. Axes: N samples.
 """
 
@@ -21,10 +21,10 @@ def generate_lorenz(
     every: float = 0.02,
     steps: int = 4,
 ) -> Float64[np.ndarray, "N 3"]:
-    """Return x, y and z, sampled ``every`` so many time units.
+    """Return x, y and z, one sample per ``every`` time units.
 
-    Classical Runge-Kutta of fourth order, with so many steps a sample. skip: samples left out
-    at the start, before the state is on the attractor.
+    Classical Runge-Kutta of fourth order, with ``steps`` steps per sample. skip: samples left
+    out at the start, before the state is on the attractor.
 
     Raises:
         ValueError: a number is out of range.

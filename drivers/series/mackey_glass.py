@@ -3,8 +3,8 @@
     x'(t) = beta x(t - delay) / (1 + x(t - delay)^exponent) - gamma x(t)
 
 Mackey and Glass 1977 (Science 197, 287-289); beta 0.2, gamma 0.1, exponent 10, delay 17 as in
-most benchmarks of forecasters. A Lyapunov time is about 197 time units, so that after some
-thousands of units two exact integrations have nothing in common.
+most benchmarks of forecasters. The Lyapunov time is about 197 time units, so two accurate
+integrations diverge completely after some thousands of units.
 Axes: N samples.
 """
 
@@ -19,16 +19,16 @@ BETA, GAMMA, EXPONENT, DELAY = 0.2, 0.1, 10, 17.0
 def generate_mackey_glass(
     samples: int, *, past: float = 0.9, skip: int = 0, dt: float = 0.1, every: float = 1.0
 ) -> Float64[np.ndarray, " N"]:
-    """Return the series, sampled ``every`` so many time units.
+    """Return the series, one sample per ``every`` time units.
 
-    Classical Runge-Kutta of fourth order. The delayed value in the middle of a step is that of
-    the cubic Hermite polynomial through both ends and their slopes. Jumps of derivatives lie at
-    multiples of the delay, so at ends of steps.
+    Classical Runge-Kutta of fourth order. The delayed value at the middle of a step is taken
+    from the cubic Hermite polynomial through both ends and their slopes. Derivatives jump only
+    at multiples of the delay, which are ends of steps.
 
     past: the constant value before the start. skip: samples left out at the start. dt: step.
 
     Raises:
-        ValueError: a number is out of range, or the delay or ``every`` is no multiple of dt.
+        ValueError: a number is out of range, or dt does not divide the delay and ``every``.
     """
     lag, stride = _require_steps(samples, past, skip, dt, every)
     total = (skip + samples - 1) * stride
@@ -46,14 +46,14 @@ def generate_mackey_glass(
 
 
 def _find_slope(now: float, delayed: float) -> float:
-    """Return x'(t) of x(t) and x(t - delay)."""
+    """Return x'(t) from x(t) and x(t - delay)."""
     return BETA * delayed / (1.0 + delayed**EXPONENT) - GAMMA * now
 
 
 def _find_delayed(
     x: list[float], slope: list[float], k: int, past: float, dt: float
 ) -> tuple[float, float, float]:
-    """Return x at the start, middle and end of step k; before the start it is constant."""
+    """Return x at the start, middle and end of step k; x is constant before step 0."""
     if k < 0:
         return past, past, past
     middle = (x[k] + x[k + 1]) / 2 + dt / 8 * (slope[k] - slope[k + 1])
@@ -63,7 +63,7 @@ def _find_delayed(
 def _require_steps(
     samples: int, past: float, skip: int, dt: float, every: float
 ) -> tuple[int, int]:
-    """Return the steps of a delay and of a sample."""
+    """Return the number of steps per delay and per sample."""
     wrong = []
     if samples < 1 or skip < 0:
         wrong.append(f"samples {samples} and skip {skip}: give at least 1 and 0")
