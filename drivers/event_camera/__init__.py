@@ -1,4 +1,4 @@
-"""Clips of events from cameras, the data sets that tonic reads, and a generated default."""
+"""Event-camera clips, their conversion to frames and spikes, and data sets of tonic."""
 
 from drivers.event_camera.clips import Clip, Clips, frames, to_events, to_times
 from drivers.event_camera.tonic_sets import from_tonic, load

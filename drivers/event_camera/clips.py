@@ -1,9 +1,9 @@
 """Event cameras: clips of events, and their conversion to frames, spikes and times.
 
 An event reports that the light at a pixel became stronger (polarity 1, ON) or weaker (0, OFF).
-The clock of a camera has ticks of 1 us. An event of its tick t happens at t + 1 us, the end of
-that tick, as in :mod:`neuro.spikes`.
-Axes: E events, N clips, T ticks, polarities (OFF, ON), H height from above, W width.
+The clock of a camera has ticks of 1 us. An event with time stamp t happens at t + 1 us, the end
+of tick t, as in :mod:`neuro.spikes`.
+Axes: E events, N clips, T ticks, polarities (OFF, ON), H rows from the top, W columns.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from neuro.base.units import Seconds, ticks as whole_ticks
 from neuro.spikes import LARGEST, Events, Times, as_tick_column
 
 MICROSECOND = Seconds(1e-6)
-# The types of columns.
+# Data types in which a clip stores its columns.
 TYPES = {"x": np.int16, "y": np.int16, "polarity": np.uint8, "time": np.int64}
 WIDEST = 2**15  # pixels
 
@@ -26,10 +26,10 @@ WIDEST = 2**15  # pixels
 class Clip:
     """The events of a camera from ``start`` to ``stop`` [us].
 
-    x, y: column from the left, row from above, of width x height pixels. polarity: 0 OFF, 1 ON.
-    time: [us], as in the file; start <= time < stop. Events may have any order.
-    Columns are whole numbers of any type (or booleans); a clip stores them as :data:`TYPES`.
+    x, y: column from the left, row from the top, of width x height pixels.
+    polarity: 0 OFF, 1 ON. time: [us], as in the file; start <= time < stop, in any order.
     label: the class. source: the origin of the clip, for reports.
+    Columns hold whole numbers of any type (or booleans); a clip stores them as :data:`TYPES`.
 
     Raises:
         TypeError: a column does not hold whole numbers (times in seconds, for example).
@@ -84,8 +84,8 @@ class Clip:
 class Clips:
     """Labelled clips, read on demand: ``clips[3]``, ``for clip in clips``.
 
-    read: returns clip number i. labels: the class of each, 0 <= label < classes, available
-    without reading. source: their origin, for reports.
+    read: function that returns clip number i. source: origin, for reports.
+    labels: the class of each clip, 0 <= label < classes, known without reading the clip.
     """
 
     read: Callable[[int], Clip]
@@ -105,7 +105,7 @@ class Clips:
         return map(self.read, range(len(self)))
 
     def take(self, part: slice | Int64[np.ndarray, " _"]) -> "Clips":
-        """Return the clips that a slice or an array of numbers names, in its order."""
+        """Return the clips that a slice or an array of indices selects, in that order."""
         numbers = np.arange(len(self))[part]
         return replace(
             self, read=partial(_read_at, self.read, numbers), labels=self.labels[part]
@@ -121,9 +121,9 @@ def frames(
 ) -> Float32[np.ndarray, "T 2 H W"]:
     """Count the events of each pixel in each tick, separately for OFF and ON.
 
-    ``ticks`` alone: divides the clip into this number of equal spans. ``dt`` [s], a whole
-    number of us: ticks of ``dt`` from the start of the clip to its end; with ``ticks``, this
-    number of them, which cuts the clip or adds silence.
+    ticks: number of ticks. Without ``dt`` they divide the clip into equal spans.
+    dt: length of a tick [s], a whole number of us. Without ``ticks`` the ticks cover the clip;
+        with ``ticks`` a longer clip is cut, and a shorter one ends in silence.
     pool: sums the events of pool x pool pixels, which divides H and W by this factor.
     binary: 1 for any number of events (a spike).
 
@@ -179,7 +179,7 @@ def _read_at(read: Callable[[int], Clip], numbers: Int64[np.ndarray, " _"], inde
 def _places(
     clip: Clip, ticks: int | None, dt: Seconds | None, pool: int
 ) -> tuple[Int64[np.ndarray, " _"], tuple[int, int, int]]:
-    """Return the place of each event in a raster (T, 2, H, W), and (T, H, W)."""
+    """Return the flat index in (T, 2, H, W) of each event before tick T, and (T, H, W)."""
     if pool < 1 or clip.width % pool or clip.height % pool:
         raise ValueError(
             f"pool={pool} does not divide {clip.width} x {clip.height} pixels; use a whole "
@@ -192,7 +192,7 @@ def _places(
 
 
 def _cells(clip: Clip, pool: int) -> Int64[np.ndarray, " E"]:
-    """Return the place of each event in (2, H, W)."""
+    """Return the flat index of each event in (2, H, W)."""
     row = clip.polarity.astype(np.int64) * (clip.height // pool) + clip.y // pool
     return row * (clip.width // pool) + clip.x // pool
 

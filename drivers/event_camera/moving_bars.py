@@ -18,9 +18,9 @@ Part = Literal["train", "test"]
 
 PER_CLASS: Mapping[Part, int] = {"train": 20, "test": 10}
 SEEN = 0.5  # the probability that a pixel reports an edge
-LATE = 500.0  # us, mean
+LATE = 500.0  # mean delay of an event [us]
 NOISE = 0.02  # events per pixel
-REST = 10_000  # us, before the first edge reaches the sensor
+REST = 10_000  # time before the first edge reaches the sensor [us]
 
 
 def generate(part: Part, side: int, classes: int, seed: int = 0) -> Clips:
@@ -43,7 +43,7 @@ def _clip(key: tuple[int, int], side: int, classes: int, number: int) -> Clip:
     pixels = np.indices((side, side)).reshape(2, -1)
     angle, centre = 2 * np.pi * label / classes, (side - 1) / 2
     along = (pixels[1] - centre) * np.cos(angle) + (pixels[0] - centre) * np.sin(angle)
-    crossing = rng.uniform(100_000, 200_000)  # us, for the way of one diagonal
+    crossing = rng.uniform(100_000, 200_000)  # time to travel one diagonal [us]
     front = (along / (side * 2**0.5) + 0.5) * crossing
     edges = np.stack([front + rng.uniform(0.1, 0.3) * crossing, front])  # OFF, ON
     seen = rng.random(edges.shape) < SEEN

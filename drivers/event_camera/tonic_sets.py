@@ -1,4 +1,4 @@
-"""Data sets of events that the library tonic reads, as clips.
+"""Event data sets that the library tonic reads, as clips.
 
 N-MNIST (Orchard et al. 2015): digits, 34 x 34 pixels. DVS-Gesture (Amir et al. 2017): eleven
 gestures, 128 x 128 pixels, in tonic's copy, which is cut into gestures and has times in ms. SHD
@@ -30,7 +30,8 @@ Name = Literal["nmnist", "dvs_gesture", "shd"]
 class TonicSet:
     """A data set of tonic.
 
-    title: its class in tonic, and the folder in ``$NEURO_DATA``. parts: what lies there.
+    title: name of its class in tonic and of its folder in ``$NEURO_DATA``.
+    parts: the file or folder of each part in that folder.
     """
 
     title: str
@@ -55,9 +56,9 @@ CURE = "fetch the file again"
 
 
 def load(name: Name, part: Part = "train", environ: Mapping[str, str] | None = None) -> Clips:
-    """Return one part of a data set in ``$NEURO_DATA``, by name of the file.
+    """Return one part of a data set in ``$NEURO_DATA``, sorted by file name.
 
-    environ: None is that of the process.
+    environ: None means the process environment.
 
     Raises:
         RuntimeError: tonic is not installed; says how to install it.
@@ -84,7 +85,7 @@ def load(name: Name, part: Part = "train", environ: Mapping[str, str] | None = N
         labels = _read_labels(place) if place.suffix == ".h5" else dataset.targets
     except Exception as error:  # tonic lets all errors of its readers through
         raise ValueError(f"{place}: {_explain(error)}") from error
-    dataset.__class__ = kind  # so that processes can hand it on
+    dataset.__class__ = kind  # so that it can be pickled for other processes
     clips = from_tonic(dataset, labels, f"{known.title}, {part} part in {place.parent}")
     found = sorted(set(clips.labels.tolist()))
     if found != list(range(clips.classes)):
@@ -96,18 +97,19 @@ def load(name: Name, part: Part = "train", environ: Mapping[str, str] | None = N
 
 
 def from_tonic(dataset: Any, labels: Sequence[int] | None = None, source: str = "") -> Clips:
-    """Return the recordings of a data set of tonic, by name of the file where it has files.
+    """Return the recordings of a tonic data set, sorted by file name if it has files.
 
-    dataset: without transforms. labels: class of each recording; None: those that the data set
-    lists. source: "" is the name of the data set. A recording of one polarity has only ON
-    events, and one row of a sensor without rows.
+    dataset: a tonic data set without transforms.
+    labels: class of each recording; None: the data set's own targets.
+    source: origin, for reports; "": the name of the data set.
+    A sensor of one polarity (SHD) has ON events only; a sensor without rows has one row.
 
-    Reading a clip raises a ValueError, which names the file, if tonic cannot read it, or it has
-    no event, an event outside the sensor, a negative time, or a time that jumps back by more
-    than 10 ms or ahead by more than a minute.
+    Reading a clip raises a ValueError that names the file if tonic cannot read it, or if the
+    clip has no event, an event outside the sensor, a negative time, or a time that jumps back
+    by more than 10 ms or ahead by more than a minute.
     """
     labels = dataset.targets if labels is None else labels
-    # tonic lists some sets in the order of the disk.
+    # tonic lists some sets in the order of the file system, so sort them.
     by_name = dataset.data.__getitem__ if dataset.data else None
     order = np.array(sorted(range(len(labels)), key=by_name), np.int64)
     clips = Clips(
@@ -167,7 +169,7 @@ def _require_plausible(time: Int64[np.ndarray, " E"], where: str) -> None:
 
 
 def _read_labels(path: Path) -> list[int]:
-    """Return the labels of a file of SHD, which tonic reads one by one only."""
+    """Return all labels of an SHD file; tonic would read them only one by one."""
     import h5py
 
     with h5py.File(path, "r") as file:
