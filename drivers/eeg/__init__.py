@@ -1,4 +1,4 @@
-"""Recordings of the brain's electricity (EEG), and when seizures begin and end in them."""
+"""EEG recordings, with the times at which seizures begin and end."""
 
 from drivers.eeg.recordings import (
     BadSignalsError,

@@ -6,12 +6,12 @@ folder and downloads nothing:
     chb01/chb01-summary.txt    times of files and of seizures
     chb01/chb01_01.edf         a recording of one to four hours
 
-The summaries give the times of files without dates. A file that starts earlier in the day than
-the one before it is of the next day: the gap between two files is the shortest possible.
+The summaries give clock times without dates. A file that starts earlier in the day than its
+predecessor is placed on the next day, so each gap between files is the shortest possible.
 
-Every patient is read in the same 18 bipolar channels, by name. Of two channels of one name the
-first counts; a channel that a file has the other way round (P7-T7 for T7-P7) is negated. A file
-that lacks one is left out, with its name and the reason, and its seizures stay known.
+Every patient is read in the same 18 bipolar channels, found by name. If two channels have one
+name, the first counts. A channel of reversed polarity (P7-T7 for T7-P7) is negated. A file that
+lacks a channel is left out and noted with the reason; its seizures stay in the table.
 """
 
 import re
@@ -33,7 +33,7 @@ CHANNELS = (
 )  # fmt: skip
 DAY = 86_400.0
 LONG = DAY / 2  # a gap above which days may be missing [s]
-LATE = 1.0  # s, by which a seizure may end behind its file
+LATE = 1.0  # how far a seizure may end after its file [s]
 TREE = "chb01/chb01-summary.txt and chb01/chb01_01.edf, one folder per patient"
 CURE = "fetch chb-mit from physionet.org into $NEURO_DATA/chb-mit/"
 LINES = {
@@ -44,12 +44,12 @@ LINES = {
     "seizure_start": r"Seizure\s*\d*\s*Start Time:\s*(\d+)\s*sec\w*",
     "seizure_stop": r"Seizure\s*\d*\s*End Time:\s*(\d+)\s*sec\w*",
 }
-TIMES = r".*(seizure|file (name|start|end)).*"  # what a line that is not read must not say
+TIMES = r".*(seizure|file (name|start|end)).*"  # an unread line that matches is an error
 
 
 @dataclass(frozen=True, kw_only=True)
 class SummaryEntry:
-    """What a summary says of a file. start: seconds of its day. seizures: [s] of the file."""
+    """A file of a summary. start: [s] of the day. starts, stops: seizures, [s] of the file."""
 
     file: str
     start: float | None = None
@@ -59,7 +59,7 @@ class SummaryEntry:
 
 
 def find_patient(name: str) -> PatientRecordings:
-    """Return a patient of ``$NEURO_DATA/chb-mit/``.
+    """Return the recordings of a patient in ``$NEURO_DATA/chb-mit/``.
 
     Raises:
         FileNotFoundError, ValueError: as :func:`read_patient`.
@@ -69,7 +69,7 @@ def find_patient(name: str) -> PatientRecordings:
 
 
 def read_patient(folder: Path) -> PatientRecordings:
-    """Return the patient whose files a folder holds.
+    """Return the recordings of the patient whose files are in ``folder``.
 
     Raises:
         FileNotFoundError: there is no such patient; the message lists those beside it.
@@ -114,11 +114,11 @@ def read_patient(folder: Path) -> PatientRecordings:
 
 
 def parse_summary(path: Path) -> list[SummaryEntry]:
-    """Return what a summary says of each file, in its order.
+    """Return one entry per file of a summary, in the summary's order.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no text, or no summary; lists every problem with its line.
+        ValueError: the file is not text, or not a summary; lists every problem with its line.
     """
     read, problems = list[dict[str, list[str]]](), list[str]()
     for number, line in enumerate(read_text(path, CURE).splitlines(), 1):
@@ -171,7 +171,7 @@ def _check_entry(e: SummaryEntry) -> Iterator[str]:
 
 
 def place_files(entries: Sequence[SummaryEntry]) -> dict[str, float]:
-    """Return the start of each file [s] since that of the first, by name."""
+    """Return when each file starts, by name [s after the start of the first file]."""
     starts, at = dict[str, float](), 0.0
     for e in entries:
         clock = e.start or 0.0
@@ -204,7 +204,7 @@ def _note_overlaps(files: Sequence[RecordedFile]) -> Iterator[str]:
 def _open_files(
     folder: Path, entries: Sequence[SummaryEntry], starts: Mapping[str, float]
 ) -> tuple[list[RecordedFile], set[float], list[str]]:
-    """Return the files that have all channels, their rates, and the others with the reason."""
+    """Return the files that have all channels, their rates, and why others are left out."""
     files, skipped, problems = list[RecordedFile](), list[str](), list[str]()
     rates = set[float]()
     for e in entries:
@@ -245,9 +245,9 @@ def _open_files(
 def find_channels(
     edf: EdfFile, wanted: Sequence[str]
 ) -> tuple[tuple[int, ...], tuple[int, ...], str]:
-    """Return where a file has the wanted channels, their signs, and what is wrong or ""."""
+    """Return the index and sign of each wanted channel, and what is wrong, or ""."""
     places = dict[str, tuple[int, int]]()
-    for sign in (1, -1):  # what a file has the right way round comes first
+    for sign in (1, -1):  # channels of the wanted polarity take precedence
         for k, channel in enumerate(edf.signals):
             name = channel.label.upper().replace(" ", "")
             if sign < 0:

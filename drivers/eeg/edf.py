@@ -1,6 +1,6 @@
-"""Read EDF files, channels of 16-bit samples in records of equal length, by edfio.
+"""Read EDF files (channels of 16-bit samples in records of equal length) with edfio.
 
-Samples are read from the disk when they are needed. A file that edfio would cut or mend with a
+Samples are read from the disk on demand. A file that edfio would truncate or repair with a
 warning is refused. Axes: C channels, N samples.
 """
 
@@ -36,16 +36,16 @@ class EdfFile:
 
     @property
     def duration(self) -> float:
-        """Seconds of the file."""
+        """Length of the file [s]."""
         return float(self.edf.duration)
 
     def read(
         self, channels: Sequence[int], first: int, stop: int
     ) -> Float32[np.ndarray, "C N"]:
-        """Return samples first ... stop - 1 of some channels, in their units.
+        """Return samples first ... stop - 1 of some channels, in physical units.
 
         Raises:
-            ValueError: the file has no such samples, or channels of different rates.
+            ValueError: the samples are outside the file, or the channels differ in rate.
         """
         found = [self.signals[k] for k in channels]
         rates = {s.sampling_frequency for s in found}
@@ -61,15 +61,15 @@ class EdfFile:
 
 
 def read_edf(path: Path) -> EdfFile:
-    """Return a file whose header is read; its samples stay on the disk.
+    """Open a file and read its header; the samples stay on the disk.
 
     Raises:
         FileNotFoundError: there is no such file.
         ModuleNotFoundError: edfio is not installed.
-        ValueError: the file is no EDF, is truncated or too long, or is not continuous.
+        ValueError: the file is not EDF, is truncated or too long, or is not continuous.
     """
     with require_extra("eeg", "EDF files need edfio"):
-        import edfio  # late: an extra
+        import edfio  # late, because edfio is an extra
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; {CURE}")
     try:
@@ -81,15 +81,15 @@ def read_edf(path: Path) -> EdfFile:
         count = [s.samples_per_data_record for s in edf.signals]
         if not edf.signals or min(count) < 1 or not 0 < edf.duration < math.inf:
             raise ValueError(f"{count} samples per record, {edf.duration} s in all")
-    except Exception as error:  # edfio's are of a dozen kinds
+    except Exception as error:  # edfio raises a dozen kinds
         raise ValueError(f"{path}: no EDF file that can be read ({error}); {CURE}") from error
     return EdfFile(path=path, edf=edf)
 
 
 def has_range(signal: "EdfSignal") -> bool:
-    """Say whether a channel gives the ranges that its unit follows from.
+    """Return whether a channel states the ranges that convert its samples to physical units.
 
-    Channels that are not connected may have none.
+    Channels that are not connected may state none.
     """
     try:
         low, high = signal.physical_range

@@ -1,8 +1,8 @@
 """Two competitions of the American Epilepsy Society: intracranial EEG of dogs and of people.
 
 Prediction (2014, "American Epilepsy Society Seizure Prediction Challenge"): ten minutes per
-file, six files in sequence per hour, which ends five minutes before a seizure or is far from
-any. No file holds a seizure.
+file, six consecutive files per hour. A preictal hour ends five minutes before a seizure, an
+interictal hour is far from any. No file contains a seizure.
 
     Dog_1/Dog_1_preictal_segment_0001.mat    also interictal; Dog_1-5, Patient_1-2
 
@@ -11,14 +11,14 @@ seizures from their first second to their last.
 
     Dog_1/Dog_1_ictal_segment_1.mat          also interictal; Dog_1-4, Patient_1-8
 
-The files for the test of either competition have no public labels and are not read. The files
-are those of MATLAB 5, which scipy reads (extra "eeg"). Damaged files crash scipy, so it runs in
-its own process, which takes about 0.3 s to start. (pymatreader is scipy too; h5py and mat73
-only read the files of MATLAB 7.3.) The driver downloads nothing: the competitions are on
-kaggle.com. Rates are as recorded (about 400 Hz, or 5000 Hz); nothing is resampled.
+The test files of either competition have no public labels and are not read. All files are
+MATLAB 5 files, which scipy reads (extra "eeg"). Damaged files crash scipy, so scipy runs in its
+own process, which takes about 0.3 s to start. (pymatreader uses scipy too; h5py and mat73 read
+only MATLAB 7.3 files.) The driver downloads nothing: the competitions are on kaggle.com. Rates
+are as recorded (about 400 Hz, or 5000 Hz); nothing is resampled.
 
-The files have no times: files that follow each other are one run, and each run begins a day of
-its own. Axes: C channels, N samples.
+The files carry no times: consecutive files form a run, and each run is placed on its own day.
+Axes: C channels, N samples.
 """
 
 import math
@@ -41,18 +41,18 @@ from drivers.npz import read_npz
 from neuro.base.extras import require_extra
 
 Kind = Literal["preictal", "ictal", "interictal"]
-SEQUENCE = 6  # files of an hour
-SECONDS = 600.0  # of a file of the prediction set
+SEQUENCE = 6  # files per hour
+SECONDS = 600.0  # length of a file of the prediction set
 HOUR, DAY = 3600.0, 86_400.0
 LEAD = 300.0  # s from the end of a preictal hour to its seizure
-LONGEST = 120  # seconds to read a file
+LONGEST = 120  # time limit for reading files [s]
 CURE = "fetch the competition's files from kaggle.com, and unpack them there"
 NAME = re.compile(r"(?P<subject>.+)_(?P<kind>[a-z]+)_segment_(?P<number>\d+)\.mat")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EegSegment:
-    """What a file holds."""
+    """The contents of a file."""
 
     path: Path
     data: Float32[np.ndarray, "C N"]
@@ -64,9 +64,9 @@ class EegSegment:
 
 
 def find_patient(name: str) -> PatientRecordings:
-    """Return a dog or a patient of the prediction set in ``$NEURO_DATA/seizure-prediction/``.
+    """Return recordings of a dog or patient in ``$NEURO_DATA/seizure-prediction/``.
 
-    The seizures follow the preictal hours, and no file holds them.
+    The seizures follow the preictal hours; no file contains them.
 
     Raises:
         FileNotFoundError: the set is not there, or has no files of that name.
@@ -85,9 +85,9 @@ def find_detection_folder() -> Path:
 
 
 def find_detection(species: str, channels: int) -> Iterator[PatientRecordings]:
-    """Yield the subjects of the detection set that have enough channels, the first ones.
+    """Yield the subjects of the detection set that have at least ``channels`` channels.
 
-    species: "Dog" or "Patient".
+    Only the first ``channels`` of them are read. species: "Dog" or "Patient".
 
     Raises:
         FileNotFoundError: the set is not there, or has no such subject.
@@ -114,10 +114,10 @@ def _join(
     lead: float,
     channels: int | None = None,
 ) -> PatientRecordings:
-    """Return the recordings of a subject, in runs of files that follow each other.
+    """Return the recordings of a subject, in runs of consecutive files.
 
-    Each run begins a day of its own: an hour before a seizure, or a seizure; then interictal
-    ones of so many files in ``sequence``. lead: from its start to the seizure [s].
+    Each run is placed on its own day: first the preictal hours, or the seizures, then the
+    interictal files, ``sequence`` per run. lead: from the start of a day to its seizure [s].
     """
     before, far = files.values()
     (about,) = read_segments(far[:1])
@@ -160,7 +160,7 @@ def _join(
 def read_run(
     paths: tuple[Path, ...], each: int, channels: Sequence[int], first: int, stop: int
 ) -> Float32[np.ndarray, "C N"]:
-    """Return samples first ... stop - 1 of files that follow each other, of ``each`` samples.
+    """Return samples first ... stop - 1 of consecutive files with ``each`` samples per file.
 
     Raises:
         ValueError: a file is damaged, or has another number of samples or channels.
@@ -183,7 +183,7 @@ def list_files(folder: Path, kinds: Sequence[Kind]) -> dict[Kind, tuple[Path, ..
 
     Raises:
         FileNotFoundError: there are none; names the expected tree.
-        ValueError: a kind of files is missing, or a file in the middle; lists every one.
+        ValueError: all files of a kind are missing, or some between others; lists each gap.
     """
     found = {kind: dict[int, Path]() for kind in kinds}
     for path in sorted(folder.glob("*.mat")):
@@ -215,7 +215,7 @@ def _list_gaps(subject: str, kind: Kind, numbers: Sequence[int]) -> list[str]:
 
 
 def read_segments(paths: Sequence[Path]) -> list[EegSegment]:
-    """Return what files of either competition hold.
+    """Return the contents of files of either competition.
 
     Raises:
         ModuleNotFoundError: scipy is not installed.
@@ -224,7 +224,7 @@ def read_segments(paths: Sequence[Path]) -> list[EegSegment]:
     return [_make_segment(*own) for own in zip(paths, _read_fields(paths), strict=True)]
 
 
-_read_again = lru_cache(maxsize=8)(read_segments)  # windows of one file follow each other
+_read_again = lru_cache(maxsize=8)(read_segments)  # consecutive windows read the same file
 
 
 def _make_segment(path: Path, fields: dict[str, np.ndarray]) -> EegSegment:
@@ -244,9 +244,9 @@ def _make_segment(path: Path, fields: dict[str, np.ndarray]) -> EegSegment:
 
 
 def _read_fields(paths: Sequence[Path]) -> list[dict[str, np.ndarray]]:
-    """Return the fields of files that one run of :mod:`drivers.eeg.mat_child` finds."""
+    """Return the fields of each file, read by one run of :mod:`drivers.eeg.mat_child`."""
     with require_extra("eeg", "MATLAB files need scipy"):
-        from drivers.eeg import mat_child  # late: an extra
+        from drivers.eeg import mat_child  # late, because scipy is an extra
     if lost := [str(path) for path in paths if not path.is_file()]:
         raise FileNotFoundError(f"{', '.join(lost)}: no such file; {CURE}")
     command = [sys.executable, str(mat_child.__file__), str(mat_child.MOST), *map(str, paths)]
@@ -258,7 +258,7 @@ def _read_fields(paths: Sequence[Path]) -> list[dict[str, np.ndarray]]:
             code, why = done.returncode, done.stderr.decode(errors="replace").strip()
         except subprocess.TimeoutExpired:
             code, why = 1, f"it was not read within {LONGEST} s"
-        if code and len(paths) > 1:  # a crash does not say of which file
+        if code and len(paths) > 1:  # a crash does not name the file
             return [fields for path in paths for fields in _read_fields([path])]
         if code:
             why = why[-300:] or f"scipy crashed by signal {-code}"
@@ -285,7 +285,10 @@ def _find_data(
 def _find_number(
     fields: dict[str, np.ndarray], names: Sequence[str], problems: list[str] | None
 ) -> float | None:
-    """Return the number in the first field that is there. problems: where its absence goes."""
+    """Return the number in the first of ``names`` that has one.
+
+    problems: receives a message if there is no number > 0; None: any number will do, or none.
+    """
     for name in names:
         value = np.asarray(fields.get(name, ()))
         if value.size == 1 and np.isfinite(value).all():

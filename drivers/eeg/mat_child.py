@@ -1,7 +1,7 @@
-"""Read MATLAB 5 files by scipy, as a program of its own: damaged files crash scipy.
+"""Read MATLAB 5 files with scipy in a separate program, because damaged files crash scipy.
 
-The arguments are the largest memory [bytes] and the files. The fields of file k go to the
-standard output as an .npz, named k_FIELD; what is wrong goes to the standard error.
+The arguments are the memory limit [bytes] and the files. The fields of file k go to standard
+output as an .npz, named k_FIELD; an error goes to standard error.
 """
 
 import sys
@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from scipy.io import loadmat
 
-MOST = 2**32  # bytes of memory, many times what a segment needs
+MOST = 2**32  # memory limit [bytes], many times what a segment needs
 NUMBERS = (*("data", "data_length_sec", "sampling_frequency", "freq", "sequence", "latency"),)
 FIELDS = (*NUMBERS, "channels")
 
 
 def read_fields(path: Path) -> dict[str, np.ndarray]:
-    """Return fields of the file, or of the one struct in it: numbers, and names of channels."""
+    """Return the numbers and channel names of a file, or of the struct that is all it holds."""
     own = {k: v for k, v in loadmat(str(path)).items() if not k.startswith("__")}
     structs = [v for v in own.values() if getattr(v, "dtype", None) and v.dtype.names]
     if len(own) == 1 and structs and structs[0].size == 1:
@@ -31,7 +31,7 @@ def read_fields(path: Path) -> dict[str, np.ndarray]:
 
 
 def _list_names(value: Any) -> list[str]:
-    """Return the names in a cell array, or of the fields of a struct."""
+    """Return the names in a cell array, or the field names of a struct."""
     if value.dtype.names:
         return list(value.dtype.names)
     return [str(np.asarray(v).flat[0]) for v in value.flat if np.asarray(v).size]
@@ -47,5 +47,5 @@ if __name__ == "__main__":
         found = [read_fields(Path(name)) for name in sys.argv[2:]]
         every = {f"{k}_{name}": own[name] for k, own in enumerate(found) for name in own}
         np.savez(sys.stdout.buffer, **every)
-    except Exception as error:  # of a dozen kinds
+    except Exception as error:  # scipy raises a dozen kinds
         sys.exit(f"{type(error).__name__}: {error}")

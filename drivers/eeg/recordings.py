@@ -1,4 +1,4 @@
-"""The recordings of a patient: files on one axis of time, and the seizures on it.
+"""The recordings of a patient: files and seizures on one time axis.
 
 Times are seconds since the start of the patient's first file. Axes: C channels, N samples,
 E seizures.
@@ -18,7 +18,7 @@ Read = Callable[[Sequence[int], int, int], Float32[np.ndarray, "C N"]]  # channe
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SeizureTable:
-    """When seizures start and stop [s], in their order."""
+    """Start and stop of each seizure [s], in the order of their starts."""
 
     start: Float64[np.ndarray, " E"]
     stop: Float64[np.ndarray, " E"]
@@ -42,7 +42,7 @@ class SeizureTable:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedFile:
-    """A file of a patient, or a run of files."""
+    """A file of a patient, or a run of consecutive files."""
 
     path: Path
     """The file, or the first one, for messages."""
@@ -81,8 +81,8 @@ class PatientRecordings:
         """Return samples of a file, in microvolts.
 
         Raises:
-            BadSignalsError: a channel is constant in them, or holds what is no number.
-            ValueError: the file has no such samples, or is damaged.
+            BadSignalsError: a channel is constant or not finite in these samples.
+            ValueError: the samples are outside the file, or the file is damaged.
         """
         own = self.files[file]
         x = own.read(own.channels, first, first + count)
@@ -92,13 +92,13 @@ class PatientRecordings:
 
 
 class BadSignalsError(ValueError):
-    """A channel is constant, or holds what is no finite number."""
+    """A channel is constant, or contains a value that is not finite."""
 
 
 def require_signals(
     x: Float32[np.ndarray, "C N"], channels: tuple[str, ...], where: str
 ) -> None:
-    """Raise a BadSignalsError that lists channels which are constant or hold no numbers."""
+    """Raise a BadSignalsError that lists the channels that are constant or not finite."""
     finite = np.isfinite(x).all(1)
     flat = finite & (np.ptp(np.where(np.isfinite(x), x, 0), axis=1) == 0)
     if problems := [
