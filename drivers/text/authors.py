@@ -2,8 +2,8 @@
 
     p_k(x | c) = softmax_x(b(c, x) + delta a_k(c, x) + gamma u_k(x))
 
-b, a, u: independent normal numbers of variance 1; all authors share b. c: the last ``order``
-tokens; begin tokens, which are number V, stand before the first one.
+b, a, u: independent normal numbers of variance 1; all authors share b. c: the context, which is
+the last ``order`` tokens; begin tokens (number V) precede the first token.
 Axes: K authors, C contexts, V tokens of the vocabulary, T tokens of a document, N documents.
 """
 
@@ -17,10 +17,10 @@ MOST_ENTRIES = 50_000_000  # of the table of probabilities: 400 MB
 
 @dataclass(frozen=True, eq=False)
 class Authors:
-    """Authors as a table. order: tokens of a context.
+    """Authors as a table of probabilities. order: tokens per context.
 
-    log_p: the logarithm [nat] of the probability of each token behind each context. The context
-    of tokens y has the number sum_i y[t - 1 - i] (V + 1)^i.
+    log_p: log-probability [nat] of each token after each context. The context of token t in
+    tokens y has the index sum_i y[t - 1 - i] (V + 1)^i.
     """
 
     order: int
@@ -28,17 +28,17 @@ class Authors:
 
     @property
     def vocabulary(self) -> int:
-        """V; the begin token is this number."""
+        """V, which is also the number of the begin token."""
         return self.log_p.shape[2]
 
     def select(self, count: int) -> "Authors":
-        """Return the first authors alone."""
+        """Return the first ``count`` authors."""
         return Authors(self.order, self.log_p[:count])
 
     def sample(
         self, sources: Int64[np.ndarray, "T N"], rng: np.random.Generator
     ) -> Int64[np.ndarray, "T N"]:
-        """Return documents; sources: the author of each token, who reads all earlier ones."""
+        """Sample documents. sources: the author of each token, who continues all earlier ones."""
         edges = np.exp(self.log_p).cumsum(2)
         context = np.full(sources.shape[1], self.log_p.shape[1] - 1)
         tokens = np.empty_like(sources)
@@ -49,7 +49,7 @@ class Authors:
         return tokens
 
     def compute_log_p(self, tokens: Int64[np.ndarray, "T N"]) -> Float64[np.ndarray, "K T N"]:
-        """Return the logarithm [nat] of each author's probability of each token."""
+        """Return the log-probability [nat] of each token under each author."""
         context = np.full(tokens.shape[1], self.log_p.shape[1] - 1)
         found = np.empty((len(self.log_p), *tokens.shape))
         for t, own in enumerate(tokens):
@@ -58,9 +58,9 @@ class Authors:
         return found
 
     def compute_pairs(self, tokens: int) -> Float64[np.ndarray, "K C V"]:
-        """Return how probable each context and token are at a random place of a document.
+        """Return the probability of each context and token at a random place of a document.
 
-        tokens: T of the document. Each author's probabilities add up to 1.
+        tokens: length T of the document. Each author's probabilities add up to 1.
         """
         authors, contexts, v = self.log_p.shape
         p = np.exp(self.log_p)
@@ -76,14 +76,14 @@ class Authors:
         return np.asarray(total / tokens)
 
     def compute_entropy(self, tokens: int) -> Float64[np.ndarray, " K"]:
-        """Return the entropy [nat a token] of each author's documents of T tokens."""
+        """Return the entropy of each author's documents of T tokens [nat per token]."""
         return np.asarray(-(self.compute_pairs(tokens) * self.log_p).sum((1, 2)))
 
     def compute_pooled_entropy(self, tokens: int, shares: Float64[np.ndarray, " K"]) -> float:
-        """Return the least cross-entropy [nat a token] of one Markov chain for all documents.
+        """Return the least cross-entropy of one Markov chain for all documents [nat per token].
 
-        It is of the same order, and is not told the author. shares: of the documents, by
-        author; they add up to 1.
+        The chain has the authors' order and does not know the author. shares: each author's
+        share of the documents; they add up to 1.
         """
         pairs = np.einsum("k,kcv->cv", shares, self.compute_pairs(tokens))
         of_context = pairs.sum(1, keepdims=True).repeat(self.vocabulary, 1)
@@ -99,12 +99,12 @@ class Authors:
 def make_authors(
     count: int, vocabulary: int, order: int, delta: float, gamma: float, seed: int
 ) -> Authors:
-    """Return authors; delta, gamma: how far their transitions and their tokens differ.
+    """Generate authors. delta, gamma: how far their transitions and token frequencies differ.
 
-    The first of more authors are those of fewer ones, of the same seed.
+    With the same seed, a larger ``count`` keeps the authors of a smaller one.
 
     Raises:
-        ValueError: there is none of them, or their table would be too large.
+        ValueError: ``count``, ``vocabulary`` or ``order`` is too small, or the table too large.
     """
     contexts = (vocabulary + 1) ** order if order > 0 else 0
     entries = count * contexts * vocabulary

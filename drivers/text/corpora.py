@@ -1,9 +1,9 @@
-"""Corpora: documents by where they come from, each a text with a place and a licence tag.
+"""Corpora: documents grouped by source, each a text with a place and a licence tag.
 
-Folders    ROOT/NAME/*.txt, a document each, and ROOT/NAME/*.jsonl, {"text": ...} a line. The
-           licence tag of a corpus is the first line of NAME/LICENCE or NAME/licence.txt; that
-           of a line of a .jsonl is its key "licence". LICENSE and "license" do as well.
-The Pile   {"text": ..., "meta": {"pile_set_name": NAME}} a line, in .jsonl or .jsonl.zst.
+Folders    ROOT/NAME/*.txt, one document each, and ROOT/NAME/*.jsonl, {"text": ...} per line.
+           The licence tag of a corpus is the first line of NAME/LICENCE or NAME/licence.txt; a
+           line of a .jsonl may have its own key "licence". LICENSE and "license" work too.
+The Pile   {"text": ..., "meta": {"pile_set_name": NAME}} per line, in .jsonl or .jsonl.zst.
 
 A file may be damaged or hostile, so memory is bounded: a line or a .txt has at most LONGEST
 bytes, a packed file unpacks to at most EXPANSION times its size, and reading ends after ENOUGH
@@ -46,7 +46,7 @@ Line = TypeVar("Line", bytes, bytearray)
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """A text. place: its file, and line, for messages. licence: its tag, "" without one."""
+    """A text. place: its file and line, for messages. licence: its licence tag, or ""."""
 
     text: str
     place: str
@@ -54,13 +54,13 @@ class Document:
 
     @cached_property
     def digest(self) -> bytes:
-        """SHA-256 of the words: blanks and ends of lines make no other document."""
+        """SHA-256 of the words: documents that differ only in white space are equal."""
         return hashlib.sha256(" ".join(self.text.split()).encode()).digest()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """Documents of one source. copies: how many were left out because they stand twice."""
+    """Documents of one source. copies: number of repeated documents that were left out."""
 
     name: str
     documents: tuple[Document, ...]
@@ -73,13 +73,13 @@ class Corpus:
 
 
 def read_folders(root: Path) -> tuple[Corpus, ...]:
-    """Return a corpus for every folder in ``root``, by name; hidden ones do not count.
+    """Return one corpus per folder in ``root``, by name; hidden folders are ignored.
 
     Raises:
         FileNotFoundError: there is no such folder.
-        StoreError: a file is no UTF-8, too long, or a link out of ``root``, or a line no
-            document; a corpus is empty; a document stands twice, in one corpus or in two. Lists
-            what is wrong.
+        StoreError: a file is not UTF-8, too long, or a link out of ``root``; a line is not a
+            document; a corpus is empty; a document occurs twice, in one corpus or in two. Lists
+            every problem.
     """
     layout = f"expected {root}/NAME/*.txt or {root}/NAME/*.jsonl"
     if not root.is_dir():
@@ -96,11 +96,11 @@ def read_folders(root: Path) -> tuple[Corpus, ...]:
 
 
 def read_pile(path: Path, names: Sequence[str] = (), most: int = 0) -> tuple[Corpus, ...]:
-    """Return the corpora of a file of the Pile, or of all its files in a folder.
+    """Return the corpora in a file of the Pile, or in all its files in a folder.
 
-    The Pile repeats some of its parts on purpose: copies in one corpus are left out and
-    counted. names: corpora, in this order; without them all, by name. most: documents of each;
-    0: all of them. Reading ends once every one of the ``names`` has so many.
+    The Pile repeats some of its parts on purpose: copies within a corpus are dropped and
+    counted. names: the corpora to read, in this order; empty: all, by name. most: largest
+    number of documents per corpus; 0: all. Reading ends once each of ``names`` has ``most``.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -147,9 +147,9 @@ def read_pile(path: Path, names: Sequence[str] = (), most: int = 0) -> tuple[Cor
 def require_sound_corpora(
     where: Path | str, corpora: Sequence[Corpus], problems: Iterable[str] = ()
 ) -> None:
-    """Raise a StoreError of these problems, of empty corpora and of documents that stand twice.
+    """Raise a StoreError that lists ``problems``, empty corpora and repeated documents, if any.
 
-    where: of the corpora, for the message.
+    where: place of the corpora, for the message.
     """
     wrong = [*problems, *list_empty(corpora), *list_copies(corpora)]
     if not corpora:
@@ -160,12 +160,12 @@ def require_sound_corpora(
 
 
 def list_empty(corpora: Iterable[Corpus]) -> list[str]:
-    """Say which corpora have no document."""
+    """Return one message per corpus without a document."""
     return [f"{corpus.name}: no document" for corpus in corpora if not corpus.documents]
 
 
 def list_copies(corpora: Iterable[Corpus]) -> list[str]:
-    """Say which documents have the words of an earlier one, in their corpus or in another."""
+    """Return one message per document with the words of an earlier one, in any corpus."""
     first, told = dict[bytes, str](), list[str]()
     for corpus in corpora:
         for document in corpus.documents:
@@ -177,7 +177,7 @@ def list_copies(corpora: Iterable[Corpus]) -> list[str]:
 
 
 def _drop_links(files: Sequence[Path], root: Path, problems: list[str]) -> list[Path]:
-    """Return the files without links that lead out of a folder, which become problems."""
+    """Return the files, except links that lead out of ``root``: ``problems`` receives these."""
     outside = {path for path in files if leads_out(path, root)}
     problems += [f"{path}: {LINK}" for path in sorted(outside)]
     return [path for path in files if path not in outside]
@@ -208,7 +208,7 @@ def _read_folder(folder: Path, root: Path, problems: list[str]) -> Corpus:
 
 
 def _read_utf8(path: Path, problems: list[str]) -> str | None:
-    """Return the text of a file, or None with what is wrong among the problems."""
+    """Return the text of a file; if it cannot be read, add the reason and return None."""
     try:
         with path.open("rb") as file:
             data = file.read(LONGEST + 1)
@@ -224,7 +224,7 @@ def _read_utf8(path: Path, problems: list[str]) -> str | None:
 
 
 def _read_all(files: Iterable[Path], problems: list[str]) -> Iterator[tuple[str, Any]]:
-    """Yield the place and the value of every line of files that holds JSON.
+    """Yield the place and the JSON value of each line of ``files``; blank lines are skipped.
 
     Ends after ENOUGH problems.
     """
@@ -252,8 +252,8 @@ def _open_lines(path: Path) -> Iterator[Iterable[bytes]]:
     """Open a file of lines, packed or not.
 
     Raises:
-        OSError: it cannot be read, or is not packed as its name says.
-        RuntimeError: it is packed, and the library is not installed.
+        OSError: the file cannot be read, or is not packed as its name says.
+        RuntimeError: the file is packed, and the library zstandard is not installed.
     """
     if path.suffix != ".zst":
         with path.open("rb") as file:
@@ -319,7 +319,7 @@ def _iterate_pile(folder: Path) -> Iterator[Path]:
 
 
 def _make_document(place: str, value: Any, licence: str) -> Document | str:
-    """Return the document of an object of JSON, or what is wrong with it."""
+    """Return the document in a JSON object, or what is wrong with the object."""
     text = value.get("text") if isinstance(value, Mapping) else None
     if not isinstance(text, str):
         return f'{place}: no {{"text": ...}} with a text'
@@ -330,7 +330,7 @@ def _make_document(place: str, value: Any, licence: str) -> Document | str:
 
 
 def _check_text(place: str, text: str, licence: str) -> Document | str:
-    """Return the document of a text, or what is wrong with it."""
+    """Return a document with this text, or what is wrong with the text."""
     if not text.strip():
         return f"{place}: empty"
     if "\0" in text:

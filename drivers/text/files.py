@@ -24,7 +24,7 @@ CHUNK = 2**20  # bytes to read at once while checking files
 LINE = 2**12  # bytes to search for the end of a line before a cut
 FOREIGN = frozenset({"site-packages", "dist-packages", "__pycache__"})
 LINK = "a link out of the folder, which is not followed; put the file itself there"
-OF_A_BUILD = "_sysconfigdata"  # prefix of files that the build of a Python writes
+OF_A_BUILD = "_sysconfigdata"  # prefix of files that each build of Python writes anew
 
 
 class Stretch(NamedTuple):
@@ -49,7 +49,7 @@ class Stretch(NamedTuple):
 class Text:
     """Text on disk.
 
-    stretches: of files, in order.
+    stretches: pieces of files, in order.
     root: the file, or the folder of the files.
     source: its origin, for reports.
     left_out: skipped files, each with the reason.
@@ -185,7 +185,7 @@ def take_first(text: Text, size: int) -> Text:
 def read_bytes(text: Text, address: int, most: int) -> tuple[bytes, bool]:
     """Return up to ``most`` bytes of one file from an address on, and whether the file ends.
 
-    There are no bytes at the address of the end of a file.
+    At the address of the end of a file, no bytes are returned.
 
     Raises:
         ValueError: the file has changed since loading.
@@ -218,7 +218,7 @@ def count_to_line_end(data: bytes) -> int:
 
 
 def find_cut(text: Text, address: int) -> int:
-    """Return the last end of a line, or of a character, up to an address."""
+    """Return the address after the last complete line, or character, before ``address``."""
     _, offset = _find(text, address)
     if offset == 0:
         return address

@@ -1,10 +1,10 @@
-"""Corpora of the text that a Python and its packages bring along, without any download.
+"""Corpora of installed text, from Python, its packages and the system, without a download.
 
 python     the standard library, *.py          headers    of Python and of packages, *.h
 readmes    METADATA of packages                licences   of packages and of the system
 tables     *.csv and *.json of packages        manuals    of the system, man/man?/*.gz
 
-What is there differs from machine to machine: compare figures of one machine alone.
+Installed text differs between machines: compare only figures of one machine.
 """
 
 import gzip
@@ -22,14 +22,14 @@ from drivers.text.corpora import Corpus, Document
 from drivers.text.files import FOREIGN
 from drivers.text.parts import LONG, MOST
 
-LEAST, LARGEST = 200, 2**16  # bytes of a file that counts
+LEAST, LARGEST = 200, 2**16  # smallest and largest usable file [bytes]
 LICENCE = re.compile(r"(LICEN[CS]E|COPYING|NOTICE)", re.IGNORECASE)
-SYSTEM = Path("/usr/share")  # licences and manuals of Debian and its kin
+SYSTEM = Path("/usr/share")  # licences and manuals of Debian and its derivatives
 
 
 @dataclass(frozen=True, kw_only=True)
 class Installed:
-    """Corpora that are there; left_out: those that are not, each with the reason."""
+    """The corpora found. left_out: corpora with too few files, each with the count."""
 
     corpora: tuple[Corpus, ...]
     left_out: tuple[str, ...]
@@ -40,11 +40,12 @@ def read_installed(
 ) -> Installed:
     """Return corpora of installed text.
 
-    Files are taken in the order of the digests of their paths. A file of which long lines that
-    were taken before make up more than a quarter is left out: most licences are copies.
+    Files are read in the order of the digests of their paths. A file is left out if more than a
+    quarter of it repeats long lines of files read before: most licences are copies.
 
-    names: of corpora, in this order; () is all. most: files of each. least: a corpus with fewer
-    is left out. system: folder of the system's licences and manuals.
+    names: corpora to read, in this order; (): all. most, least: largest number of files per
+    corpus, and smallest: a corpus with fewer is left out.
+    system: folder of the system's licences and manuals.
 
     Raises:
         ValueError: there is no such corpus.
@@ -65,7 +66,7 @@ def read_installed(
 
 
 def _read_corpus(name: str, files: Iterator[Path], most: int, known: set[str]) -> Corpus:
-    """Read up to ``most`` files, and add their long lines to those that are known."""
+    """Read up to ``most`` files, and add their long lines to ``known``."""
     corpus, documents = Corpus(name=name, documents=()), list[Document]()
     for path in sorted(files, key=lambda p: hashlib.sha256(p.as_posix().encode()).digest()):
         if len(documents) == most:
@@ -83,7 +84,7 @@ def _read_corpus(name: str, files: Iterator[Path], most: int, known: set[str]) -
 
 
 def _read_file(path: Path) -> str | None:
-    """Return the text of a file; None: it is small, large, no text, or cannot be read."""
+    """Return the text of a file; None if it is too small, too large, not text or unreadable."""
     try:
         data = path.read_bytes() if path.stat().st_size <= LARGEST else b""
         if path.suffix == ".gz":
@@ -95,7 +96,7 @@ def _read_file(path: Path) -> str | None:
 
 
 def _walk(root: Path, keep: Callable[[str], bool]) -> Iterator[Path]:
-    """Yield the files below a folder whose names ``keep`` accepts; not those of FOREIGN."""
+    """Yield the files below a folder whose names ``keep`` accepts; skip folders in FOREIGN."""
     for folder, inner, names in os.walk(root):
         inner[:] = [name for name in inner if name not in FOREIGN]
         yield from (Path(folder, name) for name in names if keep(name))

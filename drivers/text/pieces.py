@@ -1,4 +1,4 @@
-"""Pieces: documents of corpora as token rows of one length, each document in one split alone.
+"""Pieces: documents cut into token rows of one length; each document is in only one split.
 
 Axes: T tokens of a piece, N pieces, K corpora.
 """
@@ -16,9 +16,9 @@ from neuro.io.store import StoreError
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pieces:
-    """Pieces of equal length. sources: the corpus of each; documents: a number of its document.
+    """Pieces of equal length. sources: corpus of each piece. documents: its document's number.
 
-    Documents are numbered through all corpora.
+    Document numbers run through all corpora.
     """
 
     tokens: Int64[np.ndarray, "T N"]
@@ -30,7 +30,7 @@ class Pieces:
 class CutCorpus:
     """The pieces of a corpus by document, in the order in which splits take them.
 
-    repeated: pieces that were left out, as the same tokens stand in an earlier one.
+    repeated: number of pieces left out because an earlier piece has the same tokens.
     """
 
     name: str
@@ -42,9 +42,9 @@ class CutCorpus:
 def cut_corpora(
     corpora: Sequence[Corpus], tokenizer: Tokenizer, tokens: int
 ) -> tuple[CutCorpus, ...]:
-    """Cut each document into pieces of so many tokens; what is left at its end is dropped.
+    """Cut each document into pieces of ``tokens`` tokens; the remainder at its end is dropped.
 
-    Documents stand in the order of their digests, so that a split does not depend on names.
+    Documents are in the order of their digests, so that a split does not depend on names.
     """
     known, out, first = set[bytes](), list[CutCorpus](), 0
     for corpus in corpora:
@@ -73,15 +73,15 @@ def cut_corpora(
 def split_pieces(
     corpora: Sequence[CutCorpus], tokens: int, counts: Mapping[str, Sequence[int]]
 ) -> dict[str, Pieces]:
-    """Return for each split so many pieces of each corpus, no document in two splits.
+    """Return the requested number of pieces per split and corpus; splits share no document.
 
-    Each document goes to the split that lacks most, as a share of what it needs. A split
-    takes its pieces evenly from all its documents.
+    Each document goes to the split with the smallest share of what it needs. A split takes its
+    pieces evenly from all its documents.
 
-    tokens: of a piece. counts: of each split, pieces of every corpus, K numbers.
+    tokens: length of a piece. counts: for each split, pieces of every corpus, K numbers.
 
     Raises:
-        StoreError: a corpus has fewer documents than splits need it, or too few pieces.
+        StoreError: a corpus has too few pieces, or fewer documents than splits that need it.
     """
     rows = {split: list[tuple[bytes, int, int]]() for split in counts}
     problems = list[str]()
@@ -125,7 +125,7 @@ def split_pieces(
 
 
 def require_apart(splits: Mapping[str, Pieces]) -> None:
-    """Raise a StoreError if a document, or a piece with the same tokens, is in two splits."""
+    """Raise a StoreError if two splits share a document, or a piece with the same tokens."""
     problems = list[str]()
     documents, tokens = dict[int, str](), dict[bytes, str]()
     for split, own in splits.items():

@@ -1,7 +1,7 @@
 """Stream the tokens of a text from disk, block by block; the reading position is a value.
 
-A block is up to 64 kB of one file and ends after a line, so that merges of a tokenizer do not
-depend on the amount of reading.
+A block is up to 64 kB of one file and ends after a line, so that a tokenizer's merges do not
+depend on how many tokens are read at once.
 """
 
 from collections.abc import Iterator
@@ -74,10 +74,10 @@ def stream_tokens(
 
 
 def require_lossless(text: Text, tokenizer: Tokenizer) -> None:
-    """Raise unless the tokens of a text decode to the text.
+    """Check that the tokens of a text decode to the same text.
 
     Raises:
-        ValueError: they decode to another text.
+        ValueError: the tokens decode to another text.
     """
     for _, data, _ in _iterate_blocks(text, 0, again=False):
         decoded = tokenizer.decode(tokenizer.encode(data))

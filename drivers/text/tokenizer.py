@@ -17,7 +17,7 @@ from neuro.base.extras import require_extra
 class Tokenizer(Protocol):
     """Turns bytes into tokens and back.
 
-    size: of the vocabulary; every token is less. end: the token of the end of a file, or None.
+    size: size of the vocabulary; every token is less. end: end-of-file token, or None.
     """
 
     @property
@@ -31,7 +31,7 @@ class Tokenizer(Protocol):
         ...
 
     def decode(self, tokens: Sequence[int] | np.ndarray) -> bytes:
-        """Return the bytes of tokens; the end of a file has none."""
+        """Return the bytes of tokens; the end-of-file token has none."""
         ...
 
     def follow(self, before: Sequence[int]) -> Callable[[int], bytes]:
@@ -77,11 +77,11 @@ class HuggingFace:
 
     Args:
         path: the file.
-        end: the text of its token for the end of a file, such as ``</s>``; None: without one.
+        end: the text of its end-of-file token, such as ``</s>``; None: there is none.
 
     Raises:
         RuntimeError: the library is not installed.
-        ValueError: the file is not a tokenizer, or has no such token.
+        ValueError: the file is not a tokenizer, or has no token ``end``.
     """
 
     def __init__(self, path: Path, end: str | None = None) -> None:
@@ -112,7 +112,7 @@ class HuggingFace:
         """Return the tokens of UTF-8, without those that a model adds around a text.
 
         Raises:
-            ValueError: the bytes are not UTF-8, or contain the end of a file.
+            ValueError: the bytes are not UTF-8, or spell the end-of-file token.
         """
         text = data.decode()
         out = _encode(self._tokenizer, text)
@@ -130,7 +130,7 @@ class HuggingFace:
     def _apart(self) -> Any:
         """The tokenizer with a cut around the first character of each spelled special token.
 
-        Models with special tokens in their vocabulary (Unigram, words) would find them there.
+        Without it, models with special tokens in their vocabulary (Unigram, words) match them.
         """
         out = self._library.Tokenizer.from_str(self._tokenizer.to_str())
         out.encode_special_tokens = True
@@ -157,8 +157,8 @@ class HuggingFace:
     def follow(self, before: Sequence[int]) -> Callable[[int], bytes]:
         """Return a function that decodes one token at a time to UTF-8.
 
-        A character of several tokens comes with its last one; the space of a token depends on
-        the tokens before it.
+        A character of several tokens is returned with the last one. Whether a token begins with
+        a space depends on the tokens before it.
         """
         stream = self._library.decoders.DecodeStream(skip_special_tokens=False)
 

@@ -1,4 +1,4 @@
-"""RWKV's World tokenizer: at each position the longest matching token, over bytes.
+"""RWKV's World tokenizer over bytes: at each position it takes the longest matching token.
 
 The vocabulary is a text file with a token per line, ``id literal length``: a number from 1, the
 token as a Python literal (str or bytes), and its length in bytes. Id 0 ends a text. (Published
