@@ -1,4 +1,4 @@
-"""Puzzles: questions with steps and answers, generated and solved, or from files."""
+"""Puzzles: questions with steps and answers, generated and checked, or read from files."""
 
 from drivers.puzzles.addition import ModularAddition
 from drivers.puzzles.files import read_items, read_splits, split_words

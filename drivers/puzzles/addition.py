@@ -17,7 +17,7 @@ EQUALS = "="
 
 @dataclass(frozen=True, kw_only=True)
 class ModularAddition(Puzzle):
-    """operands: numbers to add. modulus: they lie below it, and so does their sum."""
+    """operands: how many numbers to add. modulus: of the sum; the numbers are below it."""
 
     operands: int = 8
     modulus: int = 10
@@ -27,18 +27,18 @@ class ModularAddition(Puzzle):
 
     @property
     def symbols(self) -> Words:
-        """Numbers and a mark."""
+        """The numbers below the modulus, and the equals sign."""
         return (*(str(k) for k in range(self.modulus)), EQUALS)
 
     def draw(self, rng: np.random.Generator) -> PuzzleItem:
-        """Return an item."""
+        """Return a random item."""
         numbers = rng.integers(self.modulus, size=self.operands)
         sums = [str(int(k)) for k in np.cumsum(numbers) % self.modulus]
         question = (*(str(int(k)) for k in numbers), EQUALS)
         return PuzzleItem(question, tuple((s,) for s in sums[1:]), (sums[-1],))
 
     def solve(self, question: Words) -> Words:
-        """Return the sum, taken modulo once."""
+        """Return the sum of the numbers, with one modulo at the end."""
         numbers = question[:-1]
         if question[-1:] != (EQUALS,) or not numbers or set(numbers) - {*self.symbols[:-1]}:
             raise UnsolvablePuzzleError(

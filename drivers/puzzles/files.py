@@ -2,13 +2,13 @@
 
     .json    a list of {"question": text, "steps": [text, ...], "answer": text}: ProsQA,
              ProntoQA
-    .jsonl   {"question": text, "answer": "a step\\nanother <<1+2=3>>3\\n#### 3"} a line: GSM8K
-    .txt     "question||<<1+2=3>> <<3*2=6>> #### 6" a line: files of implicit chain of thought
+    .jsonl   {"question": text, "answer": "a step\\nnext <<1+2=3>>3\\n#### 3"} per line: GSM8K
+    .txt     "question||<<1+2=3>> <<3*2=6>> #### 6" per line: files of implicit chain of thought
 
-A word is a run of letters, or one digit, or one other character. Steps of a .txt are
-its parts in << >>; where there are none, the text is one step. A folder has a file for
-each split, whose name says which: prosqa_train.json, valid.txt. Where none is for validation
-(GSM8K), each tenth training item is.
+A word is a run of letters, or one digit, or one other character. The steps of a .txt are its
+parts in << >>; without such parts, all text before the answer is one step. A folder has one
+file per split, whose name ends with the split: prosqa_train.json, valid.txt. Without a
+validation file (GSM8K), every tenth training item is for validation.
 """
 
 import re
@@ -38,7 +38,7 @@ def read_items(path: Path) -> tuple[PuzzleItem, ...]:
     """Return the items of a file.
 
     Raises:
-        StoreError: it has another layout, or no items; lists what is wrong, with cures.
+        StoreError: the file has another layout, or no items; lists every problem with its cure.
     """
     if path.suffix not in READERS:
         raise StoreError(
@@ -62,7 +62,7 @@ def read_splits(folder: Path) -> dict[str, tuple[PuzzleItem, ...]]:
     """Return the items of "train", "val" and "test" in a folder.
 
     Raises:
-        StoreError: a split has no file, or several; or a file cannot be read.
+        StoreError: a split has no file or several, or a file cannot be read.
     """
     files = {split: _list_files(folder, names) for split, names in NAMES.items()}
     wrong = [
@@ -105,7 +105,7 @@ def _read_list(path: Path, text: str) -> Found:
 
 
 def _make_item(value: Any) -> PuzzleItem | str:
-    """Return the item of an object of JSON, or what is wrong."""
+    """Return the item in a JSON object, or what is wrong with the object."""
     if not isinstance(value, Mapping):
         return 'it is no object; write {"question": ..., "steps": [...], "answer": ...}'
     question, steps, answer = (value.get(k) for k in ("question", "steps", "answer"))

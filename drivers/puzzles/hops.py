@@ -1,8 +1,8 @@
-"""p-hop induction: go back to the last word of the same kind, on to the next word, p times.
+"""p-hop induction: p times, go to the word after the previous occurrence of the present word.
 
-(Sanford et al. 2024, arXiv 2402.09268.) The first word is the last of the sequence; no two
-neighbours are equal, so every hop leads to an earlier place. The steps are the words
-that the hops reach; the answer is the last of them.
+(Sanford et al. 2024, arXiv 2402.09268.) The hops start at the last word of the sequence. No two
+neighbours are equal, so every hop leads to an earlier place. The steps are the words that the
+hops reach; the answer is the last of these.
 """
 
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from drivers.puzzles.puzzle import (
     require_sizes,
 )
 
-TRIES = 1000  # sequences, until one has all its hops
+TRIES = 1000  # sequences to draw until one allows every hop
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hops(Puzzle):
-    """hops: p. length: words of a question. alphabet: kinds of words, letters from a on.
+    """hops: p. length: words per question. alphabet: number of different letters, from a on.
 
     Raises:
         ValueError: a size is too small, or the alphabet has more than 26 letters.
@@ -48,10 +48,10 @@ class Hops(Puzzle):
         return tuple("abcdefghijklmnopqrstuvwxyz"[: self.alphabet])
 
     def draw(self, rng: np.random.Generator) -> PuzzleItem:
-        """Return an item whose hops all lead somewhere.
+        """Return a random item in which every hop finds an earlier word.
 
         Raises:
-            ValueError: in so few words so many hops hardly ever do.
+            ValueError: ``length`` words hardly ever allow this number of hops.
         """
         for _ in range(TRIES):
             moves = rng.integers(1, self.alphabet, self.length)  # to another letter
@@ -66,7 +66,7 @@ class Hops(Puzzle):
         )
 
     def _hop(self, question: Words) -> Words | None:
-        """Return the words that the hops reach; None: one finds no earlier word."""
+        """Return the words that the hops reach, or None if a hop finds no earlier word."""
         at, reached = len(question) - 1, list[str]()
         for _ in range(self.hops):
             before = [j for j in range(at) if question[j] == question[at]]
@@ -77,11 +77,11 @@ class Hops(Puzzle):
         return tuple(reached)
 
     def solve(self, question: Words) -> Words:
-        """Return the answer, from the places of each letter in one pass from the left."""
+        """Return the answer; one pass from the left notes where each letter last occurred."""
         if not question:
             raise UnsolvablePuzzleError("no letter to begin with: the question is empty")
         last: dict[str, int] = {}
-        following = list[int | None]()  # place behind the last earlier word of the same kind
+        following = list[int | None]()  # index after the previous equal word
         for k, word in enumerate(question):
             following.append(None if word not in last else last[word] + 1)
             last[word] = k

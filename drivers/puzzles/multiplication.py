@@ -1,8 +1,8 @@
 """Products of two numbers; the steps are partial products and their running sums.
 
-Digits stand from the last to the first, in fixed widths. 27 x 43 is "7 2 * 3 4 =", its steps
-"1 8 0" (27 x 3) and "+ 0 8 0 1" (27 x 40), its answer "1 6 1 1". From the third partial product
-on, the running sum of those before it stands in between, behind a colon.
+Digits are written from the last to the first, in fixed widths. 27 x 43 is "7 2 * 3 4 =", its
+steps "1 8 0" (27 x 3) and "+ 0 8 0 1" (27 x 40), its answer "1 6 1 1". From the third partial
+product on, a colon and the running sum of the earlier products precede the product.
 (Deng et al. 2024, arXiv 2405.14838.)
 """
 
@@ -24,7 +24,7 @@ TIMES, EQUALS, PLUS, SUM = "*", "=", "+", ":"
 
 @dataclass(frozen=True, kw_only=True)
 class Multiplication(Puzzle):
-    """digits: of both factors, the first of which is not 0."""
+    """digits: number of digits of each factor, without leading zeros."""
 
     digits: int = 2
 
@@ -33,11 +33,11 @@ class Multiplication(Puzzle):
 
     @property
     def symbols(self) -> Words:
-        """Digits and marks."""
+        """The digits and the four marks."""
         return (*"0123456789", TIMES, EQUALS, PLUS, SUM)
 
     def draw(self, rng: np.random.Generator) -> PuzzleItem:
-        """Return an item."""
+        """Return a random item."""
         n = self.digits
         a, b = (int(k) for k in rng.integers(10 ** (n - 1), 10**n, 2))
         question = (*write_digits(a, n), TIMES, *write_digits(b, n), EQUALS)
@@ -51,12 +51,12 @@ class Multiplication(Puzzle):
         return PuzzleItem(question, tuple(steps), write_digits(a * b, 2 * n))
 
     def group(self, item: PuzzleItem) -> Hashable:
-        """Return both factors in either order."""
+        """Return both factors, sorted, so that a x b and b x a are in one split."""
         n = self.digits
         return tuple(sorted((item.question[:n], item.question[n + 1 : -1])))
 
     def solve(self, question: Words) -> Words:
-        """Return the digits of the product, by whole numbers of Python."""
+        """Return the digits of the product, computed with Python's integers."""
         n, text = self.digits, "".join(question)
         left, right, rest = text[:n], text[n + 1 : -1], text[n : n + 1] + text[-1:]
         if rest != TIMES + EQUALS or not (left + right).isdecimal() or len(right) != n:

@@ -1,4 +1,4 @@
-"""A puzzle: items of a question, steps and an answer, drawn at random, checked by a solver."""
+"""A puzzle: items (question, steps, answer), drawn at random and checked by a solver."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 Words = tuple[str, ...]
-HELD_OUT = ("val", "test")  # each of them has this share of the groups of items:
+HELD_OUT = ("val", "test")  # each gets SHARE of the groups of items
 SHARE = 0.1
-PATIENCE = 50  # draws for each item that is still wanted, before there seem to be no more
+PATIENCE = 50  # draws per requested item before giving up
 
 
 class PuzzleItem(NamedTuple):
@@ -36,14 +36,14 @@ class Puzzle(ABC):
 
     @abstractmethod
     def draw(self, rng: np.random.Generator) -> PuzzleItem:
-        """Return an item."""
+        """Return a random item."""
 
     @abstractmethod
     def solve(self, question: Words) -> Words:
-        """Return the answer, found without the steps; not the way in which items are drawn.
+        """Return the answer from the question alone, by another method than that of ``draw``.
 
         Raises:
-            UnsolvablePuzzleError: there is none, or more than one.
+            UnsolvablePuzzleError: there is no answer, or more than one.
         """
 
     def group(self, item: PuzzleItem) -> Hashable:
@@ -51,7 +51,7 @@ class Puzzle(ABC):
         return item.question
 
     def choose_split(self, item: PuzzleItem, seed: int) -> str:
-        """Return the split of an item, which its group and the seed decide."""
+        """Return the split of an item, which depends only on its group and the seed."""
         text = f"{seed} {self.group(item)!r}".encode()
         place = int.from_bytes(hashlib.sha256(text).digest()[:8], "big") / 2**64
         return next((s for k, s in enumerate(HELD_OUT, 1) if place < k * SHARE), "train")
@@ -60,12 +60,12 @@ class Puzzle(ABC):
 def draw_splits(
     puzzle: Puzzle, counts: Mapping[str, int], seed: int
 ) -> dict[str, tuple[PuzzleItem, ...]]:
-    """Return different items of each split; counts: how many, by "train", "val" and "test".
+    """Return distinct items per split; counts: number of items in "train", "val" and "test".
 
-    The items of a split do not depend on how many the others have. The solver answers each.
+    The items of a split do not depend on the other counts. The solver checks every item.
 
     Raises:
-        ValueError: there are not so many items.
+        ValueError: the puzzle has too few items.
         UnsolvablePuzzleError: an item is wrong.
     """
     rng = np.random.default_rng(seed)
@@ -93,7 +93,7 @@ def draw_splits(
 
 
 def list_wrong_items(puzzle: Puzzle, items: tuple[PuzzleItem, ...]) -> list[str]:
-    """Return what the solver objects to, by the number of the item."""
+    """Return one message per item that the solver cannot solve or answers differently."""
     wrong = list[str]()
     for k, item in enumerate(items):
         try:
@@ -108,7 +108,7 @@ def list_wrong_items(puzzle: Puzzle, items: tuple[PuzzleItem, ...]) -> list[str]
 
 
 def list_repeated(items: Mapping[str, tuple[PuzzleItem, ...]]) -> list[str]:
-    """Return the questions that stand in more than one split, as text."""
+    """Return the questions that occur in more than one split, as text."""
     seen = Counter(q for own in items.values() for q in {item.question for item in own})
     return [" ".join(question) for question, splits in seen.items() if splits > 1]
 

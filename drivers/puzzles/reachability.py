@@ -1,9 +1,9 @@
-"""Which of two nodes of a graph can be reached: like ProsQA, with symbols for words.
+"""Which of two nodes of a graph can be reached from a root: like ProsQA, with symbols.
 
-Two trees whose targets are equally deep, and further edges between all nodes, none of which
-leads from one root to the other target or makes a way shorter. The question lists the edges in
-random order, both targets and one of the roots; the steps are the nodes on the way. Both
-targets look alike: nothing but the way from the root tells which is the answer.
+The graph has two trees whose targets are equally deep, and further edges between all nodes. No
+further edge leads from one root to the other target or shortens a path. The question lists the
+edges in random order, both targets and one of the roots; the steps are the nodes on the path.
+Both targets look alike: only the path from the root tells which one is the answer.
 (Hao et al. 2024, arXiv 2412.06769; symbols as in Zhu et al. 2025, arXiv 2505.12514.)
 """
 
@@ -21,19 +21,19 @@ from drivers.puzzles.puzzle import (
     require_sizes,
 )
 
-ASK, FROM = "?", ">"  # in front of the targets; of the root
-TRIES = 60  # edges that are tried for each that is added
+ASK, FROM = "?", ">"  # before the targets, and before the root
+TRIES = 60  # graphs to try per item, and edges to try per edge of a graph
 Edge = tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reachability(Puzzle):
-    """nodes: of the graph, an even number. edges: of the graph; 0: nodes + 2.
+    """nodes: number of nodes, even. edges: number of edges; 0: nodes + 2.
 
-    least, most: steps from the root to its target.
+    least, most: bounds of the number of steps from the root to its target.
 
     Raises:
-        ValueError: half of the nodes hold no way of ``most`` steps, or the edges no two trees.
+        ValueError: too few nodes for ``most`` steps, too few edges for two trees, or odd nodes.
     """
 
     nodes: int = 12
@@ -59,14 +59,14 @@ class Reachability(Puzzle):
 
     @property
     def symbols(self) -> Words:
-        """Nodes and marks."""
+        """The nodes and both marks."""
         return (*(str(k) for k in range(self.nodes)), ASK, FROM)
 
     def draw(self, rng: np.random.Generator) -> PuzzleItem:
-        """Return an item.
+        """Return a random item.
 
         Raises:
-            ValueError: so many edges do not fit.
+            ValueError: the nodes have no room for this many edges.
         """
         depth = int(rng.integers(self.least, self.most + 1))
         for _ in range(TRIES):
@@ -91,8 +91,8 @@ class Reachability(Puzzle):
         return PuzzleItem(tuple(question), tuple((n,) for n in way), (way[-1],))
 
     def _draw_edges(self, rng: np.random.Generator, depth: int) -> list[Edge] | None:
-        """Return edges of a graph in which node ``depth`` is so far from node 0, and likewise
-        in its other half; None: so many do not fit."""
+        """Return a graph with a path of ``depth`` edges from node 0 to node ``depth``, and the
+        same in its other half; None if ``count_edges`` edges do not fit."""
         half, edges = self.nodes // 2, list[Edge]()
         for first in (0, half):
             edges += [(first + k, first + k + 1) for k in range(depth)]
@@ -128,7 +128,7 @@ class Reachability(Puzzle):
 def measure_distance(
     edges: Iterable[tuple[object, object]], a: object, b: object
 ) -> int | None:
-    """Return the number of edges on the shortest way from a to b; None: there is none."""
+    """Return the number of edges on the shortest path from a to b, or None without a path."""
     after: dict[object, list[object]] = {}
     for tail, head in edges:
         after.setdefault(tail, []).append(head)

@@ -1,8 +1,9 @@
-"""Pairs of names: what is learned in one direction is asked for in the other.
+"""Pairs of names, trained in one direction and asked for in the other.
 
-"a b is" is answered by the other name of the pair, "c d was" by the first one. All pairs are
-trained forwards; half of them backwards, too, which shows what the words mean. Validation and
-test ask for the others backwards. (Berglund et al. 2023, arXiv 2309.12288.) There are no steps.
+"a b is" asks for the second name of the pair of a b, "c d was" for the first name of the pair
+of c d. All pairs are trained forwards, half of them also backwards, which teaches the two
+words. Validation and test ask for the other half backwards. There are no steps.
+(Berglund et al. 2023, arXiv 2309.12288.)
 """
 
 from collections.abc import Hashable
@@ -24,10 +25,10 @@ FORWARDS, BACKWARDS = "is", "was"
 
 @dataclass(frozen=True, kw_only=True)
 class Reversal(Puzzle):
-    """pairs: of names, all different. syllables: a name consists of two. seed: of the pairs.
+    """pairs: number of pairs; all names differ. syllables: a name has two. seed: of the pairs.
 
     Raises:
-        ValueError: there are not so many names of two syllables.
+        ValueError: two syllables make too few names.
     """
 
     pairs: int = 100
@@ -44,7 +45,7 @@ class Reversal(Puzzle):
 
     @property
     def symbols(self) -> Words:
-        """Syllables and the words of both directions."""
+        """The syllables, and one word per direction."""
         return (*(f"s{k}" for k in range(self.syllables)), FORWARDS, BACKWARDS)
 
     @cached_property
@@ -58,7 +59,7 @@ class Reversal(Puzzle):
         return tuple((first, second) for first, second in both)
 
     def draw(self, rng: np.random.Generator) -> PuzzleItem:
-        """Return an item of either direction."""
+        """Return a random item in either direction."""
         first, second = self.names[int(rng.integers(self.pairs))]
         if rng.integers(2):
             return PuzzleItem((*first, FORWARDS), (), second)
@@ -69,7 +70,7 @@ class Reversal(Puzzle):
         return item.answer
 
     def choose_split(self, item: PuzzleItem, seed: int) -> str:
-        """Return "train" for what is trained; the others share the rest."""
+        """Return "train" for a trained direction; "val" and "test" share the other items."""
         known = [first for first, _ in self.names[: self.pairs // 2]]
         if item.question[-1] == FORWARDS or item.answer in known:
             return "train"

@@ -1,7 +1,7 @@
-"""4 x 4 Sudoku: a grid with holes that can be filled in one way; the steps fill one by one.
+"""4 x 4 Sudoku: a grid whose holes can be filled in only one way; each step fills one hole.
 
-There are 288 grids. Splits share none of them, so that no answer of a test was trained on. A
-step is a hole whose digit follows from the digits that are there, and that digit.
+There are 288 solved grids. Splits share none of them, so that no test answer was trained on. A
+step names a hole whose digit follows from the filled grid cells, and the digit.
 """
 
 from collections.abc import Hashable, Iterator
@@ -19,7 +19,7 @@ from drivers.puzzles.puzzle import (
 )
 
 HOLE, DIGITS, CELLS = ".", "1234", range(16)
-TRIES = 1000  # grids, until one has so many holes
+TRIES = 1000  # grids to try until one has all holes
 
 
 def _list_peers(cell: int) -> frozenset[int]:
@@ -41,7 +41,7 @@ PEERS = tuple(_list_peers(cell) for cell in CELLS)
 
 @dataclass(frozen=True, kw_only=True)
 class Sudoku(Puzzle):
-    """holes: 1 to 12 of the 16 cells."""
+    """holes: number of empty grid cells, 1 to 12 of 16."""
 
     holes: int = 8
 
@@ -55,14 +55,14 @@ class Sudoku(Puzzle):
 
     @property
     def symbols(self) -> Words:
-        """Digits, the hole, and names of cells."""
+        """The digits, the hole, and the names of the grid cells."""
         return (*DIGITS, HOLE, *(f"c{k}" for k in CELLS))
 
     def draw(self, rng: np.random.Generator) -> PuzzleItem:
-        """Return an item whose holes can be filled one by one.
+        """Return a random item whose holes can be filled one by one.
 
         Raises:
-            ValueError: so many holes hardly ever can.
+            ValueError: this many holes can hardly ever be filled one by one.
         """
         grids = list_grids()
         for _ in range(TRIES):
@@ -84,7 +84,7 @@ class Sudoku(Puzzle):
         return item.answer
 
     def solve(self, question: Words) -> Words:
-        """Return the one solution, by trying all digits."""
+        """Return the only solution, found by trying all digits."""
         if len(question) != len(CELLS) or set(question) - {*DIGITS, HOLE}:
             raise UnsolvablePuzzleError(
                 f"no grid of 16 cells with {DIGITS} or {HOLE}: {' '.join(question)}"
@@ -104,7 +104,7 @@ class Sudoku(Puzzle):
 
 
 def iterate_solutions(cells: Words) -> Iterator[Words]:
-    """Yield the grids that agree with the cells that are filled."""
+    """Yield the solved grids that agree with the filled grid cells."""
     for cell in CELLS:
         if cells[cell] != HOLE and any(cells[cell] == cells[k] for k in PEERS[cell]):
             return
@@ -118,14 +118,14 @@ def iterate_solutions(cells: Words) -> Iterator[Words]:
 
 
 def list_candidates(cells: Words, cell: int) -> list[str]:
-    """Return the digits that no peer of a cell has."""
+    """Return the digits that no other grid cell in its row, column or block has."""
     return [d for d in DIGITS if all(cells[k] != d for k in PEERS[cell])]
 
 
 def fill_in_order(cells: Words) -> tuple[Words, ...] | None:
-    """Return (cell, digit) of each hole, in an order in which one digit alone is left for each.
+    """Return (name, digit) of each hole, in an order in which each hole has only one candidate.
 
-    None: at some point every hole has more than one.
+    None if at some point no hole has exactly one candidate.
     """
     steps, now = list[Words](), list(cells)
     while HOLE in now:
@@ -142,5 +142,5 @@ def fill_in_order(cells: Words) -> tuple[Words, ...] | None:
 
 @cache
 def list_grids() -> tuple[Words, ...]:
-    """Return all grids."""
+    """Return all 288 solved grids."""
     return tuple(iterate_solutions((HOLE,) * 16))
