@@ -29,8 +29,9 @@ CURE = "unpack the official binary version (cifar-10-binary.tar.gz, cifar-100-bi
 class Layout:
     """Layout of a data set on disk.
 
-    folder: of the official archive. files: of each part. labels: number of bytes before the
-    pixels; the last is the class.
+    folder: name of the official archive's folder.
+    files: file names of each part.
+    labels: number of label bytes before the pixels; the last one is the class.
     """
 
     folder: str
@@ -60,7 +61,7 @@ LAYOUTS: Mapping[Name, Layout] = {
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Images:
-    """Labelled colour images; labels: the (fine) class of each. source: for reports."""
+    """Colour images. labels: the (fine) class of each image. source: origin, for reports."""
 
     images: UInt8[np.ndarray, "N 3 H W"]
     labels: Int64[np.ndarray, " N"]
@@ -69,7 +70,7 @@ class Images:
 
 
 def load(folder: Path, part: Part = "train", name: Name = "cifar10") -> Images:
-    """Return one part of a data set in ``folder``, or in the folder of its archive there.
+    """Return one part of a data set from ``folder``, or from the archive's folder inside it.
 
     Raises:
         FileNotFoundError: a file is missing.
@@ -95,7 +96,7 @@ def load(folder: Path, part: Part = "train", name: Name = "cifar10") -> Images:
 def official(
     part: Part = "train", name: Name = "cifar10", environ: Mapping[str, str] | None = None
 ) -> Images:
-    """Return a part of the data set in ``$NEURO_DATA/<name>/``; there is no embedded one.
+    """Return a part of the data set from ``$NEURO_DATA/<name>/``; the package embeds none.
 
     Raises:
         FileNotFoundError: ``$NEURO_DATA`` is not a folder, or does not contain the data set.
@@ -112,10 +113,10 @@ def official(
 
 
 def generated(part: Part = "train", n: int = 1000, seed: int = 0) -> Images:
-    """Return coloured gratings with noise, which replace CIFAR-10 without files.
+    """Return coloured gratings with noise, a stand-in for CIFAR-10 that needs no files.
 
-    The class determines the angle (one of five) and the pair of colours (one of two). They test
-    code; accuracies on them say nothing about natural images.
+    The class determines the angle (one of five) and the pair of colours (one of two). The
+    gratings test code; accuracies on them say nothing about natural images.
     """
     rng = np.random.default_rng([seed, part == "test"])
     labels = np.arange(n) % 10

@@ -1,8 +1,8 @@
 """Class folders: ROOT/train/CLASS/FILE and ROOT/val/CLASS/FILE, of images or of latents.
 
-Images are JPEG or PNG files of any size, as ImageNet has them. Latents are the published cache
-of an image encoder: for each image an ``.npz`` of ``moments`` and ``moments_flip``, mean and
-logarithm of the variance of the code of the image and of its mirror image, 2 C x H x W.
+Images are JPEG or PNG files of any size, as in ImageNet. Latents are the published cache of an
+image encoder, one ``.npz`` per image: ``moments`` (of the image) and ``moments_flip`` (of its
+mirror image) hold the mean and the log-variance of the latents, each 2 C x H x W.
 Axes: C channels, H height, W width.
 """
 
@@ -26,18 +26,18 @@ SUFFIXES: dict[Content, tuple[str, ...]] = {
     "images": (".jpeg", ".jpg", ".png"),
     "latents": (".npz",),
 }
-SCALE = 0.18215  # of latents, as published: their deviation becomes about 1
+SCALE = 0.18215  # factor on latents, as published: their deviation becomes about 1
 MOST_LOG_VARIANCE, LEAST_LOG_VARIANCE = 20.0, -30.0  # as published
 NAMES = ("moments", "moments_flip")
-LARGEST = 2**24  # bytes of an array of moments; published ones have 32 KiB
+LARGEST = 2**24  # largest array of moments [bytes]; published ones have 32 KiB
 CURE = "write the cache again, or remove the file"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ClassFiles:
-    """Files by class, then by name. labels: of each, an index of ``classes``, in their order.
+    """Files in the order of ``classes``, then by name.
 
-    source: for messages.
+    labels: the class of each file, as an index into ``classes``. source: origin, for messages.
     """
 
     files: tuple[Path, ...]
@@ -49,13 +49,13 @@ class ClassFiles:
 def list_class_files(
     root: Path, part: str, content: Content, classes: Sequence[str] | None = None
 ) -> ClassFiles:
-    """Return the files of a part, such as "train". classes: None is every folder, by name.
+    """Return the files of a part, such as "train".
 
-    Hidden folders do not count.
+    classes: names of the class folders; None: all folders, by name. Hidden ones are ignored.
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: a class has no folder or no file, a folder has no class, or there is none.
+        ValueError: a class has no folder or no file, a folder has no class, or no class exists.
     """
     folder = root / part
     cure = f"expected {folder}/CLASS/FILE with files of {', '.join(SUFFIXES[content])}"
@@ -90,10 +90,10 @@ def _list_files(folder: Path, content: Content) -> list[Path]:
 
 
 def read_square_image(path: Path, side: int) -> UInt8[np.ndarray, "3 side side"]:
-    """Return the middle square of an image, of so many pixels.
+    """Return the central square of an image, scaled to ``side`` x ``side`` pixels.
 
     Raises:
-        ValueError: the file is no JPEG or PNG image, or has too many pixels.
+        ValueError: the file is not a JPEG or PNG image, or has too many pixels.
     """
     try:
         with open_image(path) as opened:
@@ -115,7 +115,7 @@ def read_moments(
 
     Raises:
         ValueError: the file is damaged, or an array is missing, has another shape, is far too
-            large or holds a value that is not finite in float32; lists all that is wrong.
+            large or holds a value that is not finite in float32; lists every problem.
     """
     problems, shape = list[str](), (2 * channels, side, side)
     try:
@@ -146,7 +146,7 @@ def read_moments(
 def draw_latents(
     moments: Float32[np.ndarray, "_ H W"], rng: np.random.Generator
 ) -> Float32[np.ndarray, "C H W"]:
-    """Draw latents of a Gaussian with these moments (2 C x H x W), scaled by SCALE."""
+    """Sample latents from the Gaussian with these moments (2 C x H x W), times SCALE."""
     mean, log_variance = np.split(moments, 2)
     deviation = np.exp(log_variance.clip(LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE) / 2)
     drawn = mean + deviation * rng.standard_normal(mean.shape, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""The connectome of a fly's whole brain: the files of Shiu et al. 2024, and a generated twin.
+"""The connectome of a fly's whole brain: the files of Shiu et al. 2024, or a random stand-in.
 
 The files are those of github.com/philshiu/Drosophila_brain_model. Version 783 of FlyWire has
 138,639 neurons, 15,091,983 connected pairs, and 54,492,922 synapses.
@@ -15,20 +15,20 @@ from neuro.base.extras import require_extra
 from neuro.graph import Sparse
 
 NEURONS, PAIRS = 138_639, 15_091_983
-# Synapses of a pair: a log-normal number, rounded up. Its two parameters follow from the pairs
-# with at least 2 (7,595,967) and 5 synapses (2,700,513). Mean 3.65; of the file, 3.61.
+# Synapses per pair: log-normal, rounded up. The two parameters follow from the number of pairs
+# with at least 2 synapses (7,595,967) and 5 (2,700,513). The mean is 3.65; the file's is 3.61.
 LOG_MEAN, LOG_SPREAD = 0.0124, 1.4943
-DEGREE_SPREAD = 1.2  # of a log-normal: the largest degrees are near 10,000, as in the file
-EXCITATORY = 9_059_302 / PAIRS  # share of the pairs
+DEGREE_SPREAD = 1.2  # log-normal sigma; the largest degrees are near 10,000, as in the file
+EXCITATORY = 9_059_302 / PAIRS  # share of excitatory pairs
 ENDS, COUNT = ("Presynaptic", "Postsynaptic"), "Excitatory x Connectivity"
 
 
 class Connectome(NamedTuple):
     """Neurons and their connections.
 
-    ids: of the neurons in FlyWire; of a generated connectome, 0 to N - 1.
+    ids: FlyWire's id of each neuron; 0 to N - 1 if the connectome is generated.
     connections: from all neurons to all. The float32 weight of a pair is its number of
-        synapses, negative if its source inhibits.
+        synapses, negative if the source neuron is inhibitory.
     """
 
     ids: Int[np.ndarray, " N"]
@@ -36,11 +36,11 @@ class Connectome(NamedTuple):
 
 
 def read_connectome(neurons: Path, connections: Path) -> Connectome:
-    """Read published files: Completeness_783.csv and Connectivity_783.parquet, or those of 630.
+    """Read Completeness_783.csv and Connectivity_783.parquet, or the files of version 630.
 
     Raises:
         RuntimeError: pyarrow is not installed; says how to install it.
-        OSError, ValueError: a file cannot be read, or has another form; names the file.
+        OSError, ValueError: a file cannot be read or has another format; names the file.
     """
     try:
         lines = neurons.read_text().splitlines()[1:]
@@ -64,15 +64,15 @@ def read_connectome(neurons: Path, connections: Path) -> Connectome:
 
 
 def draw_connectome(seed: int, neurons: int = NEURONS, pairs: int = PAIRS) -> Connectome:
-    """Return a random connectome with the statistics of version 783; at full size in 6 s.
+    """Return a random connectome with statistics of version 783 (6 s at full size).
 
-    These are the numbers of neurons and pairs, the distribution of the synapses of a pair, the
-    largest degrees and the excitatory share. No neuron connects to itself, no pair comes
-    twice. Degrees are log-normal, the in-degree of a neuron independent of its out-degree.
-    Nothing else is that of a brain: there are no cell types, motifs or regions.
+    It matches the numbers of neurons and pairs, the distribution of synapses per pair, the
+    largest degrees and the excitatory share. No neuron connects to itself, and no pair occurs
+    twice. Degrees are log-normal; a neuron's in-degree is independent of its out-degree. Cell
+    types, motifs and regions of the brain are not modelled.
 
     Raises:
-        ValueError: pairs are not from 0 to a tenth of all possible ones.
+        ValueError: ``pairs`` is negative or above a tenth of all possible pairs.
     """
     most = neurons * (neurons - 1) // 10
     if not 0 <= pairs <= most:
@@ -86,7 +86,7 @@ def draw_connectome(seed: int, neurons: int = NEURONS, pairs: int = PAIRS) -> Co
     keys = np.zeros(0, np.int64)  # source * neurons + target, sorted
     while keys.size < pairs:
         tries = pairs - keys.size
-        tries += tries // 50  # about one in fifty is of no use: drawn twice, or to itself
+        tries += tries // 50  # about one draw in fifty is a duplicate or a self-connection
         source = np.repeat(np.arange(neurons), rng.multinomial(tries, out / out.sum()))
         target = np.searchsorted(below, rng.random(tries), "right")
         keys = np.union1d(keys, (source * neurons + target)[source != target])

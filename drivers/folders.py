@@ -6,16 +6,16 @@ from pathlib import Path
 
 
 def find_neuro_data(environ: Mapping[str, str] | None = None) -> str:
-    """Return ``$NEURO_DATA``, "" if it is not set. environ: None is that of the process."""
+    """Return ``$NEURO_DATA``, or "" if unset. environ: None means the process environment."""
     return (os.environ if environ is None else environ).get("NEURO_DATA", "")
 
 
 def in_neuro_data(
     names: Sequence[str], environ: Mapping[str, str] | None = None
 ) -> Path | None:
-    """Return the first folder of these ``names`` in ``$NEURO_DATA``, or None.
+    """Return the first of the folders ``names`` that is in ``$NEURO_DATA``, or None.
 
-    environ: None is that of the process.
+    environ: None means the process environment.
 
     Raises:
         FileNotFoundError: ``$NEURO_DATA`` is set, but not a folder.
@@ -32,9 +32,9 @@ def in_neuro_data(
 
 
 def require_in_neuro_data(names: Sequence[str], what: str, cure: str) -> Path:
-    """Return the first folder of these ``names`` in ``$NEURO_DATA``.
+    """Return the first of the folders ``names`` that is in ``$NEURO_DATA``.
 
-    what: what it holds, and cure: how to get it, for the message.
+    what: name of the data, and cure: how to get them, both for the message.
 
     Raises:
         FileNotFoundError: ``$NEURO_DATA`` is not set, is no folder, or has none of the names.
@@ -50,13 +50,13 @@ def require_in_neuro_data(names: Sequence[str], what: str, cure: str) -> Path:
 
 
 def found_in(folder: Path) -> str:
-    """List the first names in ``folder``, for messages."""
+    """Return the first eight names in ``folder``, or "nothing", for messages."""
     there = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
     return ", ".join(there[:8]) or "nothing"
 
 
 def leads_out(path: Path, folder: Path) -> bool:
-    """Say whether a file below a folder lies outside it, because of a link on the way."""
+    """Return whether a link leads a path below ``folder`` to a place outside it."""
     return not path.resolve().is_relative_to(folder.resolve())
 
 
@@ -64,7 +64,7 @@ def read_text(path: Path, cure: str) -> str:
     """Return the text of a file.
 
     Raises:
-        ValueError: it is not text; the message names the offset.
+        ValueError: the file is not UTF-8; the message names the offset.
     """
     try:
         return path.read_text(encoding="utf-8")

@@ -74,7 +74,7 @@ def _open(path: Path) -> Iterator[BufferedIOBase]:
 
 
 def _take(path: Path, file: BufferedIOBase, size: int) -> bytearray:
-    """Return up to ``size`` next bytes, without unpacking more."""
+    """Return the next ``size`` bytes, or fewer at the end; unpack no more than these."""
     data = bytearray()
     try:
         while len(data) < size and (piece := file.read(min(PIECE, size - len(data)))):

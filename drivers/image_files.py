@@ -1,11 +1,11 @@
-"""Open image files of any origin: their size is checked before pixels are decoded."""
+"""Open untrusted image files: the size is checked before any pixel is decoded."""
 
 from pathlib import Path
 
 from PIL import Image
 
-MOST_PIXELS = 2**26  # 200 MB as RGB; the largest cameras have about as many
-# What PIL raises of damaged files, and of large ones before our own limit is reached.
+MOST_PIXELS = 2**26  # 200 MB as RGB; about the resolution of the largest cameras
+# What PIL raises for damaged files, and for images above its own limit, which it checks first.
 DAMAGE = (
     *(OSError, ValueError, SyntaxError),
     *(Image.DecompressionBombError, Image.DecompressionBombWarning),
@@ -16,8 +16,8 @@ def open_image(path: Path) -> Image.Image:
     """Open a JPEG or PNG file; the caller decodes and closes it.
 
     Raises:
-        ValueError: it has more than MOST_PIXELS pixels.
-        DAMAGE: it is no such file.
+        ValueError: the image has more than MOST_PIXELS pixels.
+        DAMAGE: the file is damaged or of another format.
     """
     image = Image.open(path, formats=("JPEG", "PNG"))
     width, height = image.size

@@ -42,8 +42,8 @@ class Digits:
     """Labelled grey images.
 
     images: 0 is background, 255 full ink.
-    labels: the class of each, 0 <= label < classes.
-    source: their origin, for reports.
+    labels: the class of each image, 0 <= label < classes.
+    source: origin, for reports.
     """
 
     images: UInt8[np.ndarray, "N H W"]
@@ -107,7 +107,7 @@ def embedded() -> Digits:
 def default(
     part: Part = "train", name: Name = "mnist", environ: Mapping[str, str] | None = None
 ) -> Digits:
-    """Return a part of the full set in ``$NEURO_DATA/<name>/``, else of the embedded digits.
+    """Return a part of the set in ``$NEURO_DATA/<name>/``; without it, of the embedded digits.
 
     The embedded "train" part has the first 4,000 digits, "test" the last 1,000, both with equal
     numbers per class. Fashion-MNIST has no embedded form; its folder is ``fashion-mnist`` or

@@ -1,4 +1,4 @@
-"""Read NumPy's .npz files of any origin in bounded memory; nothing in a file is executed."""
+"""Read untrusted .npz files of NumPy in bounded memory; nothing in a file is executed."""
 
 import zipfile
 from pathlib import Path
@@ -9,13 +9,13 @@ HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
-PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # which NumPy writes
+PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the methods NumPy uses
 
 
 def read_npz(path: Path, names: tuple[str, ...], most: int) -> dict[str, np.ndarray]:
-    """Return the arrays of these names that a file has.
+    """Return those of the arrays ``names`` that a file has.
 
-    most: bytes of an array with its header, unpacked.
+    most: largest unpacked size of an array with its header [bytes].
 
     Raises:
         ValueError: the file cannot be read or is damaged, or an array is too large or holds
@@ -38,7 +38,7 @@ def read_npz(path: Path, names: tuple[str, ...], most: int) -> dict[str, np.ndar
 def _read_array(file: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> np.ndarray:
     if info.compress_type not in PACKINGS:
         raise ValueError(f"packed by method {info.compress_type}, which NumPy does not write")
-    if info.file_size > most:  # zipfile unpacks no more than that
+    if info.file_size > most:  # zipfile unpacks at most file_size bytes
         raise ValueError(f"{info.file_size:,} bytes, and at most {most:,} are read")
     with file.open(info) as member:
         version = np.lib.format.read_magic(member)  # type: ignore[no-untyped-call]

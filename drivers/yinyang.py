@@ -16,13 +16,13 @@ Part = Literal["train", "val", "test"]
 
 CLASSES = ("yin", "yang", "dot")
 SIZES = {"train": 5000, "val": 1000, "test": 1000}  # as published
-RADIUS = 0.5  # of the sign, which touches the sides of the unit square
+RADIUS = 0.5  # radius of the sign, which touches the sides of the unit square
 DOT = 0.1  # radius of either dot
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Points:
-    """Labelled points. points: (x, y, 1 - x, 1 - y), each in [0, 1]. source: for reports."""
+    """Labelled points (x, y, 1 - x, 1 - y), each in [0, 1]. source: origin, for reports."""
 
     points: Float64[np.ndarray, "N 4"]
     labels: Int64[np.ndarray, " N"]
@@ -32,7 +32,7 @@ class Points:
 def class_of(
     x: Float64[np.ndarray, " N"], y: Float64[np.ndarray, " N"]
 ) -> Int64[np.ndarray, " N"]:
-    """Return the class of each point of the unit square, -1 outside the sign."""
+    """Return the class of each point of the unit square, or -1 outside the sign."""
     left = np.hypot(x - 0.5 * RADIUS, y - RADIUS)
     right = np.hypot(x - 1.5 * RADIUS, y - RADIUS)
     # One half of the sign is the upper half disc, minus the right bulge, plus the left one.
@@ -43,9 +43,9 @@ def class_of(
 
 
 def generate(part: Part, seed: int = 0) -> Points:
-    """Return one part; the parts of a seed share no point.
+    """Return one part of the data set; the parts of a seed share no point.
 
-    As published, draws points of the square until each has its class.
+    As published: draws a class for each point, then positions until one is of that class.
     """
     rng = np.random.default_rng([seed, list(SIZES).index(part)])
     labels = rng.integers(0, len(CLASSES), SIZES[part])
