@@ -38,7 +38,7 @@ class Authors:
     def sample(
         self, sources: Int64[np.ndarray, "T N"], rng: np.random.Generator
     ) -> Int64[np.ndarray, "T N"]:
-        """Sample documents. sources: the author of each token, who continues all earlier ones."""
+        """Sample documents. sources: author of each token, who continues all earlier ones."""
         edges = np.exp(self.log_p).cumsum(2)
         context = np.full(sources.shape[1], self.log_p.shape[1] - 1)
         tokens = np.empty_like(sources)
