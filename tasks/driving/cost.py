@@ -9,11 +9,11 @@
     progress  - driven distance [m]
     target    distance of the target from the path extended straight ahead [m], at most 10
 
-Safety and headway use the highest occupancy at a point of the box, so they do not depend on the
-cell size. (SAD sums over cells, enlarges the box by 1 m / cell [m], and measures progress along
-x, which is 0 in a turn.) Class maps are probabilities, read at the nearest cell. Road is
-interpolated, because lanes are only slightly wider than the car. Outside the grid there is no
-occupancy and no paint, and the road continues from the edge.
+Safety and headway use the highest occupancy at a point of the box, 0 to 1 for any cell size.
+(SAD sums over cells, enlarges the box by 1 m / cell [m], and measures progress along x, which
+is 0 in a turn.) Class maps are probabilities, read at the nearest cell. Road is interpolated,
+because lanes are only slightly wider than the car. Outside the grid there is no occupancy and
+no paint, and the road continues from the edge.
 Axes: B windows, M paths, F frames, P points of a box, X and Y cells of the grid, U and V cells
 of the drivable area, which may be smaller.
 """

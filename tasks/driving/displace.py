@@ -184,7 +184,7 @@ def change_speed(
 
 
 def go_along(path: Float[Tensor, "B F 3"], way: Float[Tensor, "B F"]) -> Float[Tensor, "B F 3"]:
-    """Return the poses after driven distances [m] along paths, which end in straight lines."""
+    """Return the poses after driven distances [m] along paths, which then go straight on."""
     poses = F.pad(path, (0, 0, 1, 0))  # from the origin
     ends = F.pad(find_moves(path[..., :2]).norm(dim=-1).cumsum(1), (1, 0))
     after = torch.searchsorted(ends, way, right=True).clamp(max=path.shape[1])

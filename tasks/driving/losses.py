@@ -142,7 +142,7 @@ def centre_loss(
 def displacement_loss(
     predicted: Float[Tensor, "B T 2 X Y"], truth: Float[Tensor, "B T 2 X Y"]
 ) -> Float[Tensor, ""]:
-    """Return the absolute error of offset or flow; cells whose truth is NaN count as 0."""
+    """Return the absolute error of offset or flow; cells whose truth is NaN do not count."""
     known = ~truth.isnan()
     error = (predicted - truth.nan_to_num()).abs() * known
     return discount_frames(error.sum((2, 3, 4)) / known.sum((2, 3, 4)).clamp(min=1))
