@@ -4,18 +4,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import cos, sin
 
-MOVING = 0.2  # [m/s]: slower road users stand
-LARGEST_SIDE = 60.0  # [m]
+MOVING = 0.2  # [m/s]: slower road users count as standing
+LARGEST_SIDE = 60.0  # [m]: longest allowed side of a box
 
 
 @dataclass(frozen=True, kw_only=True)
 class Box:
     """An upright box around a road user, in a flat frame, global or ego.
 
-    instance: the same for a road user in all frames. category: nuScenes' name, such as
-    "vehicle.car" or "human.pedestrian.adult". x, y, z: the middle [m]. yaw: heading [rad].
-    width, length, height: [m]. vx, vy: velocity [m/s], NaN if unknown.
-    visibility: 1 (0-40 % seen) to 4 (80-100 %). attribute: such as "vehicle.parked", or "".
+    instance: name of the road user, the same in all frames.
+    category: nuScenes' name, such as "vehicle.car" or "human.pedestrian.adult".
+    x, y, z: middle [m]. yaw: heading [rad]. width, length, height: [m].
+    vx, vy: velocity [m/s], NaN if unknown.
+    visibility: 1 (0-40 % visible) to 4 (80-100 %).
+    attribute: a name such as "vehicle.parked", or "".
     """
 
     instance: str
@@ -35,12 +37,12 @@ class Box:
 
     @property
     def is_vehicle(self) -> bool:
-        """Whether this is a vehicle in the sense of SAD and ST-P3, which includes cycles."""
+        """Whether the box is a vehicle as SAD and ST-P3 define it, which includes cycles."""
         return self.category.startswith("vehicle.")
 
     @property
     def is_pedestrian(self) -> bool:
-        """Whether this is a person on foot."""
+        """Whether the box is a person on foot."""
         return self.category.startswith("human.")
 
 
@@ -57,10 +59,10 @@ def make_box(
     speed: float = 0.0,
     parked: bool = False,
 ) -> Box:
-    """Return a box on the ground that moves ahead.
+    """Return a box that stands on the ground and moves along its heading.
 
-    pose: x, y, yaw of its middle. size: length, width, height [m]. speed: [m/s]. parked:
-    without a driver.
+    pose: x, y [m] and yaw [rad] of the middle. size: length, width, height [m]. speed: [m/s].
+    parked: whether the vehicle is parked, without a driver.
     """
     x, y, yaw = (float(value) for value in pose)
     length, width, height = (float(value) for value in size)
@@ -81,7 +83,7 @@ def make_box(
 
 
 def name_attribute(category: str, moves: bool, parked: bool = False) -> str:
-    """Return nuScenes' attribute of a road user, "" for things."""
+    """Return nuScenes' attribute of a road user, or "" for a thing."""
     if category in ("vehicle.bicycle", "vehicle.motorcycle"):
         return "cycle.with_rider"
     if category.startswith("human."):

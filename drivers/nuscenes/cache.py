@@ -1,15 +1,15 @@
 """A cache of prepared images and labels, filled as windows are read.
 
-    <folder>/<digest>/contents.json               what the digest stands for
-    <folder>/<digest>/<scene>/<token>.images      of a keyframe: images and depths
-    <folder>/<digest>/<scene>/<token>.sweeps      of a keyframe: images before it
-    <folder>/<digest>/<scene>/<token>.labels      of the window with this present keyframe
+    <folder>/<digest>/contents.json               what the digest covers
+    <folder>/<digest>/<scene>/<token>.images      images and depths of a keyframe
+    <folder>/<digest>/<scene>/<token>.sweeps      images before a keyframe
+    <folder>/<digest>/<scene>/<token>.labels      labels of the window whose present this is
 
 The digest covers settings, tables, maps, the code of this package, and the libraries that
-decode and draw: another one starts another folder. An entry notes size and time of the files it
-was made from, and has a checksum. One whose files have changed is made again, and so is a
-damaged one, with a warning. Entries appear whole or not at all, so several processes may share
-a cache, and a killed one leaves a smaller cache.
+decode and draw; a change of any of them starts a new folder. An entry has a checksum, and the
+size and time of the files from which it was made. It is made again if these files have changed,
+or, with a warning, if it is damaged. Entries are written whole or not at all, so several
+processes may share a cache, and a process that is killed damages no entry.
 """
 
 import json
@@ -40,7 +40,7 @@ Arrays = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True, kw_only=True)
 class WindowCache:
-    """The entries of one digest. folder: of this digest."""
+    """The entries of one digest, in ``folder``."""
 
     folder: Path
 
@@ -52,9 +52,9 @@ class WindowCache:
         sources: Sequence[Path],
         make: Callable[[], Arrays],
     ) -> Arrays:
-        """Return arrays by name; make and write them unless there is a valid entry.
+        """Return arrays by name, from the entry if it is valid; else make and write them.
 
-        sources: the files from which they are made, besides those of the digest.
+        sources: files from which the arrays are made, besides those that the digest covers.
 
         Raises:
             StoreError: the entry cannot be written.
@@ -75,7 +75,7 @@ class WindowCache:
 
 
 def open_cache(folder: Path, tables: Tables, settings: Any) -> WindowCache:
-    """Return the cache of windows of a data set with these settings, a dataclass.
+    """Return the cache for the windows of a data set with these settings (a dataclass).
 
     Raises:
         StoreError: the folder cannot be written.
@@ -101,18 +101,18 @@ def open_cache(folder: Path, tables: Tables, settings: Any) -> WindowCache:
 
 
 def stamp_file(path: Path) -> list[int]:
-    """Return size [bytes] and time of the last change [ns] of a file; [] if it is missing."""
+    """Return the size [bytes] and last change [ns] of a file, or [] if it is missing."""
     try:
         status = path.stat()
     except OSError:
-        return []  # reading it raises the error
+        return []  # the reader of the file raises the error
     return [status.st_size, status.st_mtime_ns]
 
 
 def pack_arrays(arrays: Arrays) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Return arrays in few bytes, and shape and dtype of those that are packed.
+    """Return packed arrays, and the shape and dtype of each array that was packed.
 
-    Masks become bits; they and whole numbers other than pixels are compressed.
+    Masks become bits. Masks and integers other than pixels are compressed.
     """
     packed, shapes = {}, {}
     for name, array in arrays.items():
@@ -125,7 +125,7 @@ def pack_arrays(arrays: Arrays) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 
 def unpack_arrays(packed: Arrays, shapes: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Return the arrays of :func:`pack_arrays`."""
+    """Return the arrays that :func:`pack_arrays` packed."""
     arrays = dict(packed)
     for name, (shape, dtype) in shapes.items():
         data = zlib.decompress(packed[name].tobytes())

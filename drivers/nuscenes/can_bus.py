@@ -1,7 +1,7 @@
 """The CAN bus of a scene: speed, yaw rate and steering of the car.
 
-``can_bus/<scene>_pose.json`` (50 Hz) and ``<scene>_steeranglefeedback.json`` (100 Hz), lists of
-messages; utime is [us] since 1970, as the timestamps of the tables.
+``can_bus/<scene>_pose.json`` (50 Hz) and ``<scene>_steeranglefeedback.json`` (100 Hz) are lists
+of messages. Their utime is [us] since 1970, like the timestamps of the tables.
 
 Source: nuScenes, "CAN bus expansion" (python-sdk/nuscenes/can_bus/README.md of the devkit).
 """
@@ -17,21 +17,22 @@ from drivers.nuscenes.fields import shorten
 from drivers.nuscenes.problem import NuScenesError, Problem
 from drivers.nuscenes.reading import are_numbers, describe_escape, read_json
 
-# Scenes without a CAN bus: can_blacklist of NuScenesCanBus in the devkit, which refuses them.
+# Scenes without a CAN bus, which the devkit refuses: can_blacklist of its NuScenesCanBus.
 UNRECORDED = frozenset(
     f"scene-{n:04}" for n in (*range(161, 169), *range(170, 177), *range(309, 315))
 )
-GAP = 250_000  # [us] largest distance of a time to a message; 12 messages of the pose
+GAP = 250_000  # [us] largest time to the nearest message: about 12 messages of the pose
 CURE = "fetch the CAN bus expansion again, or leave the scene out (neuro train --skip-bad)"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CanBus:
-    """The recorded motion of the car in a scene; M messages of the pose, K of the wheel.
+    """The recorded motion of the car in a scene: M messages of the pose, K of the wheel.
 
-    time: [us]. speed: forward [m/s]. acceleration: forward [m/s^2]. yaw_rate: [rad/s].
-    position: (x, y) in the global frame [m]. steering_time: [us]. steering: angle of the
-    steering wheel, not of the road wheels [rad].
+    time: times of the pose messages [us]. speed, acceleration: forward [m/s, m/s^2].
+    yaw_rate: [rad/s]. position: (x, y) in the global frame [m].
+    steering_time: times of the wheel messages [us].
+    steering: angle of the steering wheel, not of the road wheels [rad].
     """
 
     scene: str
@@ -49,7 +50,7 @@ class CanBus:
         """Interpolate speed [m/s] and yaw rate [rad/s] linearly at each time [us].
 
         Raises:
-            NuScenesError: there is no message of the pose within a quarter of a second.
+            NuScenesError: no pose message lies within a quarter of a second of a time.
         """
         self._require_near("pose", self.time, time)
         return np.interp(time, self.time, self.speed), np.interp(time, self.time, self.yaw_rate)
@@ -58,7 +59,7 @@ class CanBus:
         """Return the angle of the steering wheel [rad] at each time [us].
 
         Raises:
-            NuScenesError: there is no message of the wheel within a quarter of a second.
+            NuScenesError: no wheel message lies within a quarter of a second of a time.
         """
         self._require_near("steeranglefeedback", self.steering_time, time)
         return np.interp(time, self.steering_time, self.steering)
@@ -77,7 +78,7 @@ class CanBus:
 
 
 def can_bus_file(scene: str, message: str) -> Path:
-    """Return the path of the messages of a scene, from the root of the data set."""
+    """Return the path of a scene's message file, relative to the root of the data set."""
     return Path("can_bus") / f"{scene}_{message}.json"
 
 
@@ -106,10 +107,10 @@ def read_can_bus(root: Path, scene: str) -> CanBus:
 
 
 def read_messages(root: Path, scene: str, message: str) -> list[Any]:
-    """Return the messages of a kind.
+    """Return a scene's messages of one kind.
 
     Raises:
-        NuScenesError: the file is missing, or contains no list.
+        NuScenesError: the file is missing, or does not contain a list.
     """
     name = can_bus_file(scene, message)
     if escapes := describe_escape(str(name)):
@@ -135,7 +136,7 @@ def read_messages(root: Path, scene: str, message: str) -> list[Any]:
 def _read(
     root: Path, scene: str, message: str, fields: dict[str, int]
 ) -> dict[str, np.ndarray]:
-    """Return columns of messages; fields: length of each list by name, 0 for a plain number."""
+    """Return columns of messages. fields: list length of each field by name, 0 for a number."""
     rows = read_messages(root, scene, message)
     for k, row in enumerate(rows):
         for field, n in {"utime": 0, **fields}.items():
@@ -156,6 +157,6 @@ def _read(
 def make_bus_problem(
     scene: str, message: str, what: str, field: str = "", cure: str = CURE
 ) -> Problem:
-    """Return a problem of the messages of a kind."""
+    """Return a problem with a scene's messages of one kind."""
     name = str(can_bus_file(scene, message))
     return Problem(table=name, token=scene, field=field, what=what, cure=cure)

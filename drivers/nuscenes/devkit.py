@@ -1,4 +1,4 @@
-"""The official devkit of nuScenes and its packages, of the extra `driving`."""
+"""The official devkit of nuScenes and its packages, which the extra `driving` installs."""
 
 from contextlib import AbstractContextManager
 
@@ -6,7 +6,7 @@ from neuro.base.extras import require_extra
 
 
 def require_devkit() -> AbstractContextManager[None]:
-    """Run a block that imports the devkit, or a module that needs it or shapely.
+    """Return a context for imports of the devkit, or of modules that need it or shapely.
 
     Raises:
         RuntimeError: a package is not installed.

@@ -1,7 +1,7 @@
 """Read and check the files of the map expansion: layers, links and paths.
 
-``maps/expansion/<location>.json``, version 1.3: nodes form lines and polygons, which form the
-layers. The check reports by name all faults that make
+In ``maps/expansion/<location>.json``, version 1.3, nodes form lines and polygons, and these
+form the layers. The check names every fault that would make
 :class:`nuscenes.map_expansion.map_api.NuScenesMap` fail.
 
 Source: nuScenes, "Map expansion" (docs/schema_nuscenes.md and map_api.py of the devkit).
@@ -23,11 +23,11 @@ POLYGON_LAYERS = (
 )  # fmt: skip
 LINE_LAYERS = ("road_divider", "lane_divider", "traffic_light")
 LAYERS = ("node", "line", "polygon", *POLYGON_LAYERS, *LINE_LAYERS)
-SHAPES = ("LRL", "RLR", "LSL", "LSR", "RSL", "RSR")  # of the paths of lanes
+SHAPES = ("LRL", "RLR", "LSL", "LSR", "RSL", "RSR")  # shapes of a lane's path
 WIDE = 100_000.0  # [m] largest side of a map
 LONG = 10_000.0  # [m] longest path; the reader cuts paths into pieces of half a metre
 SHORT = 1e-3  # [m] tolerance for slightly negative lengths
-CUES = {  # of a stop line, by its type
+CUES = {  # layer of a stop line's cues, by the type of the stop line
     "PED_CROSSING": "ped_crossing",
     "TURN_STOP": "ped_crossing",
     "TRAFFIC_LIGHT": "traffic_light",
@@ -38,7 +38,7 @@ Row = Mapping[str, Any]
 
 
 def expansion_file(location: str) -> Path:
-    """Return the path of the map of a location, from the root of the data set."""
+    """Return the path of a location's map, relative to the root of the data set."""
     return Path("maps") / "expansion" / f"{location}.json"
 
 
@@ -64,7 +64,7 @@ def read_expansion(root: Path, location: str) -> Expansion:
 
 
 def find_problems(name: Path, expansion: object) -> Iterator[Problem]:
-    """Yield the problems of a map; ``name``: of its file."""
+    """Yield the problems of a map, whose file is ``name``."""
     if not isinstance(expansion, dict):
         yield _problem(name, "is no JSON object", CURE)
         return
@@ -148,7 +148,7 @@ def _list_links(layer: str, row: Row) -> Iterator[tuple[str, str, int, Any]]:
 
 
 def _list_further_links(layer: str, row: Row) -> Iterator[tuple[str, str, int, Any]]:
-    """Yield the same for the dividers of lanes and the causes of stop lines."""
+    """Yield the links of lane dividers and of stop lines' cues, as :func:`_list_links`."""
     if layer == "lane":
         for field in ("left_lane_divider_segments", "right_lane_divider_segments"):
             for token in _parts_of(row, field, "node_token"):
@@ -160,7 +160,7 @@ def _list_further_links(layer: str, row: Row) -> Iterator[tuple[str, str, int, A
 
 
 def _parts_of(row: Row, field: str, key: str) -> list[Any]:
-    """Return the value of ``key`` in each part of a list; [None] without a valid list."""
+    """Return the value of ``key`` in each part of the list in ``field``; [None] if invalid."""
     parts = row.get(field)
     if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
         return [None]

@@ -1,4 +1,4 @@
-"""Check the fields and links of tables: presence, types and targets."""
+"""Check the tables: whether fields are present, types are right and links have targets."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
@@ -13,7 +13,7 @@ from drivers.nuscenes.reading import LARGEST_TABLE, is_number, is_text, read_jso
 from drivers.nuscenes.schema import TABLES, Field, Link, Numbers, OneOf, list_fields
 
 Row = dict[str, Any]
-SHOWN = Repr()  # values may be long, and nested deeply
+SHOWN = Repr()  # shortens values, which may be long and deeply nested
 SHOWN.maxstring = SHOWN.maxlong = SHOWN.maxother = 60
 CURES = {
     "rotation": "write the quaternion as (w, x, y, z)",
@@ -33,7 +33,7 @@ KINDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """The records of all tables. bad: (table, token, field) of each faulty field."""
+    """The records of all tables; ``bad`` has (table, token, field) of each faulty field."""
 
     tables: Mapping[str, list[Row]]
     bad: Collection[tuple[str, str, str]]
@@ -44,7 +44,7 @@ class Content:
         return frozenset(table for table, _, _ in self.bad)
 
     def rows(self, table: str, *needed: str) -> list[Row]:
-        """Return the records of a table with a valid token and valid ``needed`` fields."""
+        """Return the records of a table whose token and ``needed`` fields are valid."""
         if table not in self.damaged:
             return self.tables[table]
         fields = ("token", *needed)
@@ -55,7 +55,7 @@ class Content:
         ]
 
     def by_token(self, table: str, *needed: str) -> dict[str, Row]:
-        """Return these records by token."""
+        """Return the records of :meth:`rows` by token."""
         return {row["token"]: row for row in self.rows(table, *needed)}
 
 
@@ -81,7 +81,7 @@ def read_tables(folder: Path) -> tuple[dict[str, list[Row]], list[Problem]]:
 
 
 def describe_rows(table: str, rows: object) -> str:
-    """Return why ``rows`` are not a table, "" if they may be one."""
+    """Explain why ``rows`` are not a table; returns "" if they may be one."""
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         return "is no list of records"
     empty = not rows and table not in ("sample_annotation", "instance")
@@ -89,7 +89,7 @@ def describe_rows(table: str, rows: object) -> str:
 
 
 def find_field_problems(tables: Mapping[str, list[Row]]) -> list[Problem]:
-    """Return problems of missing fields, wrong types and duplicate tokens."""
+    """Return the missing fields, wrong types and duplicate tokens as problems."""
     problems: list[Problem] = []
     for table, rows in tables.items():
         counts = Counter(_token(row) for row in rows)
@@ -105,7 +105,7 @@ def find_field_problems(tables: Mapping[str, list[Row]]) -> list[Problem]:
 
 
 def collect(tables: Mapping[str, list[Row]], problems: list[Problem]) -> Content:
-    """Return the content of tables with these ``problems`` of fields."""
+    """Return the content of tables; fields in ``problems`` are marked as bad."""
     return Content(tables=tables, bad={(p.table, p.token, p.field) for p in problems})
 
 
@@ -135,7 +135,7 @@ def find_link_problems(content: Content) -> Iterator[Problem]:
 
 
 def find_bad_fields(table: str, row: Row) -> Iterator[Problem]:
-    """Yield problems of missing fields and wrong types in a record."""
+    """Yield the missing fields and wrong types of a record as problems."""
     for field in list_fields(table):
         if field.name not in row:
             what = "is missing" if field.required else ""
@@ -152,7 +152,7 @@ def find_bad_fields(table: str, row: Row) -> Iterator[Problem]:
 
 
 def _describe_fault(value: Any, field: Field) -> str:
-    """Return the fault of a value, "" if there is none."""
+    """Describe the fault of a value; returns "" if there is none."""
     if isinstance(field.rule, Numbers):
         if _has_shape(value, field.rule.shape) or (field.rule.optional and value == []):
             return ""
@@ -192,5 +192,5 @@ def _token(row: Row) -> str:
 
 
 def make_problem(table: str, row: Row, field: str, what: str, cure: str) -> Problem:
-    """Return a problem of a field of a record that has a token."""
+    """Return a problem with a field of a record, which must have a token."""
     return Problem(table=table, token=row["token"], field=field, what=what, cure=cure)

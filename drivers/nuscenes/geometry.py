@@ -1,8 +1,8 @@
 """Transform rotations, poses and boxes between frames.
 
-A *flat pose* is (x, y, yaw) [m, m, rad] of a frame on the ground: its point p is
-R(yaw) p + (x, y) in the outer frame. A *transform* is a 4 x 4 matrix from its frame to the
-outer one. A quaternion is (w, x, y, z), of length 1. Axes: P poses or points.
+A *flat pose* (x, y, yaw) [m, m, rad] places a frame on the ground: a point p of the frame is
+R(yaw) p + (x, y) in the outer frame. A *transform* is a 4 x 4 matrix from a frame to its outer
+frame. A quaternion is (w, x, y, z), of length 1. Axes: P poses or points.
 """
 
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ from shapely.geometry import Polygon
 from drivers.nuscenes.box import Box
 
 Angle = TypeVar("Angle", float, np.ndarray)
-UNIT = 1e-3  # largest deviation of the length of a quaternion from 1
-LEAN = np.radians(15)  # largest tilt of the car or a box
+UNIT = 1e-3  # largest allowed deviation of a quaternion's length from 1
+LEAN = np.radians(15)  # largest allowed tilt of the car or a box
 
 
 def rotation_matrix(
@@ -27,7 +27,7 @@ def rotation_matrix(
     """Return the matrix of a quaternion (w, x, y, z).
 
     Raises:
-        ValueError: its length is not 1.
+        ValueError: the length of the quaternion is not 1.
     """
     w, x, y, z = (float(v) for v in quaternion)
     length = float(np.linalg.norm([w, x, y, z]))
@@ -56,7 +56,7 @@ def make_transform(
 
 
 def invert_transform(transform: Float64[np.ndarray, "4 4"]) -> Float64[np.ndarray, "4 4"]:
-    """Return the inverse transform, into the frame."""
+    """Return the inverse transform, from the outer frame into the frame."""
     inverse = np.eye(4)
     inverse[:3, :3] = transform[:3, :3].T
     inverse[:3, 3] = -transform[:3, :3].T @ transform[:3, 3]
@@ -66,7 +66,7 @@ def invert_transform(transform: Float64[np.ndarray, "4 4"]) -> Float64[np.ndarra
 def move_points(
     transform: Float64[np.ndarray, "4 4"], points: Float[np.ndarray, "*P 3"]
 ) -> Float64[np.ndarray, "*P 3"]:
-    """Transform points (x, y, z) of a frame to the outer frame."""
+    """Transform points (x, y, z) from a frame to its outer frame."""
     moved: Float64[np.ndarray, "*P 3"] = points @ transform[:3, :3].T + transform[:3, 3]
     return moved
 
@@ -113,14 +113,14 @@ def enter_frame(
 def leave_frame(
     poses: Float[np.ndarray, "*P 3"], frame: Float[np.ndarray, "3"]
 ) -> Float64[np.ndarray, "*P 3"]:
-    """Transform flat poses of a flat ``frame`` to the outer frame."""
+    """Transform flat poses from a flat ``frame`` to the outer frame."""
     return _join(
         poses[..., :2] @ turn(float(frame[2])).T + frame[:2], poses[..., 2:] + frame[2]
     )
 
 
 def box_into_frame(box: Box, frame: Float[np.ndarray, "3"]) -> Box:
-    """Transform a box and its velocity into a flat ``frame``; z stays."""
+    """Transform a box and its velocity into a flat ``frame``, without changing z."""
     x, y, yaw = enter_frame(np.array([box.x, box.y, box.yaw]), frame)
     vx, vy = np.array([box.vx, box.vy]) @ turn(float(frame[2]))
     return replace(box, x=float(x), y=float(y), yaw=float(yaw), vx=float(vx), vy=float(vy))

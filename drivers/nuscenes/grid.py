@@ -1,4 +1,4 @@
-"""The bird's-eye grid: cells of the ground in the ego frame."""
+"""The bird's-eye grid: square cells of the ground in the ego frame."""
 
 from dataclasses import dataclass
 
@@ -42,12 +42,12 @@ class GroundGrid:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Cells along x and along y."""
+        """Numbers of cells along x and along y."""
         (x0, x1), (y0, y1) = self.x, self.y
         return round((x1 - x0) / self.step), round((y1 - y0) / self.step)
 
     def cells(self, points: Float[np.ndarray, "*P xy"]) -> Int64[np.ndarray, "*P 2"]:
-        """Return the cell of each point (x, y, ...) [m]; outside it they are out of range."""
+        """Return the cell of each point (x, y, ...) [m], out of range for points outside."""
         origin = np.array([self.x[0], self.y[0]])
         cells: Int64[np.ndarray, "*P 2"] = np.floor(
             (points[..., :2] - origin) / self.step

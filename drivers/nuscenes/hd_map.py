@@ -21,7 +21,7 @@ from neuro.base.text import escape
 STEP = 0.5  # [m] between the points of a centreline
 AREAS = ("drivable", "crossings", "walkways", "stop_lines", "intersections")
 LINES = ("lane_dividers", "road_dividers")
-THICK = 2  # cells, of lines in the devkit's masks
+THICK = 2  # [cells] thickness of lines in the devkit's masks
 
 Nodes = Mapping[str, tuple[float, float]]
 
@@ -29,8 +29,8 @@ Nodes = Mapping[str, tuple[float, float]]
 def load_road_map(root: Path, location: str) -> RoadMap:
     """Return the road map of a location of the data set in ``root``.
 
-    Cuts polygons with self-crossing outlines, which the devkit drops or fails on, into valid
-    parts, and drops links to missing lanes; a warning names both.
+    Polygons with self-crossing outlines, which the devkit drops or fails on, are cut into valid
+    parts. Links to missing lanes are dropped. A warning names both.
 
     Raises:
         NuScenesError: the file is missing or damaged; lists all problems.
@@ -70,12 +70,13 @@ def rasterise(
 ) -> dict[str, Bool[np.ndarray, "X Y"]]:
     """Return masks of ``layers`` of a road map around an ego at a flat ``pose``.
 
-    layers: names of fields of :class:`RoadMap`, of :data:`AREAS` and :data:`LINES`.
+    layers: fields of :class:`RoadMap` that :data:`AREAS` or :data:`LINES` names.
+
     The masks equal those of the devkit's ``get_map_mask`` for the same ground, with the axes of
-    the grid: corners of areas are rounded to cells, which adds 0.5 to 1.5 cells ahead and to
-    the left (:func:`cover_areas` avoids this), and lines are two cells thick. They correct two
-    faults of the devkit: all parts of a line that leaves the ground and returns
-    (MultiLineString) appear, and a hole of one area does not cut into another.
+    the grid. Corners of areas are rounded to cells, which adds 0.5 to 1.5 cells ahead and to
+    the left (:func:`cover_areas` avoids this); lines are two cells thick. Two faults of the
+    devkit are corrected: a line that leaves the ground and returns (MultiLineString) appears
+    with all its parts, and a hole of one area does not cut into another area.
 
     Raises:
         ValueError: a layer does not exist.
@@ -95,9 +96,9 @@ def rasterise(
 def cover_areas(
     polygons: Sequence[Polygon], grid: GroundGrid, pose: Float[np.ndarray, "3"]
 ) -> Bool[np.ndarray, "X Y"]:
-    """Return the cells around an ego at a flat ``pose`` whose middle lies in a polygon.
+    """Return the mask of the cells around an ego at ``pose`` whose middle lies in a polygon.
 
-    Edges are off by at most half a cell, without a bias to either side.
+    Edges of the mask are off by at most half a cell, without a bias to either side.
     """
     corners = np.array([(x, y, 0.0) for x in grid.x for y in grid.y])
     ground = shapely.convex_hull(shapely.multipoints(leave_frame(corners, pose)[:, :2]))
@@ -143,7 +144,7 @@ def _draw(
 def _cut(shapes: Sequence[Any], grid: GroundGrid, pose: Float[np.ndarray, "3"]) -> list[Any]:
     """Clip shapes to the grid, in units of cells.
 
-    Follows the devkit step by step, so that corners round to the same cells.
+    The steps are those of the devkit, so that corners round to the same cells.
     """
     (x0, x1), (y0, y1) = grid.x, grid.y
     middle = np.array([(x0 + x1) / 2, (y0 + y1) / 2, 0.0])
@@ -178,7 +179,7 @@ def _round(coordinates: Any) -> np.ndarray:
 
 
 class _Areas:
-    """The polygons of a map; cuts and records invalid ones."""
+    """The polygons of a map; invalid polygons are cut and recorded."""
 
     def __init__(self, expansion: Expansion, name: str) -> None:
         self.expansion, self.name = expansion, name
@@ -188,7 +189,7 @@ class _Areas:
         self.lost: list[str] = []
 
     def parts(self, token: str) -> list[Polygon]:
-        """Return a polygon, or the parts of a self-crossing one, the largest first."""
+        """Return a polygon; if it crosses itself, its valid parts, the largest first."""
         row = self.rows[token]
         holes = [hole["node_tokens"] for hole in row["holes"] if hole["node_tokens"]]
         rings = [
@@ -206,7 +207,7 @@ class _Areas:
         return tuple(part for token in tokens for part in self.parts(token))
 
     def of_layer(self, layer: str, only: str = "") -> tuple[Polygon, ...]:
-        """Return the polygons of a layer; only: a field that must be true."""
+        """Return the polygons of a layer; if given, the field ``only`` must be true."""
         rows = [row for row in self.expansion[layer] if not only or row.get(only)]
         return tuple(part for row in rows for part in self.parts(row["polygon_token"]))
 
@@ -251,7 +252,7 @@ def _read_lanes(
 
 
 def _read_centreline(paths: Sequence[dict[str, Any]]) -> Float64[np.ndarray, "P 3"]:
-    """Return the points of a lane's middle, without duplicates."""
+    """Return the points of a lane's centreline, without duplicates."""
     from nuscenes.map_expansion.arcline_path_utils import discretize_lane  # slow to import
 
     points = np.array(discretize_lane(paths, STEP), np.float64).reshape(-1, 3)
@@ -269,7 +270,7 @@ def _read_divider(segments: Sequence[Mapping[str, str]], nodes: Nodes) -> LineSt
 
 
 def _find_stop(centreline: Float64[np.ndarray, "P 3"], stops: shapely.STRtree) -> float:
-    """Return the distance along a centreline to its first stop line [m]; NaN without one."""
+    """Return the distance [m] along a centreline to the first stop line, NaN without one."""
     if len(centreline) < 2:
         return float("nan")
     line = LineString(centreline[:, :2])

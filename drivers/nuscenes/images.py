@@ -15,9 +15,9 @@ from drivers.nuscenes.reading import read_bytes, require_file
 from drivers.nuscenes.tables import Shot
 from drivers.nuscenes.window import ImageSize
 
-COLUMNS = 5  # of a lidar point: x, y, z [m], intensity (0..255), ring (0..31)
+COLUMNS = 5  # numbers per lidar point: x, y, z [m], intensity (0..255), ring (0..31)
 RINGS = 32
-NEAR = 1.0  # [m] least depth of a lidar point, as in the devkit
+NEAR = 1.0  # [m] least depth at which a lidar point counts, as in the devkit
 CURE = "fetch the file again, or leave its sample out (neuro train --skip-bad)"
 
 
@@ -25,7 +25,7 @@ def read_image(path: Path) -> Image.Image:
     """Return the decoded RGB image of a camera.
 
     Raises:
-        NuScenesError: it is missing or damaged.
+        NuScenesError: the file is missing or damaged.
     """
     with _open_image(path) as opened:
         return opened.convert("RGB")
@@ -35,18 +35,18 @@ def read_small_image(path: Path, size: ImageSize) -> UInt8[np.ndarray, "3 H W"]:
     """Return the image of a camera at the size of a model's input.
 
     Raises:
-        NuScenesError: it is missing or damaged, or the result does not have this ``size``.
+        NuScenesError: the file is missing or damaged, or the result does not have ``size``.
     """
     with _open_image(path) as opened:
         scaled = scaled_size(size, *opened.size, path)
         if size.decode == "reduced":
-            opened.draft("RGB", scaled)  # has an effect on JPEG files alone
+            opened.draft("RGB", scaled)  # affects only JPEG files
         return _scale_and_crop(opened.convert("RGB"), scaled, size.crop)
 
 
 @contextmanager
 def _open_image(path: Path) -> Iterator[Image.Image]:
-    """Open an image; errors of opening and decoding become a NuScenesError."""
+    """Open an image; turn errors of opening and decoding into a NuScenesError."""
     try:
         require_file(path)
     except FileNotFoundError:
@@ -96,10 +96,10 @@ def scaled_size(size: ImageSize, width: int, height: int, path: Path) -> tuple[i
 
 
 def shrink_intrinsic(shot: Shot, size: ImageSize) -> Float64[np.ndarray, "3 3"]:
-    """Return the intrinsics of a scaled and cropped image; pixel k covers k to k + 1.
+    """Return the intrinsics of a scaled and cropped image, in which pixel k covers k to k + 1.
 
     Raises:
-        NuScenesError: the shot is not from a camera, or does not give an image of ``size``.
+        NuScenesError: the shot is not from a camera, or its image does not result in ``size``.
     """
     if shot.intrinsic is None or shot.intrinsic.shape != (3, 3):
         cure = "neuro data check nuscenes lists all mistakes"
@@ -115,7 +115,7 @@ def read_lidar(path: Path) -> Float32[np.ndarray, "P 5"]:
     """Return the points of a lidar: x, y, z in the sensor's frame [m], intensity, ring.
 
     Raises:
-        NuScenesError: it is missing or damaged.
+        NuScenesError: the file is missing or damaged.
     """
     try:
         data = read_bytes(path)
@@ -146,10 +146,10 @@ def measure_depth(
     size: ImageSize,
     stride: int,
 ) -> Float32[np.ndarray, "h w"]:
-    """Return the depth [m] of the nearest point in each patch of an image; NaN without points.
+    """Return the depth [m] of the nearest point in each patch of an image, NaN without points.
 
-    points: in the outer frame of ``camera``, the transform from the camera. Depth is along the
-    axis of the camera. A patch has ``stride`` x ``stride`` pixels.
+    points: positions in the outer frame of ``camera``, which is the transform from the camera.
+    Depth is measured along the camera's axis. A patch has ``stride`` x ``stride`` pixels.
     """
     depth = np.full((size.height // stride, size.width // stride), np.inf, np.float32)
     ahead = move_points(invert_transform(camera), points)

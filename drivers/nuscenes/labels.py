@@ -1,10 +1,10 @@
 """Bird's-eye labels: the cells of vehicles and pedestrians.
 
-As in SAD and ST-P3, which use FIERY's labels, past and present frames hold visible boxes (not
-visibility 1), and future frames only boxes seen before. We draw the boxes of all frames in the
-present ego frame. SAD draws in each ego frame and warps the pixels, with the car's motion
-sideways reversed, and its corners round half a cell too far ahead and to the left
-(docs/driving.md has the differences). Axes: T = S+F frames.
+SAD and ST-P3 use FIERY's labels, and so do we: past and present frames contain the visible
+boxes (visibility above 1), future frames only boxes that were visible before. We draw the boxes
+of all frames in the present ego frame. SAD draws in the ego frame of each frame and warps the
+pixels, with the sign of the car's lateral motion reversed; its corners round half a cell too
+far ahead and to the left (docs/driving.md lists the differences). Axes: T = S+F frames.
 """
 
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ from drivers.nuscenes.box import Box
 from drivers.nuscenes.geometry import box_footprint, box_into_frame
 from drivers.nuscenes.grid import GroundGrid
 
-HIDDEN = 1  # visibility of a box with 0-40 % visible
+HIDDEN = 1  # visibility of a box of which 0-40 % are visible
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Labels:
-    """Masks of each frame; instance: number of the vehicle at each cell, 0 without one."""
+    """Masks per frame; ``instance`` has the number of the vehicle at each cell, or 0."""
 
     vehicle: Bool[np.ndarray, "T X Y"]
     pedestrian: Bool[np.ndarray, "T X Y"]
@@ -36,10 +36,10 @@ def draw_labels(
     present: Float[np.ndarray, "3"],
     grid: GroundGrid,
 ) -> Labels:
-    """Return the labels of ``frames`` of boxes in the global frame.
+    """Return the labels of ``frames``, whose boxes are in the global frame.
 
-    seen: number of past and present frames. present: flat pose of the ego.
-    A box covers the cells of its corners, and those between them.
+    seen: number of past and present frames. present: flat pose of the ego in the present frame.
+    A box covers the cells of its corners and all cells between these.
     """
     vehicle, pedestrian, instance = np.zeros((3, len(frames), *grid.shape), np.int32)
     numbers: dict[str, int] = {}
@@ -64,14 +64,15 @@ def _cover(
 ) -> tuple[Int64[np.ndarray, " N"], Int64[np.ndarray, " N"]]:
     """Return the cells of the grid that a box covers, as an index of a mask.
 
-    Draws the whole box first, because OpenCV moves the edges of polygons at the border.
+    The whole box is drawn before the grid cuts it, because OpenCV shifts the edges of polygons
+    at the border of a mask.
     """
     corners = grid.cells(box_footprint(box_into_frame(box, present)))
     if (corners.max(axis=0) < 0).any() or (corners.min(axis=0) >= grid.shape).any():
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     first = corners.min(axis=0)
     drawn = np.zeros(corners.max(axis=0) - first + 1, np.uint8)
-    # OpenCV names axis 1 first.
+    # OpenCV expects axis 1 first.
     cv2.fillPoly(drawn, [(corners - first)[:, ::-1].astype(np.int32)], (1,))
     x, y = (np.argwhere(drawn) + first).T
     inside = (x >= 0) & (x < grid.shape[0]) & (y >= 0) & (y < grid.shape[1])

@@ -1,4 +1,4 @@
-"""The lanes of a road map as a graph of centre-lines: lanes near a place, and lanes ahead."""
+"""A road map's lanes as a graph of centre-lines, to find lanes near a place and lanes ahead."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,21 +12,21 @@ from drivers.nuscenes.geometry import wrap_angle
 from drivers.nuscenes.road_map import Lane
 
 NONE = -1  # no lane
-ALIKE = 0.02  # [m]: largest error of the lines that are searched; few points make this fast
+ALIKE = 0.02  # [m]: error of the simplified lines, whose few points make searches fast
 GAP = 1.0  # [m] between the positions of two lanes that follow each other in the arrays
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LaneGraph:
-    """L lanes with P points in all, by number; :data:`NONE` stands for no lane.
+    """L lanes by number, with P points in total; :data:`NONE` stands for no lane.
 
-    Lanes without a path (an empty ``arcline_path_3``) are not in the graph, nor are links to
-    them.
+    Lanes without a path (an empty ``arcline_path_3``), and links to them, are left out.
 
-    points: (x, y, yaw) of the centre-lines, global, one lane after the other. position: of each
-    point [m]; it increases along each lane by its length, from its value in first. length: of
-    each lane [m]. lines: the centre-lines as LineStrings, simplified within 2 cm. tree: of
-    lines. outgoing: lanes that continue each lane.
+    points: (x, y, yaw) of the centre-lines in the global frame, lane after lane.
+    position: position of each point [m], which starts at ``first`` of its lane and increases
+    along the lane by the lane's ``length`` [m].
+    lines: centre-lines as LineStrings, simplified within 2 cm. tree: search tree of ``lines``.
+    outgoing: numbers of the lanes that continue each lane.
     """
 
     tokens: tuple[str, ...]
@@ -41,7 +41,7 @@ class LaneGraph:
     def find_near(
         self, places: Float64[np.ndarray, "N 2"], reach: float
     ) -> tuple[Int64[np.ndarray, " M"], Int64[np.ndarray, " M"]]:
-        """Return the M pairs (place, lane) that are at most ``reach`` metres apart."""
+        """Return all M pairs (place, lane) whose distance is at most ``reach`` [m]."""
         place, lane = self.tree.query(shapely.points(places), "dwithin", reach)
         return place, lane
 
@@ -67,9 +67,9 @@ class LaneGraph:
         return np.stack([x, y], 1)
 
     def choose_straightest(self, lane: int) -> int:
-        """Return the outgoing lane that ends with the heading nearest to the end of a lane.
+        """Return the outgoing lane whose heading at its end is nearest to that of ``lane``.
 
-        NONE if the lane ends here.
+        Returns NONE if no lane continues ``lane``.
         """
         here = self.find_end_yaw(lane)
 

@@ -1,19 +1,20 @@
-"""Problems of a data set: place, fault and cure."""
+"""Problems of a data set, each with its place, fault and cure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from neuro.base.text import escape
 
-SHOWN = 8  # problems in one message
+SHOWN = 8  # largest number of problems in one message
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
     """A mistake in a data set.
 
-    table: the table, or the path of the file from the root of the data set. token: of the
-    record, "" for all records. field: of the record. what: the fault. cure: the remedy.
+    table: name of the table, or path of the file relative to the root of the data set.
+    token: token of the record, "" for all records. field: field of the record.
+    what: the fault. cure: the remedy.
     """
 
     table: str
@@ -28,7 +29,7 @@ class Problem:
 
 
 class NuScenesError(ValueError):
-    """A data set has ``problems``."""
+    """The error of a data set that has ``problems``."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)

@@ -5,17 +5,17 @@ import stat
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeGuard
 
-# [bytes] per file; the largest table of v1.0-trainval, sample_data, has about 1.5 GB.
+# [bytes] per file. The largest table of v1.0-trainval, sample_data, has about 1.5 GB.
 LARGEST_TABLE, LARGEST_FILE = 4 << 30, 256 << 20
-LONGEST_PATH, LONGEST_NAME = 2048, 255  # bytes; half of Linux' limit, for the root
-LARGEST = 1e18  # of numbers, so that times [us] fit in 64 bits and squares stay finite
+LONGEST_PATH, LONGEST_NAME = 2048, 255  # [bytes]; Linux' other half is left for the root
+LARGEST = 1e18  # largest number, so that times [us] fit in 64 bits and squares stay finite
 
 
 def describe_escape(name: str) -> str:
-    """Return why ``name`` cannot be a file of a data set, relative to its root; "" if it can.
+    """Explain why ``name`` cannot be a file's path below the root; returns "" if it can.
 
-    Names must stay below the root, without an absolute path or "..". Links are allowed, because
-    parts of a data set may be on another disk.
+    Absolute paths and ".." are refused, because files must lie below the root of the data set.
+    Links are allowed, because parts of a data set may be on another disk.
     """
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts:
@@ -30,8 +30,8 @@ def read_bytes(path: Path, largest: int = LARGEST_FILE) -> bytes:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not a regular file, has more than ``largest`` bytes, or is unreadable;
-            the message continues a sentence that starts with the name of the file.
+        ValueError: the file is not a regular file, has more than ``largest`` bytes, or is
+            unreadable. The message continues a sentence that starts with the file's name.
     """
     require_file(path, largest)
     try:
@@ -41,7 +41,7 @@ def read_bytes(path: Path, largest: int = LARGEST_FILE) -> bytes:
 
 
 def require_file(path: Path, largest: int = LARGEST_FILE) -> None:
-    """Raise like :func:`read_bytes` without reading: pipes and devices may never end."""
+    """Raise the errors of :func:`read_bytes` without reading: pipes may never end."""
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -71,24 +71,24 @@ def read_json(path: Path, largest: int = LARGEST_FILE) -> Any:
 
 
 def is_number(value: object) -> bool:
-    """Say whether a JSON value is a finite number, at most 1e18."""
+    """Return whether a JSON value is a finite number with a magnitude of at most 1e18."""
     # bool is an int in Python, but not in nuScenes
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return number and -LARGEST <= value <= LARGEST  # type: ignore[operator]
 
 
 def are_numbers(value: object, n: int) -> bool:
-    """Say whether a JSON value is a list of ``n`` such numbers."""
+    """Return whether a JSON value is a list of ``n`` numbers as :func:`is_number` accepts."""
     return isinstance(value, list) and len(value) == n and all(map(is_number, value))
 
 
 def are_strings(value: object) -> TypeGuard[list[str]]:
-    """Say whether a JSON value is a list of strings."""
+    """Return whether a JSON value is a list of strings."""
     return isinstance(value, list) and all(isinstance(part, str) for part in value)
 
 
 def is_text(value: str) -> bool:
-    """Say whether a string is valid text: JSON may contain half of a surrogate pair."""
+    """Return whether a string is valid text; JSON may contain half of a surrogate pair."""
     try:
         value.encode()
     except UnicodeEncodeError:

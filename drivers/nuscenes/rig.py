@@ -19,8 +19,10 @@ CAMERAS = (
 class Camera:
     """A pinhole camera on a car.
 
-    channel: its name. intrinsic: pixels of a point of the camera frame (x right, y down, z
-    forward). to_ego: from the camera frame to the ego frame. width, height: of its image.
+    channel: name of the camera.
+    intrinsic: projects points of the camera frame (x right, y down, z forward) to pixels.
+    to_ego: transform from the camera frame to the ego frame.
+    width, height: size of the image [pixels].
     """
 
     channel: str

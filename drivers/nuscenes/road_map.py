@@ -1,7 +1,7 @@
 """A road map: the parts of a nuScenes HD map (expansion 1.3) that we use.
 
-:mod:`drivers.nuscenes.hd_map` reads them, :mod:`drivers.nuscenes.world.roads` generates them.
-All coordinates are global, [m].
+:mod:`drivers.nuscenes.hd_map` reads road maps, :mod:`drivers.nuscenes.world.roads` generates
+them. All coordinates are global [m].
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,11 +16,13 @@ from shapely.geometry import LineString, Polygon
 class Lane:
     """A lane or a way through an intersection.
 
-    token: its name. polygon: its area. centreline: points (x, y, yaw) in driving direction.
-    incoming, outgoing: tokens of the lanes before and after it. connector: whether it lies
-    inside an intersection. left, right: the painted dividers beside it, in driving direction,
-    or None. speed_limit: [m/s]; NaN in files, because nuScenes has none. stop_line: distance
-    [m] along the centreline at which a driver waits (a light, a crossing); NaN without one.
+    polygon: area of the lane. centreline: points (x, y, yaw) in driving direction.
+    incoming, outgoing: tokens of the lanes before and after this lane.
+    connector: whether the lane lies inside an intersection.
+    left, right: painted dividers beside the lane, in driving direction, or None.
+    speed_limit: [m/s]; NaN for lanes from files, because nuScenes has no speed limits.
+    stop_line: distance [m] along the centreline at which a driver waits (at a light or a
+    crossing); NaN without a stop line.
     """
 
     token: str
@@ -39,9 +41,10 @@ class Lane:
 class RoadMap:
     """The roads of one place.
 
-    location: one of nuScenes' four names, such as "boston-seaport". size: width and height
-    [m]. drivable: areas for cars, intersections included, possibly with holes. lane_dividers:
-    painted lines between lanes of one direction; road_dividers: between directions.
+    location: one of nuScenes' four names, such as "boston-seaport". size: width, height [m].
+    drivable: areas for cars, which include intersections and may have holes.
+    lane_dividers: painted lines between lanes of one direction.
+    road_dividers: painted lines between the two directions.
     """
 
     location: str

@@ -1,9 +1,9 @@
-"""The way ahead of a recorded drive, on the centre-lines of the map's lanes.
+"""The route ahead of a recorded drive, on the centre-lines of the map's lanes.
 
-A navigation knows where a drive goes, but not when. :func:`find_route` therefore takes from the
-recording only which lanes the car drives on. Map matching: a Viterbi search for the cheapest
-sequence of lanes (Newson and Krumm 2009, "Hidden Markov map matching through noise and
-sparseness"), with costs in m^2.
+A navigation system knows where a drive goes, but not when. :func:`find_route` therefore takes
+from the recording only the lanes on which the car drives. The map matching is a Viterbi search
+for the cheapest sequence of lanes (Newson and Krumm 2009, "Hidden Markov map matching through
+noise and sparseness"), with costs in m^2.
 """
 
 from collections.abc import Sequence
@@ -19,21 +19,21 @@ from drivers.nuscenes.geometry import enter_frame, wrap_angle
 from drivers.nuscenes.lane_graph import NONE, LaneGraph
 from drivers.nuscenes.window import ROUTE_LENGTH, ROUTE_STEP
 
-MOVED = 1.0  # [m] from one used position to the next: a standing car's pose trembles
-HOLE = 30.0  # [m] between positions, at which a recording counts as ended
-BEYOND = 30.0  # [m] of driven way that is matched beyond the end of the route
+MOVED = 1.0  # [m] least distance between used positions: a standing car's pose jitters
+HOLE = 30.0  # [m] between positions after which a recording counts as ended
+BEYOND = 30.0  # [m] of the driven way that are matched beyond the end of the route
 SAMPLE = 1.0  # [m] between matched places of the driven way
-REACH = 3.0  # [m], about the width of a lane: a lane farther away is not driven on
-SAME_WAY = np.radians(45)  # largest angle between a lane and the way on it
-TURNED = 3.0  # [m] of distance that a radian between lane and way counts as
+REACH = 3.0  # [m], about the width of a lane: the car drives on no lane farther away
+SAME_WAY = np.radians(45)  # largest angle between a lane and the driven way on it
+TURNED = 3.0  # [m] of distance that equal one radian between lane and driven way
 OFF = REACH**2  # cost of a place without a lane
-CHANGE = 10.0  # cost of going on in a lane that does not continue the last one
-TRANSITION = 4.0  # [m], less than the length of the route between two such lanes
-MOST = 100  # parts of a route, against circles of lanes of almost no length
+CHANGE = 10.0  # cost of a step to a lane that does not continue the last one
+TRANSITION = 4.0  # [m] along two such lanes that a straight line replaces
+MOST = 100  # largest number of parts, which ends circles of lanes of almost no length
 
 
 class _Stretch(NamedTuple):
-    """A part of the route: of a lane, or of the driven way (NONE), between two distances."""
+    """A part of the route between two distances [m] along a lane, or the driven way (NONE)."""
 
     lane: int
     low: float
@@ -43,22 +43,23 @@ class _Stretch(NamedTuple):
 def find_route(
     graph: LaneGraph, poses: Float64[np.ndarray, "K 3"]
 ) -> Float32[np.ndarray, "R 2"]:
-    """Return the route of a recorded drive in its present ego frame, :data:`ROUTE_STEP` apart.
+    """Return points on the route of a recorded drive, in its present ego frame.
 
-    poses: of the ego at all keyframes from the present to the end of the recording, in the
-    global frame. Straight lines between their positions form the driven way; the times do not
+    poses: ego poses at all keyframes from the present to the end of the recording, in the
+    global frame. Straight lines between their positions form the driven way; times do not
     count. The first pose is the frame of the route, and the heading of a car that stays.
 
-    The route starts beside the car and is :data:`ROUTE_LENGTH` long. It consists of
+    The route starts beside the car and is :data:`ROUTE_LENGTH` long; points are
+    :data:`ROUTE_STEP` apart. It consists of
 
-    - the centre-lines of the lanes that the drive follows: at most 3 m away, and within 45
-      degrees of its heading. Where the drive changes to a lane beside it, the route does so
-      within 5 m of its length, on a straight line between the two centre-lines;
-    - where there is no such lane (car parks, driveways, holes in the map), the driven way
-      itself, by distance;
-    - after the end of the recording (or a hole of 30 m in it), the last lane and those that
-      continue it, at a fork the one that ends in the direction nearest to the last one's. The
-      driven way, and a lane without a successor, continue straight on.
+    - the centre-lines of the lanes that the drive follows, which are at most 3 m away and
+      within 45 degrees of its heading. Where the drive changes to a parallel lane, the route
+      does so within 5 m of its length, on a straight line between the two centre-lines;
+    - the driven way itself, where there is no such lane (car parks, driveways, holes in the
+      map);
+    - after the end of the recording (or a hole of 30 m in it), the last lane and the lanes that
+      continue it. At a fork the route takes the lane whose end has the heading nearest to that
+      of the last lane's end. A lane without a successor, and the driven way, continue straight.
     """
     way, yaw = _trace_way(poses)
     driven = _measure_along(way)
@@ -90,16 +91,16 @@ def _interpolate(
     along: Float64[np.ndarray, " N"],
     line: Float64[np.ndarray, "N 2"],
 ) -> Float64[np.ndarray, "M 2"]:
-    """Return the points at distances ``at`` along a line [m]; along: those of its points."""
+    """Return points at distances ``at`` along a line [m], whose points are at ``along``."""
     return np.stack([np.interp(at, along, line[:, k]) for k in (0, 1)], 1)
 
 
 def _trace_way(
     poses: Float64[np.ndarray, "K 3"],
 ) -> tuple[Float64[np.ndarray, "N 2"], Float64[np.ndarray, " N"]]:
-    """Return places on the driven way :data:`SAMPLE` apart, and its headings there.
+    """Return places on the driven way, and its headings at these places.
 
-    The last place is the end of the way.
+    Places are :data:`SAMPLE` apart; the last is the end of the way.
     """
     kept = [poses[0, :2]]
     for place in poses[1:, :2]:
@@ -122,14 +123,14 @@ def _trace_way(
 def _match_lanes(
     graph: LaneGraph, way: Float64[np.ndarray, "N 2"], yaw: Float64[np.ndarray, " N"]
 ) -> tuple[Int64[np.ndarray, " N"], Float64[np.ndarray, " N"]]:
-    """Return the lane of each place of a way, and the distance along it [m]."""
+    """Return the lane of each place on a way, and the distance [m] along that lane."""
     place, lane = graph.find_near(way, REACH)
     points, lines = shapely.points(way)[place], graph.lines[lane]
     along = shapely.line_locate_point(lines, points)
     turned = np.abs(wrap_angle(graph.find_yaw(lane, along) - yaw[place]))
     cost = shapely.distance(lines, points) ** 2 + (TURNED * turned) ** 2
     near, column = np.unique(lane, return_inverse=True)
-    count = len(near)  # the last column stands for no lane
+    count = len(near)  # number of the last column, which stands for no lane
     costs = np.full((len(way), count + 1), np.inf)
     costs[:, count] = OFF
     same = turned <= SAME_WAY
@@ -156,9 +157,9 @@ def _match_lanes(
 def _list_stretches(
     graph: LaneGraph, lane: Int64[np.ndarray, " N"], along: Float64[np.ndarray, " N"]
 ) -> list[_Stretch]:
-    """Return the parts of the route, from the lane and the distance along it of each place."""
+    """Return the parts of the route; each place has a ``lane`` and a distance ``along`` it."""
     half = np.append(graph.length, np.inf)[lane[1:]] / 2  # infinite without a lane
-    laps = np.diff(along) < -half  # of a lane that continues itself
+    laps = np.diff(along) < -half  # a new lap, on a lane that continues itself
     starts = [0, *(np.flatnonzero((np.diff(lane) != 0) | laps) + 1).tolist()]
     runs = [
         _Stretch(int(lane[a]), float(along[a]), float(along[a:b].max()))

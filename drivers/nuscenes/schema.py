@@ -1,10 +1,10 @@
 """The thirteen tables of nuScenes: fields, types and links, for writing and checking.
 
-A table is a JSON list of flat records in ``<root>/<version>/<table>.json``. A dataclass
-declares each: :func:`make_record` converts it to a record, :func:`list_fields` lists its
-fields. Times are [us] since 1970, lengths [m], rotations quaternions (w, x, y, z). A pose or
-calibration transforms from its own frame to the outer one: sensor to ego, ego to global.
-``prev`` and ``next`` are "" at the ends of a chain.
+A table is a JSON list of flat records in ``<root>/<version>/<table>.json``. One dataclass
+declares each table: :func:`make_record` converts an instance to a record, :func:`list_fields`
+lists the fields. Times are [us] since 1970, lengths [m], rotations quaternions (w, x, y, z). A
+pose or calibration transforms from its own frame to the outer one: sensor to ego, ego to
+global. ``prev`` and ``next`` are "" at the ends of a chain.
 
 Source: nuScenes, "Schema" (docs/schema_nuscenes.md of the nuscenes-devkit).
 """
@@ -24,7 +24,7 @@ RADARS = (
 LOCATIONS = (
     "boston-seaport", "singapore-hollandvillage", "singapore-onenorth", "singapore-queenstown",
 )  # fmt: skip
-# In the order of their index in lidarseg and panoptic; boxes have 1 to 23.
+# The order is that of the indices in lidarseg and panoptic; boxes have indices 1 to 23.
 CATEGORIES = (
     "noise", "animal", "human.pedestrian.adult", "human.pedestrian.child",
     "human.pedestrian.construction_worker", "human.pedestrian.personal_mobility",
@@ -42,12 +42,12 @@ ATTRIBUTES = (
     "cycle.without_rider", "pedestrian.sitting_lying_down", "pedestrian.standing",
     "pedestrian.moving",
 )  # fmt: skip
-LEVELS = {"1": "v0-40", "2": "v40-60", "3": "v60-80", "4": "v80-100"}  # of visibility, by token
+LEVELS = {"1": "v0-40", "2": "v40-60", "3": "v60-80", "4": "v80-100"}  # visibility, by token
 
 
 @dataclass(frozen=True)
 class Link:
-    """A field with tokens of a ``table``; ``optional``: or "" for none."""
+    """A field with tokens of ``table``; if ``optional``, it may be ""."""
 
     table: str
     optional: bool = False
@@ -55,7 +55,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Numbers:
-    """A field with numbers of a ``shape``; ``optional``: or an empty list."""
+    """A field with numbers in a list of ``shape``; if ``optional``, the list may be empty."""
 
     shape: tuple[int, ...]
     optional: bool = False
@@ -63,7 +63,7 @@ class Numbers:
 
 @dataclass(frozen=True)
 class OneOf:
-    """A field with one of a few ``names``."""
+    """A field whose value is one of ``names``."""
 
     names: tuple[str, ...]
 
@@ -72,8 +72,8 @@ class OneOf:
 class Field:
     """A field of a table.
 
-    kind: str, int, bool, or list. rule: additional condition on the value. required: whether
-    every record must have it.
+    kind: str, int, bool, or list. rule: additional condition on the value.
+    required: whether every record must have the field.
     """
 
     name: str
@@ -97,7 +97,7 @@ class Attribute:
 
 @dataclass(frozen=True, kw_only=True)
 class Category:
-    """The class of a road user or thing; index: its label in lidarseg and panoptic."""
+    """The class of a road user or thing; ``index`` is its label in lidarseg and panoptic."""
 
     token: str
     name: Annotated[str, OneOf(CATEGORIES)]
@@ -107,7 +107,7 @@ class Category:
 
 @dataclass(frozen=True, kw_only=True)
 class Visibility:
-    """The visible share of a box for the cameras; its token is "1" (least) to "4"."""
+    """The share of a box that the cameras see; the token is "1" (smallest share) to "4"."""
 
     token: Annotated[str, OneOf(tuple(LEVELS))]
     level: Annotated[str, OneOf(tuple(LEVELS.values()))]
@@ -125,7 +125,7 @@ class Sensor:
 
 @dataclass(frozen=True, kw_only=True)
 class CalibratedSensor:
-    """The pose of a sensor on a car: from its frame to the ego frame."""
+    """The pose of a sensor on a car: transforms from the sensor's frame to the ego frame."""
 
     token: str
     sensor_token: Annotated[str, Link("sensor")]
@@ -136,7 +136,7 @@ class CalibratedSensor:
 
 @dataclass(frozen=True, kw_only=True)
 class EgoPose:
-    """The pose of the car at a time: from the ego frame to the global frame."""
+    """The pose of the car at a time: transforms from the ego frame to the global frame."""
 
     token: str
     translation: Vector
@@ -170,7 +170,7 @@ class Scene:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """A keyframe: all sensors and boxes at one time, every 0.5 s."""
+    """A keyframe: all sensors and boxes at one time; keyframes are 0.5 s apart."""
 
     token: str
     timestamp: int
@@ -181,7 +181,7 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class SampleData:
-    """A measurement of a sensor; width, height: of an image, else 0."""
+    """A measurement of a sensor; width and height are those of an image, otherwise 0."""
 
     token: str
     sample_token: Annotated[str, Link("sample")]
@@ -199,7 +199,7 @@ class SampleData:
 
 @dataclass(frozen=True, kw_only=True)
 class Instance:
-    """A road user or thing in the keyframes of a scene."""
+    """A road user or thing, in all keyframes of a scene in which it has a box."""
 
     token: str
     category_token: Annotated[str, Link("category")]
@@ -212,7 +212,7 @@ class Instance:
 class SampleAnnotation:
     """The box of an instance in one keyframe, in the global frame.
 
-    translation: the middle. size: width, length, height. At most one attribute.
+    translation: middle of the box. size: width, length, height. attribute_tokens: at most one.
     """
 
     token: str
@@ -261,7 +261,7 @@ TABLES: Mapping[str, type[Record]] = {
 
 
 def make_record(row: Record) -> dict[str, Any]:
-    """Return a row in the form of a table's file."""
+    """Return a row as the record that a table's file contains."""
     return {name: value for name, value in vars(row).items() if value is not None}
 
 

@@ -1,25 +1,25 @@
-"""The images of a camera before that of a keyframe: nuScenes' sweeps, at 12 Hz."""
+"""Sweeps: the images that a camera of nuScenes takes between keyframes, at 12 Hz."""
 
 from typing import Any
 
 from drivers.nuscenes.problem import NuScenesError, Problem
 from drivers.nuscenes.tables import Shot, Tables
 
-LONGEST = 250_000  # [us] from an image to the next of its camera; usual are 50,000 and 100,000
+LONGEST = 250_000  # [us] from one image of a camera to the next; usual are 50,000 and 100,000
 CURE = "fetch the sweeps, or use a data set that has them, or read fewer (sweeps=0: none)"
 
 
 def read_sweeps(tables: Tables, sample: str, channel: str, number: int) -> tuple[Shot, ...]:
-    """Return the last ``number`` images of a camera before that of a keyframe, oldest first.
+    """Return the ``number`` images of a camera before its keyframe image, oldest first.
 
-    A scene of nuScenes begins with a keyframe, before which there are no images. There the
-    earliest image stands for each that is missing, be it that of the keyframe itself.
+    A scene of nuScenes begins with a keyframe, before which there are no images. For it, the
+    earliest image (the keyframe's own if there is no other) replaces each missing image.
 
     sample: token of the keyframe.
 
     Raises:
-        NuScenesError: an image between this keyframe and the one before it is missing, or the
-            chain of the camera is broken.
+        NuScenesError: there are fewer images between this keyframe and the previous one, or
+            the chain of the camera's images is broken.
     """
     keyframe = tables.get("sample", sample)
     row = tables.get("sample_data", keyframe["data"][channel])
@@ -34,7 +34,7 @@ def read_sweeps(tables: Tables, sample: str, channel: str, number: int) -> tuple
 def _step_back(
     tables: Tables, row: dict[str, Any], channel: str, found: int, number: int
 ) -> dict[str, Any]:
-    """Return the record before one of a camera; found: sweeps so far, of ``number``."""
+    """Return the record before ``row``; ``found`` of ``number`` sweeps are known so far."""
     before = tables.get("sample_data", row["prev"]) if row["prev"] else {"is_key_frame": True}
     what = ""
     if before["is_key_frame"]:

@@ -1,6 +1,6 @@
 """An open nuScenes data set: its scenes, keyframes and boxes, read on demand.
 
-The devkit's NuScenes loads the tables; this module adds types, units and frames.
+The devkit's NuScenes loads the tables; this module adds checks, types, units and frames.
 """
 
 import re
@@ -37,16 +37,18 @@ from drivers.nuscenes.schema import TABLES
 
 CHECK = "neuro data check nuscenes lists all mistakes"
 CURE = "fetch the metadata again"
-KEPT = 4096  # keyframes whose boxes stay in memory
+KEPT = 4096  # number of keyframes whose boxes stay in memory
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Shot:
     """A measurement of a sensor.
 
-    path: its file. timestamp: [us]. to_ego: from the sensor to the ego frame. ego: from the ego
-    frame to the global frame, at this time. intrinsic: pixels of a point of a camera's frame,
-    None for a lidar. width, height: of the image [pixels], 0 for a lidar.
+    path: file of the measurement. timestamp: [us].
+    to_ego: transform from the sensor's frame to the ego frame.
+    ego: transform from the ego frame to the global frame, at the time of the measurement.
+    intrinsic: projects points of a camera's frame to pixels; None for a lidar.
+    width, height: size of the image [pixels], 0 for a lidar.
     """
 
     channel: str
@@ -61,7 +63,7 @@ class Shot:
 
 @dataclass(frozen=True, kw_only=True)
 class Keyframe:
-    """All sensors at one time; shots: by channel. timestamp: [us]."""
+    """The shots of several sensors at one time [us], by channel."""
 
     token: str
     scene: str
@@ -71,7 +73,7 @@ class Keyframe:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Tables:
-    """An open data set. root: its folder. nuscenes: the devkit's object, for its metrics."""
+    """An open data set in ``root``; ``nuscenes`` is the devkit's object, for its metrics."""
 
     root: Path
     version: str
@@ -81,7 +83,7 @@ class Tables:
     def scenes(self) -> Mapping[str, str]:
         """The tokens of all scenes by name, in the order of the table."""
         rows = self.nuscenes.scene
-        # Reading a scene reports its other problems.
+        # Other problems of a scene are reported when it is read.
         nameless = [p for r in rows for p in find_bad_fields("scene", r) if p.field == "name"]
         if nameless:
             raise NuScenesError(nameless)
@@ -106,20 +108,20 @@ class Tables:
         """Return the location of a scene, one of nuScenes' four names.
 
         Raises:
-            NuScenesError: its log is missing or has another location.
+            NuScenesError: the scene's log is missing or has another location.
         """
         row = self.get("scene", self.scenes[scene])
         return str(self.get("log", row["log_token"])["location"])
 
     def count_keyframes(self, scene: str) -> int:
-        """Return the number of samples of a scene according to its record."""
+        """Return the number of a scene's samples, according to the record of the scene."""
         return int(self.get("scene", self.scenes[scene])["nbr_samples"])
 
     def list_keyframes(self, scene: str) -> tuple[str, ...]:
         """Return the tokens of the samples of a scene, in order of time.
 
         Raises:
-            NuScenesError: their chain is broken, or time does not increase along it.
+            NuScenesError: the chain of samples is broken, or time does not increase along it.
         """
         row = self.get("scene", self.scenes[scene])
         tokens: list[str] = []
@@ -139,7 +141,7 @@ class Tables:
         return tuple(tokens)
 
     def read_keyframe(self, token: str, channels: Sequence[str]) -> Keyframe:
-        """Return a keyframe with these sensors.
+        """Return a keyframe with the sensors ``channels``.
 
         Raises:
             NuScenesError: a sensor is missing, or has no valid pose.
@@ -160,7 +162,7 @@ class Tables:
         """Return a measurement by the token of its sample_data.
 
         Raises:
-            NuScenesError: a record is missing or damaged, or the file is elsewhere.
+            NuScenesError: a record is missing or damaged, or the file is outside ``root``.
         """
         row = self.get("sample_data", token)
         sensor = self.get("calibrated_sensor", row["calibrated_sensor_token"])
@@ -182,8 +184,8 @@ class Tables:
     def read_boxes(self, token: str) -> tuple[Box, ...]:
         """Return the boxes of a keyframe, in the global frame.
 
-        Velocities are the devkit's: between the previous and the next box of the instance.
-        Keeps the boxes of the last 4,096 keyframes, because windows overlap.
+        Velocities are computed as in the devkit, from the previous and the next box of the
+        instance. The boxes of 4,096 keyframes stay in memory, because windows overlap.
 
         Raises:
             NuScenesError: a box has no valid numbers, size or rotation.
@@ -198,7 +200,7 @@ class Tables:
 
     @cached_property
     def _name_category(self) -> Callable[[str], str]:
-        """The name of the category of an instance by its token."""
+        """The function that returns the category name of an instance's token."""
 
         def name_category(instance: str) -> str:
             category = self.get("instance", instance)["category_token"]
@@ -210,7 +212,7 @@ class Tables:
         row = self.get("sample_annotation", token)
         for neighbour in (row["prev"], row["next"]):
             if neighbour:
-                self.get("sample_annotation", neighbour)  # must be valid for the velocity
+                self.get("sample_annotation", neighbour)  # check it: the velocity depends on it
         (x, y, z), (width, length, height) = row["translation"], row["size"]
         if not is_size(row["size"]):
             what = f"{row['size']} is the size of nothing"
@@ -240,10 +242,10 @@ class Tables:
 
 
 def find_version(root: Path, version: str = "") -> str:
-    """Return the version of the data set in ``root``: ``version``, or the only one there.
+    """Return ``version`` if the data set in ``root`` has it; for "", its only version.
 
     Raises:
-        FileNotFoundError: there is no such version, or there are several and no argument.
+        FileNotFoundError: there is no such version, or several versions if ``version`` is "".
     """
     if not root.is_dir():
         raise FileNotFoundError(
@@ -261,10 +263,10 @@ def find_version(root: Path, version: str = "") -> str:
 
 
 def open_tables(root: Path, version: str = "") -> Tables:
-    """Open the data set in ``root``, of a version such as "v1.0-mini" or the only one there.
+    """Open the data set in ``root``, in a version such as "v1.0-mini" or its only version.
 
     Raises:
-        FileNotFoundError: no such folder or version.
+        FileNotFoundError: there is no such folder or version.
         NuScenesError: a table is missing or damaged.
         RuntimeError: the devkit is not installed.
     """
@@ -272,7 +274,7 @@ def open_tables(root: Path, version: str = "") -> Tables:
     with require_devkit():
         from nuscenes.nuscenes import NuScenes
     try:
-        for table in TABLES:  # the devkit reads them without limits
+        for table in TABLES:  # check first, because the devkit reads files of any size
             require_file(root / version / f"{table}.json", LARGEST_TABLE)
         opened = NuScenes(version, str(root), verbose=False)
         for table in TABLES:
@@ -284,9 +286,9 @@ def open_tables(root: Path, version: str = "") -> Tables:
 
 
 def _explain(folder: Path, error: Exception) -> list[Problem]:
-    """Return why the devkit cannot load the tables in a folder."""
+    """Explain, as problems, why the devkit cannot load the tables in a folder."""
     tables, problems = read_tables(folder)
-    if not problems:  # links into unreadable tables are not mistakes
+    if not problems:  # unreadable tables would make all links to them look wrong
         faults = find_field_problems(tables)
         problems = [*faults, *find_link_problems(collect(tables, faults))]
     what = f"the devkit cannot load it: {type(error).__name__}: {error}"
@@ -294,10 +296,10 @@ def _explain(folder: Path, error: Exception) -> list[Problem]:
 
 
 def list_split(tables: Tables, split: str | Sequence[str] = "") -> tuple[str, ...]:
-    """Return the names of the scenes of a split, in its order.
+    """Return the names of a split's scenes, in the order of the split.
 
-    split: names of scenes; or an official split ("train", "val", "mini_train", ...), of which a
-    data set may have a part; or a split in ``<version>/splits.json``; "" for all scenes.
+    split: names of scenes; or an official split ("train", "val", "mini_train", ...), which the
+    data set may contain in part; or a split in ``<version>/splits.json``; or "" for all scenes.
 
     Raises:
         ValueError: there is no such split or scene, or the split is empty.
@@ -347,7 +349,7 @@ def _there(tables: Tables) -> str:
 
 
 def is_scene_name(name: str) -> bool:
-    """Say whether a name has the form scene-0000, which the CAN bus and the splits need."""
+    """Return whether a name has the form scene-0000, which CAN bus and splits need."""
     return re.fullmatch(r"scene-[0-9]{4}", name) is not None
 
 

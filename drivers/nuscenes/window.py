@@ -10,7 +10,7 @@ from neuro.base.bounds import Count, Natural, Positive, list_wrong_fields
 
 Command = Literal["left", "forward", "right"]
 FRAME = 0.5  # [s] between keyframes
-FORESIGHT, LEAST = 3.0, 8.0  # [s], [m]: a target lies this far ahead
+FORESIGHT, LEAST = 3.0, 8.0  # [s], [m]: a target lies 3 s ahead, and at least 8 m
 ROUTE_LENGTH, ROUTE_STEP = 60.0, 1.0  # [m]: enough for a target at 20 m/s
 ASIDE = 2.0  # [m] least lateral offset of the target of a turn
 
@@ -18,7 +18,7 @@ ASIDE = 2.0  # [m] least lateral offset of the target of a turn
 def measure_foresight(speed: float) -> float:
     """Return the distance of a target along the route [m], at a speed [m/s].
 
-    It is the way of 3 s, but at least 8 m and at most the length of a route, 60 m.
+    It is the distance driven in 3 s, at least 8 m and at most the length of a route, 60 m.
     """
     return min(max(FORESIGHT * speed, LEAST), ROUTE_LENGTH)
 
@@ -38,32 +38,33 @@ def name_command(target: tuple[float, float]) -> Command:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Window:
-    """The inputs of a model, and the truth.
+    """The inputs of a model, and the true values of its outputs.
 
-    The present frame is number S - 1. "present" is the flat ego frame of that instant (of
-    LIDAR_TOP's timestamp). T: all S+F frames. R: points of a route.
+    The present frame is number S - 1. "present" is the flat ego frame of that frame, at
+    LIDAR_TOP's timestamp. T: all S+F frames. R: points of a route.
 
     Inputs:
       images: RGB, resized and cropped. intrinsic: of the resized and cropped image.
       sweeps: the L images of each camera before that of a frame, oldest first. They have no
-        pose of their own: what is computed of them is lifted with the pose of the frame.
+        own pose: features computed from them are lifted with the pose of the frame.
       to_ego: from each camera to the ego frame of its frame s (at LIDAR_TOP's timestamp).
       to_present: from the ego frame of frame s to the present one (flat: x, y and yaw only).
       speed: [m/s] at each past and present frame. yaw_rate: [rad/s].
-      route: the way ahead along the lanes of the map, from beside the car on,
+      route: points ahead along the lanes of the map, which begin beside the car and are
         :data:`ROUTE_STEP` apart (:func:`drivers.nuscenes.route.find_route`).
-      target: the point of the route at the way of 3 s at the present speed, at least 8 m ahead.
-      command: whether the target lies 2 m or more to a side.
-    Truth, in the present ego frame, masks on the bird's-eye grid, of the drivable area
-    (U, V) on one that may be finer:
+      target: the point of the route that is 3 s ahead at the present speed, at least 8 m.
+      command: left or right if the target lies at least 2 m to that side, else forward.
+    Truth, in the present ego frame. Masks lie on the bird's-eye grid; that of the drivable area
+    has its own grid (U, V), which may be finer:
       vehicle, pedestrian: of each past, present and future frame.
       instance: number of the vehicle at each cell, the same in all frames; 0 is background.
       drivable, lane: of the present frame; lane: dividers.
       depth: [m] along the camera's axis, NaN without a measurement; at the feature stride.
-      path: (x, y, yaw) of the ego at each future frame. past: at past and present ones.
+      path: (x, y, yaw) of the ego at each future frame.
+      past: (x, y, yaw) of the ego at each past and present frame.
     """
 
-    token: str  # of the sample of the present frame
+    token: str  # sample of the present frame
     scene: str
     images: UInt8[np.ndarray, "S N 3 H W"]
     sweeps: UInt8[np.ndarray, "S N L 3 H W"]

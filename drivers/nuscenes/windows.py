@@ -1,10 +1,10 @@
 """Windows of nuScenes drives: S past and present and F future keyframes, read on demand.
 
-As in SAD, every S+F consecutive keyframes of a scene are a window. Images are scaled and
+As in SAD, all runs of S+F consecutive keyframes of a scene are windows. Images are scaled and
 cropped (:class:`ImageSize`). Labels come from the boxes in the present ego frame, depth from
-the lidar, speed and yaw rate from the CAN bus. The route is that of the rest of the scene, on
-the lanes of the map; the command is "left" or "right" if the target on it lies at least 2 m to
-that side, else "forward". SAD and ST-P3 take the command from the car's own place in 3 s.
+the lidar, speed and yaw rate from the CAN bus. The route follows the rest of the scene on the
+lanes of the map. The command is "left" or "right" if the target on the route lies at least 2 m
+to that side, else "forward"; SAD and ST-P3 take it from the place of the car in 3 s.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -67,10 +67,11 @@ SKIP = "mend it, or leave it out (neuro train --skip-bad)"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WindowSpan:
-    """A window: T = S+F keyframes of one scene, by the tokens of their samples.
+    """A window: T = S+F keyframes of one scene, named by the tokens of their samples.
 
-    time: [us]. poses: flat pose of the ego at each, in the global frame. speed: [m/s].
-    yaw_rate: [rad/s]. drive: the poses of these and all later keyframes of the scene.
+    time: [us]. poses: flat ego pose at each keyframe, in the global frame.
+    speed: [m/s]. yaw_rate: [rad/s].
+    drive: ego poses of these and of all later keyframes of the scene.
     """
 
     scene: str
@@ -85,13 +86,14 @@ class WindowSpan:
 
 @dataclass(frozen=True, kw_only=True)
 class WindowSettings:
-    """The contents of windows.
+    """The settings that determine the contents of windows.
 
-    grid: of the bird's-eye masks. road: of that of the drivable area; None: the same. image:
-    scale and crop of images. past: S, past and present frames. future: F. stride: pixels of a
-    patch of the depth, equal to that of features. looks: whether to read images and lidar;
-    without, a window has no cameras (N is 0). sweeps: L, images of each camera before that of
-    a frame (:func:`drivers.nuscenes.sweeps.read_sweeps`).
+    grid: grid of the bird's-eye masks. road: grid of the drivable area; None means ``grid``.
+    image: scale and crop of images. past: S, past and present frames. future: F.
+    stride: edge of a depth patch [pixels], equal to the stride of features.
+    looks: whether to read images and lidar; if not, a window has no cameras (N is 0).
+    sweeps: L, images of each camera before that of a frame
+    (:func:`drivers.nuscenes.sweeps.read_sweeps`).
 
     Raises:
         ValueError: a number is < 1 (sweeps: < 0), or an image is no whole number of strides.
@@ -123,7 +125,7 @@ class WindowSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Skipped:
-    """The number of skipped windows of a scene, and the reasons."""
+    """The number of windows skipped in a scene, and the problems that caused this."""
 
     scene: str
     windows: int
@@ -134,9 +136,10 @@ class Skipped:
 class Windows:
     """A sequence of windows, read on demand.
 
-    spans: keyframes of each window. maps, graphs: road maps, and graphs of their lanes, by
-    location. skipped: windows of damaged data. cache: of images, depths and labels; None: every
-    read decodes and draws them.
+    spans: keyframes of each window.
+    maps, graphs: road maps and graphs of their lanes, by location.
+    skipped: windows left out because of damaged data.
+    cache: cache of images, depths and labels; without it, every read decodes and draws them.
     """
 
     tables: Tables
@@ -163,7 +166,7 @@ class Windows:
         return (self[number] for number in range(len(self)))
 
     def read_boxes(self, number: int) -> tuple[Box, ...]:
-        """Return the boxes of the present frame, in its flat ego frame; z over the ground.
+        """Return the present boxes, in the flat ego frame, with z over the ground.
 
         Raises:
             IndexError: there is no such window.
@@ -186,17 +189,18 @@ def find_windows(
     skip_bad: bool = False,
     cache: Path | None = None,
 ) -> Windows:
-    """Find the windows of a ``split`` of an open data set, by scene, then by time.
+    """Find the windows of a ``split`` of an open data set, ordered by scene, then by time.
 
-    split: as in :func:`drivers.nuscenes.tables.list_split`. skip_bad: skip and count scenes
-    without a CAN bus, a map or enough keyframes, and windows with missing or damaged files;
-    this reads every file once at the start. Otherwise reading a window decodes its files.
-    cache: folder of a :mod:`~drivers.nuscenes.cache`, so that it does so once.
+    split: as in :func:`drivers.nuscenes.tables.list_split`.
+    skip_bad: skip and count scenes without a CAN bus, a map or enough keyframes, and windows
+    with missing or damaged files. This decodes every file once at the start; otherwise files
+    are only decoded when a window is read.
+    cache: folder of a :mod:`~drivers.nuscenes.cache`, so that files are decoded only once.
 
     Raises:
         ValueError: there is no such split.
-        NuScenesError: the calibrations are damaged; or, without ``skip_bad``, anything else
-            is; or no window is left. Lists all problems.
+        NuScenesError: calibrations are damaged; other data are damaged and ``skip_bad`` is not
+            set; or no window is left. Lists all problems.
     """
     require_calibrations(tables)
     maps: dict[str, RoadMap | NuScenesError] = {}
@@ -220,7 +224,7 @@ def find_windows(
             skipped.append(Skipped(scene=scene, windows=lost, problems=tuple(problems)))
         spans += valid
     if skipped and not (skip_bad and spans):
-        # Report a missing map once, not for each scene.
+        # Report a missing map once, not once per scene.
         raise NuScenesError(tuple(dict.fromkeys(p for s in skipped for p in s.problems)))
     sound = {name: m for name, m in maps.items() if isinstance(m, RoadMap)}
     return Windows(
@@ -239,7 +243,7 @@ def _load_map(root: Path, location: str) -> RoadMap | NuScenesError:
         road_map = load_road_map(root, location)
     except NuScenesError as error:
         return error
-    problems = list(find_unlinked_lanes(road_map))  # routes follow the links of lanes
+    problems = list(find_unlinked_lanes(road_map))  # routes need the links between lanes
     return NuScenesError(problems) if problems else road_map
 
 
@@ -278,7 +282,7 @@ def _read_window(windows: Windows, span: WindowSpan) -> Window:
 
 
 def _draw_masks(windows: Windows, span: WindowSpan) -> dict[str, np.ndarray]:
-    """Return the masks of a window by field of Window."""
+    """Return the masks of a window, named by the fields of Window."""
     tables, road_map, settings = windows.tables, windows.maps[span.location], windows.settings
     present, grid = span.poses[settings.past - 1], settings.grid
     boxes = [tables.read_boxes(token) for token in span.tokens]
@@ -295,7 +299,7 @@ def _draw_masks(windows: Windows, span: WindowSpan) -> dict[str, np.ndarray]:
 def _read_cameras(
     frame: Keyframe, settings: WindowSettings, cache: WindowCache | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return images (N 3 H W), intrinsics, camera to ego, and depth (N h w) of a keyframe."""
+    """Return images (N 3 H W), intrinsics, to_ego and depth (N h w) of a keyframe."""
     if not settings.looks:
         height, width = settings.image.height, settings.image.width
         patches = height // settings.stride, width // settings.stride
@@ -303,7 +307,7 @@ def _read_cameras(
         blank = np.zeros((0, 3, height, width), np.uint8)
         return blank, *matrices, np.zeros((0, *patches), np.float32)
     lidar = frame.shots[LIDAR]
-    # From the global frame to the flat ego frame at the lidar's time.
+    # Transform from the global frame to the flat ego frame at the lidar's time.
     enter = invert_transform(lift(flatten(lidar.ego), float(lidar.ego[2, 3])))
     shots = [frame.shots[channel] for channel in CAMERAS]
     intrinsics = np.stack([shrink_intrinsic(shot, settings.image) for shot in shots])
@@ -343,10 +347,10 @@ def _read_sweeps(
 
 
 def require_calibrations(tables: Tables) -> None:
-    """Raise unless each sensor has a valid calibration and the direction of its name.
+    """Check that each sensor has a valid calibration and the direction that its name says.
 
     Raises:
-        NuScenesError: lists all problems.
+        NuScenesError: a calibration is wrong; lists all problems.
     """
     sensors = {n: getattr(tables.nuscenes, n) for n in ("sensor", "calibrated_sensor")}
     problems = find_field_problems(sensors)
@@ -358,9 +362,9 @@ def require_calibrations(tables: Tables) -> None:
 def find_spans(
     tables: Tables, scene: str, settings: WindowSettings, *, decode: bool
 ) -> tuple[list[WindowSpan], list[Problem]]:
-    """Return the windows of a scene with valid keyframes, and the problems of the others.
+    """Return the windows of a scene whose keyframes are valid, and the problems of the rest.
 
-    decode: read every file, instead of checking that it exists.
+    decode: whether to read every file; if not, only its existence is checked.
     """
     length = settings.past + settings.future
     try:
@@ -381,7 +385,7 @@ def find_spans(
     except NuScenesError as error:
         return [], list(error.problems)
     location = tables.location(scene)
-    follows = []  # whether the next valid keyframe comes half a second later
+    follows = []  # whether the next valid keyframe follows after half a second
     for first, after, step in zip(known, known[1:], np.diff(time).tolist(), strict=False):
         follows.append(after == first + 1 and is_paced(step))
         if after == first + 1 and not is_paced(step):
@@ -405,7 +409,7 @@ def find_spans(
 def _read_frames(
     tables: Tables, tokens: Sequence[str], settings: WindowSettings, decode: bool
 ) -> tuple[dict[int, Keyframe], list[Problem]]:
-    """Return the valid keyframes by their index in the scene, and the problems of others."""
+    """Return the valid keyframes by index in the scene, and the problems of the others."""
     frames: dict[int, Keyframe] = {}
     problems: list[Problem] = []
     for k, token in enumerate(tokens):

@@ -1,8 +1,8 @@
 """Batches of windows as tensors: observations and truth.
 
-Axes: B windows, S past and present frames, F future frames, T = 1 + F from the present on,
-N cameras, L sweeps, H and W of images, h and w of features, X and Y cells, U and V cells of the
-drivable area.
+Axes: B windows, S past and present frames, F future frames, T = 1 + F present and future
+frames, N cameras, L sweeps, H and W of images, h and w of features, X and Y cells of the grid,
+U and V cells of the drivable area.
 """
 
 from collections.abc import Sequence
@@ -28,10 +28,10 @@ Value = TypeVar("Value")
 
 
 class Unrounded(Generic[Value]):
-    """An argument of a network whose numbers mixed precision must not round.
+    """A network argument that mixed precision must not round.
 
-    Lightning Fabric rounds all tensors of real numbers in the arguments of a network to 16
-    bits, poses in metres too. It does not look into objects of this class.
+    Lightning Fabric rounds every floating-point tensor in the arguments of a network to 16
+    bits, including poses in metres. It does not look into objects of this class.
     """
 
     def __init__(self, value: Value) -> None:
@@ -41,8 +41,8 @@ class Unrounded(Generic[Value]):
 class Observation(NamedTuple):
     """Input of a planner; fields as in :class:`drivers.nuscenes.window.Window`.
 
-    maps: true masks of MAPS for models that see them, otherwise K = 0. The map of the ground is
-    the present one at all frames.
+    maps: true masks of MAPS for models that see true maps; K = 0 for all other models. Every
+    frame has the road map of the present frame.
     """
 
     images: UInt8[Tensor, "B S N 3 H W"]
@@ -61,14 +61,14 @@ def blank_images(seen: Observation) -> Observation:
 
 
 def join_ticks(seen: Observation) -> UInt8[Tensor, "T B S N 3 H W"]:
-    """Return the images of each tick of the encoder, T = L + 1: sweeps, then the frame's."""
+    """Return the encoder's images per tick: L sweeps, then the frame's image (T = L + 1)."""
     return torch.cat([seen.sweeps, seen.images[:, :, :, None]], 3).movedim(3, 0)
 
 
 class Truth(NamedTuple):
-    """The truth: masks of present and future frames, the present map.
+    """The true masks of present and future frames, the true present map and the true path.
 
-    route: the way ahead, from which the target of a start at another place or speed follows.
+    route: the route ahead; a displaced start takes its target from it.
     shown: whether the images show the view from the start of the path.
     """
 
@@ -91,7 +91,7 @@ class DrivingBatch(NamedTuple):
 
 
 def make_seen(windows: Sequence[Window], maps: bool = False) -> Observation:
-    """Return the observations of windows; maps: whether they include true maps."""
+    """Return the observations of windows, with true maps if ``maps`` is set."""
     return Observation(
         **{
             name: _stack([getattr(w, name) for w in windows])
@@ -107,7 +107,7 @@ def make_seen(windows: Sequence[Window], maps: bool = False) -> Observation:
 
 
 def _see_maps(window: Window, names: tuple[str, ...]) -> np.ndarray:
-    """Return the masks of these names for past and present frames, S K X Y."""
+    """Return the named masks of past and present frames, S K X Y."""
     frames, size = len(window.images), window.vehicle.shape[1:]
     masks = [getattr(window, name)[:frames] for name in names if name in MOVING]
     still = [getattr(window, name) for name in names if name not in MOVING]
@@ -116,7 +116,7 @@ def _see_maps(window: Window, names: tuple[str, ...]) -> np.ndarray:
 
 
 def make_batch(windows: Sequence[Window], maps: bool = False) -> DrivingBatch:
-    """Return a batch of windows; maps: whether observations include true maps."""
+    """Return a batch of windows, whose observations have true maps if ``maps`` is set."""
     present = windows[0].images.shape[0] - 1
     moving = (*MOVING, "instance")
     still = ("drivable", "lane", "depth", "path", "route")
@@ -129,7 +129,7 @@ def make_batch(windows: Sequence[Window], maps: bool = False) -> DrivingBatch:
 def make_blank(config: DrivingConfig, device: str | None = None) -> Observation:
     """Return the observation of a standing car with black images.
 
-    device: None is torch's default.
+    device: None means torch's default device.
     """
     frames, cameras = config.past, len(CAMERAS)
     eye = torch.eye(4, device=device)
@@ -177,7 +177,7 @@ def make_dummy_batch(config: DrivingConfig) -> DrivingBatch:
 
 
 def keep_frames(batch: DrivingBatch, past: int) -> DrivingBatch:
-    """Return a batch with the last ``past`` of its S frames, including the present one."""
+    """Return a batch with only the last ``past`` of its S past and present frames."""
     seen, truth = batch
     framed = ("images", "sweeps", "intrinsic", "to_ego", "to_present", "maps")
     kept = {name: getattr(seen, name)[:, -past:] for name in framed}

@@ -1,10 +1,10 @@
-"""Layers of all parts: configurable neurons, and membrane-shortcut blocks.
+"""Layers that all parts of the network share: neurons and membrane-shortcut blocks.
 
     y = x + norm(conv(s(x)))                                        s: spikes of its membranes
     z = y + norm(conv(s(norm(conv(s(y))))))
 
-Blocks pass on and add up currents, and convolutions take spikes (MS-ResNet, Hu et al. 2024). In
-a Graph a shortcut is an additional edge. Axes: T ticks (of an image, or the frames of a drive),
+Blocks add currents, and their convolutions take spikes (MS-ResNet, Hu et al. 2024). In a Graph
+a shortcut is an additional edge. Axes: T ticks (repetitions of an image, or frames of a drive),
 B samples, C channels, H height, W width.
 """
 
@@ -44,25 +44,25 @@ def make_lif(cells: Cells) -> LIF:
 
 
 def draw_weights(weight: Tensor, current: float = 1.0) -> None:
-    """Draw initial weights, in place, for a layer of spikes without a norm after it.
+    """Draw initial weights, in place, for a layer that takes spikes and has no norm after it.
 
-    current: standard deviation of the current into a membrane at the usual rate.
+    current: standard deviation of the current into a membrane at :data:`RATE`.
     """
     nn.init.normal_(weight, std=current * (weight[0].numel() * RATE) ** -0.5)
 
 
 class RectifierState(NamedTuple):
-    """v: the last output, which no later tick uses."""
+    """The last output v; later ticks do not use it."""
 
     v: Tensor
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Rectifier(Untrained):
-    """y[t] = max(0, x[t]): replaces the neurons in the loop of a Graph for the ANN twin.
+    """y[t] = max(0, x[t]): the ANN twin's replacement for the neurons in the loop of a Graph.
 
-    It declares that it fires, because a loop must contain a firing model, and returns real
-    values. It has no normal form: only torch's clock executes it.
+    It returns real values but declares that it fires, because a loop must contain a model that
+    fires. It has no normal form, so only torch's clock executes it.
     """
 
     fires: ClassVar[bool] = True
@@ -112,7 +112,7 @@ def convolve(
 def make_block(
     cells: Cells, inputs: int, outputs: int, middle: int, stride: int = 1
 ) -> Residual:
-    """Return a block of two convolutions; if the size changes, its shortcut has one as well."""
+    """Return a block of two convolutions, with a third on the shortcut if the size changes."""
     down = convolve(cells, inputs, middle, stride=stride)
     up = convolve(cells, middle, outputs)
     body = Stack(

@@ -1,19 +1,20 @@
 """Plans and predicted vehicles in the format of nuScenes' prediction challenge.
 
-The devkit evaluates lists of ``Prediction``: an instance, a sample, modes of (x, y) in the
-global frame [m] half a second apart, and their probabilities. ``neuro eval`` writes
+The devkit evaluates lists of ``Prediction``. Each has an instance, a sample, modes, and their
+probabilities; a mode is a list of (x, y) in the global frame [m], 0.5 s apart. ``neuro eval``
+writes
 
-    predictions.json         the vehicles that the challenge asks about, one mode each
-    plans.json               the path that the car drives, one mode; its instance is "ego"
-    candidates.json          the 25 most probable candidates of a path, as modes
-    prediction_config.json   the devkit's metrics over our frames, its ``--config_name``
+    predictions.json         the vehicles that the challenge asks about, one mode per vehicle
+    plans.json               the planned path as one mode; its instance is "ego"
+    candidates.json          the 25 most probable candidate paths, as modes
+    prediction_config.json   the devkit's metrics over our frames, for its ``--config_name``
 
-The challenge asks for 6 s, and we predict as far as the run does, 3 s. An instance of the
-decoded maps belongs to the annotated vehicle whose middle is at most 2 m from its own in the
-present frame, one to one. Its way is the middle of its cells. Vehicles without an instance, or
-whose instance is lost before the last frame, have no prediction. Probabilities of candidates
-are the soft-max of their costs, as for the driven path. The devkit knows no future of the car,
-which nuScenes does not annotate; :class:`EgoHelper` does.
+The challenge asks for 6 s; we predict for as long as the run does, 3 s. Decoded instances and
+annotated vehicles are matched one to one if their middles in the present frame are at most 2 m
+apart. The predicted position is the mean of the instance's cells. A vehicle without an
+instance, or whose instance is lost before the last frame, has no prediction. The probabilities
+of candidates are the soft-max of their negative costs. nuScenes does not annotate the car
+itself, so the devkit has no future of it; :class:`EgoHelper` supplies it.
 Axes: T = 1 + F present and future frames, F future frames, I instances, X and Y cells.
 """
 
@@ -58,9 +59,9 @@ Serialised = dict[str, Any]  # a Prediction
 def find_middles(
     instance: Int[np.ndarray, "T X Y"], grid: GroundGrid
 ) -> Float[np.ndarray, "I T 2"]:
-    """Return the middle [m] of each instance of the first frame in all frames.
+    """Return the middle [m], in every frame, of each instance of the first frame.
 
-    NaN in frames without it.
+    The middle is NaN in frames without the instance.
     """
     centres, numbers = grid.centres(), np.unique(instance[0][instance[0] > 0])
     middles = np.full((len(numbers), len(instance), 2), np.nan)
@@ -76,10 +77,10 @@ def match_middles(
 ) -> dict[int, int]:
     """Return the index in ``predicted`` of each matched index in ``true``, one to one.
 
-    As many pairs as possible are close, and no pair is further apart than :data:`MATCH`.
+    The matching has the largest possible number of pairs at most :data:`MATCH` apart.
     """
     distance = np.linalg.norm(predicted[:, None] - true[None], axis=-1)
-    # All pairs that are too far apart cost the same, so that they displace no close pair.
+    # One cost for all pairs beyond MATCH: with their distance they could displace close pairs.
     rows, columns = linear_sum_assignment(np.where(distance > MATCH, 1e3, distance))
     pairs = zip(rows.tolist(), columns.tolist(), strict=True)
     return {j: i for i, j in pairs if distance[i, j] <= MATCH}
@@ -90,10 +91,10 @@ def read_questions(
 ) -> dict[str, list[str]] | None:
     """Return the instances that the challenge asks about in ``scenes``, by sample.
 
-    None: the data set in ``root`` has no questions.
+    Returns None if the data set in ``root`` has no questions.
 
     Raises:
-        NuScenesError: the file is damaged, or asks about what is not annotated.
+        NuScenesError: the file is damaged, or asks about an instance without an annotation.
     """
     path = root / PREDICTION
     if not path.is_file():
@@ -123,9 +124,9 @@ def _problem(what: str, scene: str = "") -> Problem:
 
 
 class EgoHelper:
-    """The future of the car, for the devkit's ``compute_metrics`` of plans.
+    """Supplies the car's future to the devkit's ``compute_metrics`` of plans.
 
-    It takes the place of the devkit's ``PredictHelper``.
+    It replaces the devkit's ``PredictHelper``.
     """
 
     def __init__(self, tables: Tables) -> None:
@@ -141,7 +142,7 @@ class EgoHelper:
         """Return the next positions of the car (x, y) [m] in the global frame.
 
         Raises:
-            ValueError: another instance than "ego", or its own frame.
+            ValueError: the instance is not "ego", or ``in_agent_frame`` is set.
         """
         if instance != EGO or in_agent_frame:
             raise ValueError(f"EgoHelper: only {EGO!r} in the global frame, got {instance!r}")
@@ -154,9 +155,9 @@ class EgoHelper:
 
 
 def make_metrics(frames: int) -> PredictionConfig:
-    """Return the challenge's metrics over ``frames``, without that of drivable area.
+    """Return the challenge's metrics over ``frames``, except the drivable-area metric.
 
-    That one loads all four maps of nuScenes, which generated data do not have.
+    The drivable-area metric loads all four nuScenes maps, which generated data do not have.
     """
     kinds = (MinADEK, MinFDEK, MissRateTopK)
     metrics = [kind(list(MODES), [RowMean()]) for kind in kinds]
@@ -164,7 +165,7 @@ def make_metrics(frames: int) -> PredictionConfig:
 
 
 class Submission:
-    """The predictions of the test windows, added in their order.
+    """Collects the predictions of the test windows, in the order of the windows.
 
     Raises:
         NuScenesError: the file of questions is damaged.
@@ -230,7 +231,7 @@ class Submission:
         modes: Float[np.ndarray, "M F 2"],
         probabilities: Float[np.ndarray, " M"],
     ) -> Serialised:
-        """Return a prediction; modes: in the present ego frame."""
+        """Return a prediction; ``modes`` are positions in the present ego frame [m]."""
         sample, pose = self._find_present(span)
         headed = np.concatenate([modes, np.zeros((*modes.shape[:2], 1))], -1)
         places = leave_frame(headed, pose)[..., :2].round(DIGITS)
@@ -242,7 +243,7 @@ class Submission:
         return span.tokens[now], span.poses[now]
 
     def measure(self) -> dict[str, dict[str, Any]]:
-        """Return the devkit's metrics by what is predicted, where anything is."""
+        """Return the devkit's metrics of each kind of prediction that is not empty."""
         keep_velocity = ConstantVelocityHeading(self.metrics.seconds, self.helper)
         plain = [
             keep_velocity(f"{row['instance']}_{row['sample']}").serialize()
@@ -263,7 +264,7 @@ class Submission:
         return found
 
     def write(self, folder: Path) -> None:
-        """Write the files into a run folder; plans only of a run that plans."""
+        """Write the files into a run folder; plans and candidates only if the run plans."""
         files: dict[str, Any] = {"prediction_config": self.metrics.serialize()}
         if self.questions is not None:
             files["predictions"] = self.vehicles
@@ -273,7 +274,7 @@ class Submission:
             write_bytes(folder / f"{name}.json", json.dumps(content).encode())
 
     def tabulate(self, folder: Path, found: Mapping[str, Mapping[str, Any]]) -> Table:
-        """Return the table of :meth:`measure`; its caption has the devkit's command."""
+        """Return the results of :meth:`measure` as a table; the caption has the command."""
         rows = []
         for name, values in found.items():
             single = name in ("vehicles", "the same, constant velocity", "plan")

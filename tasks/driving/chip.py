@@ -1,14 +1,15 @@
-"""The spiking parts of the driver besides its decoder, as networks with spiking inputs only.
+"""The driver's spiking parts other than the decoder, as networks that take only spikes.
 
-A chip takes binary spikes. If a part takes real values, its host sends them as bits: the
-magnitude of each value, rounded to :data:`FINEST` and clipped at 8, in separate planes for
-either sign. The first connection adds the planes up again; the rest is the trained network.
+A chip takes binary spikes. If a part takes real values, the host sends each value as bits: it
+rounds the magnitude to :data:`FINEST`, clips it below 8, and uses separate planes for positive
+and negative values. The chip's first connection adds the planes; the rest is the trained
+network.
 
     value = sum over planes of weight bit    weights: 2, 2, 2, 1, 1/2 ... 1/32, and -2 ... -1/32
 
-A loop on a chip needs a tick for each of its connections. For longer loops :func:`stretch`
-spreads a frame over several ticks: delays and decays follow, and a clock with one spike per
-frame replaces biases. Axes: T ticks, B samples, C channels, H and W.
+A loop on a chip needs one tick per connection. For longer loops :func:`stretch` spreads a frame
+over several ticks: it scales delays and decays accordingly, and replaces biases by a clock that
+spikes once per frame. Axes: T ticks, B samples, C channels, H and W.
 """
 
 import warnings
@@ -39,18 +40,18 @@ from tasks.driving.refine import make_inputs
 from tasks.runs.task import FurtherNetwork, Split, Stimulus
 
 FINEST = 1 / 32
-PLANES = (2.0, 2.0, 2.0, 1.0, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32)  # the first two are 4
-BITS = (7, 7, 6, 5, 4, 3, 2, 1, 0)  # of the magnitude, one per plane
-LARGEST = 2 ** (max(BITS) + 1) - 1  # magnitude, in units of FINEST
+PLANES = (2.0, 2.0, 2.0, 1.0, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32)  # 4 is two planes of 2
+BITS = (7, 7, 6, 5, 4, 3, 2, 1, 0)  # bit of the magnitude that each plane carries
+LARGEST = 2 ** (max(BITS) + 1) - 1  # largest magnitude, in units of FINEST
 MOST = 8  # largest number of ticks per frame
-WINDOWS = 2  # for the comparison of executors
+WINDOWS = 2  # windows on which executors are compared
 CLOCK = "clock"
 
 
 def split_bits(x: Float[Tensor, "T B C H W"]) -> Float[Tensor, "T B C18 H W"]:
-    """Return the planes of values; each channel starts with those of positive values.
+    """Return the bit planes of values; per channel, planes of positive values come first.
 
-    Warns about clipped values.
+    Warns if values are clipped.
     """
     magnitude = (x.abs() / FINEST).round()
     beyond = int((magnitude > LARGEST).sum())
@@ -76,7 +77,7 @@ def join_bits(channels: int) -> Conv2d:
 
 
 def take_bits(graph: Graph, name: str) -> Graph:
-    """Return a graph that takes an input as bits, at "NAME_bits"."""
+    """Return a graph whose input ``name`` is replaced by its bits, the input "NAME_bits"."""
     channels, *rest = graph.shapes[name]
     planes = Input(shape=(2 * len(PLANES) * channels, *rest))
     nodes: dict[str, Node] = {f"{name}_bits": planes, **graph.nodes, name: join_bits(channels)}
@@ -84,10 +85,10 @@ def take_bits(graph: Graph, name: str) -> Graph:
 
 
 def count_ticks_of_a_frame(graph: Graph) -> int:
-    """Return the least number of ticks per frame that the loops of a graph need.
+    """Return the smallest number of ticks per frame that all loops of a graph allow.
 
     Raises:
-        ValueError: they need more than :data:`MOST`.
+        ValueError: a loop needs more than :data:`MOST`.
     """
     for ticks in range(1, MOST + 1):
         stretched = stretch(graph, ticks)
@@ -99,13 +100,13 @@ def count_ticks_of_a_frame(graph: Graph) -> int:
 
 
 def stretch(graph: Graph, ticks: int) -> Graph:
-    """Return a graph whose tick ``ticks`` k is the tick k of this one; other ticks are silent.
+    """Return a graph that computes tick k of ``graph`` at tick k ``ticks``, silent in between.
 
-    A bias becomes a connection from the input :data:`CLOCK`, which spikes at those ticks.
+    A bias becomes a connection from the input :data:`CLOCK`, which spikes at ticks k ``ticks``.
 
     Raises:
         ValueError: a population could fire in between, because it is not a LIF with hard reset,
-            without synaptic current and refractory period.
+            without synaptic current and without refractory period.
     """
     if ticks == 1:
         return graph
@@ -140,12 +141,12 @@ def _stretch_population(name: str, node: Node, dt: float, ticks: int) -> Node:
             "period, to stay silent between frames"
         )
     kept = np.exp(-dt / np.asarray(node.tau))  # type: ignore[union-attr]
-    # A membrane without memory must stay without memory for a part of a tick.
+    # A membrane without memory must lose its value within the shorter tick as well.
     return replace(node, tau=node.tau / ticks) if not kept.any() else node  # type: ignore
 
 
 def spread_frames(x: Float[Tensor, "T B ..."], ticks: int) -> Float[Tensor, "T2 B ..."]:
-    """Return a stimulus for a stretched graph: each frame, then silence until the next."""
+    """Return a stimulus for a stretched graph: each frame is followed by silent ticks."""
     out = x.new_zeros(len(x) * ticks, *x.shape[1:])
     out[::ticks] = x
     return out
@@ -156,8 +157,9 @@ def make_encoder_graph(
 ) -> Graph:
     """Return the graph of trunk, branches and pyramids; its input is the stem's current.
 
-    shape: C, H and W of the input. far_size: of the branch at 1/16, the input of the pyramids.
-    Outputs: spikes near (1/8), and the last spikes of each pyramid.
+    shape: C, H and W of the input.
+    far_size: height and width of the branch at 1/16, which feeds the pyramids.
+    Outputs: the spikes at 1/8 ("near"), and the last spikes of each pyramid.
     """
     walk = Tracer(nodes={"stem": Input(shape=shape)})
     trunk = walk.visit(encoder.trunk, "trunk", (("stem", 0),))
@@ -211,7 +213,7 @@ def _make_part(
     runs: int = 1,
     ann_passes: int | None = None,
 ) -> FurtherNetwork:
-    """Return a network; encode: observations -> its inputs by name."""
+    """Return a network; ``encode`` maps an observation to the network's inputs by name."""
 
     def stimuli(split: Split) -> Iterator[Stimulus]:
         device = next(model.parameters()).device
@@ -254,7 +256,7 @@ def _make_pathways_part(config: DrivingConfig, model: Driver) -> FurtherNetwork:
     graph = prediction.pathways.graph()
     if "latent" in graph.inputs:
         graph = take_bits(graph, "latent")
-    # A product needs a host: leave it unstretched, lowering refuses it.
+    # Products need a host: such a graph stays unstretched, and lowering refuses it.
     ticks = count_ticks_of_a_frame(graph) if config.prediction.fusion == "add" else 1
     graph = stretch(graph, ticks)
 
@@ -285,7 +287,7 @@ def _make_gru_part(config: DrivingConfig, model: Driver) -> FurtherNetwork:
 
 
 def _spread(graph: Graph, inputs: dict[str, Tensor], ticks: int) -> dict[str, Tensor]:
-    """Return inputs of frames for a stretched graph, with its clock if it has one."""
+    """Spread the inputs of frames for a stretched graph; add its clock if it has one."""
     if CLOCK in graph.inputs:
         x = next(iter(inputs.values()))
         inputs = inputs | {CLOCK: x.new_ones(*x.shape[:2], 1, 1, 1)}

@@ -1,11 +1,12 @@
-"""Closed loop: planners drive through the generated world, and the others react.
+"""Closed loop: planners drive through the generated world, and other road users react.
 
-A course ends when it is completed, with a collision at fault, off the road, or at a time limit.
-Off the road means a corner of the car more than 0.3 m from the drivable area, nuPlan's
-``max_violation_threshold``; the scores also count smaller violations, as PDMS does. The rules
-drive the first second, which gives planners a past. Then, every half second, the planner gets
-six rendered images, its speed, its yaw rate and a target on its route, and the car follows its
-path until the next plan. Axes: S past and present frames, N cameras, L sweeps, F frames.
+A course ends when the route is completed, after a collision at fault, off the road, or at the
+time limit. The car is off the road if one of its corners is more than 0.3 m outside the
+drivable area (nuPlan's ``max_violation_threshold``); the scores, like PDMS, also count smaller
+violations. The rules drive the first second, so that planners have past frames. Then, every
+half second, the planner gets six rendered images, speed, yaw rate and a target on the route,
+and the car follows the returned path until the next plan.
+Axes: S past and present frames, N cameras, L sweeps, F future frames.
 """
 
 import io
@@ -54,16 +55,19 @@ from tasks.driving.score import (
 
 SEGMENT = 40  # steps of a scored segment: 4 s
 LIMIT = 90.0  # [s] for a course
-TOLERANCE = 0.3  # [m] off the road without ending a course
+TOLERANCE = 0.3  # [m] a corner may be off the road before the course ends
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """The result of a course.
 
-    end: "completed", "collision" (at fault), "off road" or "time". share: driven part of the
-    route. seconds: of driving. collisions: at fault or not. segments: scores of each 4 s and of
-    the remainder; the reference is the drive of the rules from the start of the segment.
+    end: "completed", "collision" (at fault), "off road" or "time".
+    share: driven share of the route.
+    seconds: duration of the drive.
+    collisions: number of all collisions, at fault or not.
+    segments: scores of each 4 s and of the remainder; their reference is the progress of the
+    rules from the start of the segment.
     """
 
     seed: int
@@ -74,7 +78,7 @@ class Outcome:
     segments: tuple[Score, ...]
 
     def mean(self, name: str) -> float:
-        """Return the mean of a sub-score, "pdms" or "driving_score", weighted by duration."""
+        """Return the duration-weighted mean of a sub-score, "pdms" or "driving_score"."""
         length = SEGMENT * STEP
         durations = [min(length, self.seconds - length * k) for k in range(len(self.segments))]
         values = [getattr(score, name) for score in self.segments]
@@ -88,7 +92,7 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CameraRig:
-    """The cameras of a car as in training: rendered, JPEG-encoded, scaled and cropped."""
+    """The car's cameras, with images as in training: rendered, as JPEG, scaled and cropped."""
 
     scenery: Scenery
     rig: Sequence[Camera]
@@ -131,11 +135,11 @@ def look_around(
     sweeps: int,
     blanked: bool = False,
 ) -> SeenFrame:
-    """Return the frame at the last of these instants.
+    """Return the frame at the last of ``instants``.
 
-    instants: those before it serve the sweeps. At the start of a drive, where too few are, the
-    earliest one serves again, as at the start of a recorded scene. blanked: whether all images
-    are black, which saves rendering.
+    instants: the earlier ones give the sweeps. If there are too few at the start of a drive,
+    the earliest is repeated, as at the start of a recorded scene.
+    blanked: whether all images are black, which saves rendering.
     """
     ticks = [*[instants[0]] * (sweeps + 1 - len(instants)), *instants[-1 - sweeps :]]
     if cameras is None:
@@ -151,10 +155,11 @@ def look_around(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FilmedPlan:
-    """A plan with its circumstances, for a film of a course. images: None without cameras.
+    """A plan and the situation in which it was made, for a film of a course.
 
-    path: (x, y, yaw) and target: (x, y), in the present ego frame [m, rad]. by_rules: whether
-    the rules made the plan.
+    images: None without cameras.
+    path, target: (x, y, yaw) and (x, y) in the present ego frame [m, rad].
+    by_rules: whether the rules made the plan.
     """
 
     course: PlannedDrive
@@ -167,7 +172,7 @@ class FilmedPlan:
 
     @property
     def command(self) -> Command:
-        """The command of the navigation."""
+        """The navigation command."""
         return name_command(self.target)
 
     @property
@@ -179,9 +184,9 @@ class FilmedPlan:
 
 @dataclass(frozen=True)
 class InformedPlanner:
-    """A planner that also knows the world, for a comparison with those that see it.
+    """A planner that knows the true world, for comparison with planners that see images.
 
-    plan: (observation, instant, map) -> path, as of a planner.
+    plan: (observation, instant, map) -> path.
     """
 
     plan: Callable[[Observation, WorldInstant, RoadMap], Float[torch.Tensor, "1 F 3"]]
@@ -189,11 +194,12 @@ class InformedPlanner:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """A planner for a course.
+    """A planner and the input that it gets on a course.
 
-    planner: None: the rules, which know everything. size: of its images; None without images.
-    blanked: whether the images are black, which saves rendering. past: S. sweeps: L, at most 4,
-    because an image is rendered every 0.1 s and a plan is driven for 0.5 s.
+    planner: None means the rules, which know the whole world.
+    size: size of the images; None without images.
+    blanked: whether the images are black, which saves rendering.
+    past: S. sweeps: L, at most 4: images are 0.1 s apart, and a plan is driven for 0.5 s.
 
     Raises:
         TypeError: the planner is not a function, or the size is not an ImageSize.
@@ -244,8 +250,9 @@ def run_course(
 ) -> Outcome:
     """Drive the course of a seed; return its outcome.
 
-    distance: length of the course [m]. limit: on its time [s], one plan of 0.5 s at least.
-    watch: called with each plan.
+    distance: length of the course [m].
+    limit: time limit [s], at least 0.5 s, the duration of one plan.
+    watch: function that gets each plan.
 
     Raises:
         ValueError: seed, distance or limit are out of range, or the planner returns no path.
@@ -268,7 +275,7 @@ def run_course(
 
 
 def _require_course(seed: int, distance: float, limit: float) -> None:
-    """Raise a ValueError with all numbers of a course that are out of range."""
+    """Raise a ValueError that names all arguments out of range."""
     wrong = []
     if not (is_whole(seed) and seed >= 0):
         wrong.append(f"the seed must be a whole number >= 0, got {describe(seed)}; use 30_000")
@@ -334,7 +341,7 @@ def _require_path(output: Any, seed: int, time: float) -> Float64[np.ndarray, "F
     """Return the path of a planner at a time [s] of a course.
 
     Raises:
-        ValueError: the output of the planner is not a path.
+        ValueError: the planner returned something other than a path.
     """
     shape = tuple(output.shape) if isinstance(output, torch.Tensor) else ()
     fits = len(shape) == 3 and shape[0] == 1 and shape[1] > 0 and shape[2] == 3
@@ -349,7 +356,7 @@ def _require_path(output: Any, seed: int, time: float) -> Float64[np.ndarray, "F
 
 
 def make_cameras(course: PlannedDrive, seed: int, size: ImageSize) -> CameraRig:
-    """Return the cameras of the car on a course; seed: of the scenery."""
+    """Return the car's cameras on a course; ``seed`` determines the scenery."""
     width = round(size.width / size.scale)  # before scaling and cropping
     height = round((size.height + size.crop) / size.scale)
     scenery = make_scenery(course.world.roads.map, seed)
@@ -361,7 +368,8 @@ def make_view(
 ) -> Observation:
     """Return an observation of S frames, the present one last.
 
-    cameras: None for a car without cameras (N is 0). target: in the present ego frame [m].
+    cameras: None for a car without cameras (N is 0).
+    target: (x, y) in the present ego frame [m].
     """
     egos = [frame.instant.ego for frame in frames]
     ego, poses = egos[-1], np.array([[e.x, e.y, e.yaw] for e in egos])
@@ -397,9 +405,9 @@ def find_end(
     instants: Sequence[WorldInstant],
     tolerance: float = TOLERANCE,
 ) -> str:
-    """Return the end of a course by its last frame, "" if it continues.
+    """Explain why a course ends after its last frame; "" if it continues.
 
-    tolerance: largest distance of a corner of the car off the road [m].
+    tolerance: largest allowed distance of a corner of the car from the road [m].
     """
     drive = make_drive(course, instants)
     if any(c.at_fault for c in find_collisions(drive)):
@@ -417,7 +425,7 @@ def judge(
     seed: int,
     end: str,
 ) -> Outcome:
-    """Return the outcome of a course from its states and their instants."""
+    """Return the outcome of a course, from its states and the instants that show them."""
     whole = make_drive(course, instants)
     scores = []
     for first in range(0, len(states) - 1, SEGMENT):
@@ -439,7 +447,7 @@ def judge(
 
 
 def make_drive(course: PlannedDrive, instants: Sequence[WorldInstant]) -> Drive:
-    """Return a drive for the scores."""
+    """Return the drive to score."""
     return Drive(
         ego=[i.ego for i in instants],
         boxes=[i.boxes for i in instants],

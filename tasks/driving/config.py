@@ -19,7 +19,7 @@ StageName = Literal["perception", "prediction", "planning"]
 Fusion = Literal["add", "multiply", "gate"]
 Navigation = Literal["command", "target"]
 Layers = Annotated[tuple[Count, ...], MinLen(1)]
-CHANNELS: Mapping[str, int] = {  # of the maps of heads
+CHANNELS: Mapping[str, int] = {  # channels of each head's map
     "vehicle": 1,
     "pedestrian": 1,
     "lane": 1,
@@ -435,17 +435,17 @@ class DrivingConfig:
         return self.image.height // STRIDE, self.image.width // STRIDE
 
 
-MAPPERS = (  # parts of the model that produce the maps of classes
+MAPPERS = (  # parts of the model that compute class maps
     *("encoder", "prediction", "decoder"),
     *(f"heads.parts.{name}" for name in CHANNELS if name != "cost"),
 )
-STRIDE = 8  # pixels of an image in a feature, along each axis
+STRIDE = 8  # image pixels per feature along each axis
 MOTION = 6  # translation and rotation of the ego since the previous frame
 
 
 def find_phase(config: DrivingConfig, at: float) -> tuple[Phase, float]:
-    """Return the phase at a share of the training, and the finished share of that phase."""
-    # A share is a quotient of whole numbers, so it meets a boundary only up to rounding.
+    """Return the phase at the finished share ``at`` of training, and that phase's share."""
+    # A share is a rounded quotient of whole numbers, so it may fall just short of a boundary.
     epoch, begin = at * config.epochs + 1e-9, 0
     for phase in config.phases:
         if epoch < begin + phase.epochs:

@@ -1,21 +1,21 @@
-"""The cost of a path: a weighted sum of eight parts; without a target, of seven.
+"""The cost of a path: a weighted sum of eight parts, or seven if there is no target.
 
-    safety    occupancy under the car's box, and v / (10 m/s) times that under one 1 m larger
-    headway   occupancy on the road under the box, 10 m ahead
+    safety    occupancy under the car's box + v / (10 m/s) x that under a box 1 m larger
+    headway   occupancy on the road under the box moved 10 m ahead
     lane      (1 - d)^2 where d < 1 m is the distance to the nearest divider
-    rule      share of road missing under a box 0.25 m larger, or by the planner's verge
+    rule      share of a box 0.25 m (or the planner's verge) larger that is not on road
     learned   the cost volume at the car's middle, between cells
     comfort   (|a_lat| - 3)+^2 + (|a_lon| - 3)+^2 + (|jerk| - 1)+^2, the largest of the path
-    progress  - way driven [m]
-    target    distance of the target from the path, prolonged straight ahead [m], at most 10
+    progress  - driven distance [m]
+    target    distance of the target from the path extended straight ahead [m], at most 10
 
-Safety and headway use the highest occupancy at a point of the box: 0 to 1, for any cell size.
+Safety and headway use the highest occupancy at a point of the box, 0 to 1 for any cell size.
 (SAD sums over cells, enlarges the box by 1 m / cell [m], and measures progress along x, which
-is 0 in a turn.) Maps of classes are probabilities, read at the nearest cell. Road is
-interpolated, because lanes are only slightly wider than the car. Outside the grid nothing is
-occupied or painted, and road continues from the edge.
-Axes: B windows, M paths, F frames, P points of a box, X and Y cells, U and V cells of the
-drivable area, which may be smaller.
+is 0 in a turn.) Class maps are probabilities, read at the nearest cell. Road is interpolated,
+because lanes are only slightly wider than the car. Outside the grid there is no occupancy and
+no paint, and the road continues from the edge.
+Axes: B windows, M paths, F frames, P points of a box, X and Y cells of the grid, U and V cells
+of the drivable area, which may be smaller.
 """
 
 from collections.abc import Mapping
@@ -31,18 +31,18 @@ from drivers.nuscenes.window import FRAME
 from tasks.driving.config import DrivingConfig, PlannerConfig
 from tasks.driving.sampler import EgoState, find_moves
 
-# [m] the car, and its middle ahead of its rear axle, equal to drivers.nuscenes.world.instant,
-# which needs the extra "driving".
+# [m] size of the car, and distance of its middle from its rear axle. The values equal those of
+# drivers.nuscenes.world.instant, which needs the extra "driving" and so cannot be imported.
 LENGTH, WIDTH, AHEAD = 4.084, 1.85, 1.44
-MARGIN = 1.0  # [m] of the larger box, on each side
+MARGIN = 1.0  # [m] by which the larger box exceeds the car on each side
 VERGE = PlannerConfig.verge  # [m] margin of the box that must be on the road, in training
 GAP = 10.0  # [m] headway
-NEAR = 1.0  # [m] least distance to a divider
-PROLONGED, FARTHEST = 30.0, 10.0  # [m] of a path towards a target; largest distance from it
+NEAR = 1.0  # [m] distance to a divider from which the lane costs nothing
+PROLONGED, FARTHEST = 30.0, 10.0  # [m] extension of a path; largest distance to the target
 FAST = 10.0  # [m/s] at which both boxes have equal weight
 LIMITS = (3.0, 3.0, 1.0)  # comfortable: lateral, longitudinal [m/s^2], jerk [m/s^3]
 
-FACTORS: Mapping[str, float] = {  # published, but that of the target
+FACTORS: Mapping[str, float] = {  # as published, except that of the target
     "safety": 10.0,
     "headway": 1.0,
     "lane": 1.0,
@@ -57,9 +57,10 @@ MOST = 100.0  # largest value of a part per frame
 
 
 class Surroundings(NamedTuple):
-    """The maps that determine costs, in the present ego frame; all but ``learned`` from 0 to 1.
+    """The maps that determine costs, in the present ego frame.
 
-    occupied: by vehicles and pedestrians in each future frame. lane: painted dividers.
+    occupied: vehicles and pedestrians in each future frame (0 to 1).
+    drivable, lane: drivable area and painted dividers (0 to 1).
     learned: the cost volume.
     """
 
@@ -75,9 +76,9 @@ def place_box(
     margin: float = 0.0,
     ahead: float = 0.0,
 ) -> Float[Tensor, "*B P 2"]:
-    """Return points, at most a step apart, that fill the box of the car along a path [m].
+    """Return points, at most ``step`` apart, that fill the box of the car along a path [m].
 
-    margin: enlarges the box on each side. ahead: moves it forward.
+    margin: added to the box on each side [m]. ahead: forward shift of the box [m].
     """
     along, across = LENGTH / 2 + margin, WIDTH / 2 + margin
     forward, left = (
@@ -98,7 +99,7 @@ def look_up(
     grid: GroundGrid,
     beyond: float = 0.0,
 ) -> Float[Tensor, "B M F P"]:
-    """Return the values of maps (one per frame, or one for all) at the cells of points.
+    """Return the values of maps (one per frame, or one for all frames) at the cells of points.
 
     beyond: the value outside the grid.
     """
@@ -117,9 +118,10 @@ def look_up(
 def interpolate(
     maps: Float[Tensor, "B _ X Y"], points: Float[Tensor, "B M F P 2"], grid: GroundGrid
 ) -> Float[Tensor, "B M F P"]:
-    """Interpolate maps (one per frame, or one for all) at points.
+    """Interpolate maps (one per frame, or one for all frames) at points.
 
-    Bilinear between the middles of cells; the edge continues outside the grid.
+    The interpolation between the middles of cells is bilinear. Outside the grid it returns the
+    values at the edge.
     """
     b, m, f, p, _ = points.shape
     size = points.new_tensor(grid.shape) * grid.step
@@ -153,7 +155,7 @@ def measure_distance(
 
 
 class Motion(NamedTuple):
-    """The motion along a path; a_lat, a_lon [m/s^2], jerk [m/s^3] between its frames."""
+    """The motion along a path: accelerations [m/s^2], jerk [m/s^3] and driven way [m]."""
 
     speed: Float[Tensor, "B M F"]
     lateral: Float[Tensor, "B M F"]
@@ -163,9 +165,10 @@ class Motion(NamedTuple):
 
 
 def derive_motion(path: Float[Tensor, "B M F 3"], speed: Float[Tensor, " B"]) -> Motion:
-    """Return the motion along paths from the origin with an initial speed.
+    """Return the motion along paths that start at the origin with ``speed`` [m/s].
 
-    Speeds are those in the middle of frames, the first half a frame after the start.
+    A speed is the mean over a frame and applies to its middle; the first one therefore applies
+    half a frame after the start.
     """
     moved = find_moves(path)
     steps = moved[..., :2].norm(dim=-1)
@@ -182,7 +185,7 @@ def derive_motion(path: Float[Tensor, "B M F 3"], speed: Float[Tensor, " B"]) ->
 def measure_miss(
     path: Float[Tensor, "B M F 3"], target: Float[Tensor, "B 2"]
 ) -> Float[Tensor, "B M"]:
-    """Return the distance of the target from paths, prolonged along their last heading [m]."""
+    """Return the distance [m] of the target from paths, extended along their last heading."""
     yaw = path[:, :, -1:, 2]
     end = path[:, :, -1:, :2] + PROLONGED * torch.stack([yaw.cos(), yaw.sin()], -1)
     points = F.pad(torch.cat([path[..., :2], end], 2), (0, 0, 1, 0))  # from the origin
@@ -204,8 +207,8 @@ def compute_parts(
 ) -> dict[str, Float[Tensor, "B M ..."]]:
     """Return the parts of the cost of paths by name: B M F for PER_FRAME, otherwise B M.
 
-    road: the grid of the drivable area. grid: of the other maps. verge: margin of the box that
-    must be on the road [m].
+    grid: grid of all maps except the drivable area. road: grid of the drivable area.
+    verge: margin of the box that must be on the road [m].
     """
     motion = derive_motion(path, ego.speed)
     drivable = around.drivable[:, None]
@@ -252,7 +255,7 @@ class Costs(NamedTuple):
 
 
 class Cost(nn.Module):
-    """Weights the parts; trains the logarithms of the weights, or keeps the published ones.
+    """Weights the parts of the cost; the logarithms of the weights are trained or constant.
 
     In evaluation the planner's caution multiplies ``rule``, whose box has the planner's verge.
     """
@@ -274,7 +277,7 @@ class Cost(nn.Module):
         ego: EgoState,
         others: float = 1.0,
     ) -> Costs:
-        """Return the costs of paths; others: factor on ``safety``."""
+        """Return the costs of paths; ``others`` is a factor on the weight of ``safety``."""
         verge = VERGE if self.training else self.verge
         parts = compute_parts(path, around, ego, self.grid, self.road, verge)
         weights = dict(zip(self.parts, self.log_weight.exp(), strict=True))

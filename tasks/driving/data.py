@@ -1,8 +1,8 @@
-"""Batches of windows of nuScenes, real or generated.
+"""Batches of windows from nuScenes or the generated world.
 
-Training and validation use the official training split, validation its last scenes. The test
-split is the official validation split. Functions import the driver themselves, because the
-devkit takes seconds to import and is an extra.
+Training and validation share the official training split; validation takes its last scenes. The
+test split is the official validation split. The driver is imported inside functions, because
+the devkit takes seconds to import and belongs to an extra.
 """
 
 import os
@@ -43,15 +43,16 @@ ReadShare = Callable[[int, int], Iterator[Item]]
 
 
 def read_ahead(read_share: ReadShare[Item], readers: int) -> Iterator[Item]:
-    """Yield items in order, read by ``readers`` processes; 0: by this one, on demand.
+    """Yield items in order, read by ``readers`` processes, or on demand in this one for 0.
 
-    An error in a reader is raised here, in place of its item. While there are readers, torch
-    uses the remaining cores, at least one.
+    An error in a reader is raised here when its item is due. While readers run, torch uses the
+    remaining cores, at least one.
 
     Args:
-        read_share: (k, n) -> the items k, k + n, k + 2 n, ... of all. It must not draw from
-            global random generators, because each process has its own.
-        readers: number of processes, at most that of cores; each reads up to two items ahead.
+        read_share: (k, n) -> the items k, k + n, k + 2 n, ... It must not draw from global
+            random generators, because each process has its own.
+        readers: number of processes, capped at the number of cores; each reads up to two items
+            ahead.
 
     >>> list(read_ahead(lambda k, n: iter(range(k, 5, n)), 0))
     [0, 1, 2, 3, 4]
@@ -75,7 +76,7 @@ def read_ahead(read_share: ReadShare[Item], readers: int) -> Iterator[Item]:
 
 
 class _Shares(IterableDataset[Item], Generic[Item]):
-    """The items; each reader reads its share."""
+    """The data set of the items, of which each reader reads its share."""
 
     def __init__(self, read_share: ReadShare[Item]) -> None:
         self.read_share = read_share
@@ -92,15 +93,15 @@ def _keep(item: Item) -> Item:
     return item
 
 
-OFFICIAL = {"v1.0-mini": ("mini_train", "mini_val")}  # others: ("train", "val")
+OFFICIAL = {"v1.0-mini": ("mini_train", "mini_val")}  # other versions: ("train", "val")
 
 
 def find_data(source: Source) -> Path:
-    """Return the folder of the data set; generate a missing generated one.
+    """Return the folder of the data set; a generated data set that is missing is generated.
 
     Raises:
         FileNotFoundError: the real data set is not in $NEURO_DATA.
-        RuntimeError: the packages for the generated one are not installed.
+        RuntimeError: the packages that generate data are not installed.
     """
     if source.data == "nuscenes":
         return find_real_data()
@@ -110,7 +111,7 @@ def find_data(source: Source) -> Path:
 
 
 def require_images(source: Source, size: ImageSize) -> None:
-    """Raise a NuScenesError unless the images of the generated world give images of a size."""
+    """Raise a NuScenesError if images of the generated world cannot be scaled to ``size``."""
     if source.data == "generated":
         with require_devkit():
             from drivers.nuscenes.images import scaled_size
@@ -139,7 +140,7 @@ def make_generator_settings(source: Source) -> "GeneratorSettings":
     """Return the settings of the generated data set of a source.
 
     Raises:
-        RuntimeError: the packages for it are not installed.
+        RuntimeError: the packages that generate data are not installed.
     """
     with require_devkit():
         from drivers.nuscenes.world.make import GeneratorSettings
@@ -170,13 +171,13 @@ def list_scenes(tables: "Tables", source: Source, split: Split) -> tuple[str, ..
 
 
 def open_split(config: DrivingConfig, split: Split) -> "Windows":
-    """Return the windows of a split, which it reads lazily."""
-    # Pass only what determines windows, so that configurations share them.
+    """Return the windows of a split, which are read on demand."""
+    # Pass only what determines windows, so that configurations with equal windows share them.
     return find_split(config.source, make_settings(config), split)
 
 
 def open_truth(config: DrivingConfig, split: Split) -> "Windows":
-    """Return the windows of a split without cameras, which is fast."""
+    """Return the windows of a split without cameras, which read fast."""
     return find_split(config.source, replace(make_settings(config), looks=False), split)
 
 
@@ -216,7 +217,7 @@ def _find_split(source: Source, settings: "WindowSettings", split: Split) -> "Wi
 
 @lru_cache(maxsize=2)
 def _open_tables(root: Path, version: str) -> "Tables":
-    """Return the tables of a data set; all splits share them, as they may take gigabytes."""
+    """Return a data set's tables, which all splits share because they may take gigabytes."""
     with require_devkit():
         from drivers.nuscenes.tables import open_tables
     return open_tables(root, version)
@@ -228,13 +229,13 @@ def skip_bad(config: DrivingConfig) -> DrivingConfig:
 
 
 def list_dropped(config: DrivingConfig) -> list[tuple[Split, "Skipped"]]:
-    """Return the damaged windows dropped from all splits."""
+    """Return the damaged windows dropped from each split."""
     splits: tuple[Split, ...] = ("train", "val", "test")
     return [(split, one) for split in splits for one in open_split(config, split).skipped]
 
 
 def count_windows(config: DrivingConfig, split: Split) -> int:
-    """Return the number of used windows of a split."""
+    """Return the number of windows of a split that are used."""
     return limit_windows(config.source, split, len(open_split(config, split)))
 
 
@@ -247,8 +248,9 @@ def limit_windows(source: Source, split: Split, available: int) -> int:
 def read_batches(config: DrivingConfig, split: Split, epoch: int) -> Iterator[DrivingBatch]:
     """Yield the batches of a split.
 
-    In training the epoch determines their order, and which windows are mirrored, displaced, or
-    replaced by those of disturbed drives. Each of several processes reads only its own windows.
+    In training the epoch determines the order of the windows, and which of them are mirrored,
+    displaced, or replaced by windows of disturbed drives. In distributed training each process
+    reads only its own windows.
     """
     return read_batches_from(config, split, epoch, 0)
 
@@ -256,7 +258,7 @@ def read_batches(config: DrivingConfig, split: Split, epoch: int) -> Iterator[Dr
 def read_first(
     config: DrivingConfig, split: Split, number: int, device: torch.device
 ) -> Iterator[DrivingBatch]:
-    """Yield the first ``number`` windows of a split by batch, the observations on a device."""
+    """Yield the first ``number`` windows of a split in batches, observations on ``device``."""
     done = 0
     for batch in read_batches(config, split, 0):
         seen, truth = tree_map_only(Tensor, itemgetter(slice(number - done)), batch)
@@ -269,8 +271,8 @@ def read_first(
 def read_batches_from(
     config: DrivingConfig, split: Split, epoch: int, step: int
 ) -> Iterator[DrivingBatch]:
-    """Yield the batches from a step on."""
-    open_split(config, split)  # once for all readers
+    """Yield the batches of :func:`read_batches` from batch number ``step`` on."""
+    open_split(config, split)  # here, so that the readers do not each open it
     if split == "train":
         own = tuple(list_own_samples(config.batch))
         read = partial(_read_training, config, own, epoch)
@@ -281,7 +283,7 @@ def read_batches_from(
 
 
 def read_blind(config: DrivingConfig, epoch: int) -> Iterator[DrivingBatch]:
-    """Yield the batches of a training epoch without images, equally displaced and disturbed."""
+    """Yield the batches of a training epoch, displaced and disturbed alike, without images."""
     yield from _read_training(config, range(config.batch), epoch, 0, 1, looks=False)
 
 
@@ -294,7 +296,7 @@ def _read_from(
 def _read_others(
     config: DrivingConfig, split: Split, first: int, every: int
 ) -> Iterator[DrivingBatch]:
-    """Yield each ``every``-th batch of a split from the ``first`` on."""
+    """Yield every ``every``-th batch of a validation or test split, from ``first`` on."""
     windows, n = open_split(config, split), count_windows(config, split)
     orders = np.array_split(np.arange(n), range(config.batch, n, config.batch))
     for order in orders[first::every]:
@@ -309,7 +311,7 @@ def _read_training(
     every: int,
     looks: bool = True,
 ) -> Iterator[DrivingBatch]:
-    """Yield the rows ``own`` of each ``every``-th training batch from the ``first`` on."""
+    """Yield the rows ``own`` of every ``every``-th training batch, from ``first`` on."""
     windows = (open_split if looks else open_truth)(config, "train")
     phase, _ = find_phase(config, epoch / config.epochs)
     shuffled = np.random.default_rng([1, epoch])
@@ -329,7 +331,7 @@ def _read_training(
             stream_windows(config, epoch, row, count, looks)
             for row, count in zip(own, counts, strict=True)
         ]
-    passed = 0  # batches whose windows the streams have passed
+    passed = 0  # number of batches whose disturbed windows the streams have yielded or skipped
     for k in range(first, len(orders), every):
         batch = make_batch([windows[int(orders[k][i])] for i in own], config.sees == "maps")
         if phase.mirrored:

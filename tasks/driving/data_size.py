@@ -1,4 +1,4 @@
-"""The size of the data of a training, without generating or opening a data set."""
+"""The data that a training needs, described without generating or opening a data set."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,19 +15,19 @@ from tasks.driving.data import (
 )
 from tasks.runs.task import Split
 
-SCENE = 1.6  # [MB] of a generated scene with 20 keyframes and a place of its own
-SWEEP = 0.3  # [MB] of its images before keyframes, one of each camera
+SCENE = 1.6  # [MB] per generated scene with 20 keyframes and its own place
+SWEEP = 0.3  # [MB] per generated scene for one sweep image per camera and keyframe
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 def describe_data(config: DrivingConfig) -> tuple[str, ...]:
-    """Return lines on the data of a training: what is there, would be generated, and computed.
+    """Return lines of text: the data a training has, what it would generate, and its steps.
 
-    Reads at most the table of scenes.
+    The function reads at most the table of scenes.
 
     Raises:
-        ValueError: the training could not start: too few scenes or windows, or settings that
-            the generated world does not have (sweeps, images of this size).
+        ValueError: the training could not start, because there are too few scenes or windows,
+            or the generated world cannot supply the sweeps or images of this size.
     """
     source = config.source
     try:
@@ -60,7 +60,7 @@ def describe_data(config: DrivingConfig) -> tuple[str, ...]:
 
 
 def _read_keyframes(folder: Path) -> Mapping[str, int]:
-    """Return the number of keyframes of each scene by name, as the table of scenes says.
+    """Return the number of keyframes of each scene by name, according to the table of scenes.
 
     Raises:
         ValueError: the table is missing or damaged.
@@ -82,9 +82,9 @@ def _read_keyframes(folder: Path) -> Mapping[str, int]:
 
 
 def _count(config: DrivingConfig, root: Path, keyframes: Mapping[str, int]) -> tuple[str, ...]:
-    """Return lines on the windows of each split and the steps of the training.
+    """Return lines of text with the windows of each split and the steps of the training.
 
-    root: of the data set. keyframes: of each of its scenes, by name.
+    root: folder of the data set. keyframes: number of keyframes of each scene by name.
     """
     from drivers.nuscenes.tables import Tables
 
@@ -97,7 +97,7 @@ def _count(config: DrivingConfig, root: Path, keyframes: Mapping[str, int]) -> t
         try:
             names = list_scenes(tables, config.source, split)
         except ValueError as error:
-            if split != "test":  # which only neuro eval needs
+            if split != "test":  # a training does not need the test split, only neuro eval
                 raise
             parts.append(f"{split} none: {error}")
             continue

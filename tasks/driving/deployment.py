@@ -1,9 +1,8 @@
 """The decoder of the driver on a chip: its stimuli, and the work of the host.
 
-The chip runs the bird's-eye decoder, from spikes to spikes with one tick per frame, and the
-spiking parts of :mod:`tasks.driving.chip`. The host computes the rest. Axes: T frames (ticks),
-B windows, C channels, X and Y cells, U and V cells of the
-drivable area.
+The chip runs the bird's-eye decoder, which takes and returns spikes with one tick per frame,
+and the spiking parts of :mod:`tasks.driving.chip`. The host computes the rest. Axes: T frames
+(ticks), B windows, C channels, X and Y cells of the grid, U and V cells of the drivable area.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,8 +22,8 @@ from tasks.driving.metrics import Overlap, count_overlap
 from tasks.driving.model import Driver, DrivingOutputs, require_driver
 from tasks.runs.task import Split, Stimulus
 
-CLASSES = ("vehicle", "lane", "drivable")  # decoded classes of the present frame
-COMPARED = 8  # windows for all executors
+CLASSES = ("vehicle", "lane", "drivable")  # classes whose present maps are decoded
+COMPARED = 8  # windows on which executors are compared
 
 
 def chip_part(config: DrivingConfig, model: nn.Module) -> Stack:
@@ -39,7 +38,7 @@ def chip_part(config: DrivingConfig, model: nn.Module) -> Stack:
 
 
 def explain_only_torch(config: DrivingConfig) -> str:
-    """Return why no Graph can hold the decoder; "" if one can."""
+    """Explain why the decoder cannot be a Graph; returns "" if it can."""
     if config.sees == "maps":
         return (
             "driving:maps sees true maps, which only neuro eval has; use a run of driving:tiny"
@@ -55,7 +54,7 @@ def explain_only_torch(config: DrivingConfig) -> str:
 
 
 def stimuli(config: DrivingConfig, model: nn.Module, split: Split) -> Iterator[Stimulus]:
-    """Yield spikes of the states of windows, T B C X Y, and true masks of CLASSES, B 3 U V."""
+    """Yield stimuli: spikes of windows' states (T B C X Y), true masks of CLASSES (B 3 U V)."""
     driver, device = require_driver(model), next(model.parameters()).device
     for seen, truth in read_first(config, split, COMPARED, device):
         with torch.no_grad():
@@ -79,9 +78,9 @@ def decode(config: DrivingConfig, model: nn.Module, outputs: Mapping[str, Tensor
 def stack_masks(
     masks: Mapping[str, Bool[Tensor, "B _ _"]], road_cells: int
 ) -> Bool[Tensor, "B 3 U V"]:
-    """Stack the masks of CLASSES on the grid of the drivable area, which divides others' cells.
+    """Stack the masks of CLASSES on the finer grid of the drivable area.
 
-    road_cells: parts of a divided cell along an edge.
+    road_cells: cells of the drivable area along an edge of a cell of the other masks.
     """
     divided = {
         name: mask.repeat_interleave(road_cells, 1).repeat_interleave(road_cells, 2)
@@ -110,15 +109,15 @@ HOST: Mapping[str, tuple[str, ...]] = {
     "motion of cells": ("prediction.motion",),
     "heads": ("heads",),
     "path": ("planner.refinement.end",),
-}  # modules of the host; those of the refinement map real values to real values
+}  # modules that the host runs
 OPTIONAL = {"uncertainty": "uncertainty", "motion of cells": "motion"}  # in the prediction
 
 
 def host(config: DrivingConfig, model: nn.Module) -> dict[str, int]:  # noqa: ARG001
     """Return the multiply-accumulates of the host per window, by part.
 
-    Counts modules and lifting, the products of features and depth. Leaves out soft-max,
-    sampling, the shares of moved cells and the sums of the cost.
+    The count covers modules and lifting (the products of features and depth). It leaves out
+    soft-max, sampling, the bilinear shares of moved cells and the sums of the cost.
 
     Raises:
         RuntimeError: HOST names a module that the model does not run.
@@ -138,7 +137,7 @@ def host(config: DrivingConfig, model: nn.Module) -> dict[str, int]:  # noqa: AR
 
 
 def run_counted(model: Driver, seen: Observation) -> tuple[DrivingOutputs, dict[str, int]]:
-    """Return outputs, and multiply-accumulates by module path, and of lifting as "lift"."""
+    """Return (outputs, multiply-accumulates by module path; those of lifting are "lift")."""
     config = model.config
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         outputs = model(seen)

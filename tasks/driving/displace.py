@@ -1,19 +1,20 @@
-"""Windows changed for training: left and right exchanged, and displaced starts.
+"""Training windows that are mirrored, or start beside the recorded pose or at another speed.
 
-A mirrored window shows a world mirrored along y: images are flipped and trade places, and the
-principal point and the poses of cameras, the maps, the route and the path follow. It doubles
-the scenes.
+A mirrored window shows a world mirrored along y: images are flipped and cameras on both sides
+trade places; principal points, camera poses, maps, route and path change accordingly. This
+doubles the number of scenes.
 
-From displaced starts a planner learns to return to its way. A displaced window starts beside
-the recorded pose, with another heading. The model splats image features from there, which is
-exact; the images stay. The start has another speed, which approaches the recorded one at the
-acceleration of candidates. The path returns to the recorded one after the way of 3 s; after a
-share u of that way it is
+Displaced starts teach a planner to return to its path. A displaced window starts beside the
+recorded pose with another heading. The images stay: the model lifts their features into the
+frame of the new start, which is exact. The start may also have another speed, which approaches
+the recorded one at the acceleration of candidates. The path returns to the recorded one over
+the distance driven in 3 s; after a share u of that distance it is
 
     e(u) = e0 (1 - 10 u^3 + 15 u^4 - 6 u^5) + s0 (u - 6 u^3 + 8 u^4 - 3 u^5)
 
-to the left of it (ChauffeurNet, Bansal et al. 2018, displaces the middle of paths). True maps
-stay those of the recorded pose.
+to the left of the recorded path. e0 is the lateral offset of the start, s0 its slope. True maps
+stay those of the recorded pose. (ChauffeurNet, Bansal et al. 2018, displaces the middle of
+paths.)
 Axes: B windows, S frames, F future frames, N cameras, X and Y cells. Poses are (x, y, yaw)
 [m, rad] in the recorded frame.
 """
@@ -35,12 +36,12 @@ def _exchange(name: str) -> str:
     return name.replace(left, right) if left in name else name.replace(right, left)
 
 
-TRADED = [CAMERAS.index(_exchange(name)) for name in CAMERAS]  # camera on the other side
+TRADED = [CAMERAS.index(_exchange(name)) for name in CAMERAS]  # each camera's mirror image
 MASKS = ("vehicle", "pedestrian", "instance", "drivable", "lane")
 
 
 def mirror_windows(batch: DrivingBatch, chosen: Bool[Tensor, " B"]) -> DrivingBatch:
-    """Mirror the chosen windows of a batch; its grid must be symmetric."""
+    """Mirror the chosen windows of a batch; the grid must be symmetric along y."""
 
     def choose(plain: Tensor, mirrored: Tensor) -> Tensor:
         return torch.where(chosen.view(-1, *[1] * (plain.dim() - 1)), mirrored, plain)
@@ -75,12 +76,12 @@ def mirror(batch: DrivingBatch) -> DrivingBatch:
 
 
 def _flip(points: Float[Tensor, "*B 2"]) -> Float[Tensor, "*B 2"]:
-    """Return points on the other side."""
+    """Return points mirrored along y."""
     return points * points.new_tensor([1.0, -1.0])
 
 
 def _trade(cameras: Shaped[Tensor, "B S N ..."]) -> Shaped[Tensor, "B S N ..."]:
-    """Exchange the values of the cameras on both sides; N is 0 or 6."""
+    """Exchange the values of left and right cameras; N is 0 or 6."""
     return cameras[:, :, TRADED] if cameras.shape[2] else cameras
 
 
@@ -91,14 +92,14 @@ def _negate(pose: Float[Tensor, "*B 4 4"], row: int, column: int) -> Float[Tenso
     return pose * signs[0, :, None] * signs[1]
 
 
-SIDE, TURN = 1.5, 0.15  # [m], [rad] at most
-FASTER = 3.0  # [m/s] at most
+SIDE, TURN = 1.5, 0.15  # largest lateral offset [m] and turn [rad] of a displaced start
+FASTER = 3.0  # [m/s] by which a start may exceed the recorded speed
 
 
 def draw_starts(draws: Float[Tensor, "B 3"], share: float) -> Float[Tensor, "B 3"]:
-    """Return poses of starts from draws in 0..1.
+    """Return poses of starts, from uniform draws between 0 and 1.
 
-    share: of displaced windows; the others start at the origin.
+    share: share of windows that are displaced; the others start at the origin.
     """
     aside, turned = SIDE * (2 * draws[:, 1] - 1), TURN * (2 * draws[:, 2] - 1)
     poses = torch.stack([torch.zeros_like(aside), aside, turned], 1)
@@ -108,9 +109,10 @@ def draw_starts(draws: Float[Tensor, "B 3"], share: float) -> Float[Tensor, "B 3
 def draw_speeds(
     draws: Float[Tensor, "B 2"], share: float, speed: Float[Tensor, " B"]
 ) -> Float[Tensor, " B"]:
-    """Return speeds of starts from draws in 0..1: from 0 to 3 m/s above the recorded speed.
+    """Return speeds of starts, between 0 and 3 m/s above the recorded speed.
 
-    share: of windows with another speed; the others keep theirs. speed: recorded [m/s].
+    draws: uniform between 0 and 1. share: share of windows that get another speed; the others
+    keep theirs. speed: recorded speed [m/s].
     """
     return torch.where(draws[:, 0] < share, draws[:, 1] * (speed + FASTER), speed)
 
@@ -118,10 +120,11 @@ def draw_speeds(
 def displace_starts(
     batch: DrivingBatch, start: Float[Tensor, "B 3"], speed: Float[Tensor, " B"]
 ) -> DrivingBatch:
-    """Return a batch whose windows start at these poses, with paths that return.
+    """Return a batch with displaced starts, whose paths return to the recorded ones.
 
-    start: with x = 0. speed: at the start [m/s]; the curvature stays. The target lies on the
-    route as far ahead as at the new speed. Windows with unchanged pose and speed stay the same.
+    start: poses of the starts, with x = 0. speed: speed at the start [m/s]; the curvature
+    stays, and the target lies on the route at the distance for the new speed. Windows with
+    unchanged pose and speed stay the same.
     """
     seen, truth = batch
     turned, faster = (start != 0).any(1), speed != seen.ego.speed
@@ -145,7 +148,7 @@ def displace_starts(
 def enter_starts(
     points: Float[Tensor, "B R 2"], start: Float[Tensor, "B 3"]
 ) -> Float[Tensor, "B R 2"]:
-    """Return points in the frames of starts."""
+    """Transform points from the recorded frames to the frames of starts."""
     x, y = (points - start[:, None, :2]).unbind(-1)
     c, s = start[:, 2:].cos(), start[:, 2:].sin()
     return torch.stack([c * x + s * y, c * y - s * x], -1)
@@ -154,7 +157,7 @@ def enter_starts(
 def find_targets(
     route: Float[Tensor, "B R 2"], speed: Float[Tensor, " B"]
 ) -> Float[Tensor, "B 2"]:
-    """Return the targets of routes at speeds [m/s], as ``find_target`` of recorded windows."""
+    """Return the targets of routes at speeds [m/s], as ``find_target`` does for one window."""
     way = (FORESIGHT * speed).clamp(LEAST, ROUTE_LENGTH) / ROUTE_STEP
     before = way.floor().clamp(max=route.shape[1] - 2)
     low, high = (
@@ -167,12 +170,12 @@ def find_targets(
 def change_speed(
     path: Float[Tensor, "B F 3"], speed: Float[Tensor, " B"]
 ) -> Float[Tensor, "B F 3"]:
-    """Return paths along the same ways with the initial ``speed`` [m/s].
+    """Return paths along the same lines, driven with another initial ``speed`` [m/s].
 
-    It approaches the original speed at -4 to 2 m/s^2, the acceleration of candidates.
+    The speed approaches the original one at -4 to 2 m/s^2, the acceleration of candidates.
     """
     target = find_moves(path[..., :2]).norm(dim=-1) / FRAME
-    driven, now, time = [], speed, FRAME / 2  # of the first frame, in its middle
+    driven, now, time = [], speed, FRAME / 2  # the first frame's speed is that in its middle
     for k in range(path.shape[1]):
         now = target[:, k].clamp(now + BRAKING * time, now + THRUST * time).clamp(min=0)
         driven.append(now)
@@ -181,7 +184,7 @@ def change_speed(
 
 
 def go_along(path: Float[Tensor, "B F 3"], way: Float[Tensor, "B F"]) -> Float[Tensor, "B F 3"]:
-    """Return the poses after a driven way [m] along paths, which continue straight ahead."""
+    """Return the poses after driven distances [m] along paths, which then go straight on."""
     poses = F.pad(path, (0, 0, 1, 0))  # from the origin
     ends = F.pad(find_moves(path[..., :2]).norm(dim=-1).cumsum(1), (1, 0))
     after = torch.searchsorted(ends, way, right=True).clamp(max=path.shape[1])
@@ -194,7 +197,7 @@ def go_along(path: Float[Tensor, "B F 3"], way: Float[Tensor, "B F"]) -> Float[T
 
 
 def make_poses(flat: Float[Tensor, "B 3"]) -> Float[Tensor, "B 4 4"]:
-    """Return poses as matrices from their own frame."""
+    """Return flat poses as matrices that transform from the frame of the pose."""
     x, y, yaw = flat.unbind(1)
     poses = torch.eye(4).to(flat).repeat(len(flat), 1, 1)
     poses[:, 0, 0], poses[:, 0, 1], poses[:, 0, 3] = yaw.cos(), -yaw.sin(), x
@@ -205,9 +208,9 @@ def make_poses(flat: Float[Tensor, "B 3"]) -> Float[Tensor, "B 4 4"]:
 def come_back(
     path: Float[Tensor, "B F 3"], start: Float[Tensor, "B 3"], speed: Float[Tensor, " B"]
 ) -> Float[Tensor, "B F 3"]:
-    """Return paths from the starts back to these paths, in the frames of the starts.
+    """Return paths that lead from the starts back to ``path``, in the frames of the starts.
 
-    start: with x = 0. speed: at the start [m/s].
+    start: poses with x = 0. speed: speed at the start [m/s].
     """
     reach = find_reach(speed)[:, None]
     u = (find_moves(path[..., :2]).norm(dim=-1).cumsum(1) / reach).clamp(max=1)

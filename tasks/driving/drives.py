@@ -1,9 +1,9 @@
 """Disturbed drives for training: windows of states that recorded drives do not reach.
 
-The rules drive through training worlds, but disturbances of a second or more shift their path
-to a side, or change its speed (DART, Laskey et al. 2017). The path to learn is the plan of the
-rules from the resulting state. A drive ends like a course. A drive that ends in a collision or
-off the road loses its last two seconds, because no path is right there.
+The rules drive through training worlds, while disturbances of a second or more shift their path
+sideways or change its speed (DART, Laskey et al. 2017). The path to learn is the one that the
+rules plan from the resulting state. A drive ends like a course. If it ends in a collision or
+off the road, its last two seconds are dropped, because no path is right there.
 Axes: B windows, F future frames.
 """
 
@@ -30,13 +30,13 @@ from tasks.driving.config import DrivingConfig
 from tasks.driving.displace import go_along
 from tasks.driving.sampler import EgoState, find_moves, find_reach, shift_aside
 
-NUMBER = 5  # prefix of the seeds, distinct from those of courses and data sets
-LIMIT = 30.0  # [s] of a drive
-DROPPED = 4  # windows before a bad end
-POOL = 30  # least number of windows for a random draw, from one or two drives
-SIDE = 3.0  # [m] largest shift, in half of the disturbances
-PACES = (0.0, 0.5, 0.75, 1.25, 1.5)  # factors on the speed of the rules, in two of five
-HELD = (2, 7)  # frames of a disturbance
+NUMBER = 5  # first number of the seeds, which keeps them distinct from other seeds
+LIMIT = 30.0  # [s] longest drive
+DROPPED = 4  # windows dropped before a bad end
+POOL = 30  # least number of windows to draw from at random; one or two drives give them
+SIDE = 3.0  # [m] largest shift; half of the disturbances have one
+PACES = (0.0, 0.5, 0.75, 1.25, 1.5)  # factors on the speed; two in five disturbances have one
+HELD = (2, 7)  # shortest and longest disturbance [frames]
 
 
 class DisturbedWindow(NamedTuple):
@@ -49,9 +49,9 @@ class DisturbedWindow(NamedTuple):
 def disturb_path(
     path: Float64[np.ndarray, "F 3"], speed: float, side: float, pace: float
 ) -> Float64[np.ndarray, "F 3"]:
-    """Return a path at ``pace`` times its speed, shifted to the left by ``side`` [m].
+    """Return a path driven at ``pace`` times its speed and shifted left by ``side`` [m].
 
-    The shift takes the way of 3 s at the initial ``speed`` [m/s].
+    The shift ends after the distance of 3 s at the initial ``speed`` [m/s], at least 8 m.
     """
     planned = torch.from_numpy(path)[None]
     way = pace * find_moves(planned[..., :2]).norm(dim=-1).cumsum(1)
@@ -64,9 +64,9 @@ def disturb_path(
 def drive_disturbed(
     config: DrivingConfig, seed: Sequence[int], looks: bool = True
 ) -> list[DisturbedWindow]:
-    """Return the windows of the drive of a seed, one per frame with a complete past.
+    """Drive with one seed; return a window for each frame that has a complete past.
 
-    looks: whether to render images; without, windows have no cameras (N is 0).
+    looks: whether to render images; if not, windows have no cameras (N is 0).
     """
     rng = np.random.default_rng(seed)
     course = start(seed)
@@ -102,9 +102,9 @@ def drive_disturbed(
 def stream_windows(
     config: DrivingConfig, epoch: int, row: int, count: int, looks: bool = True
 ) -> Iterator[DisturbedWindow]:
-    """Yield ``count`` shuffled windows for a row of the batches of a training epoch.
+    """Yield ``count`` shuffled windows for one row of the batches of a training epoch.
 
-    Each row has its own drives, so processes do not depend on each other.
+    Each row has its own drives, so the result does not depend on which process reads the row.
     """
     seed = [NUMBER, config.source.seed, epoch, row]
     rng = np.random.default_rng(seed)
@@ -124,9 +124,9 @@ def replace_windows(
     chosen: Bool[Tensor, " B"],
     streams: Sequence[Iterator[DisturbedWindow]],
 ) -> DrivingBatch:
-    """Replace the chosen windows of a batch by the next ones of their rows' streams.
+    """Replace the chosen windows of a batch by the next windows from the streams of their rows.
 
-    The new truth is only the path; maps and depth stay those of the replaced window.
+    Only the path of the truth is new; true maps and depth stay those of the replaced window.
     """
     rows = chosen.nonzero()[:, 0].tolist()
     if not rows:

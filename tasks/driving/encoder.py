@@ -1,13 +1,13 @@
-"""The spiking encoder: images to features and depth, at an eighth of their size.
+"""The spiking encoder: from images to features and depth at an eighth of the image size.
 
     image -> stem -> blocks ... -> near (1/8)  ------------------\\
                                \\-> far (1/16) -> pyramid, mean over T, upsampled -> head
 
-Each image is repeated for T ticks (sequence repetition), or each tick has an image of its own
-time, so that membranes can respond to motion. After the means over T everything is real-valued
-and runs on a host, as in SAD. Feature and depth head have the same architecture and
-separate weights. Between the two convolutions at the end of a head we have a ReLU; SAD has
-none, which makes its two convolutions one.
+Each image is repeated for T ticks (sequence repetition), or each tick takes the image of its
+own time, so that membranes can respond to motion. After the means over T all values are real
+and computed on the host, as in SAD. The feature head and the depth head have the same
+architecture and separate weights. We place a ReLU between the two convolutions at the end of a
+head; SAD has none, so its two convolutions are equivalent to one.
 Axes: T ticks, K images, C channels, D bins of depth, H and W of images, h and w of features.
 """
 
@@ -25,14 +25,14 @@ from tasks.driving.config import DrivingConfig
 
 
 class Features(NamedTuple):
-    """Features of images, and logits of their depth."""
+    """Features of images, and logits of the depth of each feature."""
 
     features: Float[Tensor, "K C h w"]
     depth: Float[Tensor, "K D h w"]
 
 
 def make_encoder_block(config: DrivingConfig, channels: int) -> Stack:
-    """Return the encoder's block: three convolutions, the last two around a wider middle."""
+    """Return a block of the encoder: three convolutions; the last two enclose a wider layer."""
     cells, middle = config.cells, config.encoder.expansion * channels
     return Stack(
         mix=Residual(Stack(**convolve(cells, channels, channels))),
@@ -41,7 +41,7 @@ def make_encoder_block(config: DrivingConfig, channels: int) -> Stack:
 
 
 def make_trunk(config: DrivingConfig) -> Stack:
-    """Return the trunk after the stem without the last block, to currents T K C h w."""
+    """Return the trunk between stem and last block, which returns currents T K C h w."""
     c = config.encoder
     layers: dict[str, nn.Module] = {}
     for level, (channels, blocks) in enumerate(zip(c.channels, c.blocks, strict=True)):
@@ -55,7 +55,7 @@ def make_trunk(config: DrivingConfig) -> Stack:
 
 
 class Pyramid(nn.Module):
-    """Spatial pyramid of spikes (ASPP): branches of several dilations, and a mean branch."""
+    """Spatial pyramid on spikes (ASPP): one branch per dilation, and one with the mean."""
 
     def __init__(self, config: DrivingConfig) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class Pyramid(nn.Module):
         self.branches = nn.ModuleList()
         for kernel, dilation in [(1, 1), *((3, d) for d in c.dilations)]:
             layers = convolve(cells, c.far, c.aspp, kernel, dilation=dilation)
-            del layers["cells"]  # which all branches share
+            del layers["cells"]  # all branches share one layer of neurons
             self.branches.append(Stack(**layers))
         self.mean = nn.Conv2d(c.far, c.aspp, 1)
         joined = (len(self.branches) + 1) * c.aspp
@@ -89,7 +89,7 @@ class Pyramid(nn.Module):
 
 
 class Head(nn.Module):
-    """From the spikes of both branches to ``channels`` channels."""
+    """Computes ``channels`` real-valued channels from the spikes of both branches."""
 
     def __init__(self, config: DrivingConfig, channels: int) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ class Encoder(nn.Module):
     def forward(self, images: Float[Tensor, "L K 3 H W"]) -> Features:
         """Return features and depth of each image.
 
-        images: of each tick (L is T), or one (L is 1) that is repeated at all ticks.
+        images: one image per tick (L is T), or one (L is 1) that all ticks repeat.
         """
         # One image runs through the stem once, because it is the same at every tick.
         current = self.stem(images)[0]

@@ -1,9 +1,9 @@
-"""What a training on nuScenes v1.0-trainval takes, on a machine that does not have it.
+"""Estimate what a training on nuScenes v1.0-trainval takes, without the data set.
 
-Counts follow from nuScenes' published numbers, work and memory from shapes, times from pieces
-that this machine computes: the encoder of one image, the decoder of one frame, the reading of
-one image. Hours on a GPU are no measurement: they follow from the work, the GPU's peak, and the
-share of it that training reaches.
+Counts follow from the published numbers of nuScenes, work and memory from tensor shapes. Times
+are extrapolated from three measurements on this machine: encoding one image, decoding one
+frame, and reading one image. Hours on a GPU are not measured: they follow from the work, the
+peak of the GPU, and the share of the peak that training reaches.
 """
 
 import time
@@ -31,25 +31,25 @@ from tasks.driving.model import Driver
 from tasks.runs.task import Table
 
 VERSION = "v1.0-trainval"
-SCENES, KEYFRAMES = 700, 28_130  # of training
-ALL_KEYFRAMES = 34_149  # of training and validation
+SCENES, KEYFRAMES = 700, 28_130  # in the training split
+ALL_KEYFRAMES = 34_149  # in training and validation splits
 PIXELS = 1600, 900  # width and height
-# [GB] of downloads, by nuScenes' page: ten parts of 4.2 (keyframes) and 29.4 (all files).
+# [GB] to download, according to nuScenes' page: ten parts of 4.2 (keyframes) or 29.4 (all).
 DOWNLOADS = {"keyframes": 42.0, "all files": 294.0}
-# [GB] of the devkit's tables in memory: 1.1 kB of each of 2.6 M sample_data, 0.6 kB of each
-# ego_pose and 1.4 kB of each of 1.2 M sample_annotation.
+# [GB] memory of the devkit's tables: 2.6 M sample_data of 1.1 kB, as many ego_pose of 0.6 kB,
+# and 1.2 M sample_annotation of 1.4 kB.
 TABLES = 6.3
 GPU = "A100"
-PEAK = {"bf16-mixed": 312.0, "32-true": 156.0}  # [TFLOP/s] of it; "32-true" convolves in TF32
-REACHED = 0.1, 0.4  # share of the peak, from poor to good
-PASSES = 3  # of the work of a forward pass: forward, and twice as much backward
+PEAK = {"bf16-mixed": 312.0, "32-true": 156.0}  # [TFLOP/s] of the GPU; "32-true" uses TF32
+REACHED = 0.1, 0.4  # share of the peak that training reaches, from poor to good
+PASSES = 3  # work of a step in forward passes: one forward, and twice that backward
 
 
 def estimate_training(config: DrivingConfig) -> tuple[Table, ...]:
-    """Return a table of what a training takes; none unless it is of v1.0-trainval.
+    """Return a table of what a training takes; no table unless it uses v1.0-trainval.
 
     Raises:
-        ValueError: validation would take all scenes.
+        ValueError: validation would take all training scenes.
     """
     if config.source.data != "nuscenes" or config.source.version != VERSION:
         return ()
@@ -103,7 +103,7 @@ def estimate_training(config: DrivingConfig) -> tuple[Table, ...]:
 
 
 def list_reading(config: DrivingConfig, rate: float) -> list[tuple[str, str, str]]:
-    """Return rows on images and disks. rate: the windows a second of a fast GPU."""
+    """Return rows on images and disks; ``rate`` is the windows per second of a fast GPU."""
     try:
         scaled_size(config.image, *PIXELS, Path("an image of nuScenes"))
     except NuScenesError as error:
@@ -145,14 +145,14 @@ def count_windows(config: DrivingConfig) -> int:
 
 
 def count_train_windows(config: DrivingConfig) -> int:
-    """Return the number of windows to train on: those of validation scenes are left out."""
+    """Return the number of windows to train on, without those of validation scenes."""
     source = config.source
     found = count_windows(config) * (SCENES - source.held) // SCENES
     return min(found, source.train) if source.train else found
 
 
 def count_work(config: DrivingConfig, phase: Phase) -> dict[str, int]:
-    """Return the multiply-accumulates of the forward pass of a window by part, with zeros."""
+    """Return a window's multiply-accumulates in the forward pass by part, including zeros."""
     with torch.device("meta"):
         model, seen = Driver(config).eval(), make_blank(config, "meta")
     past = phase.past or config.past
@@ -169,13 +169,13 @@ def count_work(config: DrivingConfig, phase: Phase) -> dict[str, int]:
 
 
 def find_rate(config: DrivingConfig, macs: Mapping[str, int], share: float) -> float:
-    """Return the windows a second that a GPU trains on at a share of its peak."""
+    """Return the windows per second that a GPU trains on at a share of its peak."""
     passes = PASSES + config.recomputes
     return share * PEAK[config.precision] * 1e12 / (2 * passes * sum(macs.values()))
 
 
 def count_activations(config: DrivingConfig, phase: Phase, recomputes: bool) -> float:
-    """Return the gigabytes that a window needs between forward and backward pass."""
+    """Return the memory [GB] that one window holds between forward and backward pass."""
     config = replace(config, recomputes=recomputes)
     with torch.device("meta"):
         model, seen = Driver(config).train(), make_blank(config, "meta")
@@ -187,9 +187,9 @@ def count_activations(config: DrivingConfig, phase: Phase, recomputes: bool) -> 
 
 
 def measure_pieces(config: DrivingConfig) -> dict[str, float]:
-    """Return the seconds of a core for a multiply-accumulate of encoder and decoder.
+    """Return the core seconds per multiply-accumulate of the encoder and of the decoder.
 
-    Measured here in training, on one image and on one frame, forward and backward.
+    Measured on this machine in training mode: forward and backward, on one image and one frame.
     """
     model = Driver(config).train()
     size = config.image
@@ -222,7 +222,7 @@ def _learn(run: Callable[[], torch.Tensor]) -> None:
 
 
 def measure_reading(size: ImageSize) -> tuple[float, float, float]:
-    """Return the seconds to read an image, read it reduced, and a keyframe from a cache."""
+    """Return the seconds to read an image, a reduced image, and a keyframe from the cache."""
     with require_devkit():
         from drivers.nuscenes.cache import WindowCache
     width, height = PIXELS

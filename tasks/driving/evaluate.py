@@ -1,8 +1,11 @@
-"""Measure a trained driver on a split: maps, their future and paths, with simple baselines.
+"""Measure a trained driver on a split: present maps, future maps and paths, with baselines.
 
-Baselines: "static": the predicted present vehicles stay; "static truth": the true ones stay;
-"constant velocity": the car keeps its speed and heading. ``neuro bench driving`` measures
-further baselines. Axes: B windows, T = 1 + F frames, X and Y cells.
+Baselines:
+"static": the predicted present vehicles stay where they are.
+"static truth": the true present vehicles stay where they are.
+"constant velocity": the car keeps its speed and heading.
+``neuro bench driving`` measures further baselines. Axes: B windows, T = 1 + F frames, X and Y
+cells.
 """
 
 from collections import defaultdict
@@ -43,12 +46,12 @@ if TYPE_CHECKING:
     from drivers.nuscenes.windows import Skipped
     from tasks.driving.challenge import Submission
 
-DRAWN = 8  # windows of a scene
-FILMED = 20.0  # [s] of a drive
+DRAWN = 8  # windows of a scene in the GIF
+FILMED = 20.0  # [s] of a drive in the film
 CAPTIONS = {"cameras": "Cameras with the true boxes; ", "maps": ""}
 
-NEAR = 24.0  # [m] from the car along both axes, for a second IoU
-SHORT = 4  # future frames of the prediction metrics: 2 s, as published
+NEAR = 24.0  # [m] from the car along both axes: the region of a second IoU
+SHORT = 4  # future frames that prediction metrics cover: 2 s, as published
 SCORE = Metric(name="score", format=".4f")
 CLASSES = ("vehicle", "pedestrian", "lane", "drivable")
 TIMES = [f"{kind}_{s}s" for kind in ("mean", "at") for s in (1, 2, 3)]
@@ -67,14 +70,14 @@ METRICS = (
 
 
 class MetricCounts(NamedTuple):
-    """Counts by metric, a list of parts each."""
+    """Counts by metric; each is a list with one entry per window or batch."""
 
     overlaps: defaultdict[str, list[Overlap]]
     segments: defaultdict[str, list[Panoptic]]
 
 
 class Forecast(NamedTuple):
-    """Masks of vehicles, and of instances if the forecast has them."""
+    """Masks of vehicles, and masks of instances if the forecast has instances."""
 
     vehicle: Bool[np.ndarray, "T X Y"]
     instance: Int[np.ndarray, "T X Y"] | None = None
@@ -86,7 +89,7 @@ def make_counts() -> MetricCounts:
 
 
 def take_present(name: str, masks: Any, now: int = 0) -> Any:
-    """Return the present masks of a class from those of its frames."""
+    """Return the present masks of a class from its masks of all frames."""
     return masks if name in PRESENT_MAPS else masks[..., now, :, :]
 
 
@@ -97,7 +100,7 @@ def count_class(
     predicted: Bool[np.ndarray, "*B X Y"],
     true: Bool[np.ndarray, "*B X Y"],
 ) -> None:
-    """Count the maps of a class, everywhere and within :data:`NEAR`."""
+    """Add the overlaps of a class to ``counts``, for the whole grid and within :data:`NEAR`."""
     far = np.broadcast_to(np.abs(grid.centres()).max(-1) > NEAR, true.shape)
     counts.overlaps[f"iou_{name}"].append(count_overlap(predicted, true))
     counts.overlaps[f"near_iou_{name}"].append(count_overlap(predicted, true, far))
@@ -106,7 +109,7 @@ def count_class(
 def count_classes(
     config: DrivingConfig, counts: MetricCounts, maps: Mapping[str, Tensor], truth: Truth
 ) -> None:
-    """Count the present maps of a batch, by class."""
+    """Add the overlaps of a batch's present maps to ``counts``, by class."""
     for name in CLASSES:
         true = take_present(name, getattr(truth, name)).cpu().numpy()
         grid = config.find_grid(name)
@@ -121,10 +124,10 @@ def count_forecast(
     grid: GroundGrid,
     way: str = "",
 ) -> None:
-    """Count the forecast of a window: future IoU, and PQ with the present, each for all and
-    for moving vehicles.
+    """Add a window's forecast to ``counts``, once for all and once for moving vehicles.
 
-    instance, vehicle: the truth. way: the end of the names of these metrics.
+    The counts give the IoU of future frames, and PQ over present and future frames.
+    instance, vehicle: the true masks. way: suffix of the names of these metrics.
     """
     frames = min(SHORT + 1, len(forecast.vehicle))
     numbers, true = instance[:frames], vehicle[:frames]
@@ -143,7 +146,7 @@ def count_forecast(
 def count_maps(
     config: DrivingConfig, maps: Mapping[str, Tensor], truth: Truth, counts: MetricCounts
 ) -> None:
-    """Count the maps of a batch; without future frames, the present alone."""
+    """Add the maps of a batch to ``counts``, with the future if the maps have future frames."""
     count_classes(config, counts, maps, truth)
     if maps["vehicle"].shape[1] == 1:
         return
@@ -161,7 +164,7 @@ def count_maps(
 
 
 def summarise_counts(counts: MetricCounts) -> dict[str, float]:
-    """Return metrics from counts, by name."""
+    """Return the metrics that follow from counts, by name."""
     values: dict[str, float] = {}
     for name, parts in counts.overlaps.items():
         values[name] = add_counts(parts).iou
@@ -173,7 +176,7 @@ def summarise_counts(counts: MetricCounts) -> dict[str, float]:
 
 
 def measure_plan(config: DrivingConfig, path: Tensor, truth: Truth) -> PathErrors:
-    """Return the errors of paths."""
+    """Return the errors of planned paths."""
     moving = truth.vehicle[:, 1:], truth.pedestrian[:, 1:]
     return measure_paths(path, truth.path, *moving, config.grid)
 
@@ -185,9 +188,9 @@ def measure_model(
     batches: Iterable[DrivingBatch],
     submission: "Submission | None" = None,
 ) -> tuple[dict[str, float], int]:
-    """Return (values by name, including baselines; number of windows) in evaluation mode.
+    """Measure in evaluation mode; return (values by name, with baselines; window count).
 
-    submission: collects the predictions of all batches.
+    submission: object that collects the predictions of all batches.
     """
     counts = make_counts()
     paths: defaultdict[str, list[PathErrors]] = defaultdict(list)
@@ -214,8 +217,9 @@ def measure_model(
 def score(values: Mapping[str, float]) -> float:
     """Return the validation score of a training, from 0 to 1.
 
-    It is the mean of the IoU of vehicles, lanes and road, of future vehicles if they are
-    predicted, and, for a planner, of 1 / (1 + mean distance to the true path over 3 s [m]).
+    The score is the mean of these terms: the IoU of vehicles, lanes and road; the IoU of future
+    vehicles, if the model predicts them; and 1 / (1 + mean distance to the true path over 3 s
+    [m]), if the model plans.
     """
     names = ("iou_vehicle", "iou_lane", "iou_drivable", "future_iou")
     parts = [values[name] for name in names if name in values]
@@ -230,7 +234,7 @@ def validate(config: DrivingConfig, model: nn.Module) -> float:
 
 
 def evaluate(run: Run, model: nn.Module) -> Findings:
-    """Return the figures of the test split, and write its predictions into the run folder."""
+    """Return the metrics of the test split; write its predictions into the run folder."""
     config: DrivingConfig = run.config
     submission = open_submission(config)
     values, n = measure_model(config, model, read_batches(config, "test", 0), submission)
@@ -259,7 +263,7 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
 
 
 def open_submission(config: DrivingConfig) -> "Submission | None":
-    """Return what collects predictions for the devkit; None for a run without a future."""
+    """Return a collector of predictions for the devkit, or None if no future is predicted."""
     if not config.last.futures:
         return None
     with require_devkit():

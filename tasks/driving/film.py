@@ -1,6 +1,6 @@
-"""Film a drive in closed loop: the front cameras, the car, its plan, and the others.
+"""Film a drive in closed loop: the front cameras, the car, its plan, and other road users.
 
-A picture shows the planner's input at each plan, every half second. Other road users are drawn
+One picture per plan, every half second, shows the planner's input. Other road users are drawn
 at their true positions.
 """
 
@@ -48,9 +48,9 @@ from tasks.driving.pictures import (
 from tasks.driving.planners import ModelPlanner
 
 FRONT = (0, 1, 2)  # front left, front, front right
-STEP = 0.5  # [m] of a cell of the drawn map
-SEED = 4242  # of the course; training uses no courses
-LONGEST = 20.0  # [s]
+STEP = 0.5  # [m] edge of a cell of the drawn map
+SEED = 4242  # seed of the course; training uses no courses
+LONGEST = 20.0  # [s] longest film
 LEGEND = (
     Patch(color=ROAD, label="drivable"),
     Patch(color=DIVIDER, label="lane divider"),
@@ -65,7 +65,7 @@ LEGEND = (
 
 
 def draw_others(ax: Axes, boxes: Sequence[Box]) -> None:
-    """Draw the footprints of boxes; a short line shows the heading of vehicles."""
+    """Draw the footprints of boxes; a short line marks the heading of each vehicle."""
     for box in boxes:
         corners = box_footprint(box)
         ax.add_patch(Polygon(corners[:, ::-1], color=name_colour(box), linewidth=0, zorder=4))
@@ -121,9 +121,9 @@ def draw_plan(plan: FilmedPlan, grid: GroundGrid, title: str) -> bytes:
 def film_course(
     trial: Trial, grid: GroundGrid, seed: int = SEED, limit: float = LONGEST
 ) -> tuple[bytes, Outcome]:
-    """Drive a course; return a GIF with a picture per plan, and the outcome.
+    """Drive a course; return a GIF with one picture per plan, and the outcome.
 
-    trial: with the size of its images. grid: of the drawn ground.
+    trial: a planner whose image size is set. grid: region of the ground to draw.
     """
     plans: list[FilmedPlan] = []
     outcome = run_course(trial, seed, limit=limit, watch=plans.append)
@@ -143,7 +143,7 @@ def film_course(
 def write_film(
     folder: Path, config: DrivingConfig, model: nn.Module, limit: float = LONGEST
 ) -> Outcome:
-    """Write drive.gif, a film of a model on the course of :data:`SEED`."""
+    """Write drive.gif, a film of a model on course :data:`SEED`; return the outcome."""
     trial = Trial(
         planner=ModelPlanner(model),
         size=config.image,

@@ -1,21 +1,22 @@
-"""Decoder and heads: from states to maps of each frame.
+"""Decoder and heads: from bird's-eye states to the maps of each frame.
 
     state -> spikes -> conv, stride 2 -> blocks -> blocks, stride 2 -> ... -> spikes -> heads
                     \\________________ upsampled, added at each size ______/
 
 One tick of the spiking decoder is one frame (sequence alignment): membranes carry information
-from frame to frame, into the future. It is a U-Net of membrane shortcuts. Upsampling uses
-nearest neighbours, and the widest shortcut carries the spikes of the input, so the whole is a
-Graph with spiking inputs. SAD upsamples bilinearly, and adds the real-valued state there.
+from frame to frame, into the future. The decoder is a U-Net with membrane shortcuts. Upsampling
+uses nearest neighbours, and the outermost shortcut carries the spikes of the input, so the
+decoder is a Graph with spiking inputs. SAD upsamples bilinearly, and its outermost shortcut
+adds the real-valued state.
 
-Each head is conv 3x3, norm, ReLU, conv 1x1, real-valued and on the host. A class has one logit,
-whose sigmoid equals the soft-max of SAD's two. The head of the cost volume may have dilated
-convolutions for a larger view. It then also gets the state of the ego, on which the right place
-of the car in a frame depends: the position of each cell (which identifies the car's own lane),
-its distance from the place that the car reaches in that frame at its present speed, the speed,
-the yaw rate and the navigation.
-The head of the drivable area has a channel for each part of a cell (sub-pixel convolution, Shi
-et al. 2016), so its map may have smaller cells than the states.
+Each head is conv 3x3, norm, ReLU, conv 1x1; it is real-valued and runs on the host. A class has
+one logit, whose sigmoid equals the soft-max of SAD's two logits. The head of the cost volume
+may have dilated convolutions for a larger view. It then also gets inputs on which the right
+place of the car in a frame depends: the position of each cell (which identifies the car's own
+lane), the distance of the cell from the place that the car reaches in that frame at its present
+speed, the speed, the yaw rate and the navigation.
+The head of the drivable area has one channel per part of a cell (sub-pixel convolution, Shi et
+al. 2016), so its map may have smaller cells than the states.
 Axes: T frames (ticks), B windows, C channels of the state, X and Y cells.
 """
 
@@ -35,7 +36,7 @@ from tasks.driving.sampler import COMMANDS, EgoState
 
 
 def make_decoder_body(config: DrivingConfig) -> Stack:
-    """Return the Stack from spikes of states to spikes for the heads, T B C X Y both."""
+    """Return the Stack from spikes of states to spikes for the heads, both T B C X Y."""
     cells, c, outer = config.cells, config.decoder, config.state_channels
     inner: Residual | None = None
     levels = [(c.channels[0], c.channels[0]), *pairwise(c.channels)]
@@ -53,7 +54,7 @@ def make_decoder_body(config: DrivingConfig) -> Stack:
         layers |= {f"up_{name}": m for name, m in convolve(cells, width, up, 1).items()}
         layers["up"] = nn.Upsample(scale_factor=2)
         shortcut = None
-        if not level:  # the current of each spike of a state into its own cell
+        if not level:  # each spike of a state becomes a current into its own cell
             conv = nn.Conv2d(outer, outer, 1, bias=False)
             shortcut = Stack(conv=conv, norm=nn.BatchNorm2d(outer))
         inner = Residual(Stack(**layers), shortcut)
@@ -61,7 +62,7 @@ def make_decoder_body(config: DrivingConfig) -> Stack:
 
 
 class Decoder(nn.Module):
-    """Turns states into spikes and decodes them; a chip runs only ``body``."""
+    """Turns states into spikes and decodes the spikes; a chip runs only ``body``."""
 
     def __init__(self, config: DrivingConfig) -> None:
         super().__init__()
@@ -72,13 +73,13 @@ class Decoder(nn.Module):
         self.body = make_decoder_body(config)
 
     def forward(self, states: Float[Tensor, "T B C X Y"]) -> Float[Tensor, "T B C X Y"]:
-        """Return the spikes for the heads of each frame, from rest."""
+        """Return the spikes for the heads of each frame; membranes start from rest."""
         frames = states if self.carries else states.flatten(0, 1)[None]
         y: Tensor = self.body(self.see(frames)[0])[0]
         return y.reshape(*states.shape[:2], *y.shape[2:])
 
 
-AHEAD, FAST, TURN = 10.0, 10.0, 0.5  # [m], [m/s], [rad/s]: the units of these inputs
+AHEAD, FAST, TURN = 10.0, 10.0, 0.5  # [m], [m/s], [rad/s]: units of distance, speed, yaw rate
 
 
 class Heads(nn.Module):
@@ -106,14 +107,15 @@ class Heads(nn.Module):
         names: tuple[str, ...],
         ego: EgoState | None = None,
     ) -> dict[str, Float[Tensor, "T2 B K _ _"]]:
-        """Return the maps of these heads; the first frame of x is the present.
+        """Return the maps of the heads ``names``; the first frame of x is the present.
 
-        Logits of vehicle, pedestrian, lane and drivable, and of the heat of instance centres;
-        offset to the centre of an instance and flow to its next place, along X and Y [cells];
-        cost. Maps of PRESENT_MAPS have one frame. ego: for the cost.
+        vehicle, pedestrian, lane, drivable, centre: logits.
+        offset, flow: vector to the centre of an instance, and to its next place [cells].
+        cost: the cost volume, which may need ``ego``.
+        Maps of PRESENT_MAPS have one frame.
 
         Raises:
-            ValueError: the cost volume needs the ego, which is missing.
+            ValueError: the cost volume needs ``ego``, which is missing.
         """
         out = {}
         for name in names:
@@ -132,7 +134,7 @@ class Heads(nn.Module):
 
 
 def count_ego_channels(navigation: Navigation) -> int:
-    """Return K of :func:`encode_ego`, with what the planner knows of its way."""
+    """Return K of :func:`encode_ego` for a kind of navigation."""
     return 7 + len(COMMANDS) + 2 * (navigation == "target")
 
 
@@ -141,14 +143,14 @@ def encode_ego(
 ) -> Float[Tensor, "T B K X Y"]:
     """Return the additional inputs of the cost head for each cell and frame.
 
-    These are: position along X and Y, from -1 to 1; signed and absolute distance ahead of the
-    place reached at the present speed [10 m]; time, 1 in the last frame; speed [10 m/s]; yaw
-    rate [0.5 rad/s]; the command, one channel each; if the planner knows a target, the way from
-    the cell to it along X and Y [10 m]. frames: T; the first is the present.
+    The channels are: position along X and Y, from -1 to 1; signed and absolute distance ahead
+    of the place reached at the present speed [10 m]; time, 1 in the last frame; speed [10 m/s];
+    yaw rate [0.5 rad/s]; one channel per command; and, if the planner knows a target, the
+    vector from the cell to it along X and Y [10 m]. frames: T; the first is the present.
     """
     speed = ego.speed
     times = torch.arange(frames).to(speed)[:, None, None, None, None]
-    # Positions of the middles of cells.
+    # Positions are those of the middles of cells.
     x, y = (torch.linspace(-1 + 1 / n, 1 - 1 / n, n).to(speed) for n in grid.shape)
     middle = grid.x[0] + (x + 1) / 2 * (grid.x[1] - grid.x[0])
     left = grid.y[0] + (y + 1) / 2 * (grid.y[1] - grid.y[0])

@@ -1,8 +1,8 @@
-"""Decode instances of vehicles over time from maps of centres, offsets and flow.
+"""Decode vehicle instances over time from maps of centres, offsets and flow.
 
 Centres are the local maxima of the heat. A vehicle cell belongs to the centre nearest to the
-target of its offset. The mean flow of an instance predicts its next centre; the Hungarian
-method matches predictions and centres, up to a maximum distance.
+place at which its offset points. The mean flow of an instance predicts its next centre; the
+Hungarian method matches predictions with centres, up to a maximum distance.
 Axes: T frames, I instances, X and Y cells.
 """
 
@@ -17,7 +17,7 @@ from torch import Tensor
 
 OF_INSTANCES = ("vehicle", "centre", "offset", "flow")  # the maps that define instances
 CONFIDENCE = 0.1  # least heat of a centre
-MOST = 100  # centres in a frame
+MOST = 100  # largest number of centres per frame
 GATE = 3.0  # [cells] largest distance of a centre from its prediction
 
 
@@ -31,9 +31,10 @@ class InstanceMaps(NamedTuple):
 
 
 def find_centres(heat: Float[np.ndarray, "X Y"]) -> Int[np.ndarray, "I 2"]:
-    """Return the cells of centres, the most certain first.
+    """Return the cells of centres, those of highest heat first.
 
-    Among neighbours of equal heat, as around a middle between two cells, the first is a centre.
+    If neighbouring cells have equal heat, as around a middle between two cells, only the first
+    is a centre.
     """
     around = F.unfold(F.pad(torch.from_numpy(heat)[None, None], [1] * 4, value=-np.inf), 3)
     near = around[0].view(9, *heat.shape).numpy()
@@ -48,7 +49,7 @@ def assign_cells(
     centres: Int[np.ndarray, "I 2"],
     offset: Float[np.ndarray, "2 X Y"],
 ) -> Int[np.ndarray, "X Y"]:
-    """Return the number of each vehicle cell's centre, from 1; 0 elsewhere."""
+    """Return the number (>= 1) of the centre that each vehicle cell belongs to, 0 elsewhere."""
     numbers = np.zeros(vehicle.shape, np.int64)
     cells = np.argwhere(vehicle)
     if len(centres) and len(cells):
@@ -76,10 +77,10 @@ def follow_instances(
 
 
 def decode_instances(maps: InstanceMaps) -> Int[np.ndarray, "T X Y"]:
-    """Return masks of instances, with the same number >= 1 in all frames; 0 is background."""
+    """Return masks of instances: 0 is background, n >= 1 the same vehicle in all frames."""
     out = np.zeros(maps.vehicle.shape, np.int64)
-    numbers: list[int] = []  # of the instances in the previous frame
-    predicted = np.zeros((0, 2))  # their present positions
+    numbers: list[int] = []  # numbers of the instances in the previous frame
+    predicted = np.zeros((0, 2))  # predicted present positions of those instances
     new = 1
     for t, (vehicle, heat) in enumerate(zip(maps.vehicle, maps.centre, strict=True)):
         centres = find_centres(heat)
@@ -97,7 +98,7 @@ def decode_instances(maps: InstanceMaps) -> Int[np.ndarray, "T X Y"]:
 
 
 def decode_window(maps: Mapping[str, Tensor], b: int) -> Int[np.ndarray, "T X Y"]:
-    """Decode the instances of a window of a batch from the maps :data:`OF_INSTANCES`."""
+    """Decode the instances of window ``b`` of a batch from the maps :data:`OF_INSTANCES`."""
     vehicle, centre, offset, flow = (maps[name][b] for name in OF_INSTANCES)
     parts = (vehicle > 0, centre.sigmoid(), offset, flow)
     return decode_instances(InstanceMaps(*(part.cpu().numpy() for part in parts)))
@@ -106,5 +107,5 @@ def decode_window(maps: Mapping[str, Tensor], b: int) -> Int[np.ndarray, "T X Y"
 def _mean_flow(
     flow: Float[np.ndarray, "2 X Y"], cells: Bool[np.ndarray, "X Y"]
 ) -> Float[np.ndarray, " 2"]:
-    """Return the mean flow of cells; zeros without cells."""
+    """Return the mean flow of cells, zeros if there are none."""
     return flow[:, cells].mean(1) if cells.any() else np.zeros(2)

@@ -1,8 +1,8 @@
-"""The energy of driving: joules per planned second, streaming or with all frames.
+"""The energy of driving: joules per planned second, with and without encoding the past again.
 
-The car plans every half second. With all frames, the encoder runs for each camera and past
-frame. Streaming keeps its outputs for past frames, and encodes only the present images. In both
-variants pathways and decoder run over all frames, because the map moves with the car.
+The car plans every half second. With all frames, each plan encodes the images of all past and
+present frames. Streaming keeps the outputs of past frames and encodes only the present images.
+In both variants pathways and decoder run over all frames, because the map moves with the car.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ ENDS = ("low", "nominal", "high")
 
 
 class Joules(NamedTuple):
-    """Energy of a chip [J] per planned second. images: encoded per plan, in words."""
+    """Energy of a chip [J] per planned second; ``images`` says what each plan encodes."""
 
     chip: str
     images: str
@@ -31,7 +31,7 @@ class Joules(NamedTuple):
 def list_joules(energy: Mapping[str, Any]) -> list[Joules]:
     """Return the core and the chip tier of each chip for both variants, from ``energy.json``.
 
-    Empty unless the file covers all parts.
+    The list is empty unless the file covers all parts.
     """
     encoder = energy.get("parts", {}).get(ENCODER)
     if encoder is None:
@@ -54,7 +54,7 @@ def list_joules(energy: Mapping[str, Any]) -> list[Joules]:
 
 
 def show_joules(run: Run, evaluation: Mapping[str, Any]) -> tuple[Html, ...]:  # noqa: ARG001
-    """Return the section of the report, if there is a file of energy."""
+    """Return the section of the report, if the run has an energy file."""
     energy = read_result(run.folder, "energy")
     rows = list_joules(energy) if energy else []
     if not rows:

@@ -1,12 +1,12 @@
-"""From images to the ground: lift features by their depth and sum them in cells.
+"""From images to the ground: lift features by their depth and sum them per grid cell.
 
     point (s, n, d, i, j) of the ego frame of frame s = to_ego[s, n] (z_d K[s, n]^-1 (u, v, 1))
     pooled[s, cell] = sum over points that fall into the cell of p[d] feature
     bev[s] = discount bev[s - 1] + pooled[s]
 
-p: soft-max of the depth logits. All points, including those of past frames, first move to the
-present ego frame; points outside the grid or its range of heights are dropped (Philion & Fidler
-2020, Hu et al. 2022: ST-P3). Everything here is real-valued.
+p: soft-max of the depth logits. All points, including those of past frames, are first moved to
+the present ego frame. Points outside the grid or its range of heights are dropped (Philion &
+Fidler 2020, Hu et al. 2022: ST-P3). All values are real.
 Axes: B windows, S frames, N cameras, D bins of depth, h and w of features, X and Y cells.
 """
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from drivers.nuscenes.grid import GroundGrid
 from tasks.driving.config import STRIDE, Depth
 
-HEIGHTS = (-10.0, 10.0)  # [m] range of points over the ground
+HEIGHTS = (-10.0, 10.0)  # [m] heights over the ground of the points that count
 
 
 def lift_points(
@@ -30,7 +30,7 @@ def lift_points(
     """Return the positions of features at each depth in the present ego frame [m].
 
     A feature lies in the middle of its block of pixels, a depth in the middle of its bin. The
-    first pixel reaches from 0 to 1, as in :mod:`drivers.nuscenes.images`. size: h and w.
+    first pixel covers 0 to 1, as in :mod:`drivers.nuscenes.images`. size: h and w.
     """
     height, width = size
     u, v, z = (
@@ -56,7 +56,7 @@ def _invert_intrinsic(k: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 3 3"]:
 
 
 def find_cells(points: Float[Tensor, "... 3"], grid: GroundGrid) -> Int64[Tensor, "..."]:
-    """Return the index of the cell of each point in C order; X Y for points outside."""
+    """Return the index in C order of each point's cell, or X Y for points outside the grid."""
     nx, ny = grid.shape
     x = ((points[..., 0] - grid.x[0]) / grid.step).floor()
     y = ((points[..., 1] - grid.y[0]) / grid.step).floor()
@@ -71,13 +71,13 @@ def pool_features(
     cells: Int64[Tensor, "B S N D h w"],
     grid: GroundGrid,
 ) -> Float[Tensor, "B S C X Y"]:
-    """Sum features in cells, weighted by the probability of their depth.
+    """Sum features per cell, weighted by the probability of their depth.
 
-    depth: logits.
+    depth: logits. cells: as :func:`find_cells` returns them.
     """
     b, s = features.shape[:2]
     nx, ny = grid.shape
-    size = nx * ny + 1  # the last cell collects points outside
+    size = nx * ny + 1  # the last cell collects the points outside the grid
     p = depth.softmax(3)
     lifted = p[..., None] * features.permute(0, 1, 2, 4, 5, 3)[:, :, :, None]
     frame = torch.arange(b * s, device=cells.device).view(b, s, 1, 1, 1, 1)
@@ -91,7 +91,7 @@ def pool_features(
 def fuse_frames(
     pooled: Float[Tensor, "B S C X Y"], discount: float
 ) -> Float[Tensor, "B S C X Y"]:
-    """Add to each frame's map the earlier ones, discounted frame by frame."""
+    """Add to each frame's map the discounted sum of all earlier maps."""
     fused = [pooled[:, 0]]
     for frame in pooled[:, 1:].unbind(1):
         fused.append(discount * fused[-1] + frame)
@@ -101,7 +101,7 @@ def fuse_frames(
 def compute_motion(to_present: Float[Tensor, "B S 4 4"]) -> Float[Tensor, "B S 6"]:
     """Return the ego motion since the previous frame: x, y, z [m] and roll, pitch, yaw [rad].
 
-    The motion of the first frame is unknown: zeros.
+    The motion of the first frame is unknown and returned as zeros.
     """
     moved = torch.linalg.solve(to_present[:, :-1], to_present[:, 1:])
     turn = moved[..., :3, :3]

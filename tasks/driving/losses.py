@@ -1,21 +1,24 @@
-"""Losses of all tasks, their trained weights, and the targets of instance heads.
+"""Losses of all tasks, trained weights of the losses, and targets of the instance heads.
 
     total = sum over tasks of loss exp(-s) / 2 + s / 2          s: trained, one per task
 
-(Kendall et al. 2018). Segmentation: cross-entropy of the hardest cells in a frame, for road of
-all cells. Centre: squared error. Offset and flow: absolute error in instances. The weight of
-these falls by 0.95 per future frame. Motion: absolute error, in vehicles and outside. Depth:
-cross-entropy at measured points. Path: the largest violation of a margin by a candidate, or the
-cross-entropy of all candidates; and the error of the refined path, for windows whose images
-show the view from the start of the path.
+(Kendall et al. 2018).
+
+Segmentation: cross-entropy of the hardest cells per frame; for road, of all cells.
+Centre: squared error. Offset and flow: absolute error inside instances.
+The weight of these losses falls by a factor of 0.95 per future frame.
+Motion: absolute error inside vehicles plus that outside.
+Depth: cross-entropy at measured points.
+Choice: largest violation of a margin by a candidate, or cross-entropy of all candidates.
+Path: error of the refined path, in windows whose images show the view from the path's start.
 
     centre(cell) = max over instances of exp(-|cell - middle|^2 / sigma^2)      sigma = 3 cells
     offset(cell) = middle - cell, in the cells of the instance
     flow(cell) = middle in the next frame - middle, in the cells of the instance
 
 middle: the mean of an instance's cells. Offset and flow are NaN outside instances; flow is also
-NaN if the instance is not in the next frame. The masks are in the present ego frame, so ego
-motion does not appear.
+NaN if the next frame lacks the instance. All masks are in the present ego frame, so flow does
+not contain the ego motion.
 Axes: B windows, T present and future frames, F future frames, M candidates, I instances, X and
 Y cells.
 """
@@ -33,11 +36,11 @@ from tasks.driving.config import Depth, DrivingConfig
 from tasks.driving.cost import Costs
 from tasks.driving.model import DrivingOutputs
 
-SIGMA = 3.0  # [cells], SAD's
+SIGMA = 3.0  # [cells], as in SAD
 
 
 class FrameTargets(NamedTuple):
-    """Maps by frame; the two axes of offset and flow are along X and Y [cells]."""
+    """Target maps per frame; the two channels of offset and flow are along X and Y [cells]."""
 
     centre: Float[Tensor, "B T X Y"]
     offset: Float[Tensor, "B T 2 X Y"]
@@ -45,8 +48,8 @@ class FrameTargets(NamedTuple):
 
 
 def make_instance_targets(instance: Int[Tensor, "B T X Y"]) -> FrameTargets:
-    """Return the targets of masks of instances: 0 is background, a number is a vehicle."""
-    if instance.is_meta:  # without values; the shapes do not depend on them
+    """Return the targets that follow from masks of instances, in which 0 is background."""
+    if instance.is_meta:  # there are no values, and the shapes do not depend on them
         centre = torch.empty_like(instance, dtype=torch.float32)
         pairs = [torch.stack([centre, centre], 2) for _ in range(2)]
         return FrameTargets(centre, *pairs)
@@ -64,7 +67,7 @@ def make_instance_targets(instance: Int[Tensor, "B T X Y"]) -> FrameTargets:
 
 
 def _number_densely(instance: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the numbers of instances in a batch, and masks with their places, from 1."""
+    """Return the numbers of a batch's instances, and masks with indices into them, from 1."""
     numbers = torch.unique(instance)
     numbers = numbers[numbers > 0]
     place = torch.searchsorted(numbers, instance.contiguous(), right=True)
@@ -78,7 +81,7 @@ def _list_cells(instance: Tensor) -> Float[Tensor, "X Y 2"]:
 
 
 def _find_middles(place: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Return (middles B T I 2; presence): NaN and False if an instance is not in a frame."""
+    """Return (middles B T I 2, presence); NaN and False in frames without the instance."""
     b, t = place.shape[:2]
     frame = torch.arange(b * t, device=place.device).view(b, t, 1, 1) * size
     index = (frame + place).flatten()
@@ -90,22 +93,22 @@ def _find_middles(place: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 
 def _paint(place: Tensor, values: Float[Tensor, "B T I 2"]) -> Float[Tensor, "B T 2 X Y"]:
-    """Return for each cell the values of its instance, NaN outside instances."""
+    """Return maps with the values of an instance in its cells, and NaN outside instances."""
     background = values.new_full((*values.shape[:2], 1, 2), torch.nan)
     table = torch.cat([background, values], 2)
     index = place.flatten(2)[..., None].expand(-1, -1, -1, 2)
     return table.gather(2, index).view(*place.shape, 2).movedim(-1, 2)
 
 
-DISCOUNT = 0.95  # per future frame
-LATERAL = 10.0  # weight of errors to the side, SAD's
-NEAR = 0.5  # [m] from the true path that make a candidate less probable by a factor e
+DISCOUNT = 0.95  # factor on the weight per future frame
+LATERAL = 10.0  # weight of lateral errors, as in SAD
+NEAR = 0.5  # [m] more distance from the true path makes a candidate e times less probable
 
 
 def discount_frames(
     losses: Float[Tensor, "B T"],
 ) -> Float[Tensor, ""]:
-    """Return the mean over windows and frames, with lower weights for later frames."""
+    """Return the mean over windows and frames, in which later frames weigh less."""
     weights = DISCOUNT ** torch.arange(losses.shape[1], device=losses.device)
     return (losses * weights / weights.sum()).sum(1).mean()
 
@@ -118,7 +121,8 @@ def segmentation_loss(
 ) -> Float[Tensor, ""]:
     """Return the cross-entropy of a class over its hardest cells in each frame.
 
-    weight: of a cell of the class. hardest: share of cells that count.
+    weight: weight of a cell of the class; other cells weigh 1.
+    hardest: share of cells that count, those of highest loss.
     """
     positive = torch.tensor(weight, device=logits.device)
     losses = F.binary_cross_entropy_with_logits(
@@ -138,7 +142,7 @@ def centre_loss(
 def displacement_loss(
     predicted: Float[Tensor, "B T 2 X Y"], truth: Float[Tensor, "B T 2 X Y"]
 ) -> Float[Tensor, ""]:
-    """Return the absolute error of offset or flow; a truth of NaN gives 0."""
+    """Return the absolute error of offset or flow; cells whose truth is NaN do not count."""
     known = ~truth.isnan()
     error = (predicted - truth.nan_to_num()).abs() * known
     return discount_frames(error.sum((2, 3, 4)) / known.sum((2, 3, 4)).clamp(min=1))
@@ -149,9 +153,9 @@ def motion_loss(
     flow: Float[Tensor, "B 2 X Y"],
     inside: Bool[Tensor, "B X Y"],
 ) -> Float[Tensor, ""]:
-    """Return the absolute error [cells] in vehicles, plus that outside, where motion is 0.
+    """Return the absolute error [cells] inside vehicles plus that outside, where motion is 0.
 
-    Vehicles that leave have no flow (NaN), and do not count.
+    Vehicles that leave the grid have no flow (NaN) and do not count.
     """
     known = inside & ~flow.isnan().any(1)
     moving = (predicted - flow.nan_to_num()).abs().sum(1) * known
@@ -162,9 +166,9 @@ def motion_loss(
 def depth_loss(
     logits: Float[Tensor, "*K D h w"], measured: Float[Tensor, "*K h w"], depth: Depth
 ) -> Float[Tensor, ""]:
-    """Return the cross-entropy of the bins of measured depths [m]; 0 without any."""
+    """Return the cross-entropy of the bins of measured depths [m]; 0 without measurements."""
     bins = ((measured - depth.first) / depth.step).floor()
-    known = (bins >= 0) & (bins < depth.bins)  # NaN is neither
+    known = (bins >= 0) & (bins < depth.bins)  # False for NaN
     target = torch.where(known, bins.nan_to_num(), 0).long()
     log_p = logits.log_softmax(-3).gather(-3, target.unsqueeze(-3)).squeeze(-3)
     return -(log_p * known).sum() / known.sum().clamp(min=1)
@@ -175,8 +179,8 @@ def margin_loss(
 ) -> Float[Tensor, ""]:
     """Return the largest violation of the margin by a candidate.
 
-    A candidate should cost more than the true path by at least its distance from it [m]. In
-    each frame, a higher cost of the candidate counts as 0. truth: of one path, M = 1.
+    A candidate should cost more than the true path, by at least the distance between the two
+    [m]. Frames in which the candidate costs more count as 0. truth: costs of one path, M = 1.
     """
     frames = F.relu(truth.frames - candidates.frames).sum(-1)
     whole = truth.whole - candidates.whole
@@ -186,7 +190,8 @@ def margin_loss(
 def choice_loss(candidates: Costs, distance: Float[Tensor, "B M"]) -> Float[Tensor, ""]:
     """Return the cross-entropy of candidates, whose probabilities are a soft-max of costs.
 
-    distance: from the true path [m]; its soft-max gives the target probabilities.
+    distance: distance from the true path [m]; the soft-max of -distance / NEAR gives the target
+    probabilities.
     """
     target = (-distance / NEAR).softmax(1)
     return -(target * (-candidates.total).log_softmax(1)).sum(1).mean()
@@ -195,9 +200,10 @@ def choice_loss(candidates: Costs, distance: Float[Tensor, "B M"]) -> Float[Tens
 def path_loss(
     path: Float[Tensor, "B F 3"], truth: Float[Tensor, "B F 3"], shown: Bool[Tensor, " B"]
 ) -> Float[Tensor, ""]:
-    """Return the smooth absolute error along x plus ten times that along y; 0 without windows.
+    """Return the smooth absolute error along x plus ten times that along y.
 
-    shown: windows that count, because the refinement uses their images.
+    shown: windows that count; the refinement uses images, and those of other windows show the
+    view from another start. The loss is 0 if no window counts.
     """
     error = F.smooth_l1_loss(path[..., :2], truth[..., :2], reduction="none")
     error = (error * torch.tensor((1.0, LATERAL), device=error.device)).mean((1, 2))
@@ -207,7 +213,7 @@ def path_loss(
 def weigh_losses(
     losses: Mapping[str, Float[Tensor, ""]], balance: Mapping[str, Float[Tensor, ""]]
 ) -> Float[Tensor, ""]:
-    """Return the sum of the losses of tasks, weighted by their s."""
+    """Return the total loss; ``balance`` has the trained s of each task."""
     parts = [x * (-balance[k]).exp() / 2 + balance[k] / 2 for k, x in losses.items()]
     return torch.stack(parts).sum()
 

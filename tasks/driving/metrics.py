@@ -1,8 +1,8 @@
-"""Metrics of maps, their future and paths.
+"""Metrics of present maps, future maps and paths.
 
-Metrics divide counts only after summing them over all cells, frames and windows. Paths have
-metrics in both usual conventions: "mean" over all frames up to a time (ST-P3, SAD), and "at"
-that time (UniAD). Axes: B windows, T or F frames, X and Y cells.
+Counts are summed over all cells, frames and windows before a metric divides them. Paths have
+metrics in both usual conventions: the "mean" over all frames up to a time (ST-P3, SAD), and the
+value "at" that time (UniAD). Axes: B windows, T or F frames, X and Y cells.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,16 +17,16 @@ from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.window import FRAME
 from tasks.driving.cost import AHEAD, LENGTH, WIDTH
 
-MATCH = 0.5  # intersection over union above which two segments are the same
+MATCH = 0.5  # two segments match if their intersection over union is above this
 SECONDS = (1, 2, 3)
-MOVING = 1.0  # [m] least distance of a moving instance between its first and last frame
+MOVING = 1.0  # [m] least distance that a moving instance covers from first to last frame
 
 
 C = TypeVar("C", "Overlap", "Panoptic")
 
 
 class Overlap(NamedTuple):
-    """Numbers of cells: correct, falsely predicted, and missed."""
+    """Numbers of cells that are correctly predicted, falsely predicted, or missed."""
 
     hits: int
     false: int
@@ -44,14 +44,14 @@ def count_overlap(
     truth: Bool[np.ndarray, "*S"],
     ignored: Bool[np.ndarray, "*S"] | None = None,
 ) -> Overlap:
-    """Count the overlap of masks outside ``ignored`` cells."""
+    """Count hits, false and missed cells of two masks, except ``ignored`` cells."""
     counted = np.ones_like(truth) if ignored is None else ~ignored
     parts = predicted & truth, predicted & ~truth, ~predicted & truth
     return Overlap(*(int((part & counted).sum()) for part in parts))
 
 
 class Panoptic(NamedTuple):
-    """Sums over frames of matched segments and of segments without a match."""
+    """Sums over frames: IoU and number of matched segments, numbers of unmatched segments."""
 
     iou: float
     hits: int
@@ -73,15 +73,15 @@ def count_segments(
     truth: Int[np.ndarray, "T X Y"],
     ignored: frozenset[int] = frozenset(),
 ) -> Panoptic:
-    """Match the instances of a window over its frames.
+    """Match predicted and true instances in each frame of a window; return the counts.
 
-    In each frame a pair of segments matches if their IoU exceeds 1/2. A match whose predicted
-    number differs from the earlier one of the true instance counts as one false and one missed
-    segment. The number 0 is background. Predicted segments do not count if they match an
-    ``ignored`` true instance, or lie on such instances by more than half.
+    Two segments match if their IoU exceeds 1/2. If a true instance matched another predicted
+    number in an earlier frame, the match counts as one false and one missed segment. The number
+    0 is background. A predicted segment does not count if it matches an ``ignored`` true
+    instance, or if more than half of it lies on ``ignored`` instances.
     """
     iou, hits, false, missed = 0.0, 0, 0, 0
-    known: dict[int, int] = {}  # true instance -> predicted one
+    known: dict[int, int] = {}  # true instance -> predicted number of its last match
     for now, true in zip(predicted, truth, strict=True):
         pairs = _match_segments(now, true)
         dropped = {p for p in _list(now) if _lies_on(now == p, true, ignored)}
@@ -104,7 +104,7 @@ def _list(segments: np.ndarray) -> list[int]:
 
 
 def _lies_on(segment: np.ndarray, truth: np.ndarray, numbers: frozenset[int]) -> bool:
-    """Return whether more than half of a segment lies on instances of these numbers."""
+    """Return whether more than half of a segment lies on the instances ``numbers``."""
     below = truth[segment]
     return bool(numbers) and 2 * int(np.isin(below, list(numbers)).sum()) > len(below)
 
@@ -123,9 +123,9 @@ def _match_segments(predicted: np.ndarray, truth: np.ndarray) -> dict[int, tuple
 
 
 def find_still(truth: Int[np.ndarray, "T X Y"], grid: GroundGrid) -> frozenset[int]:
-    """Return the instances whose middle moves less than 1 m from their first to last frame.
+    """Return the instances whose middle moves by less than 1 m from first to last frame.
 
-    An instance with a single frame counts as still.
+    An instance that appears in only one frame counts as still.
     """
     still = set()
     for number in _list(truth):
@@ -136,17 +136,18 @@ def find_still(truth: Int[np.ndarray, "T X Y"], grid: GroundGrid) -> frozenset[i
 
 
 def add_counts(counts: Sequence[C]) -> C:
-    """Return the sums of counts of one kind, field by field."""
+    """Return the field-by-field sum of counts."""
     kind: Any = type(counts[0])
     summed: C = kind(*map(sum, zip(*counts, strict=True)))
     return summed
 
 
 class PathErrors(NamedTuple):
-    """Per frame: distance [m], and collisions.
+    """Errors of paths per frame.
 
-    hits: the box of the path touches a vehicle or a pedestrian, and the true box does not;
-    vehicle_hits: the same for vehicles only.
+    distance: distance from the true path [m].
+    hits: whether the car's box on the path touches a vehicle or pedestrian and that on the true
+    path does not. vehicle_hits: the same for vehicles only.
     """
 
     distance: Float[Tensor, "B F"]
@@ -173,15 +174,15 @@ def measure_paths(
 def find_hits(
     path: Float[Tensor, "B F 3"], occupied: Bool[Tensor, "B F X Y"], grid: GroundGrid
 ) -> Bool[Tensor, "B F"]:
-    """Return the frames in which the box of the car shares a point with an occupied cell.
+    """Return in which frames the box of the car shares a point with an occupied cell.
 
-    Two rectangles are disjoint if one of their four directions separates them: exact, up to the
-    rounding of float64.
+    Two rectangles are disjoint if one of their four directions separates them. The test is
+    exact up to the rounding of float64.
     """
     b, f, i, j = occupied.nonzero(as_tuple=True)
     x, y, yaw = path.double()[b, f].unbind(-1)
     cos, sin = yaw.cos(), yaw.sin()
-    # From the middle of the box to that of the cell.
+    # Vector from the middle of the box to the middle of the cell.
     dx = grid.x[0] + grid.step * (i.double() + 0.5) - (x + AHEAD * cos)
     dy = grid.y[0] + grid.step * (j.double() + 0.5) - (y + AHEAD * sin)
     half, along, across = grid.step / 2, LENGTH / 2, WIDTH / 2
@@ -198,10 +199,10 @@ def find_hits(
 
 
 def summarise_paths(errors: PathErrors) -> dict[str, float]:
-    """Return distance [m] and share of collisions by time, in both conventions.
+    """Return mean distance [m] and share of collisions by time, in both conventions.
 
-    Collisions "mean": the share of frames up to a time with any hit; "at": the share of windows
-    with a hit of a vehicle in the frame at that time.
+    Collisions "mean": share of frames up to a time that have any hit. Collisions "at": share of
+    windows that hit a vehicle in the frame at that time.
     """
     summary = {}
     hits, vehicle_hits = errors.hits.double(), errors.vehicle_hits.double()
@@ -218,5 +219,5 @@ def summarise_paths(errors: PathErrors) -> dict[str, float]:
 
 
 def join_errors(parts: Iterable[PathErrors]) -> PathErrors:
-    """Return the errors of all windows."""
+    """Concatenate the errors of several batches of windows."""
     return PathErrors(*(torch.cat(field) for field in zip(*parts, strict=True)))

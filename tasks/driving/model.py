@@ -1,15 +1,17 @@
-"""The whole network: from images of six cameras to bird's-eye maps, their future, and a path.
+"""The whole network: from six camera images to present and future bird's-eye maps and a path.
 
     images -> encoder -> lift, splat, fuse -> prediction -> decoder -> heads -> cost -> path
 
 State is explicit: every spiking part starts from rest for each window. Ticks of the encoder are
-repetitions of an image, or its sweeps and itself; later ticks are frames. The axis of ticks
-comes first, that of windows second; transposing them, never reshaping, keeps windows
-independent. In mixed precision (bf16), layers compute with 16 bits; geometry, soft-max, sums
-over cells, costs and paths keep 32: at 50 m, 16 bits are a quarter of a metre. Axes: B windows,
-S past and present frames, F future frames, T = 1 + F present and future frames (in images:
-L + 1 ticks, of L sweeps and a frame), N cameras, C channels, M candidates, V speeds on a path,
-X and Y cells.
+repetitions of an image, or its sweeps and the image itself; in all later parts a tick is a
+frame. The axis of ticks comes first, that of windows second. The two axes are transposed, never
+reshaped, which keeps windows independent. In mixed precision (bf16), layers compute with 16
+bits. Geometry, soft-max, sums over cells, costs and paths keep 32, because at 50 m the
+resolution of 16 bits is a quarter of a metre.
+
+Axes: B windows, S past and present frames, F future frames, T = 1 + F present and future frames
+(for images: L + 1 ticks, of L sweeps and a frame), N cameras, C channels, M candidates, V speed
+profiles of a path, X and Y cells.
 """
 
 from collections.abc import Iterator, Mapping
@@ -44,19 +46,21 @@ from tasks.driving.sampler import EgoState, Sampler, find_moves
 FRONT = CAMERAS.index("CAM_FRONT")
 RATES = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)  # [m/s^2] of braking
 UNSURE = 0.3  # lower probabilities of occupancy count as 0 when braking
-MEAN, SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels
+MEAN, SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # statistics of ImageNet's pixels
 HEADS: Mapping[StageName, tuple[str, ...]] = {
     "perception": ("vehicle", "pedestrian", "lane", "drivable"),
     "prediction": ("vehicle", "pedestrian", "lane", "drivable", "centre", "offset", "flow"),
     "planning": tuple(CHANNELS),
 }
-TASKS = (*HEADS["prediction"], "motion", "depth", "choice", "path")  # with a loss
+TASKS = (*HEADS["prediction"], "motion", "depth", "choice", "path")  # each has a loss
 
 
 class Perceived(NamedTuple):
-    """Result of perception. states: bird's-eye states. front: present features of the front.
+    """Result of perception.
 
-    depth and front come from cameras; None for models that see true maps.
+    states: bird's-eye states. depth: logits of the depth of each feature.
+    front: present features of the front camera.
+    depth and front are None for models that see true maps.
     """
 
     states: Float[Tensor, "S B C X Y"]
@@ -65,10 +69,11 @@ class Perceived(NamedTuple):
 
 
 class Planned(NamedTuple):
-    """A plan. taken: the cheapest candidate, or the mean of all.
+    """A plan.
 
-    path: the taken one, after refinement and braking if the planner does either. truth: cost
-    of the true path, in training.
+    taken: the cheapest candidate, or the weighted mean of all candidates.
+    path: the path ``taken`` after refinement and braking, where the planner applies them.
+    truth: costs of the true path in training, else None.
     """
 
     candidates: Float[Tensor, "B M F 3"]
@@ -81,8 +86,9 @@ class Planned(NamedTuple):
 class DrivingOutputs(NamedTuple):
     """Outputs of the model.
 
-    maps: B T X Y (offset, flow: B T 2 X Y), from the heads. motion: of the cells of the present
-    frame [cells per frame], if the prediction moves them. balance: s of each task's loss.
+    maps: outputs of the heads, B T X Y (offset, flow: B T 2 X Y).
+    motion: motion of the present cells [cells per frame], if the prediction moves cells.
+    balance: trained s of each task's loss.
     """
 
     depth: Float[Tensor, "B S N D h w"] | None
@@ -126,11 +132,12 @@ class Driver(nn.Module):
 
         Args:
             seen: observations of windows.
-            stage: selects the heads, and whether to plan a path; None: that of the last phase.
-            futures: number of predicted frames; None: as in the last phase. A plan needs all.
-            truth: for training. The plan includes the cost of its path. If the planner learns
-                from the truth, its maps replace the predicted ones; the cost volume is always
-                the predicted one.
+            stage: selects the heads, and whether to plan; None means the last phase's stage.
+            futures: number of predicted frames; None means that of the last phase. A plan needs
+                all future frames.
+            truth: given in training. The plan then includes the cost of the true path. If the
+                planner learns from the truth, true maps replace the predicted ones; the cost
+                volume is always predicted.
             frozen: parts that run in evaluation mode.
             known: fields of :class:`Surroundings` that replace predicted ones in the plan.
         """
@@ -163,7 +170,7 @@ class Driver(nn.Module):
         Features of sweeps are lifted with the pose of their frame.
 
         Raises:
-            ValueError: the number of sweeps is not that of the configuration.
+            ValueError: the number of sweeps differs from the configuration.
         """
         c, windows = self.config, seen.images.shape[:3]
         with without_autocast(seen.to_present):
@@ -183,10 +190,10 @@ class Driver(nn.Module):
         return Perceived(states.transpose(0, 1), depth, features[:, -1, FRONT])
 
     def list_ticks(self, seen: Observation) -> UInt8[Tensor, "T B S N 3 H W"]:
-        """Return the images of each tick of the encoder; T = 1: one for all ticks.
+        """Return the images of each tick of the encoder; if T = 1, all ticks use the same.
 
         Raises:
-            ValueError: the number of sweeps is not that of the configuration.
+            ValueError: the number of sweeps differs from the configuration.
         """
         found, needed = seen.sweeps.shape[3], self.config.source.sweeps
         if found != needed:
@@ -198,7 +205,7 @@ class Driver(nn.Module):
         return join_ticks(seen)
 
     def normalise(self, images: UInt8[Tensor, "*K 3 H W"]) -> Float[Tensor, "*K 3 H W"]:
-        """Normalise images to numbers around zero."""
+        """Normalise images by the mean and deviation of ImageNet's pixels."""
         return (images / 255 - self.mean) / self.spread
 
     def read_maps(
@@ -209,7 +216,7 @@ class Driver(nn.Module):
     ) -> dict[str, Tensor]:
         """Return maps by name, windows first; maps of one channel have no channel axis.
 
-        ego: for the cost.
+        ego: input of the cost head.
         """
         maps = {k: y.to(self.mean.dtype) for k, y in self.heads(spikes, names, ego).items()}
         return {
@@ -218,7 +225,7 @@ class Driver(nn.Module):
 
     @contextmanager
     def _evaluating(self, parts: tuple[str, ...]) -> Iterator[None]:
-        """Run a block with these parts in evaluation mode."""
+        """Run a block with ``parts`` of the model in evaluation mode."""
         modules = [self.get_submodule(name) for name in parts]
         modes = [module.training for module in modules]
         try:
@@ -259,7 +266,7 @@ class Planner(nn.Module):
         front: Float[Tensor, "B C h w"],
         truth: Float[Tensor, "B F 3"] | None = None,
     ) -> Planned:
-        """Return the plan; truth: the true path, for its cost."""
+        """Return the plan; with the true path ``truth``, it includes the costs of that path."""
         candidates = self.sampler(ego)
         costs = self.cost(candidates, around, ego)
         if self.takes == "mean":
@@ -282,7 +289,7 @@ class Planner(nn.Module):
     def _brake(
         self, path: Float[Tensor, "B F 3"], around: Surroundings, ego: EgoState
     ) -> Float[Tensor, "B F 3"]:
-        """Return the path at the cheapest braking rate, with a higher cost of others."""
+        """Return the path at the cheapest braking rate, with a changed cost of others."""
         driven = brake_along(path, ego.speed)
         around = around._replace(occupied=doubt(around.occupied))
         cheapest = self.cost(driven, around, ego, self.braking).total.argmin(1)
@@ -292,10 +299,10 @@ class Planner(nn.Module):
 def find_surroundings(
     maps: Mapping[str, Tensor], truth: Truth | None = None, persistence: bool = False
 ) -> Surroundings:
-    """Return the surroundings of candidates: the truth if there is one, else predictions.
+    """Return the surroundings of candidates, from true maps if ``truth`` is given.
 
     Predicted maps are probabilities. The cost volume is always predicted, and is >= 0.
-    persistence: whether others stay at least as probable as now.
+    persistence: whether a cell's future occupancy is at least its present one.
     """
     learned = F.softplus(maps["cost"][:, 1:])
     if truth is not None:
@@ -314,10 +321,10 @@ def find_surroundings(
 def brake_along(
     path: Float[Tensor, "B F 3"], speed: Float[Tensor, " B"]
 ) -> Float[Tensor, "B V F 3"]:
-    """Return a path at the planned speed, then while braking at each of the RATES.
+    """Return a path driven at the planned speed, then while braking at each of the RATES.
 
-    So path and speed are decided in sequence (Kant and Zucker 1986). speed: at its start [m/s].
-    No variant is ahead of the planned path in any frame.
+    This decides first the path and then the speed (Kant and Zucker 1986). speed: speed at the
+    start [m/s]. No variant is ahead of the planned path in any frame.
     """
     planned = find_moves(path[..., :2]).norm(dim=-1).cumsum(1)[:, None]
     times = FRAME * torch.arange(1, path.shape[1] + 1, device=path.device)

@@ -1,7 +1,7 @@
 """Draw the input, the predictions and the plan of a driver: a window as PNG, a scene as GIF.
 
-Maps show the view from above, with ahead at the top and left at the left. All panels use the
-same colours. Figures are matplotlib objects, without pyplot.
+Maps show the view from above: the top is ahead of the car, the left is to its left. All panels
+use the same colours. Figures are matplotlib objects, made without pyplot.
 Axes: N cameras, X and Y cells, M candidates, F frames.
 """
 
@@ -54,7 +54,7 @@ COLOURS = (
     TARGET,
     "white",
 )
-FAINT, FAINTEST = 0.45, 0.12  # opacity of the first and the last future frame
+FAINT, FAINTEST = 0.45, 0.12  # opacity of the first and of the last future frame
 NEAR = 0.3  # [m] least distance of drawn points from a camera
 FAR = 45.0  # [m] largest distance of drawn boxes
 DPI = 100
@@ -67,10 +67,10 @@ EDGES = [*EDGES, *((a + 4, b + 4) for a, b in EDGES), *((k, k + 4) for k in rang
 class WindowView:
     """The contents of a picture, in the present ego frame.
 
-    images, intrinsic, to_ego: of the present frame; N = 0 without cameras. boxes: true ones, z
-    over the ground. maps: by name ("drivable", "lane", "vehicle", "pedestrian"): the present,
-    for vehicles also the future. path: the plan, (x, y, yaw); None without one. target: of the
-    navigation, (x, y).
+    images, intrinsic, to_ego: cameras of the present frame; N = 0 without cameras.
+    boxes: true boxes, with z over the ground.
+    maps: present "drivable", "lane" and "pedestrian" maps; present and future "vehicle" maps.
+    path: the planned (x, y, yaw); None without a plan. target: navigation target (x, y).
     """
 
     images: UInt8[np.ndarray, "N 3 H W"]
@@ -87,7 +87,7 @@ def project(
     intrinsic: Float[np.ndarray, "3 3"],
     to_ego: Float[np.ndarray, "4 4"],
 ) -> tuple[Float[np.ndarray, "*P 2"], Float[np.ndarray, "*P"]]:
-    """Return (pixels u, v; depth [m]) of points in the ego frame; depth > 0 is ahead.
+    """Return (pixels u, v; depth [m]) of points in the ego frame; ahead, the depth is > 0.
 
     Pixel (0, 0) is the middle of the first pixel; u points to the right, v down.
     """
@@ -101,13 +101,13 @@ def project(
 def list_lines(
     box: Box, intrinsic: Float[np.ndarray, "3 3"], to_ego: Float[np.ndarray, "4 4"]
 ) -> Float[np.ndarray, "L 2 2"]:
-    """Return the visible parts of the edges of a box in an image, (from, to) in pixels."""
+    """Return the visible parts of a box's edges in an image, as (from, to) in pixels."""
     from drivers.nuscenes.geometry import box_corners
 
     corners = box_corners(box)
     ends = np.array([(corners[a], corners[b]) for a, b in EDGES])
     ahead = (ends - to_ego[:3, 3]) @ to_ego[:3, 2]
-    # Clip edges that begin behind the camera.
+    # Clip edges that begin behind the camera, where the projection is undefined.
     step = ahead[:, 1] - ahead[:, 0]
     share = (NEAR - ahead[:, 0]) / np.where(step == 0, 1.0, step)
     cut = ends[:, 0] + share[:, None] * (ends[:, 1] - ends[:, 0])
@@ -118,7 +118,7 @@ def list_lines(
 
 
 def spread_path(path: Float[np.ndarray, "F 3"]) -> Float[np.ndarray, "K 2 2"]:
-    """Return the left and right borders of the ground that the car will cover."""
+    """Return the left and right borders of the ground that the car covers along a path."""
     whole = np.concatenate([np.zeros((1, 3)), path])
     fine = np.linspace(0, len(path), 8 * len(path) + 1)
     x, y = (np.interp(fine, np.arange(len(whole)), whole[:, k]) for k in (0, 1))
@@ -157,12 +157,12 @@ def draw_camera(ax: Axes, view: WindowView, number: int) -> None:
 
 
 def name_colour(box: Box) -> str:
-    """Return the colour of a kind of box."""
+    """Return the colour of a box, which depends on its category."""
     return VEHICLE if box.is_vehicle else PEDESTRIAN if box.is_pedestrian else OTHER
 
 
 def paint_maps(maps: Mapping[str, np.ndarray]) -> Float[np.ndarray, "U V 3"]:
-    """Return maps as a colour image; later vehicles are fainter."""
+    """Return maps as a colour image, in which vehicles of later frames are fainter."""
     road = maps["drivable"]
     times = len(road) // len(maps["lane"])  # cells of the drivable area along an edge of a cell
     lane, now, people = (
@@ -187,7 +187,7 @@ def paint_maps(maps: Mapping[str, np.ndarray]) -> Float[np.ndarray, "U V 3"]:
 
 
 def draw_ground(ax: Axes, grid: GroundGrid, image: Float[np.ndarray, "X Y 3"]) -> None:
-    """Draw an image of cells and the car, in metres: y to the left, x up."""
+    """Draw an image of cells, and the car, in metres; x points up and y to the left."""
     extent = (grid.y[1], grid.y[0], grid.x[0], grid.x[1])
     ax.imshow(image, extent=extent, interpolation="nearest", aspect="equal")
     x0, x1, half = AHEAD - LENGTH / 2, AHEAD + LENGTH / 2, WIDTH / 2
@@ -202,7 +202,7 @@ def draw_ground(ax: Axes, grid: GroundGrid, image: Float[np.ndarray, "X Y 3"]) -
 
 
 def place_middles(paths: Float[np.ndarray, "*M F 3"]) -> Float[np.ndarray, "*M F2 2"]:
-    """Return (left, ahead) of the middle of the car along paths, from the start on."""
+    """Return positions (left, ahead) of the car's middle along paths, including the start."""
     x, y, yaw = np.moveaxis(np.insert(paths, 0, 0, axis=-2), -1, 0)
     return np.stack([y + AHEAD * np.sin(yaw), x + AHEAD * np.cos(yaw)], -1)
 
@@ -228,7 +228,7 @@ def draw_target(ax: Axes, target: Float[np.ndarray, "2"]) -> None:
 def draw_candidates(
     ax: Axes, paths: Float[np.ndarray, "M F 3"], cost: Float[np.ndarray, " M"]
 ) -> LineCollection:
-    """Draw candidates, cheap ones on top; return the lines for a colour bar.
+    """Draw candidates with the cheapest on top; return the lines for a colour bar.
 
     The colour scale ends at the 90 % quantile of the costs.
     """
@@ -262,8 +262,8 @@ def draw_window(
 ) -> bytes:
     """Return a PNG: six cameras with boxes and plan; true and predicted maps; candidates.
 
-    truth, outputs: of one window (B = 1). Without images it has no cameras, without a plan
-    no candidates.
+    truth, outputs: data of one window (B = 1). The picture omits the cameras if there are no
+    images, and the candidates if there is no plan.
     """
     rows = (CAMERA_ROWS, MAP_ROW) if len(view.images) else (MAP_ROW,)
     figure = Figure((9.2, sum(rows)), dpi=DPI, layout="constrained")
@@ -315,7 +315,7 @@ def as_png(figure: Figure) -> bytes:
 
 
 def make_view(seen: Observation, outputs: DrivingOutputs, boxes: Sequence[Box]) -> WindowView:
-    """Return the view of the present frame of the first window."""
+    """Return the view of the present frame of a batch's first window."""
     plan = outputs.plan
     masks = {name: outputs.maps[name][0].detach().cpu().numpy() > 0 for name in MAPS}
     return WindowView(
@@ -333,7 +333,7 @@ def make_view(seen: Observation, outputs: DrivingOutputs, boxes: Sequence[Box]) 
 def draw_windows(
     config: DrivingConfig, model: nn.Module, windows: Any, numbers: Sequence[int]
 ) -> Iterator[bytes]:
-    """Yield a PNG of each of these windows of :func:`tasks.driving.data.open_split`."""
+    """Yield a PNG per window ``numbers`` of :func:`tasks.driving.data.open_split`."""
     device = next(model.parameters()).device
     for number in numbers:
         window = windows[number]
@@ -347,12 +347,12 @@ def draw_windows(
 
 
 def choose_scene(scenes: Sequence[str]) -> list[int]:
-    """Return the indices of the windows of the first scene, from the scene of each window."""
+    """Return the indices of the first scene's windows; ``scenes`` has the scene per window."""
     return [number for number, scene in enumerate(scenes) if scene == scenes[0]]
 
 
 def join_as_gif(pictures: Sequence[bytes], seconds: float = FRAME) -> bytes:
-    """Join PNG files into an animated GIF that repeats; the last picture stays longer.
+    """Join PNG files into an animated GIF that repeats; the last picture is shown longer.
 
     Raises:
         ValueError: there is no picture.
@@ -369,7 +369,7 @@ def join_as_gif(pictures: Sequence[bytes], seconds: float = FRAME) -> bytes:
 
 
 def _reduce_colours(image: Image.Image) -> Image.Image:
-    """Reduce an image to 256 colours including :data:`COLOURS`, of which some are rare."""
+    """Reduce an image to 256 colours; all of :data:`COLOURS` stay, even those that are rare."""
     fixed = [round(255 * part) for colour in COLOURS for part in to_rgb(colour)]
     free = 256 - len(COLOURS)
     palette = (image.quantize(free).getpalette() or [])[: 3 * free]
@@ -383,7 +383,7 @@ def write_scene(
 ) -> int:
     """Write scene.png and scene.gif of the first scene of a split; return the window count.
 
-    scene.png: the window in the middle. most: windows in the GIF, from the first on.
+    scene.png shows the window in the middle. most: largest number of windows in the GIF.
     """
     numbers = choose_scene([span.scene for span in windows.spans])[:most]
     pictures = list(draw_windows(config, model, windows, numbers))

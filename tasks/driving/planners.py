@@ -1,7 +1,7 @@
-"""Planners without cameras, the baselines of planners with cameras.
+"""Planners: those without cameras, as baselines, and a wrapper of trained models.
 
-A planner is a function from an :class:`~tasks.driving.batch.Observation` to a path: (x, y, yaw)
-in the present ego frame at the next frames [m, rad].
+A planner is a function from an :class:`~tasks.driving.batch.Observation` to a path: the poses
+(x, y, yaw) of the next frames, in the present ego frame [m, rad].
 Axes: B windows, S past and present frames, F future frames.
 """
 
@@ -50,7 +50,7 @@ class KeepVelocity:
 class KeepAcceleration:
     """Continues straight ahead with the acceleration of the last frame, without reversing.
 
-    The distance since the last frame determines the earlier speed.
+    The earlier speed follows from the distance since the last frame.
     """
 
     frames: int
@@ -58,7 +58,7 @@ class KeepAcceleration:
     def __call__(self, seen: Observation) -> Float[Tensor, "B F 3"]:
         """Return the path."""
         speed = seen.ego.speed[:, None]
-        way = seen.to_present[:, -2, :2, 3].norm(dim=-1)[:, None]  # since the last frame
+        way = seen.to_present[:, -2, :2, 3].norm(dim=-1)[:, None]  # driven since the last frame
         gain = 2 * (speed * FRAME - way) / FRAME**2
         times = _times(self.frames, seen)
         until = torch.where(gain < 0, speed / gain.abs().clamp(min=1e-6), torch.inf)
@@ -84,10 +84,11 @@ class ModelPlanner:
 
     @torch.no_grad()
     def __call__(self, seen: Observation) -> Float[Tensor, "B F 3"]:
-        """Return the path, refined and braked.
+        """Return the path, refined and braked as configured.
 
         Raises:
-            ValueError: images, frames or sweeps are not those that the network learned from.
+            ValueError: the observation differs from those that the network was trained on, in
+                images, frames or sweeps.
         """
         if problems := _list_misfits(self.model.config, seen):
             heading = "driving: the network learned from other input:"
@@ -98,7 +99,7 @@ class ModelPlanner:
 
 
 def _list_misfits(config: DrivingConfig, seen: Observation) -> list[str]:
-    """Return in what an observation differs from those that a network learned from."""
+    """Return the differences of an observation from those that a network was trained on."""
     _, past, cameras, sweeps, _, height, width = seen.sweeps.shape
     size, wrong = config.image, []
     if not cameras or (height, width) != (size.height, size.width):
@@ -121,9 +122,9 @@ def _list_misfits(config: DrivingConfig, seen: Observation) -> list[str]:
 
 
 class EgoMlp(nn.Module):
-    """A perceptron over the state of the car: no camera, no map (AD-MLP, arXiv 2305.10430).
+    """A perceptron that sees the car's state, but no camera or map (AD-MLP, arXiv 2305.10430).
 
-    Input: its past poses, its present speed and yaw rate, and the navigation.
+    Input: the car's past poses, its present speed and yaw rate, and the navigation.
     """
 
     def __init__(
@@ -141,12 +142,12 @@ class EgoMlp(nn.Module):
         )
 
     def forward(self, seen: Observation) -> Float[Tensor, "B F 3"]:
-        """Return the path of constant velocity plus the output of the layers."""
+        """Return the constant-velocity path plus the output of the layers."""
         ego, pose = seen.ego, seen.to_present[:, :-1]
         yaw = torch.atan2(pose[..., 1, 0], pose[..., 0, 0])
         past = torch.stack([pose[..., 0, 3], pose[..., 1, 3], yaw], -1)
         known = torch.stack([ego.speed, ego.yaw_rate], -1)
-        # Scale metres, metres per second and radians to a size of about 1.
+        # Scale metres, metres per second and radians to a magnitude of about 1.
         size = known.new_tensor([10.0, 0.5])
         inputs = torch.cat(
             [past.flatten(1) / 10, known / size, encode_navigation(ego, self.navigation)], 1
@@ -160,9 +161,9 @@ def train_ego_mlp(
     batches: Iterable[tuple[Observation, Float[Tensor, "B F 3"]]],
     lr: float = 3e-3,
 ) -> float:
-    """Train in place on (observation, true path), a step per batch; return the last loss [m].
+    """Train in place on (observation, true path), one step per batch; return the last loss.
 
-    Loss: smooth L1 of x and y [m] and of yaw [rad]. The rate falls to zero along a cosine.
+    Loss: smooth L1 of x, y [m] and yaw [rad]. The learning rate falls to 0 along a cosine.
     """
     steps = list(batches)
     optimizer = torch.optim.AdamW(model.parameters(), lr)
@@ -180,12 +181,12 @@ def train_ego_mlp(
 
 @dataclass(frozen=True)
 class Blanked:
-    """A planner with black images."""
+    """Calls a planner with black images."""
 
     planner: Planner
 
     def __call__(self, seen: Observation) -> Float[Tensor, "B F 3"]:
-        """Return its path."""
+        """Return the path of the planner."""
         return self.planner(blank_images(seen))
 
 

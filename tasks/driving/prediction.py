@@ -1,4 +1,4 @@
-"""Prediction: two spiking pathways that continue without input after the last frame.
+"""Prediction: two spiking pathways that run on without input after the present frame.
 
     a[t] = LIF(W_a s[t] + V_a c[t-1] + U z)            c = a + b ("add"), a b ("multiply"),
     h[t] = LIF(W_h s[t] + V_h c[t-1] + R h[t-1])           or g_a a + g_b b ("gate")
@@ -6,15 +6,19 @@
     state[S - 1 + k] = move(state[S - 1], k u) + norm(W c[S - 1 + k])   for k = 1 ... F
     u = W_u c[S - 1]
 
-s: spikes of the states of past and present frames, then silence; z: random numbers from the
-uncertainty of the present state. One tick is one frame. As published, pathway a carries the
-uncertainty, pathway b its own memory h. The published sum ("add") has only spikes; the product
-of the released code and the gates need host nodes. The loop has no norm, because one with
-running statistics goes silent in evaluation. Futures start from the present: the features of
-each cell move by its u [cells per frame], which trains as the flow of vehicles (both unlike the
-paper; without ``moves`` u is 0). The ego motion in a state stays. If cells of the pathways are
-larger than those of the states (stride), W produces all of the smaller ones. Residual blocks
-over all frames follow.
+s: spikes of the states of past and present frames, then silence.
+z: random numbers whose distribution depends on the present state (the uncertainty).
+
+One tick is one frame. As published, pathway a carries the uncertainty, and pathway b its own
+memory h. The published sum ("add") needs only spikes; the product of the released code
+("multiply") and the gates need host nodes. The loop has no norm, because a norm with running
+statistics goes silent in evaluation.
+
+Unlike in the paper, future states start from the present state: the features of each cell move
+by its u [cells per frame], which is trained as the flow of vehicles (without ``moves``, u is
+0). The ego motion in a state does not move. If cells of the pathways are larger than those of
+the states (stride), W outputs all state cells of a pathway cell. Residual blocks over all
+frames follow.
 Axes: T = S + F frames (ticks), B windows, C channels of a state, Q of the pathways, Z numbers,
 X and Y cells of a state, X2 and Y2 of the pathways.
 """
@@ -44,14 +48,15 @@ from tasks.driving.cells import (
 from tasks.driving.config import MOTION, DrivingConfig
 
 NEXT = Ticks(1)
-CURRENT = 0.5  # of initial weights: with 1, small differences in spikes grow to large ones
+CURRENT = 0.5  # scale of initial weights: at 1, small differences in spikes grow to large ones
 SPREAD = -2.0  # logarithm of the initial standard deviation of the latent
 
 
 def make_pathways(config: DrivingConfig) -> Net:
-    """Return the loop of both pathways. Inputs: "frames" T B C X Y and "latent" T B Z 1 1.
+    """Return the loop of both pathways.
 
-    Outputs: the activity of all its nodes; for "add" the fused map is the nodes "a" and "b".
+    Inputs: "frames" T B C X Y and "latent" T B Z 1 1. Outputs: the activity of all nodes; for
+    "add" the fused map is the sum of the nodes "a" and "b".
     """
     c, state, shape = config.prediction, config.state_channels, config.grid.shape
     nodes: dict[str, Node] = {
@@ -124,10 +129,10 @@ _FUSIONS: dict[str, Callable[[int], Parts]] = {
 
 
 class Uncertainty(nn.Module):
-    """Draws the latent; computes its mean and spread from the present state.
+    """Samples the latent, whose mean and spread depend on the present state.
 
-    Four spiking convolutions of stride 2, their mean over the map, and a linear layer. In
-    evaluation it returns the mean. As in SAD, only the loss of the task trains it.
+    Four spiking convolutions of stride 2, the mean over the map, and a linear layer compute
+    both. In evaluation the latent is its mean. As in SAD, only the task's loss trains it.
     """
 
     def __init__(self, config: DrivingConfig) -> None:
@@ -143,7 +148,7 @@ class Uncertainty(nn.Module):
         nn.init.constant_(self.end.bias[latent:], SPREAD)
 
     def forward(self, present: Float[Tensor, "B C X Y"]) -> Float[Tensor, "B Z"]:
-        """Return the latent; draws use torch's global generator."""
+        """Return the latent; samples come from torch's global generator."""
         spikes, _ = self.shrink(present[None])
         y: Tensor = self.end(spikes[0].mean((2, 3)))
         mean, spread = y.chunk(2, 1)
@@ -158,7 +163,7 @@ class Uncertainty(nn.Module):
 
 
 class Predicted(NamedTuple):
-    """States of past, present and future frames; u [cells per frame] if states move."""
+    """States of past, present and future frames; motion u [cells per frame] if states move."""
 
     states: Float[Tensor, "T B C X Y"]
     motion: Float[Tensor, "B 2 X Y"] | None
@@ -167,10 +172,11 @@ class Predicted(NamedTuple):
 def move_cells(
     features: Float[Tensor, "B C X Y"], motion: Float[Tensor, "B 2 X Y"], frames: int
 ) -> Float[Tensor, "F B C X Y"]:
-    """Return features after 1 to ``frames`` frames of steady motion of each cell.
+    """Return features after 1 to ``frames`` frames, in which each cell moves steadily.
 
-    Each moved cell is divided among the four nearest cells (bilinear weights). Overlapping
-    cells add up, and cells beyond the edge are lost. motion: along X and Y [cells per frame].
+    Each moved cell is divided among the four nearest cells with bilinear weights. Features that
+    reach the same cell add up; those that leave the grid are lost. motion: along X and Y [cells
+    per frame].
     """
     b, c, nx, ny = features.shape
     axes = [torch.arange(n, device=features.device) for n in (nx, ny)]
@@ -195,7 +201,7 @@ def move_cells(
 
 
 class Prediction(nn.Module):
-    """From states of past and present to states of past, present and future."""
+    """Predicts future states from the states of past and present, and refines all of them."""
 
     def __init__(self, config: DrivingConfig) -> None:
         super().__init__()
@@ -223,13 +229,13 @@ class Prediction(nn.Module):
             for i in range(2)
         }
         self.refine = Stack(**blocks)
-        # Initially everything stays in place, which is right for most of the world.
+        # At first, every cell keeps its features in all future frames, which is right for most.
         last = [block.get_parameter("body.norm2.weight") for block in blocks.values()]
         for gain in (self.project[1].get_parameter("weight"), *last):
             nn.init.zeros_(gain)
 
     def forward(self, states: Float[Tensor, "S B C X Y"], futures: int) -> Predicted:
-        """Return the refined states with ``futures`` additional ones; from rest."""
+        """Return the refined states and ``futures`` further ones; pathways start from rest."""
         past, present = len(states), states[-1]
         fused = self.run_pathways(states, futures)
         change = self.project(fused[past:].flatten(0, 1)).unflatten(0, (futures, -1))
@@ -244,7 +250,7 @@ class Prediction(nn.Module):
     def run_pathways(
         self, states: Float[Tensor, "S B C X Y"], futures: int
     ) -> Float[Tensor, "T B Q X2 Y2"]:
-        """Return the fused map of each frame."""
+        """Return the fused map of both pathways for each frame."""
         out, _ = self.pathways(self.make_inputs(states, futures))
         return torch.stack([out[name] for name in self.fused]).sum(0)
 

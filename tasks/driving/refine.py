@@ -5,10 +5,10 @@
                                              curvature[k] += (W h'[k])_1
 
 H fires for arguments >= 0. Every value is a spike, so neurons without memory compute the
-products of a GRU as logic gates with weights of one, and the whole cell is a spiking Graph; SAD
-multiplies, and keeps a real-valued state. x: the selected path, speed, yaw rate and navigation;
-h starts as spikes of the features of the front camera. One tick is one future frame. The ANN
-twin has a GRU. SAD adds W h' to x and y.
+products of a GRU as logic gates with weights of one, and the whole GRU is a spiking Graph. SAD
+multiplies, keeps a real-valued state, and adds W h' to x and y. x: the path to refine, speed,
+yaw rate and navigation. h starts as spikes computed from the features of the front camera. One
+tick is one future frame. The ANN twin has a standard GRU.
 Axes: T = F frames (ticks), B windows, C channels, h and w of features, Q neurons.
 """
 
@@ -30,16 +30,16 @@ from tasks.driving.sampler import NAVIGATION, EgoState, encode_navigation, find_
 
 NEXT = Ticks(1)
 KNOWN = 6  # inputs before the navigation: position and step of a frame, speed, yaw rate
-SIZES = (20.0, 5.0, 5.0, 1.0, 10.0, 0.5)  # units of these
-CHANGES = (1.0, 0.05)  # [m/s^2], [1/m]: changes of speed and curvature by W h' = 1
+SIZES = (20.0, 5.0, 5.0, 1.0, 10.0, 0.5)  # units of these inputs
+CHANGES = (1.0, 0.05)  # [m/s^2], [1/m]: acceleration and curvature that W h' = 1 adds
 FORGETFUL = Seconds(DT / 1000)  # exp(-1000) is 0 in every precision
 
 
 def make_spiking_gru(cells: Cells, inputs: int, hidden: int) -> Net:
-    """Return the cell as a Net over T frames. Inputs: "x" T B I 1 1 and "start" T B Q 1 1.
+    """Return the GRU as a Net over T frames.
 
-    start: spikes of the state before the first tick, then silence. Outputs: "keep" and
-    "new", which never fire together; their sum is the state h'.
+    Inputs: "x" T B I 1 1, and "start" T B Q 1 1: spikes of the state before the first tick,
+    then silence. Outputs: "keep" and "new", of which at most one fires; their sum is h'.
     """
     nodes: dict[str, Node] = {
         "x": Input(shape=(inputs, 1, 1)),
@@ -75,14 +75,14 @@ def _neurons(cells: Cells, threshold: float) -> LIF:
 
 
 def _dense(inputs: int, outputs: int, bias: float | None = None) -> Conv2d:
-    """Return a dense layer of values (C, 1, 1) with zero weights."""
+    """Return a dense layer, a 1 x 1 convolution of values (C, 1, 1), with zero weights."""
     weight = np.zeros((outputs, inputs, 1, 1), np.float32)
     offset = None if bias is None else np.full(outputs, bias, np.float32)
     return Conv2d(weight=weight, bias=offset)
 
 
 class Refinement(nn.Module):
-    """Refines a path."""
+    """Refines a path by changes of speed and curvature, computed by a GRU."""
 
     def __init__(self, config: DrivingConfig) -> None:
         super().__init__()
@@ -155,7 +155,7 @@ def steer_path(
 ) -> Float[Tensor, "B F 3"]:
     """Add speed and curvature to a path, without driving backwards.
 
-    speed [m/s], curvature [1/m]: changes per frame; zeros keep the path.
+    speed [m/s], curvature [1/m]: changes in each frame; zeros keep the path.
     """
     moves = find_moves(path[..., :2])
     length, course = moves.norm(dim=-1), find_course(moves, path[..., 2])
@@ -170,7 +170,7 @@ def steer_path(
 def find_course(
     moves: Float[Tensor, "B F 2"], yaw: Float[Tensor, "B F"]
 ) -> Float[Tensor, "B F"]:
-    """Return the direction of steps; ``yaw`` for those shorter than a millimetre."""
+    """Return the direction of each step, or its ``yaw`` if it is shorter than a millimetre."""
     long = moves.norm(dim=-1) > 1e-3
     x, y = torch.where(long, moves[..., 0], 1), torch.where(long, moves[..., 1], 0)
     return torch.where(long, torch.atan2(y, x), yaw)

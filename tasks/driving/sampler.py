@@ -2,21 +2,24 @@
 
     x' = v cos(yaw), y' = v sin(yaw), yaw' = v k        v = max(0, v0 + a t)
 
-"anchored": v0 is the measured speed; a ranges from max(-4, -1/2 - 2 v0) to 2 m/s^2, because
-stronger braking of a slow car would only repeat standing still. The command determines how the
-curvature k changes within 1.5 s from the measured one (yaw rate by speed), and how the path
-shifts sideways. For a turn it shifts by up to a lane, and is at least 1.5 m aside after the way
-of 3 s: the command means that the way is 2 m aside there, which costs do not contain. Half of
-the turning candidates first keep lane and curvature, until at least 5 m of that way remain, and
-then shift less on their shorter way: a car that waits behind another at a crossing stays on the
-road. Forward, the path shifts by up to 2.5 m, and the new curvature is a share of the measured
-one plus a bend, sharper for slower cars, so that a car can correct a wrong turn.
-"clothoid": as in SAD, v0 is the measured speed with p = 0.2, else from 0 to 15 m/s, a from -3
-to 7 m/s^2; a circle of the measured curvature with p = 0.2, else a clothoid k = k0 + s / A^2
-with A from 6 to 80 m; 40 % turn left, 40 % right, 20 % go straight. The command selects a third
-of all, sorted by their ends, and repeats it three times.
+"anchored": v0 is the measured speed. a ranges from max(-4, -1/2 - 2 v0) to 2 m/s^2; stronger
+braking of a slow car would only add candidates that stand still. The command determines how the
+curvature k changes within 1.5 s from the measured one (yaw rate / speed), and how the path
+shifts sideways:
 
-The seed of the sampler determines all draws: equal inputs have equal candidates in any batch.
+- Turn. Let D be the distance driven in 3 s. The path shifts by up to a lane and is at least
+  1.5 m aside after D: the command means that the route is 2 m aside there, which no cost knows.
+  Half of the turning candidates first keep lane and curvature, until at least 5 m of D remain,
+  and then shift less: a car that waits behind another at a crossing stays on the road.
+- Forward. The path shifts by up to 2.5 m. The new curvature is a share of the measured one plus
+  a bend, which is sharper for slower cars, so that a car can correct a wrong turn.
+
+"clothoid": as in SAD, v0 is the measured speed with p = 0.2, else from 0 to 15 m/s; a is from
+-3 to 7 m/s^2. The path is a circle of the measured curvature with p = 0.2, else a clothoid
+k = k0 + s / A^2 with A from 6 to 80 m; 40 % turn left, 40 % right, 20 % go straight. The
+candidates are sorted by their lateral ends; the command selects a third, repeated three times.
+
+The seed of the sampler determines all draws: equal inputs give equal candidates in any batch.
 Axes: B windows, M candidates, F frames, K small steps.
 """
 
@@ -34,23 +37,24 @@ from drivers.nuscenes.window import ASIDE, FRAME
 from tasks.driving.config import DrivingConfig, Navigation
 
 COMMANDS = ("left", "forward", "right")
-STEPS = 5  # small steps in a frame
+STEPS = 5  # small steps per frame
 BRAKING, THRUST = -4.0, 2.0  # [m/s^2] range of accelerations
 LANE = 4.0  # [m] largest shift in a turn, slightly more than a lane
-LITTLE = 2.5  # [m] largest shift forward
+LITTLE = 2.5  # [m] largest shift at the command "forward"
 LEAST_ASIDE = 1.5  # [m] least shift in a turn
-TURNING = 5.0  # [m] least way for that shift
+TURNING = 5.0  # [m] least distance over which a turn shifts
 SHARPEST = 0.25  # [1 / m] largest curvature of a turn at a crossing
-GENTLE, SHARP = 0.03, 0.1  # [1 / m] largest bend forward for fast and for slow cars
-PUSH = 2.0  # [m/s^2] lateral acceleration of that bend in between
-SLOW = 1.0  # [m/s] least speed for a curvature from the yaw rate
+GENTLE, SHARP = 0.03, 0.1  # [1 / m] largest bend at "forward", for fast and for slow cars
+PUSH = 2.0  # [m/s^2] lateral acceleration of the largest bend at speeds in between
+SLOW = 1.0  # [m/s] least speed by which the yaw rate is divided
 
 
 class EgoState(NamedTuple):
-    """State of the car, and its navigation.
+    """The state of the car and its navigation.
 
-    speed: [m/s]. yaw_rate: [rad/s]. target: a point (x, y) on the route ahead, in the ego frame
-    [m] (:func:`drivers.nuscenes.window.find_target`).
+    speed: [m/s]. yaw_rate: [rad/s].
+    target: point (x, y) on the route ahead, in the ego frame [m]
+    (:func:`drivers.nuscenes.window.find_target`).
     """
 
     speed: Float[Tensor, " B"]
@@ -59,7 +63,7 @@ class EgoState(NamedTuple):
 
     @property
     def command(self) -> Int64[Tensor, " B"]:
-        """The index of the command: a turn if the target lies 2 m or more to a side."""
+        """The index of the command, which is a turn if the target lies at least 2 m aside."""
         aside = self.target[:, 1]
         return 1 - (aside >= ASIDE).long() + (aside <= -ASIDE).long()
 
@@ -69,18 +73,18 @@ class EgoState(NamedTuple):
         return (self.yaw_rate / self.speed.clamp(min=SLOW)).clamp(-SHARPEST, SHARPEST)
 
 
-FAR = 20.0  # [m], the unit of targets as inputs
+FAR = 20.0  # [m], unit of targets as network inputs
 NAVIGATION: Mapping[Navigation, int] = {"command": len(COMMANDS), "target": len(COMMANDS) + 2}
 
 
 def encode_navigation(ego: EgoState, navigation: Navigation) -> Float[Tensor, "B K"]:
-    """Return the navigation as inputs of a network: the command, one-hot, and the target."""
+    """Return network inputs: the one-hot command and, for "target", also the target."""
     command = F.one_hot(ego.command, len(COMMANDS)).to(ego.target)
     return command if navigation == "command" else torch.cat([command, ego.target / FAR], 1)
 
 
 class Sampler(nn.Module):
-    """Draws candidates; it has no parameters."""
+    """Samples candidate paths; the sampler has no trained parameters."""
 
     draws: Tensor
 
@@ -114,7 +118,7 @@ def spread_points(number: int, axes: int, seed: int) -> Float[np.ndarray, "numbe
 def drive_along(
     speed: Float[Tensor, "B M K"], curvature: Float[Tensor, "B M K"], dt: float
 ) -> Float[Tensor, "B M K 3"]:
-    """Return (x, y, yaw) after each small step from the origin; speed: in each step."""
+    """Return (x, y, yaw) after each small step from the origin, at constant speed per step."""
     turn = speed * curvature * dt
     yaw = turn.cumsum(-1)
     middle = yaw - turn / 2
@@ -126,7 +130,7 @@ def drive_along(
 def _make_speeds(
     start: Float[Tensor, "B M"], acceleration: Float[Tensor, "B M"], times: Float[Tensor, " K"]
 ) -> Float[Tensor, "B M K"]:
-    """Return the speed in the middle of each small step, from the times at their ends [s]."""
+    """Return the speed in the middle of each small step; ``times`` are their ends [s]."""
     middle = times - times[0] / 2
     return (start[..., None] + acceleration[..., None] * middle).clamp(min=0)
 
@@ -139,7 +143,7 @@ def _make_times(frames: int, like: Tensor) -> Float[Tensor, " K"]:
 def sample_anchored(
     ego: EgoState, draws: Float[Tensor, "M 4"], frames: int
 ) -> Float[Tensor, "B M F 3"]:
-    """Return candidates from the measured speed and curvature; the first keeps both."""
+    """Return candidates that start at measured speed and curvature; the first keeps both."""
     times = _make_times(frames, ego.speed)
     first = torch.arange(len(draws), device=draws.device) == 0
     hardest = (-0.5 - 2 * ego.speed[:, None]).clamp(min=BRAKING)
@@ -172,12 +176,12 @@ def sample_anchored(
 
 
 def find_moves(path: Float[Tensor, "*B F K"]) -> Float[Tensor, "*B F K"]:
-    """Return the changes of a path from frame to frame, the first from the origin."""
+    """Return the changes of a path per frame; the first is relative to the origin."""
     return path.diff(dim=-2, prepend=torch.zeros_like(path[..., :1, :]))
 
 
 def find_reach(speed: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
-    """Return the way [m] of a sideways shift: that of 3 s, at least 8 m."""
+    """Return the distance [m] over which a path shifts: that of 3 s, at least 8 m."""
     return (3 * speed).clamp(min=8.0)
 
 
@@ -187,10 +191,10 @@ def shift_aside(
     shift: Float[Tensor, "B M"],
     length: Float[Tensor, "B #M"],
 ) -> Float[Tensor, "B M K 3"]:
-    """Shift paths smoothly to the left by ``shift`` [m], over a way of ``length`` [m].
+    """Shift paths smoothly to the left by ``shift`` [m], over a distance of ``length`` [m].
 
-    The heading after the shift equals that before it. way: driven since the start of the shift
-    [m].
+    The shift leaves the heading at its end unchanged. way: distance driven since the start of
+    the shift [m].
     """
     u = (way / length[..., None]).clamp(0, 1)
     aside = shift[..., None] * u**3 * (10 - 15 * u + 6 * u**2)
@@ -205,7 +209,7 @@ def sample_clothoids(
 ) -> Float[Tensor, "B M F 3"]:
     """Return the candidates of SAD and ST-P3, with a corrected curvature.
 
-    Theirs confuses the angle of the steering wheel with that of the wheels.
+    Their code takes the angle of the steering wheel for that of the road wheels.
     """
     times = _make_times(frames, ego.speed)
     count, batch = len(draws), len(ego.speed)

@@ -1,9 +1,10 @@
 """Score a drive: the sub-scores of the predictive driver model score (PDMS).
 
 The rules come from NAVSIM (Dauner et al. 2024, arXiv 2406.15349, and its published scorer),
-which takes them from nuPlan. Lane keeping, and direction as a factor, come from its second
-version (Cao et al. 2025, arXiv 2506.04218). NAVSIM scores 4 s, the length of the smoothing for
-comfort. Not scored: traffic lights (nuScenes has none) and comfort across two plans.
+which takes them from nuPlan. Lane keeping, and direction as a factor, come from the second
+version of NAVSIM (Cao et al. 2025, arXiv 2506.04218). NAVSIM scores 4 s, which is also the
+length of the smoothing for comfort. Two rules are missing: traffic lights (nuScenes has none)
+and comfort across two plans.
 Axes: T instants, 0.1 s apart.
 """
 
@@ -26,13 +27,13 @@ from drivers.nuscenes.world.instant import EGO_LENGTH, EGO_WIDTH, STEP, Ego
 
 Kind = Literal["stopped_ego", "stopped_track", "rear", "front", "lateral"]
 STOPPED = 0.05  # [m/s] highest speed of a standing car
-AHEAD, BEHIND = pi / 6, 5 * pi / 6  # largest angle ahead, and least angle behind
-FORESIGHT = (0, 3, 6, 9)  # instants ahead for the time to collision
-HORIZON = 10  # instants for the sum of the way off the route
-AGAINST = (2.0, 6.0)  # [m] of it that cost half of the score, and all of it
-ASIDE, LONG_ASIDE = 0.5, 20  # [m] from the middle of a lane and instants: lane not kept
-WINDOW = 41  # instants of 4 s
-SHORT_WINDOW, TURN_WINDOW = 8, 5  # of accelerations before their slope; of angles
+AHEAD, BEHIND = pi / 6, 5 * pi / 6  # largest angle of "ahead", least angle of "behind"
+FORESIGHT = (0, 3, 6, 9)  # instants ahead at which a collision is tested
+HORIZON = 10  # instants over which distance off the route is summed
+AGAINST = (2.0, 6.0)  # [m] off the route that cost half of the score, and all of it
+ASIDE, LONG_ASIDE = 0.5, 20  # [m] from a lane's middle, for this many instants: lane not kept
+WINDOW = 41  # instants in 4 s
+SHORT_WINDOW, TURN_WINDOW = 8, 5  # instants to smooth accelerations before jerk, and angles
 SHORT = 5.0  # [m] least progress for a score of progress
 WEIGHTS = {"time_to_collision": 5, "progress": 5, "lane_keeping": 2, "comfort": 2}
 FIXED = ("static_object.", "movable_object.")  # categories of things, not road users
@@ -40,10 +41,11 @@ FIXED = ("static_object.", "movable_object.")  # categories of things, not road 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Drive:
-    """A drive. ego, boxes: the car, and all others in the global frame, by instant.
+    """A drive to score.
 
-    route: tokens of the lanes of the route, and of parallel lanes in the same direction. line:
-    the reference line of progress, in the global frame.
+    ego, boxes: the car and all other road users and things, per instant, in the global frame.
+    route: tokens of the lanes of the route, and of parallel lanes in the same direction.
+    line: line along which progress is measured, in the global frame.
 
     Raises:
         ValueError: there are fewer than two instants, ego and boxes differ in length, or the
@@ -76,7 +78,7 @@ class Drive:
 
     @cached_property
     def corners(self) -> Float64[np.ndarray, "T 4 2"]:
-        """Front left, rear left, rear right and front right corner of the car [m]."""
+        """The front left, rear left, rear right and front right corners of the car [m]."""
         return np.array([box_footprint(e.box) for e in self.ego])
 
     @cached_property
@@ -91,7 +93,7 @@ class Drive:
 
     @cached_property
     def violation(self) -> Float64[np.ndarray, " T"]:
-        """The largest distance of a corner from the drivable area [m]."""
+        """The largest distance [m] of a corner from the drivable area; 0 if all are on it."""
         areas = np.array(self.road_map.drivable)[:, None]
         away = np.zeros(len(self.corners))
         for t in np.flatnonzero(self.off_road):
@@ -109,9 +111,10 @@ class Drive:
 
 @dataclass(frozen=True)
 class Collision:
-    """A contact. instant: of its start. kind: in nuPlan's terms.
+    """A contact between the car and a box.
 
-    at_fault: whether the car is to blame. fixed: whether the other is a thing, not a road user.
+    instant: number of the instant at which it starts. kind: nuPlan's name of the kind.
+    at_fault: whether the car is to blame. fixed: whether the box is a thing, not a road user.
     """
 
     instant: int
@@ -125,8 +128,10 @@ class Collision:
 class Score:
     """Sub-scores, each from 0 (bad) to 1.
 
-    no_collision: no collision at fault (1/2: with a thing). drivable: never off the road.
-    direction: (almost) always on lanes of the route. progress: share of the reference.
+    no_collision: 1 without a collision at fault, 1/2 if all such collisions were with things.
+    drivable: 1 if the car never left the road.
+    direction: 1 if the car was (almost) always on lanes of the route.
+    progress: share of the reference's progress.
     """
 
     no_collision: float
@@ -145,7 +150,7 @@ class Score:
 
     @property
     def driving_score(self) -> float:
-        """Collisions, area and direction as factors of the weighted mean of the rest."""
+        """The weighted mean of the rest, times no_collision, drivable and direction."""
         factor = self.no_collision * self.drivable * self.direction
         weighted: float = sum(w * getattr(self, name) for name, w in WEIGHTS.items())
         return factor * weighted / sum(WEIGHTS.values())
@@ -155,9 +160,9 @@ def score_drive(drive: Drive, reference: float) -> Score:
     """Return the scores of a drive.
 
     Args:
-        drive: of the car.
-        reference: progress [m] of a good driver there, such as :func:`measure_progress` of the
-            recorded drive.
+        drive: drive of the car.
+        reference: progress [m] of a good driver in the same place and time, such as
+            :func:`measure_progress` of the recorded drive.
     """
     at_fault = [c for c in find_collisions(drive) if c.at_fault]
     no_collision = min((0.5 if c.fixed else 0.0 for c in at_fault), default=1.0)
@@ -174,7 +179,7 @@ def score_drive(drive: Drive, reference: float) -> Score:
 
 
 def find_collisions(drive: Drive) -> list[Collision]:
-    """Return the first contact with each other box, without contacts at the first instant."""
+    """Return the first contact with each box, except boxes touched at the first instant."""
     collisions: dict[str, Collision] = {}
     touched = {b.instance for b in _find_touching(drive.outlines[0], drive.boxes[0])}
     for t, (ego, boxes) in enumerate(zip(drive.ego, drive.boxes, strict=True)):
@@ -203,11 +208,11 @@ def _classify(drive: Drive, t: int, ego: Ego, box: Box) -> Collision:
 
 
 def find_short_time(drive: Drive) -> int | None:
-    """Return the first instant with a foreseeable collision within 0.9 s, or None.
+    """Return the first instant at which a collision within 0.9 s is foreseeable, or None.
 
-    The car continues at its speed in its direction, the others follow the drive. Boxes beside
-    the car count only if it is between lanes, off the road or in an intersection; boxes behind
-    it never count. The forecast stops at the end of the drive.
+    The forecast moves the car on at its speed and heading; others move as in the drive. Boxes
+    beside the car count only if it is between lanes, off the road or in an intersection; boxes
+    behind it never count. The forecast stops at the end of the drive.
     """
     aside = drive.off_road | drive.between_lanes
     axle = np.array([[e.x, e.y] for e in drive.ego])
@@ -232,7 +237,7 @@ def find_short_time(drive: Drive) -> int | None:
 
 
 def score_direction(drive: Drive) -> float:
-    """Return 1, 1/2 or 0 by the largest way off the lanes of the route within a second."""
+    """Return 1, 1/2 or 0, by the largest distance driven off the route's lanes within 1 s."""
     lanes = [drive.road_map.lanes[token].polygon for token in sorted(drive.route)]
     on_route = _contain(lanes, drive.middles[:, None])[..., 0].any(0)
     way = np.zeros(len(drive.ego))
@@ -245,16 +250,16 @@ def score_direction(drive: Drive) -> float:
 
 def measure_progress(drive: Drive) -> float:
     """Return the progress of the car along the line of the route [m]."""
-    with np.errstate(invalid="ignore"):  # which GEOS raises where the line stands still
+    with np.errstate(invalid="ignore"):  # GEOS raises it for line segments without length
         first, last = (drive.line.project(Point(drive.middles[t])) for t in (0, -1))
     return max(0.0, float(last - first))
 
 
 def score_progress(drive: Drive, reference: float, factor: float) -> float:
-    """Return the car's progress relative to the larger of its own and the reference.
+    """Return the car's scaled progress, divided by the larger of this and ``reference``.
 
-    ``factor``: of the other sub-scores, which scales the car's progress. If neither exceeds
-    5 m, the score is 1, or 0 for a factor of 0.
+    factor: product of other sub-scores that scales the car's progress. If neither progress
+    exceeds 5 m, the score is 1, or 0 if the factor is 0.
     """
     own = factor * measure_progress(drive)
     best = max(own, reference)
@@ -264,10 +269,10 @@ def score_progress(drive: Drive, reference: float, factor: float) -> float:
 
 
 def score_lane_keeping(drive: Drive) -> float:
-    """Return 0 if the car was off the middle of every lane for 2 s, else 1.
+    """Return 0 if the car was more than 0.5 m from the middle of every lane for 2 s, else 1.
 
-    Only lanes of the route count. Instants inside an intersection are dropped; those before and
-    after it become neighbours.
+    Only lanes of the route count. Instants inside an intersection are dropped, so the instants
+    before and after it are treated as consecutive.
     """
     lanes = [drive.road_map.lanes[token] for token in sorted(drive.route)]
     points = shapely.points(drive.middles)
@@ -285,8 +290,8 @@ def score_lane_keeping(drive: Drive) -> float:
 def list_comfort(ego: Sequence[Ego]) -> dict[str, bool]:
     """Return whether each quantity of the ride stays within nuPlan's bounds.
 
-    Smoothing is as published: Savitzky-Golay filters over windows of 4 s, for angles over five
-    instants.
+    Smoothing is as published: Savitzky-Golay filters over windows of 4 s, or of five instants
+    for angles.
     """
     window, turning = min(len(ego), WINDOW), min(len(ego), TURN_WINDOW)
     along = np.array([e.acceleration for e in ego])
@@ -311,7 +316,7 @@ def list_comfort(ego: Sequence[Ego]) -> dict[str, bool]:
 def _smooth(
     values: Float64[np.ndarray, " T"], window: int, slope: int = 0
 ) -> Float64[np.ndarray, " T"]:
-    """Smooth values, or their first or second derivative by time."""
+    """Smooth values, or their first (slope 1) or second (slope 2) derivative by time."""
     degree = min(3 if slope == 2 else 2, window - 1)
     if slope > degree:
         return np.zeros_like(values)
@@ -319,7 +324,7 @@ def _smooth(
 
 
 def find_angle(ego: Ego, box: Box) -> float:
-    """Return the angle between the car's direction and the way from its axle to a box."""
+    """Return the angle [rad] between the car's heading and the direction from axle to box."""
     way = atan2(box.y - ego.y, box.x - ego.x) - ego.yaw
     return abs(wrap_angle(way))
 
@@ -334,7 +339,7 @@ def _find_touching(area: Polygon, boxes: Sequence[Box]) -> list[Box]:
 def _contain(
     areas: Sequence[Polygon], points: Float64[np.ndarray, "T P 2"]
 ) -> Bool[np.ndarray, "A T P"]:
-    """Return which areas contain which points."""
+    """Return for each area and point whether the area contains the point."""
     inside = np.zeros((len(areas), *points.shape[:2]), bool)
     for i, area in enumerate(areas):
         x0, y0, x1, y1 = area.bounds

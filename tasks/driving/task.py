@@ -25,7 +25,7 @@ from tasks.runs.configuration import make_plan
 from tasks.runs.names import CONFIGURATIONS
 from tasks.runs.task import Deployment, Evaluation, Task, Training
 
-WARM = 0.1  # share of a phase in which its learning rate rises
+WARM = 0.1  # share of a phase during which the learning rate rises
 
 
 def plan(config: DrivingConfig) -> Plan:
@@ -34,7 +34,8 @@ def plan(config: DrivingConfig) -> Plan:
     return make_plan(
         config,
         lr=max(p.lr for p in config.phases),
-        # The distance to recorded paths is a poor guide to driving quality (docs/driving.md).
+        # "last", not the best score: the distance to recorded paths is a poor guide to driving
+        # quality (docs/driving.md).
         keep="last",
         precision=config.precision,
         optimizer=optimizer,
@@ -69,7 +70,7 @@ def list_tasks(config: DrivingConfig, phase: Phase) -> tuple[str, ...]:
 
 
 def list_frozen(config: DrivingConfig, phase: Phase) -> tuple[str, ...]:
-    """Return patterns of the constant parameters, which get no gradient."""
+    """Return patterns of the parameters that stay constant and get no gradient."""
     parts = [f"{part}.*" for part in phase.frozen]
     if not phase.futures and "prediction" not in phase.frozen:
         parts.append("prediction.*")
@@ -83,7 +84,7 @@ def list_frozen(config: DrivingConfig, phase: Phase) -> tuple[str, ...]:
 def compute_loss(
     config: DrivingConfig, model: nn.Module, batch: DrivingBatch, at: float
 ) -> Tensor:
-    """Return the loss of a batch; at: share of the training done, which selects the phase."""
+    """Return the loss of a batch; ``at``, the finished share of training, selects the phase."""
     phase, _ = find_phase(config, at)
     seen, truth = batch if phase.past is None else keep_frames(batch, phase.past)
     outputs = model(Unrounded(seen), phase.name, phase.futures, Unrounded(truth), phase.frozen)

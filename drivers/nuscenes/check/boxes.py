@@ -1,4 +1,4 @@
-"""Checks of boxes: size, motion, turns, place, and whether evaluations count them."""
+"""Checks of boxes: size, motion, turns, place, and counts of points, which evaluations use."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -24,23 +24,23 @@ LONG = (
     "vehicle.motorcycle", "vehicle.bicycle", "vehicle.emergency.ambulance",
     "vehicle.emergency.police",
 )  # fmt: skip
-NEAR = 20.0  # [m] from the car: boxes there stand about level with the car
+NEAR = 20.0  # [m] from the car, within which the ground is about level with the car
 ENOUGH = 10  # boxes needed to estimate the height of the ground
-# Largest median distance of a box's bottom from the ground, in heights of the box. Anchors
-# fitted to nuScenes' boxes begin 0.03 (cars, people) to 0.2 m (motorcycles) above it: 0.15
-# heights.
+# Largest median distance of boxes' bottoms from the ground, as a share of the box height.
+# Anchors fitted to nuScenes' boxes begin 0.03 m (cars, people) to 0.2 m (motorcycles) above the
+# ground, at most 0.15 of their height.
 SUNK = 0.3
-RAISED = 1.0  # [m]: the same for one scene
-FAR = 300.0  # [m] from the car
-TURN = np.radians(120)  # of a vehicle from one keyframe to the next, at most
-SOON = 1_000_000  # [us]: turns are compared up to this time between boxes
+RAISED = 1.0  # [m] largest such distance in one scene
+FAR = 300.0  # [m] largest distance of a box from the car
+TURN = np.radians(120)  # largest turn of a vehicle from one box to the next
+SOON = 1_000_000  # [us] longest time between two boxes whose headings are compared
 TURNABLE = ("vehicle.bicycle", "vehicle.motorcycle")  # riders may lift and turn them
 _problem = partial(make_problem, "sample_annotation")
 SIZE = "write width, length, height [m]: length along the heading"
 
 
 def find_box_problems(content: Content) -> Iterator[Problem]:
-    """Yield the boxes of impossible size, motion or place."""
+    """Yield the boxes whose size, motion, place or count of points is impossible."""
     categories = content.by_token("category", "name")
     names = {
         row["token"]: categories[row["category_token"]]["name"]
@@ -125,9 +125,9 @@ def _find_far_boxes(content: Content) -> Iterator[Problem]:
 
 
 def _find_boxes_off_ground(content: Content) -> Iterator[Problem]:
-    """Yield a problem if boxes near the car begin above or below the ground under the car."""
+    """Yield a problem if boxes near the car begin far above or below the ground under it."""
     egos = {sample["token"]: (sample, pose) for sample, pose in list_ego_transforms(content)}
-    heights = defaultdict(list)  # by scene: bottom and height of boxes [m]
+    heights = defaultdict(list)  # bottom over the ground and height of boxes [m], by scene
     for row in content.rows("sample_annotation", "translation", "size", "sample_token"):
         sample, pose = egos.get(row["sample_token"], ({}, np.eye(4)))
         height = row["size"][2]

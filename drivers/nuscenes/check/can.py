@@ -1,4 +1,4 @@
-"""Checks of the CAN bus: it covers each scene and agrees with the poses."""
+"""Checks that the CAN bus covers each scene and agrees with the poses."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ from drivers.nuscenes.tables import is_scene_name
 
 MOVING = 2.0  # [m/s]: slower speeds are not compared
 RATIO = 1.5  # largest ratio of two speeds that should be equal
-TURNED = np.radians(30)  # largest angle between two turns that should be equal
+TURNED = np.radians(30)  # largest difference of two turns that should be equal
 
 
 def find_can_problems(content: Content, root: Path) -> Iterator[Problem]:
@@ -59,7 +59,7 @@ def find_can_problems(content: Content, root: Path) -> Iterator[Problem]:
 
 
 def _find_bad_route(root: Path, scene: str) -> Iterator[Problem]:
-    """Yield the route if the devkit cannot read it; windows do not need it."""
+    """Yield a problem if the devkit cannot read the route, which windows do not need."""
     try:
         route = read_messages(root, scene, "route")
     except NuScenesError as error:
@@ -77,9 +77,9 @@ def _find_bad_route(root: Path, scene: str) -> Iterator[Problem]:
 def find_other_motion(
     bus: CanBus, speed: Float64[np.ndarray, " P"], track: Sequence[Pose]
 ) -> Iterator[Problem]:
-    """Yield where the CAN bus of a scene disagrees with the poses.
+    """Yield the disagreements between a scene's CAN bus and its poses.
 
-    speed: from the CAN bus, at the times of the ``track``.
+    speed: speed from the CAN bus at the times of ``track``.
     """
     _, driven = measure_motion(track)
     mean = (speed[1:] + speed[:-1]) / 2
@@ -107,8 +107,8 @@ def _measure_turn(bus: CanBus, track: Sequence[Pose]) -> tuple[float, float]:
 def find_other_turns(turns: Float64[np.ndarray, "S 2"]) -> Iterator[Problem]:
     """Yield a problem if the turns of all scenes together have the wrong sign.
 
-    A single scene may turn too little for this test. turns: by the CAN bus and by the poses
-    [rad].
+    The test takes all scenes because a single scene may turn too little.
+    turns: turn of each scene by the CAN bus and by the poses [rad].
     """
     turned, truly = turns.T
     if (truly**2).sum() > (TURNED / 2) ** 2 and (turned * truly).sum() < 0:

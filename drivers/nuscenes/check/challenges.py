@@ -1,4 +1,4 @@
-"""Checks of the challenges' files: labels of lidar points, and questions of prediction."""
+"""Checks of the challenges' files: labels of lidar points, and prediction questions."""
 
 import zipfile
 import zlib
@@ -25,14 +25,14 @@ from drivers.nuscenes.schema import CATEGORIES, LIDAR
 PER_CATEGORY = 1000  # a panoptic label is 1000 * category + number of the instance
 PREDICTION = Path("maps") / "prediction" / "prediction_scenes.json"
 CURE = "label each point of each keyframe of the lidar"
-DAMAGES = (  # of an archive
+DAMAGES = (  # errors that a damaged archive raises
     OSError, ValueError, KeyError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile,
     zlib.error,
 )  # fmt: skip
 
 
 def find_challenge_problems(content: Content, root: Path, version: str) -> Iterator[Problem]:
-    """Yield the mistakes in lidarseg, panoptic and prediction, if a data set has them."""
+    """Yield the mistakes in lidarseg, panoptic and prediction files, if there are any files."""
     for kind in ("lidarseg", "panoptic"):
         if (root / version / f"{kind}.json").exists():
             yield from _find_bad_labels(content, root, version, kind)
@@ -83,7 +83,7 @@ def _is_label(row: object) -> bool:
 
 
 def _describe_fault(path: Path, scan: Path, kind: str) -> str:
-    """Return the fault of a file of labels, "" without one."""
+    """Describe the fault of a file of labels; returns "" if there is none."""
     try:
         data = read_bytes(path)
     except FileNotFoundError:
@@ -105,7 +105,7 @@ def _describe_fault(path: Path, scan: Path, kind: str) -> str:
 
 
 def _unpack(data: bytes) -> np.ndarray:
-    """Return the labels in an archive of numpy."""
+    """Return the labels in a NumPy archive."""
     with zipfile.ZipFile(BytesIO(data)) as file:
         size = file.getinfo("data.npy").file_size
         if size > LARGEST_FILE:
@@ -115,7 +115,7 @@ def _unpack(data: bytes) -> np.ndarray:
 
 
 def _find_bad_questions(content: Content, root: Path) -> Iterator[Problem]:
-    """Yield the questions of the data set's scenes about missing instances or samples."""
+    """Yield questions about the data set's scenes whose instance or sample is missing."""
     try:
         questions = read_json(root / PREDICTION)
         if not isinstance(questions, dict) or not all(map(are_strings, questions.values())):

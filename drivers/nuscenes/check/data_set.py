@@ -22,19 +22,19 @@ from drivers.nuscenes.tables import find_version
 
 
 def check_nuscenes(root: Path, version: str = "") -> tuple[Problem, ...]:
-    """Return all problems of the data set in ``root``, none if it is sound.
+    """Return all problems of the data set in ``root``.
 
     The check covers tables, links, chains, times, calibrations, poses, boxes, splits, maps and
     CAN bus. It decodes the images and lidar points of all keyframes. It reads the labels of
-    points and the questions of prediction, if any. If a table is unreadable, only that is
-    reported. version: such as "v1.0-mini"; "" for the only one in the folder.
+    points and the prediction questions, if there are any. If a table is unreadable, only this
+    is reported. version: a name such as "v1.0-mini"; "" for the only version in the folder.
 
     Raises:
-        FileNotFoundError: no such folder or version.
+        FileNotFoundError: there is no such folder or version.
     """
     version = find_version(root, version)
     tables, problems = read_tables(root / version)
-    if problems:  # links into unreadable tables would be reported as well
+    if problems:  # stop here: all links to unreadable tables would look wrong
         return tuple(problems)
     content, table_problems = check_tables(tables)
     problems += table_problems
@@ -47,7 +47,7 @@ def check_nuscenes(root: Path, version: str = "") -> tuple[Problem, ...]:
 
 
 def check_tables(tables: dict[str, list[dict[str, object]]]) -> tuple[Content, list[Problem]]:
-    """Return the content of tables and all problems of the tables themselves."""
+    """Return the content of tables, and all problems that the tables alone show."""
     problems = find_field_problems(tables)
     content = collect(tables, problems)
     problems += find_link_problems(content)

@@ -1,7 +1,7 @@
-"""Checks of the keyframes' files: images and lidar points exist, decode, and fit the tables.
+"""Checks that the keyframes' images and lidar points exist, decode, and fit the tables.
 
-Sweeps between keyframes are not read, because there are millions of them. Windows that need
-them (:mod:`drivers.nuscenes.sweeps`) check those that they need.
+Sweeps between keyframes are not read, because there are millions of them. Windows check the
+sweeps that they need (:mod:`drivers.nuscenes.sweeps`).
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from drivers.nuscenes.schema import LIDAR
 
 
 def find_file_problems(content: Content, root: Path) -> Iterator[Problem]:
-    """Yield the files that are missing, damaged, or of another size than in their table."""
+    """Yield the files that are missing or damaged, or whose size differs from the table."""
     channels = name_channels(content)
     needed = ("filename", "width", "height", "calibrated_sensor_token", "is_key_frame")
     for row in content.rows("sample_data", *needed):

@@ -18,8 +18,8 @@ from drivers.nuscenes.reading import describe_escape, require_file
 from drivers.nuscenes.road_map import RoadMap
 
 PNG = b"\x89PNG\r\n\x1a\n"
-ON_ROAD = 0.5  # smallest share of samples with the car on the road
-LINKED = 0.5  # smallest share of lanes with incoming, and with outgoing lanes
+ON_ROAD = 0.5  # smallest allowed share of samples with the car on the road
+LINKED = 0.5  # smallest allowed share of lanes with incoming, and with outgoing, lanes
 
 
 def find_map_problems(content: Content, root: Path) -> Iterator[Problem]:
@@ -57,7 +57,7 @@ def find_map_problems(content: Content, root: Path) -> Iterator[Problem]:
 
 
 def _describe_image(path: Path) -> str:
-    """Return the fault of a map's image, "" without one."""
+    """Describe the fault of a map's image; returns "" if there is none."""
     try:
         require_file(path)
         with path.open("rb") as file:
@@ -86,7 +86,7 @@ def _find_off_road(
         return
     places = shapely.points([pose[:2] for _, pose in poses])
     roads = shapely.STRtree(road_map.drivable)
-    # Areas may overlap, so that a place may be in several.
+    # Count each place once, because areas may overlap.
     on_road = np.unique(roads.query(places, predicate="within")[0])
     if len(on_road) < ON_ROAD * len(poses):
         share = len(on_road) / len(poses)

@@ -10,12 +10,12 @@ from drivers.nuscenes.reading import are_strings, read_json
 from drivers.nuscenes.schema import CATEGORIES, LEVELS
 from drivers.nuscenes.tables import is_scene_name
 
-# The official splits of a version, by its ending.
+# The official splits of a version, by the last part of its name.
 SPLITS = {"mini": ("mini_train", "mini_val"), "trainval": ("train", "val"), "test": ("test",)}
 
 
 def find_name_problems(content: Content, root: Path, version: str) -> Iterator[Problem]:
-    """Yield the scenes outside all splits, the logs outside all maps, and wrong indices."""
+    """Yield scenes that no split lists, logs that no map lists, and wrong category indices."""
     yield from _find_scenes_outside(content, root, version)
     listed = Counter(k for row in content.rows("map", "log_tokens") for k in row["log_tokens"])
     for row in content.rows("log"):

@@ -1,4 +1,4 @@
-"""Checks of sensors and the car: times, mounting places, directions, and the car's motion."""
+"""Checks of sensors (times, mounting places, directions) and of the motion of the car."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -14,24 +14,24 @@ from drivers.nuscenes.problem import Problem
 from drivers.nuscenes.schema import LIDAR
 
 MICROSECONDS = (10**15, 10**16)  # times of 2001 to 2286
-APART = 500_000  # [us]: longest time between a keyframe of a sensor and its sample
-PACE = (250_000, 1_000_000)  # [us] from one keyframe to the next; usually 500,000
+APART = 500_000  # [us] longest time between a sensor's keyframe and its sample
+PACE = (250_000, 1_000_000)  # [us] bounds from one keyframe to the next; usual is 500,000
 LOOKS = {
     "CAM_FRONT": 0.0, "CAM_FRONT_LEFT": 55.0, "CAM_FRONT_RIGHT": -55.0, "CAM_BACK": 180.0,
     "CAM_BACK_LEFT": 110.0, "CAM_BACK_RIGHT": -110.0,
 }  # fmt: skip
-SKEW = 30.0  # [deg]: largest deviation of a sensor's direction
+SKEW = 30.0  # [deg] largest deviation of a sensor's direction
 LIDAR_YAW = -90.0  # [deg]: x of LIDAR_TOP points to the right, y ahead
 # Smallest distance from an image's edge to the optical axis, as shares of width and height
-# (0.49 and 0.43 in nuScenes). Images may be cut above or below.
+# (0.49 and 0.43 in nuScenes). The second is smaller because images may be cut above or below.
 EDGE = (0.35, 0.2)
 # Focal length of nuScenes' cars as a share of the image's width; the cars differ by 2 %.
 # FOCAL_RATIO: largest factor from it, and between the two focal lengths of a camera.
 FOCAL = {"CAM_BACK": 809 / 1600}
 FOCAL_OF_OTHERS, FOCAL_RATIO = 1266 / 1600, 1.25
-REACH = 10.0  # [m]: largest distance from the ego frame to a sensor
-FASTEST = 70.0  # [m/s], of the car and of others
-STEP = 1.0  # [m] from sample to sample: a car that moves farther moves along its heading
+REACH = 10.0  # [m] largest distance from the ego frame to a sensor
+FASTEST = 70.0  # [m/s] largest speed of the car and of other road users
+STEP = 1.0  # [m] step beyond which a car or vehicle must move along its heading
 
 Pose = tuple[int, Float64[np.ndarray, "3"]]  # time [us], flat pose
 QUATERNION = "write the quaternion as (w, x, y, z) of a rotation, of length 1"
@@ -81,7 +81,7 @@ def _find_wrong_times(content: Content) -> Iterator[Problem]:
 
 
 def is_paced(step: int) -> bool:
-    """Return whether two consecutive keyframes may be this far apart [us]."""
+    """Return whether consecutive keyframes may be ``step`` [us] apart."""
     return PACE[0] <= step <= PACE[1]
 
 
@@ -91,7 +91,7 @@ def _find_bad_rotations(content: Content, table: str) -> Iterator[Problem]:
         return
     quaternions = np.array([row["rotation"] for row in rows], np.float64)
     lengths = np.linalg.norm(quaternions, axis=1)
-    # Upright bodies have a z axis that points up.
+    # The z component of each body's z axis, which is about 1 for an upright body.
     up = 1 - 2 * (quaternions[:, 1] ** 2 + quaternions[:, 2] ** 2)
     for k in np.flatnonzero(np.abs(lengths - 1) > UNIT):
         what = f"{rows[k]['rotation']} is of length {lengths[k]:.4g}"
@@ -104,7 +104,7 @@ def _find_bad_rotations(content: Content, table: str) -> Iterator[Problem]:
 
 
 def find_calibration_problems(content: Content) -> Iterator[Problem]:
-    """Yield the sensors whose place or direction contradicts their names."""
+    """Yield the sensors whose place or direction contradicts their name."""
     yield from _find_bad_rotations(content, "calibrated_sensor")
     channels = name_channels(content)
     modalities = {"CAM": "camera", "LID": "lidar", "RAD": "radar"}
@@ -170,7 +170,7 @@ def _find_other_images(content: Content) -> Iterator[Problem]:
 
 
 def find_outside(intrinsic: Float64[np.ndarray, "3 3"] | None, width: int, height: int) -> str:
-    """Return how a camera's matrix contradicts the size of its images; "" if it may fit."""
+    """Describe how a camera's matrix contradicts the size of its images; "" if it may fit."""
     if intrinsic is None:
         return ""
     x, y = intrinsic[0, 2], intrinsic[1, 2]
@@ -186,9 +186,9 @@ def find_outside(intrinsic: Float64[np.ndarray, "3 3"] | None, width: int, heigh
 def find_other_lens(
     channel: str, intrinsic: Float64[np.ndarray, "3 3"] | None, width: int
 ) -> str:
-    """Return how a camera's matrix contradicts its lens; "" if it may fit."""
+    """Describe how a camera's matrix contradicts its lens; "" if it may fit."""
     if intrinsic is None or not width > 0 < min(intrinsic[0, 0], intrinsic[1, 1]):
-        return ""  # other checks report it
+        return ""  # another check reports this matrix
     x, y = intrinsic[0, 0], intrinsic[1, 1]
     usual = FOCAL.get(channel, FOCAL_OF_OTHERS) * width
     if not 1 / FOCAL_RATIO < x / usual < FOCAL_RATIO:
@@ -213,7 +213,7 @@ def _find_wrong_lidar(row: Row, rotation: Float64[np.ndarray, "3 3"]) -> Iterato
 
 
 def list_ego_poses(content: Content) -> dict[str, list[Pose]]:
-    """Return (time [us], flat pose) of the car at the lidar's keyframes by scene token."""
+    """Return (time [us], flat pose) of the car at the lidar's keyframes, by scene token."""
     by_scene = defaultdict(list)
     for sample, transform in list_ego_transforms(content):
         flat = np.array([*transform[:2, 3], heading(transform[:3, :3])])
@@ -222,7 +222,7 @@ def list_ego_poses(content: Content) -> dict[str, list[Pose]]:
 
 
 def list_ego_transforms(content: Content) -> Iterator[tuple[Row, Float64[np.ndarray, "4 4"]]]:
-    """Yield each sample and the car's pose at its keyframe of the lidar."""
+    """Yield each sample with the car's pose at the lidar's keyframe."""
     channels = name_channels(content)
     samples = content.by_token("sample", "timestamp", "scene_token")
     poses = {row["token"]: row for row in unit_rows(content, "ego_pose", "translation")}
@@ -252,7 +252,7 @@ def _find_wrong_motion(content: Content) -> Iterator[Problem]:
 def measure_motion(
     poses: Sequence[Pose],
 ) -> tuple[Float64[np.ndarray, "P 3"], Float64[np.ndarray, " P"]]:
-    """Return the step from each pose to the next as (x, y, heading), and the speed [m/s]."""
+    """Return the steps between poses as (x, y, heading), and the speeds of the steps [m/s]."""
     steps = [
         (b[0] - a[0], b[1] - a[1], a[2], max(t1 - t0, 1) / 1e6)
         for (t0, a), (t1, b) in pairwise(poses)
@@ -263,7 +263,7 @@ def measure_motion(
 
 
 def find_aside(steps: Float64[np.ndarray, "P 3"]) -> Float64[np.ndarray, " K"]:
-    """Return 1 for each step over a metre that leads away from the heading, else 0."""
+    """Return for each step over a metre 1 if it leads away from the heading, else 0."""
     long = steps[np.linalg.norm(steps[:, :2], axis=1) > STEP]
     away = np.abs(wrap_angle(np.arctan2(long[:, 1], long[:, 0]) - long[:, 2]))
     aside: Float64[np.ndarray, " K"] = (away > np.pi / 4).astype(np.float64)

@@ -1,1 +1,1 @@
-"""``neuro bench driving``: trained drivers, planners with less information, and the rules."""
+"""``neuro bench driving``: trained drivers, planners with less input, and the rules."""

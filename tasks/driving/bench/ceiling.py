@@ -1,8 +1,9 @@
-"""Closed loop with true maps in place of predicted ones: what better perception would gain.
+"""Closed loop with true maps instead of predicted ones: what better perception would gain.
 
 Two kinds of planners know the world. One has the sampler and the cost of the network, with
-weights set by hand, and needs no training. The other is a trained network whose planner gets
-true maps, all or some of them. Vehicles and pedestrians go on with constant velocity.
+weights set by hand, and needs no training. The other is a trained network, some or all of whose
+maps are replaced by true ones. In true maps of the future, vehicles and pedestrians keep their
+velocity.
 Axes: F future frames, X and Y cells.
 """
 
@@ -46,8 +47,8 @@ WEIGHTS: Mapping[str, float] = {
     "progress": 0.35,
     "target": 1.0,
 }
-FASTEST, SPEEDING = 8.0, 1.0  # [m/s]; cost of a metre beyond what this speed reaches
-ARMS: tuple[tuple[Navigation, float], ...] = (  # navigation, edge of a cell of the road [m]
+FASTEST, SPEEDING = 8.0, 1.0  # [m/s]; cost per metre beyond the reach of this speed
+ARMS: tuple[tuple[Navigation, float], ...] = (  # navigation, edge of the road map's cells [m]
     ("command", 1.0),
     ("command", 0.5),
     ("target", 1.0),
@@ -61,7 +62,7 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
 
 
 def move_on(box: Box, time: float) -> Box:
-    """Return a box after a time [s] at constant velocity."""
+    """Return a box moved on for ``time`` [s] at constant velocity."""
     return replace(box, x=box.x + time * box.vx, y=box.y + time * box.vy)
 
 
@@ -84,20 +85,20 @@ def draw_surroundings(
 
 
 def limit_speed(grid: GroundGrid, frames: int) -> Float[Tensor, "F X Y"]:
-    """Return the cost of the cells that only a speed above FASTEST reaches in time."""
+    """Return a cost volume that charges cells which only a speed above FASTEST reaches."""
     away = torch.from_numpy(np.linalg.norm(grid.centres(), axis=-1)).float()
     reached = FASTEST * FRAME * torch.arange(1, frames + 1)[:, None, None]
     return SPEEDING * (away - reached).clamp(min=0)
 
 
 def make_ceiling_planner(config: DrivingConfig) -> InformedPlanner:
-    """Return the planner with true maps and weights set by hand; it keeps its candidates."""
+    """Return the planner with true maps and hand-set weights; it does not refine candidates."""
     by_hand = replace(config.planner, weights="constant", caution=1.0, verge=VERGE)
     config = replace(config, planner=by_hand)
     planner = Planner(config).eval()
     weights = [WEIGHTS[name] for name in planner.cost.parts]
     planner.cost.log_weight.data = torch.tensor(weights).log()
-    # An untrained refinement changes nothing, whatever it sees.
+    # An untrained refinement changes nothing for any input, so zeros replace the features.
     front = torch.zeros(1, config.channels, *config.feature_size)
 
     @torch.no_grad()
@@ -112,7 +113,7 @@ def make_ceiling_planner(config: DrivingConfig) -> InformedPlanner:
 
 
 def inform_run(folder: Path, identity: str, names: tuple[str, ...]) -> InformedPlanner:
-    """Return the planner of a run with true maps; names: fields of the surroundings."""
+    """Return the planner of a run with true maps in the fields ``names`` of Surroundings."""
     driver = require_driver(load_planner(folder, identity).model)
 
     @torch.no_grad()
@@ -128,9 +129,9 @@ def inform_run(folder: Path, identity: str, names: tuple[str, ...]) -> InformedP
 
 
 def list_ceiling(comparison: Comparison) -> list[Entrant]:
-    """Return the planners with true maps: each of ARMS, and the subject's runs with KNOWN.
+    """Return the planners with true maps: those of ARMS, and the subject's runs with KNOWN.
 
-    Arms whose cells of the road do not divide those of the grid are left out.
+    An arm is left out if its road cells do not divide the cells of the grid.
     """
     entrants = []
     for navigation, step in ARMS:
@@ -160,10 +161,10 @@ def list_ceiling(comparison: Comparison) -> list[Entrant]:
 
 
 def set_arm(config: DrivingConfig, navigation: Navigation, step: float) -> DrivingConfig:
-    """Return a configuration with this navigation and cells of the road of ``step`` [m].
+    """Return a configuration with a kind of navigation and with road cells of ``step`` [m].
 
     Raises:
-        ValueError: such cells do not divide those of the grid.
+        ValueError: road cells of this size do not divide the cells of the grid.
     """
     cells = config.grid.step / step
     if not cells.is_integer():

@@ -1,7 +1,7 @@
 """Closed loop: every planner drives the same courses, in worlds outside all training data.
 
-Processes share the courses. A file stores each outcome as soon as a course ends. Outcomes do
-not depend on the process or on other courses.
+Several processes drive the courses. A file stores each outcome as soon as a course ends. An
+outcome does not depend on the process or on other courses.
 """
 
 import sys
@@ -22,14 +22,16 @@ from tasks.driving.config import Source
 from tasks.report.terminal import show_controls
 
 FIRST = 10_000  # seed of the first course
-FILE = "driving-courses.jsonl"  # in the folder of the figures
+FILE = "driving-courses.jsonl"  # outcomes, in the folder of the figures
 
 
 @dataclass(frozen=True, kw_only=True)
 class Courses:
-    """A set of courses: seeds; distance: length [m]; limit: time [s] per course.
+    """A set of courses, one per seed.
 
-    past, sweeps: frames, and images of each camera before that of a frame, that a planner sees.
+    distance: length of a course [m]. limit: time limit of a course [s].
+    past: past and present frames that a planner sees.
+    sweeps: images of each camera before that of a frame.
     """
 
     seeds: tuple[int, ...]
@@ -39,17 +41,17 @@ class Courses:
     sweeps: int = 0
 
 
-Outcomes = dict[str, dict[int, list[Outcome]]]  # by planner and its seed, in order of courses
+Outcomes = dict[str, dict[int, list[Outcome]]]  # by planner and its seed; a list over courses
 
 
 def choose_courses(source: Source, number: int, past: int, quick: bool = False) -> Courses:
-    """Return courses in worlds that are not in the data.
+    """Return courses in worlds that the data do not contain.
 
     Raises:
         ValueError: data and courses share seeds.
     """
     seeds = tuple(range(FIRST, FIRST + number))
-    # The seed of a scene's world is (seed of the data, ...), of a course's (its seed, ...).
+    # The seeds of worlds are (seed of the data, ...) for scenes and (seed, ...) for courses.
     if source.data == "generated" and source.seed in seeds:
         raise ValueError(
             f"data of seed {source.seed} may hold the worlds of courses {FIRST} to "
@@ -66,9 +68,9 @@ def drive_all(
     folder: Path,
     workers: int,
 ) -> Outcomes:
-    """Return the outcomes of all planners on all courses; reuse those in the folder.
+    """Return the outcomes of all planners on all courses; reuse outcomes stored in ``folder``.
 
-    Each course that ends is a line of stderr.
+    Each course that ends prints a line to stderr.
 
     Raises:
         StoreError: an outcome in the file of the folder is damaged.
@@ -96,7 +98,7 @@ def drive_all(
 
 
 def describe_drive(entrant: Entrant, outcome: Outcome) -> str:
-    """Return a line about the drive of a planner."""
+    """Describe the drive of a planner in one line."""
     return (
         f"{entrant.name}, seed {entrant.seed}, on course {outcome.seed}: {outcome.end} after "
         f"{outcome.seconds:.1f} s and {outcome.share:.0%} of the route, driving score "
@@ -143,19 +145,19 @@ FIGURES: Mapping[str, Callable[[Outcome], float]] = {
 LOWER = ("collisions at fault", "off road", "out of time")  # lower is better
 
 
-Values = dict[str, list[list[float]]]  # by planner: of each seed and course
+Values = dict[str, list[list[float]]]  # by planner; a list over seeds of lists over courses
 
 
 def list_figures(outcomes: Outcomes) -> Iterator[tuple[str, Values]]:
-    """Yield (figure, its values)."""
+    """Yield each figure's name and values."""
     for name, figure in FIGURES.items():
         yield name, _measure(outcomes, figure)
 
 
 def count_collisions(outcomes: Outcomes, distance: float) -> tuple[Values, Values]:
-    """Return (collisions at fault, kilometres driven); their ratio is fair to slow planners.
+    """Return (collisions at fault, kilometres driven), whose ratio is fair to slow planners.
 
-    distance: of a course [m].
+    distance: length of a course [m].
     """
     hits = _measure(outcomes, FIGURES["collisions at fault"])
     return hits, _measure(outcomes, lambda o: distance / 1000 * o.share)

@@ -24,7 +24,7 @@ HEADLINES = (  # cases
     "maps: future IoU of vehicles",
     "maps: future IoU of what moves",
 )
-CERTAIN = 0.05  # the table marks differences with a smaller p
+CERTAIN = 0.05  # the table marks differences with a p below this
 WORD = "figure"
 TESTS = {
     "paired": f"paired sign test, p < {CERTAIN}",
@@ -34,9 +34,9 @@ TESTS = {
 
 @mpl.rc_context(STYLE)
 def draw_planners(rows: list[Row], path: Path) -> None:
-    """Draw the headlines of planners: a bar each, and the deviation over its seeds.
+    """Draw the headlines as one bar per planner, with the deviation over its seeds.
 
-    Where rows hold no headline, all of them are drawn.
+    If no row is a headline, all rows are drawn.
     """
     rows = [row for row in rows if row.case in HEADLINES] or rows
     found: dict[str, dict[str, tuple[float | None, float | None]]] = {}
@@ -69,10 +69,11 @@ def draw_planners(rows: list[Row], path: Path) -> None:
 
 
 def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:
-    """Yield the table of a part: means, with deviations over seeds; * marks significance.
+    """Yield the table of a part: means, with deviations over seeds.
 
-    In a peer's column, * marks a difference from the subject on the same courses or scenes
-    (exact sign test, p < 0.05), or a 95 % interval of the difference of rates without zero.
+    In a peer's column, * marks a significant difference from the subject: p < 0.05 in an exact
+    sign test on the same courses or scenes, or, for rates, a 95 % interval of the difference
+    that excludes 0.
     """
     if not rows:
         return

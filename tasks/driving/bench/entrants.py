@@ -1,7 +1,7 @@
-"""The planners of the benchmark: trained runs, blinded runs, and planners without cameras.
+"""The planners of the benchmark: trained runs, runs with black images, and camera-free ones.
 
 The subject is the configuration of the first run. Runs of other configurations (the twin
-without spikes, other fusions) are peers. All see the same windows.
+without spikes, other fusions) are peers. All planners see the same windows.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -49,16 +49,16 @@ VELOCITY, ACCELERATION = "constant velocity", "constant acceleration"
 MLP, STOPS = "ego-only MLP", "stops"
 DISTURBED = f"{MLP}, disturbed drives too"
 RULES = "rules (know all)"
-EPOCHS, BATCH = 60, 32  # of the training of ego-only perceptrons
+EPOCHS, BATCH = 60, 32  # training of the perceptrons that see only the ego state
 TRAIN, TEST = 40, 8  # windows of a quick benchmark
-Drives = tuple[Observation, Tensor]  # of windows: observations and true paths (B F 3)
+Drives = tuple[Observation, Tensor]  # observations and true paths (B F 3) of windows
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Runs by name of their configuration, such as "driving:tiny"; the subject is first.
+    """Runs by the name of their configuration, such as "driving:tiny"; the subject is first.
 
-    config: of the common windows.
+    config: configuration of the windows that all planners see.
     """
 
     runs: dict[str, tuple[Run, ...]]
@@ -66,22 +66,22 @@ class Comparison:
 
     @property
     def subject(self) -> str:
-        """Name of the configuration that the benchmark compares with all others."""
+        """The name of the configuration that the benchmark compares with all others."""
         return next(iter(self.runs))
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """Seeds of the subject's runs."""
+        """The seeds of the subject's runs."""
         return tuple(run.seed for run in self.runs[self.subject])
 
 
 def open_comparison(folders: Sequence[Path], quick: bool = False) -> Comparison:
-    """Open the runs in folders; quick: with only a few windows of their data.
+    """Open the runs in folders; if ``quick``, with only a few windows of their data.
 
     Raises:
-        RunError: there is no run, a run has no configuration of driving or plans no path, two
-            runs have the same name and seed, two of one name have other configurations, or a
-            run sees other windows than the first.
+        RunError: there is no run; a run has no configuration of driving or plans no path; two
+            runs have the same name and seed; two runs with the same name have different
+            configurations; or a run sees other windows than the first.
     """
     if not folders:
         raise RunError(NEEDED)
@@ -137,10 +137,11 @@ def describe_windows(config: DrivingConfig) -> dict[str, object]:
 class Entrant:
     """A planner of one seed.
 
-    name: the same for all seeds. seed: of the training; 0 without one. digest: of everything
-    but the code that determines its plans. make: builds the planner in the process that drives;
-    returns None for the rules. size: of its images; None without images. blanked: whether its
-    images are black.
+    name: the same for all seeds.
+    seed: seed of the training; 0 if the planner is not trained.
+    digest: digest of everything, except code, that determines the plans.
+    make: builds the planner in the process that drives; returns None for the rules.
+    size: size of the images; None without images. blanked: whether the images are black.
     """
 
     name: str
@@ -152,12 +153,12 @@ class Entrant:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What its results depend on, besides the code and what it is measured on."""
+        """What determines the results, besides the code and the courses or windows."""
         return {"planner": self.name, "seed": self.seed, "digest": self.digest}
 
 
 def list_trained(comparison: Comparison) -> list[Entrant]:
-    """Return all runs, and those of the subject again with black images."""
+    """Return the planners of all runs, and those of the subject again with black images."""
     entrants = []
     for name, runs in comparison.runs.items():
         for run in runs:
@@ -188,8 +189,8 @@ def digest_trained(folder: Path) -> str:
 def list_plain(comparison: Comparison) -> list[Entrant]:
     """Return planners without cameras; train the perceptrons, one of each kind per seed.
 
-    One kind learns from recorded windows, as published, the other from the windows that train
-    the subject's planner.
+    One kind learns from recorded windows, as published; the other learns from the windows that
+    train the subject's planner.
     """
     config, frames = comparison.config, comparison.config.future
     learned = [
@@ -210,7 +211,7 @@ def _make_plain(name: str, seed: int, identity: str, planner: Planner) -> Entran
 
 
 def make_rules() -> Entrant:
-    """Return the rules, which know everything and drive only in the generated world."""
+    """Return the rules, which know the whole world and drive only in the generated world."""
     return Entrant(name=RULES, seed=0, digest="rules", make=lambda: None)
 
 
@@ -222,12 +223,12 @@ def _blank(make: Callable[[], Planner]) -> Planner:
     return Blanked(make())
 
 
-@lru_cache(maxsize=16)  # the runs take turns on the courses
+@lru_cache(maxsize=16)  # all runs stay loaded, because they take turns on the courses
 def load_planner(folder: Path, identity: str) -> ModelPlanner:
-    """Return the planner of a run; identity: digest of its weights and configuration.
+    """Return the planner of a run; ``identity`` digests its weights and configuration.
 
     Raises:
-        RunError: the run has no weights, or a training has replaced them.
+        RunError: the run has no weights, or a later training has replaced them.
     """
     model = load_trained_model(open_folder(folder))
     if digest_trained(folder) != identity:
@@ -242,15 +243,15 @@ def read_recorded(config: DrivingConfig) -> Drives:
     """Return the training windows, without images."""
     windows, count = open_truth(config, "train"), count_windows(config, "train")
     drives = []
-    for k in range(count):  # one by one, so that their maps are freed
+    for k in range(count):  # one by one, so that the maps of each window are freed
         window = windows[k]
         drives.append((make_seen([window]), torch.from_numpy(window.path)[None]))
     return join_drives(drives)
 
 
-@lru_cache(maxsize=1)  # for closed and open loop, because the drives take minutes
+@lru_cache(maxsize=1)  # closed and open loop share the drives, which take minutes
 def read_disturbed(config: DrivingConfig) -> Drives:
-    """Return the windows of all epochs of the last phase, displaced and disturbed as there."""
+    """Return the windows of the last phase's epochs, displaced and disturbed as in training."""
     epochs = range(config.epochs - config.last.epochs, config.epochs)
     return join_drives(
         [(seen, truth.path) for epoch in epochs for seen, truth in read_blind(config, epoch)]
@@ -266,9 +267,10 @@ def join_drives(parts: Sequence[Drives]) -> Drives:
 def train_ego_mlps(
     config: DrivingConfig, drives: Drives, seeds: Sequence[int]
 ) -> dict[int, EgoMlp]:
-    """Train ego-only perceptrons on windows without images; return them by seed.
+    """Train the perceptrons that see only the ego state; return them by seed.
 
-    The number of steps is that of EPOCHS of the training windows.
+    drives: windows without images. The number of steps is that of EPOCHS over the training
+    windows.
     """
     epochs = max(1, EPOCHS * count_windows(config, "train") // len(drives[1]))
     with limit_threads(1):

@@ -1,6 +1,7 @@
-"""The parts of ``neuro bench driving``: each yields its rows.
+"""The parts of ``neuro bench driving``; each part yields its rows.
 
-A row is the subject beside a peer in a metric, with seeds and a statistical test.
+A row compares the subject with a peer in one metric, with values per seed and a statistical
+test.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -56,10 +57,11 @@ PERCENT = "%"
 class ComparedMetric:
     """A metric of all planners.
 
-    values: by planner, per seed and unit (S U); shares if ``unit`` is "%".
-    of: the unit of the paired test, "course" or "scene"; "": no test. groups: the group of each
-    unit, if a group (the windows of a scene) counts as one observation. per: the denominators,
-    if the metric is a rate: the sum of values over the sum of these.
+    values: values by planner, per seed and observed unit (S U); shares if ``unit`` is "%".
+    of: what the paired test pairs, "course" or "scene"; "" means no test.
+    groups: the group of each observed unit, if a group (the windows of a scene) counts as one
+    observation.
+    per: denominators, if the metric is a rate: the sum of values divided by the sum of ``per``.
     """
 
     name: str
@@ -71,7 +73,7 @@ class ComparedMetric:
     per: Mapping[str, Float64[np.ndarray, "_ U"]] | None = None
 
     def grouped(self, name: str) -> Float64[np.ndarray, "_ G"]:
-        """Return the values of a planner, the mean of each group."""
+        """Return the values of a planner, averaged per group."""
         values = self.values[name]
         if not self.groups:
             return values
@@ -83,9 +85,9 @@ class ComparedMetric:
 def make_rows(
     part: str, figure: ComparedMetric, subject: str, about: Mapping[str, Any]
 ) -> Iterator[Row]:
-    """Yield a row for each peer; about: additional conditions.
+    """Yield one row per peer; ``about`` adds conditions.
 
-    A missing value of a planner (NaN) is None, with a note.
+    If a planner has no value (NaN), the row has None and a note.
     """
     scale = 100.0 if figure.unit == PERCENT else 1.0
     sides = {
@@ -130,7 +132,7 @@ def _or_none(value: float | None) -> float | None:
 
 
 def _describe_paired(figure: ComparedMetric, paired: Paired, units: int) -> dict[str, Any]:
-    """Return a comparison for JSON, with the number of units in which each side is better."""
+    """Return a comparison for JSON, with the numbers of units on which each side is better."""
     fields = asdict(paired)
     wins = (fields.pop("more"), fields.pop("fewer"))
     if figure.better == "lower":
@@ -139,15 +141,15 @@ def _describe_paired(figure: ComparedMetric, paired: Paired, units: int) -> dict
 
 
 COURSES, FEW = 24, 2
-# Least IoU on held-out scenes of the generated world, with driving:tiny. A study with a grid of
-# 24 m to all sides had shown that these targets are within reach.
+# Least IoU on held-out scenes of the generated world, with driving:tiny. A study with a grid
+# that reaches 24 m to each side showed that these targets can be met.
 TARGETS = {
     f"{where}iou_{name}": least
     for where in ("", "near_")
     for name, least in (("vehicle", 0.35), ("lane", 0.60), ("drivable", 0.92))
 }
-GAIN = 0.03  # target of the future IoU of vehicles over the own present, copied
-TARGET = "target"  # a peer
+GAIN = 0.03  # target: gain in future IoU of vehicles over a copy of the predicted present
+TARGET = "target"  # name of the peer that stands for the targets
 CLOSED, CEILING, OPEN, MAP = "closed loop", "closed loop, true maps", "open loop", "maps"
 MAPS = {
     **{f"iou_{k}": f"IoU of {k}" for k in CLASSES},
@@ -165,14 +167,14 @@ SCORES: Mapping[str, Callable[[Score], float]] = {
 
 
 def drive_courses(options: BenchOptions) -> Iterator[Row]:
-    """Closed loop: yield rows of the ends of courses and of driving scores."""
+    """Closed loop: yield rows for the ends of courses and for driving scores."""
     comparison = open_comparison(options.runs, options.quick)
     entrants = [*list_trained(comparison), *list_plain(comparison), make_rules()]
     yield from _drive(options, comparison, entrants, CLOSED)
 
 
 def drive_ceiling(options: BenchOptions) -> Iterator[Row]:
-    """Closed loop with true maps: yield the rows of planners that know them."""
+    """Closed loop with true maps: yield the rows of planners that get true maps."""
     comparison = open_comparison(options.runs, options.quick)
     seeing = [e for e in list_trained(comparison) if e.name == comparison.subject]
     yield from _drive(options, comparison, [*seeing, *list_ceiling(comparison)], CEILING)
@@ -210,7 +212,7 @@ def _drive(
 
 
 def score_windows(options: BenchOptions) -> Iterator[Row]:
-    """Open loop: yield rows of 4 s scores, then of the published distances and collisions."""
+    """Open loop: yield rows for 4 s scores, then for the published distances and collisions."""
     comparison = open_comparison(options.runs, options.quick)
     entrants = [*list_trained(comparison), *list_plain(comparison)]
     observed = evaluate_windows(entrants, comparison.config, options.out)
@@ -247,7 +249,7 @@ def score_windows(options: BenchOptions) -> Iterator[Row]:
 
 
 def list_errors(observed: WindowResults) -> dict[str, list[float]]:
-    """Return the errors of each window, by the names of
+    """Return the errors per window, named as in
     :func:`tasks.driving.metrics.summarise_paths`."""
     errors = observed.errors
     each = [
@@ -258,7 +260,7 @@ def list_errors(observed: WindowResults) -> dict[str, list[float]]:
 
 
 def compare_maps(options: BenchOptions) -> Iterator[Row]:
-    """Perception and prediction: yield rows of maps and of their future."""
+    """Perception and prediction: yield rows for present and future maps."""
     comparison = open_comparison(options.runs, options.quick)
     observed = evaluate_windows(list_trained(comparison), comparison.config, options.out)
     figures = summarise_maps(comparison, observed)
@@ -281,7 +283,7 @@ def compare_maps(options: BenchOptions) -> Iterator[Row]:
 def summarise_maps(
     comparison: Comparison, observed: Mapping[str, Mapping[int, WindowResults]]
 ) -> dict[str, list[dict[str, float]]]:
-    """Return the map metrics of each run by name, with forecasts from the subject's maps."""
+    """Return each run's map metrics by name, with forecasts based on the subject's maps."""
     figures = {}
     for name, by_seed in observed.items():
         for way in next(iter(by_seed.values())).counts:
@@ -297,7 +299,7 @@ def _list_targets(
     figures: Mapping[str, list[dict[str, float]]],
     about: Mapping[str, Any],
 ) -> Iterator[Row]:
-    """Yield rows of the subject beside the targets, on the generated world."""
+    """Yield rows that compare the subject with the targets, on the generated world."""
     if comparison.config.source.data != "generated":
         return
     ours = figures[comparison.subject]
@@ -313,7 +315,7 @@ def _list_targets(
 
 
 def _describe(comparison: Comparison) -> dict[str, Any]:
-    """Return the conditions of all rows."""
+    """Return the conditions that all rows share."""
     runs = {name: [str(run.folder) for run in runs] for name, runs in comparison.runs.items()}
     return {
         "runs": runs,

@@ -1,10 +1,10 @@
 """Open loop: drive a path through a recorded scene, and score it as a drive of 4 s.
 
 The car follows the path as in the closed loop (:mod:`drivers.nuscenes.world.tracker`). All
-others follow their recording, whatever the car does, interpolated between keyframes. A path
-that ends before 4 s continues at its last speed and turn. The recorded drive is the reference
-of progress, and its line is the line of the route. nuScenes has no routes: the route consists
-of the lanes along the recorded drive, the lanes beside these, and their successors.
+others follow their recording, interpolated between keyframes, whatever the car does. A path
+that ends before 4 s continues at its last speed and turn. Progress is measured along the line
+of the recorded drive and relative to its progress. nuScenes has no routes: here the route
+consists of the lanes along the recorded drive, the lanes beside these, and their successors.
 A file stores the scores scene by scene.
 Axes: K keyframes, F frames, 0.5 s apart; T instants, 0.1 s apart.
 """
@@ -41,23 +41,25 @@ from tasks.driving.score import Drive, Score, measure_progress, score_drive
 
 FRAMES = SEGMENT // STEPS  # scored keyframes after the present: 4 s
 NEAR = 150.0  # [m] around the car, enough for 4 s at 30 m/s
-BESIDE = 4.0  # [m] from the recorded way to a lane beside it
+BESIDE = 4.0  # [m] largest distance of a lane of the route from the recorded drive
 SAME_WAY = np.pi / 4  # [rad] largest angle between the car and a lane of its direction
-FURTHER = 2  # successive lanes beyond the recorded way
-SLOW = 1.0  # [m/s] least speed for a curvature from the yaw rate
+FURTHER = 2  # successive lanes that the route adds after the recorded drive
+SLOW = 1.0  # [m/s] least speed by which the yaw rate is divided
 LEAST = 0.5  # [m] least length of a step with a direction
-FILE = "driving-scores.jsonl"  # in the folder of the figures
+FILE = "driving-scores.jsonl"  # scores, in the folder of the figures
 RECORDED = "recorded drive"  # a planner that follows the recording
 Scored = tuple[str, str, int]  # scene, planner and its seed
-Scores = dict[str, dict[int, list[Score]]]  # by planner and its seed, in order of windows
+Scores = dict[str, dict[int, list[Score]]]  # by planner and its seed; a list over windows
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RecordedDrive:
-    """The recording from the present of a window on.
+    """The recording that follows the present frame of a window.
 
-    path: of the recorded car at each of 8 keyframes, in the present ego frame. boxes: of all
-    others at each instant. route, line: as in :class:`tasks.driving.score.Drive`.
+    ego: present state of the car.
+    path: poses of the recorded car at each of 8 keyframes, in the present ego frame.
+    boxes: boxes of all others at each instant.
+    route, line: as in :class:`tasks.driving.score.Drive`.
     """
 
     token: str
@@ -71,12 +73,12 @@ class RecordedDrive:
 
     @cached_property
     def reference(self) -> float:
-        """Progress of the recorded path, driven as all other paths [m]."""
+        """The progress [m] of the recorded path, driven like all other paths."""
         return measure_progress(_make_drive(self, self.path))
 
 
 def open_recordings(config: DrivingConfig) -> Windows:
-    """Return the test windows with 4 s of future: fewer than those with 3 s."""
+    """Return the test windows with 4 s of future, which are fewer than those with 3 s."""
     settings = replace(make_settings(config), future=FRAMES, looks=False)
     return find_split(config.source, settings, "test")
 
@@ -104,7 +106,7 @@ def read_recording(windows: Windows, number: int) -> RecordedDrive:
 
 
 def find_ego(span: WindowSpan, past: int) -> Ego:
-    """Return the state of the car in the present of a window."""
+    """Return the state of the car in the present frame of a window."""
     now = past - 1
     speed = max(0.0, float(span.speed[now]))
     before = float(span.speed[now - 1]) if now else speed
@@ -121,7 +123,7 @@ def find_ego(span: WindowSpan, past: int) -> Ego:
 
 
 def cut_map(road_map: RoadMap, here: Point) -> RoadMap:
-    """Cut a map to the surroundings of a place."""
+    """Return the part of a map that lies within :data:`NEAR` of a place."""
     around = here.buffer(NEAR)
 
     def near(shapes: Sequence[shapely.Geometry]) -> list[shapely.Geometry]:
@@ -139,8 +141,8 @@ def cut_map(road_map: RoadMap, here: Point) -> RoadMap:
 def find_route(road_map: RoadMap, poses: Float64[np.ndarray, "K 3"]) -> frozenset[str]:
     """Return the lanes along the recorded drive and their next two successors.
 
-    A lane is along the drive if it lies within 4 m of a pose and its middle there differs from
-    the heading by at most 45 degrees.
+    A lane is along the drive if it lies within 4 m of a pose, and the direction of its
+    centreline there differs from the heading by at most 45 degrees.
     """
     route = {
         token
@@ -165,8 +167,8 @@ def _goes_along(lane: Lane, pose: Float64[np.ndarray, "3"]) -> bool:
 def interpolate_boxes(frames: Sequence[Sequence[Box]]) -> list[list[Box]]:
     """Interpolate the boxes of keyframes to all instants.
 
-    A box exists from its first to its last keyframe. It is absent between a keyframe without it
-    and the next keyframe with it. Velocities are those between keyframes.
+    Instants between two keyframes have the boxes that both keyframes contain. Their velocity is
+    the displacement between these keyframes over time.
     """
     instants: list[list[Box]] = []
     for before, after in pairwise(frames):
@@ -194,8 +196,8 @@ def _move(first: Box, last: Box, share: float) -> Box:
 def extend_path(path: Float[np.ndarray, "F 3"], frames: int) -> Float64[np.ndarray, "F2 3"]:
     """Cut or extend a path to a number of frames.
 
-    An extension repeats the last step, each time with the last change of direction; steps below
-    0.5 m have no direction.
+    An extension repeats the last step, and turns it each time by the last change of direction.
+    Steps below 0.5 m have no direction.
     """
     points = [np.zeros(2), *np.asarray(path, np.float64)[:, :2]][: frames + 1]
     steps = np.diff(points, axis=0)
@@ -217,7 +219,7 @@ def extend_path(path: Float[np.ndarray, "F 3"], frames: int) -> Float64[np.ndarr
 
 
 def drive_path(ego: Ego, path: Float64[np.ndarray, "F 3"]) -> list[Ego]:
-    """Return the car at each instant while it follows a path in its present frame."""
+    """Return the car at each instant while it follows a path given in its present frame."""
     trajectory = make_trajectory(ego, path)
     egos = [ego]
     for step in range(STEPS * len(path)):
@@ -226,7 +228,7 @@ def drive_path(ego: Ego, path: Float64[np.ndarray, "F 3"]) -> list[Ego]:
 
 
 def score_path(recording: RecordedDrive, path: Float[np.ndarray, "F 3"]) -> Score:
-    """Return the scores of a path; the recorded progress is the reference."""
+    """Return the scores of a path, relative to the progress of the recorded path."""
     return score_drive(_make_drive(recording, extend_path(path, FRAMES)), recording.reference)
 
 
@@ -248,7 +250,7 @@ def score_all(
 ) -> tuple[list[str], Scores]:
     """Return (scene of each window, scores) for the windows with 4 s of future.
 
-    The recorded drive is an additional planner.
+    The scores include the recorded drive as an additional planner.
     """
     windows = open_recordings(config)
     first = next(iter(next(iter(observed.values())).values()))

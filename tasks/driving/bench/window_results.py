@@ -1,10 +1,12 @@
 """Results on test windows: the paths of planners, and the maps of trained runs.
 
 Each run sees all windows once; a file stores the results for later benchmarks. Planners without
-cameras and forecasts without learning need only the truth of the windows. Copy: everything
-stays. Warp: each instance continues the motion of its middle in the last half second, by whole
-cells. Prior: the cells of the ego frame that vehicles often cover in training; for each frame
-the set with the best intersection over union there.
+cameras and forecasts without learning need only the true data of the windows.
+
+Copy: all vehicles stay where they are.
+Warp: each instance repeats the motion of its middle in the last half second, in whole cells.
+Prior: the cells of the ego frame that vehicles often cover in training; for each frame, the set
+of cells with the best intersection over union in training.
 Axes: N windows, B of a batch, F future frames, T = 1 + F, X and Y cells, M kinds of maps.
 """
 
@@ -46,20 +48,20 @@ from tasks.driving.model import Driver, DrivingOutputs, require_driver
 from tasks.driving.planners import Blanked, ModelPlanner, Planner
 from tasks.runs.results import Number
 
-Counted = dict[str, dict[str, list[Number]]]  # sums of counts
+Counted = dict[str, dict[str, list[Number]]]  # sums of counts, by kind and metric
 
 
 def copy_present(present: Shaped[np.ndarray, "X Y"], frames: int) -> np.ndarray:
-    """Return the present in every frame."""
+    """Repeat the present mask in every frame."""
     return np.repeat(present[None], frames, 0)
 
 
 def warp_instances(
     before: Int[np.ndarray, "X Y"], now: Int[np.ndarray, "X Y"], frames: int
 ) -> Int[np.ndarray, "T X Y"]:
-    """Move present instances on as since the previous frame, for ``frames`` frames.
+    """Move present instances on by their last motion; return ``frames`` frames from now on.
 
-    New instances stay. Where two overlap, the larger number wins.
+    Instances that the previous frame lacks stay. Where two overlap, the larger number wins.
     """
     out = np.zeros((frames, *now.shape), np.int64)
     for number in np.unique(now[now > 0]).tolist():
@@ -79,7 +81,7 @@ def warp(
     vehicle: Bool[np.ndarray, "X Y"],
     frames: int,
 ) -> Forecast:
-    """Move instances on; return them with the cells that they cover.
+    """Move instances on as :func:`warp_instances` does; return the forecast.
 
     vehicle: the present mask; its cells outside instances stay.
     """
@@ -90,7 +92,7 @@ def warp(
 def find_prior(counts: Int64[np.ndarray, "*S"], total: int) -> Bool[np.ndarray, "*S"]:
     """Return the mask with the best IoU with ``total`` masks that sum up to ``counts``.
 
-    It holds the most frequently covered cells, in the best number.
+    The mask has the most frequently covered cells; their number maximises the IoU.
     """
     flat = counts.ravel()
     order = np.argsort(-flat, kind="stable")
@@ -104,7 +106,7 @@ def find_prior(counts: Int64[np.ndarray, "*S"], total: int) -> Bool[np.ndarray, 
 
 
 def as_json(counts: MetricCounts) -> Counted:
-    """Return the sums of counts."""
+    """Return the sums of counts, for JSON."""
     return {
         kind: {name: list(add_counts(parts)) for name, parts in by_name.items()}
         for kind, by_name in counts._asdict().items()
@@ -112,7 +114,7 @@ def as_json(counts: MetricCounts) -> Counted:
 
 
 def from_json(value: Mapping[str, Mapping[str, Sequence[Any]]]) -> MetricCounts:
-    """Return counts from their sums."""
+    """Return the counts of :func:`as_json`."""
     counts = make_counts()
     for name, parts in value["overlaps"].items():
         counts.overlaps[name].append(Overlap(*parts))
@@ -121,7 +123,7 @@ def from_json(value: Mapping[str, Mapping[str, Sequence[Any]]]) -> MetricCounts:
     return counts
 
 
-FILE = "driving-windows.jsonl"  # in the folder of the figures
+FILE = "driving-windows.jsonl"  # results, in the folder of the figures
 OWN = ""
 OWN_COPY, OWN_WARP = "own present, copied", "own present, warped"
 EMPTY, PRIOR = "empty", "prior map"
@@ -132,8 +134,9 @@ TRUE_COPY, TRUE_WARP = "true present, copied", "true present, warped"
 class WindowResults:
     """Results of a planner on all windows.
 
-    token, scene: of each window. path: N F 3. distance, hits, vehicle_hits: N F, as in
-    :class:`tasks.driving.metrics.PathErrors`. counts: by forecast; "" is the planner's own.
+    token, scene: present sample and scene of each window. path: N F 3.
+    distance, hits, vehicle_hits: N F, as in :class:`tasks.driving.metrics.PathErrors`.
+    counts: counts by forecast; "" stands for the planner's own forecast.
     """
 
     token: tuple[str, ...] = ()
@@ -153,7 +156,7 @@ class WindowResults:
 def evaluate_windows(
     entrants: Sequence[Entrant], config: DrivingConfig, folder: Path
 ) -> dict[str, dict[int, WindowResults]]:
-    """Return results on the test windows, by name and seed; reuse those in the folder.
+    """Return results on the test windows by planner and seed; reuse those in ``folder``.
 
     Raises:
         StoreError: a result in the file of the folder is damaged.
@@ -168,12 +171,12 @@ def evaluate_windows(
 
 
 def describe_data(config: DrivingConfig) -> dict[str, str]:
-    """Return the digests of the windows of a configuration and of their data."""
+    """Return the digests of a configuration's windows and of their data."""
     return {"windows": digest(describe_windows(config)), "data": digest_tables(config.source)}
 
 
 def digest_tables(source: Source) -> str:
-    """Return the digest of a data set's tables, maps and CAN bus, without images."""
+    """Return the digest of a data set's tables, maps and CAN bus; images do not count."""
     root, sha = find_data(source), sha256()
     for folder in (source.version, "maps/expansion", "can_bus"):
         for path in sorted((root / folder).glob("*.json")):
@@ -185,7 +188,7 @@ def digest_tables(source: Source) -> str:
 def _evaluate(
     config: DrivingConfig, entrants: Sequence[Entrant]
 ) -> Iterator[tuple[Entrant, dict[str, Any]]]:
-    """Yield the results of each entrant: first those with cameras, then the others."""
+    """Yield the results of each planner: first those with cameras, then the others."""
     with limit_threads(1):
         for entrant in entrants:
             if entrant.size is not None:
@@ -208,7 +211,7 @@ def iterate_windows(
 
 
 class _Collector:
-    """Collects results window by window."""
+    """Collects the results of one planner, window by window."""
 
     def __init__(self) -> None:
         names = ("token", "scene", "path", *PathErrors._fields)
@@ -244,7 +247,7 @@ def evaluate_plain(config: DrivingConfig, planners: Sequence[Any]) -> list[Windo
 
 
 def evaluate_run(config: DrivingConfig, planner: Any) -> WindowResults:
-    """Return the results of a trained network, on black images if it is blanked."""
+    """Return the results of a trained network, on black images if the planner is Blanked."""
     blanked = isinstance(planner, Blanked)
     driver, collector = find_driver(planner), _Collector()
     counts = {way: make_counts() for way in (OWN, OWN_COPY, OWN_WARP)}
@@ -263,7 +266,7 @@ def evaluate_run(config: DrivingConfig, planner: Any) -> WindowResults:
 
 
 def find_driver(planner: Planner) -> Driver:
-    """Return the network of a trained planner, blanked or not."""
+    """Return the network of a trained planner, or of the planner inside a Blanked."""
     inner = planner.planner if isinstance(planner, Blanked) else planner
     if not isinstance(inner, ModelPlanner):
         raise TypeError(f"expected a trained planner, got {type(inner).__name__}")
@@ -272,9 +275,9 @@ def find_driver(planner: Planner) -> Driver:
 
 @torch.no_grad()
 def look(driver: Driver, seen: Observation) -> tuple[DrivingOutputs, dict[str, Tensor]]:
-    """Return the outputs of a network, and its maps of instances one frame earlier.
+    """Return the outputs of a network, and its instance maps one frame before the present.
 
-    Heads train on the present and the future; the same weights read the earlier frame.
+    Heads are trained on present and future frames; the same weights read the earlier frame.
     """
     spikes: list[Tensor] = []
     hook = driver.decoder.register_forward_hook(lambda *call: spikes.append(call[2]))
@@ -295,7 +298,7 @@ def _count_own(
     batch: DrivingBatch,
     b: int,
 ) -> None:
-    """Count the forecasts of a window that start from the network's own perception."""
+    """Count a window's forecasts that start from the network's own perception."""
     now = decode_window(outputs.maps, b)
     frames = len(now)
     recent = now[:1]
@@ -314,7 +317,7 @@ def _count_own(
 
 
 def count_priors(config: DrivingConfig) -> dict[str, Bool[np.ndarray, "..."]]:
-    """Return the best constant masks of the training windows by class; vehicles T X Y."""
+    """Return the constant masks with the best IoU in training by class; vehicles T X Y."""
     sums: dict[str, Any] = {}
     windows, count = open_truth(config, "train"), count_windows(config, "train")
     for k in range(count):
@@ -332,7 +335,7 @@ def count_priors(config: DrivingConfig) -> dict[str, Bool[np.ndarray, "..."]]:
 
 
 def count_truth(config: DrivingConfig) -> dict[str, MetricCounts]:
-    """Return the counts of forecasts without learning, by name."""
+    """Return the counts of the forecasts without learning, by forecast."""
     priors = count_priors(config)
     counts = {way: make_counts() for way in (EMPTY, PRIOR, TRUE_COPY, TRUE_WARP)}
     for windows, _ in iterate_windows(config, open_truth(config, "test")):
