@@ -94,7 +94,7 @@ def answer_by_chains(chains: Authors, documents: Documents) -> Answer:
     """Return the posteriors under n-grams, or under the generators themselves, which is T2.
 
     Pure documents get theirs from Bayes' rule with equal priors, composed ones from
-    :func:`..documents.compute_posterior`.
+    :func:`tasks.attribution.documents.compute_posterior`.
     """
     log_p = chains.compute_log_p(documents.tokens.numpy())
     along = compute_posterior(log_p)

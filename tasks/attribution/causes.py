@@ -7,7 +7,7 @@ TracIn: products of the gradients of single documents.
 To first order, a step of gradient descent on corpus k with the mean gradient G_k and a rate eta
 changes the loss of a document y by -eta <g(y), G_k>. TracIn adds these up over checkpoints c of
 a training, sum_c eta_c <g_c(y), G_k,c> (Pruthi et al. 2020, arXiv 2002.08484).
-Axes: T tokens, B documents of which the scores are, N of the training, P parameters, K corpora.
+Axes: T tokens, B scored documents, N training documents, P parameters, K corpora.
 
 Group influence through the read-out: a damped Gauss-Newton block, as a Kronecker product.
 
@@ -19,7 +19,7 @@ sum_t (p_t - onehot) h_t'. The Gauss-Newton block E[h h' x (diag p - p p')] beco
 of the means (KFAC: Martens and Grosse 2015, arXiv 1503.05671; influence: Koh and Liang 2017,
 arXiv 1703.04730; of groups: Koh et al. 2019, arXiv 1905.13289). Positive: training on D_k makes
 y likelier.
-Axes: T tokens, B documents of which the scores are, N of the training, D channels, V the
+Axes: T tokens, B scored documents, N training documents, D channels, V tokens of the
 vocabulary, K corpora.
 
 TRAK: a regression on projected gradients says what each corpus adds to a document's margin.
@@ -29,8 +29,7 @@ TRAK: a regression on projected gradients says what each corpus adds to a docume
 The margin log p - log (1 - p) is linearised in the parameters, its gradients are projected at
 random to M channels (Park et al. 2023, arXiv 2303.14186). The score of a corpus is the sum over
 its documents.
-Axes: T tokens, B documents of which the scores are, N of the training, P parameters, M
-channels, K corpora.
+Axes: T tokens, B scored documents, N training documents, P parameters, M channels, K corpora.
 """
 
 from collections.abc import Iterator, Sequence
@@ -50,7 +49,7 @@ from tasks.attribution.config import AttributionConfig
 from tasks.attribution.documents import Documents, load
 from tasks.attribution.model import SourceModel, prepend_begin
 
-SURE = 1 - 1e-6  # probability of a token from which on its margin does not grow
+SURE = 1 - 1e-6  # probability at which the margin of a token is capped
 CHUNK = 50  # documents whose gradients are in memory at once
 Output = Literal["loss", "margin"]
 
@@ -90,7 +89,7 @@ class ScoredOutput(nn.Module):
 
 
 def require_float(lm: SourceModel) -> None:
-    """Raise a ValueError if a map has no gradient of its own: a ternary or spiking one."""
+    """Raise a ValueError if a map rounds, so that it has no gradient: ternary or spiking."""
     if not isinstance(lm.head, nn.Linear):
         raise ValueError(
             f"gradients of documents: the maps of this language model are of type "

@@ -139,12 +139,12 @@ class AttributionConfig(ClippedConfig, BlockSizes):
 
     @property
     def reads(self) -> Literal["attention", "unit", "residual"]:
-        """The field of :class:`..model.InnerStates` that the probe reads in each layer."""
+        """What the probe reads: a field of :class:`tasks.attribution.model.InnerStates`."""
         return self.arm if self.arm in ("unit", "residual") else "attention"
 
     @property
     def reads_last_layer(self) -> bool:
-        """Whether the probe reads the last layer alone."""
+        """Whether the probe reads only the last layer."""
         return self.arm == "last"
 
     @property
@@ -159,7 +159,7 @@ class AttributionConfig(ClippedConfig, BlockSizes):
 
     @property
     def is_recurrent(self) -> bool:
-        """Whether an LSTM stands between the states and the read-out."""
+        """Whether there is an LSTM between the states and the read-out."""
         return self.arm not in ("mean", "alif")
 
     @property

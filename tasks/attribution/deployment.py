@@ -92,7 +92,8 @@ def count_lm_macs(config: AttributionConfig, model: AttributionModel) -> int:
     """Return the multiply-accumulates of a language model per document.
 
     Counts mixers (``Mixer.macs``) and linear maps. A language model alone reads the begin token
-    and all tokens but the last, and computes logits for each; with a probe it reads all tokens.
+    and all tokens but the last, and computes logits for each. With a probe it also reads the
+    last token, and computes no logits.
     """
     mixers: list[Any] = [block.get_submodule("mixer") for block in model.lm.blocks]
     read = config.tokens + (0 if config.is_lm else 1)

@@ -424,8 +424,8 @@ def load_foreign(
 def load_known(config: AttributionConfig, kind: Foreign) -> Int64[Tensor, "T N"]:
     """Return the known documents that those of a kind are compared with.
 
-    For "fresh", they have the test documents' number per corpus (or all there are): the two
-    sides could otherwise be told by their mixture, without any memory.
+    For "fresh", the number per corpus is that of the test documents (or all there are): another
+    mixture would distinguish the two sides without any memory.
     """
     test = load(config, "test")
     if kind != "fresh":

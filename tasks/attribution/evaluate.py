@@ -195,7 +195,7 @@ def answer_all(
 
 
 def evaluate(run: Run, model: nn.Module) -> Findings:
-    """Return the metrics of the arm, with those of the text alone and of the oracle beside.
+    """Return the metrics of the arm, and those of text alone and of the oracle to compare.
 
     Raises:
         RunError: the language model behind a probe has not learned its corpora.

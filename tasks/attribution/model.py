@@ -2,7 +2,7 @@
 
 The language model whose texts are attributed, and the states that probes read.
 
-A begin token, number V of V + 1, stands in front of every document.
+Every document begins with an additional token, number V of V + 1.
 Axes: T tokens, B documents, D channels, L layers.
 
 Probes: from the states of a language model to the corpus, as CopyLens is reconstructed.

@@ -196,10 +196,10 @@ def _detect_by_cosine(
 
 
 def _detect_by_text(config: AttributionConfig) -> dict[str, Detector]:
-    """Return the detectors on the text alone: -log of the mean of p_k(y) over n-grams k.
+    """Return detectors on the text: -log of the mean of p_k(y) over n-grams k, per token.
 
-    The oracle uses the generators instead, and subtracts the same quantity for all corpora that
-    are not protected.
+    The oracle uses the generators instead, without dividing by the tokens, and subtracts the
+    same quantity for all corpora that are not protected.
     """
     chains = fit_text_models(config)["n-gram"]
     out: dict[str, Detector] = {

@@ -137,7 +137,7 @@ def make_answers(
 ) -> tuple[Answer, Answer]:
     """Return the shares of pure and of composed documents; scores are converted to shares.
 
-    See :mod:`tasks.attribution.metrics`; the factor is fitted on the validation documents.
+    :mod:`tasks.attribution.metrics` converts; its factor is fitted on validation documents.
     """
     val, pure, composed, _ = split_asked(config, rows)
     if name in SCORED:

@@ -95,7 +95,7 @@ METRICS = (
 )
 CONTROL_OF = {name_folder(name): name for name in CONTROLS if name != CLOSED}  # by folder
 BEHIND = "channels behind block "  # followed by the block's number: names a value per cut
-# Colours that people with any sight tell apart (Okabe and Ito 2008).
+# Colours that people with colour blindness can distinguish (Okabe and Ito 2008).
 COLOURS = ("#009E73", "#D55E00", "#56B4E9", "#E69F00", "#CC79A7", "#999999", "#0072B2", INK)
 MARKS = {"shallow": "o-", "deep": "s--", SPIKING: "^:"}
 
@@ -301,7 +301,7 @@ def list_untrained(shares: Sequence[int], run: TaskRun) -> Configs:
 
 
 def list_learned(run: TaskRun) -> Configs:
-    """Return the closed form with the learned widths; {} without gates."""
+    """Return the closed form with the learned widths; {} if no gates have chosen widths."""
     config: BottleneckConfig = run.config
     narrow = replace(config.narrow, gates="")
     return {CLOSED: replace(config, narrow=narrow)} if config.narrow.gates else {}

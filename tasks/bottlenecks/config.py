@@ -140,7 +140,7 @@ def _list_problems_of_cuts(config: BottleneckConfig) -> list[str]:
 
 
 def find_first_cut(config: BottleneckConfig) -> int:
-    """Return the first possible cut, as the number of blocks in front; a host runs the stem."""
+    """Return the least number of blocks before a cut: 1 if a host runs the stem, else 0."""
     return int(config.code == "direct" and config.cells == "lif")
 
 

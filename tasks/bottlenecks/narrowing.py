@@ -71,7 +71,7 @@ class ChosenCuts:
 
 @dataclass(frozen=True, kw_only=True)
 class CutFigures:
-    """One cut of a narrow network, per sample.
+    """The figures of one cut of a narrow network, per sample.
 
     channels, width: number of channels in the original, and of those that cross.
     bits: as the link sends them; spikes as a bitmap.
