@@ -1,4 +1,4 @@
-"""Answers of every method: shares of the corpora in documents, and along them.
+"""The answer of every method: the shares of the corpora, per document and per token.
 
 Axes: T tokens, N documents, K protected corpora.
 
@@ -6,17 +6,17 @@ N-grams fitted on texts of each corpus: what the text alone says, without a lang
 
     p_k(x | c) = (n_k(c, x) + alpha) / (n_k(c) + alpha V)
 
-n: counts in the training documents. alpha: the one that held-out documents are likeliest with.
+n: counts in the training documents. alpha: maximises the likelihood of held-out documents.
 Order 0 is naive Bayes.
 Axes: K corpora, T tokens, N documents, M held-out documents, V tokens of the vocabulary.
 
 Which language models are probed: those that know more than one n-gram of all their texts.
 
-    gap closed = (H_pooled - NLL) / (H_pooled - H_aware)                      [nat a token each]
+    gap closed = (H_pooled - NLL) / (H_pooled - H_aware)           [each in nat per token]
 
-H_aware: entropy of the documents for a reader who is told the corpus. H_pooled: cross-entropy
-of the best n-gram of the same order that is not told. A model that closes less than half of the
-gap holds too little of the corpora for a probe to read, so it is refused.
+H_aware: entropy of the documents given their corpus. H_pooled: cross-entropy of the best n-gram
+of the same order that does not know the corpus. A model that closes less than half of the gap
+has learned too little about the corpora for a probe to read, so it is refused.
 """
 
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ def fit_chains(
 def choose_chains(
     config: AttributionConfig, train: Labelled, val: HeldOut, corpora: int, order: int
 ) -> Authors:
-    """Return the n-grams, with the alpha of which the validation documents are likeliest."""
+    """Return the n-grams with the alpha that makes the validation documents most likely."""
     tokens, labels = val
 
     def measure(chains: Authors) -> float:
@@ -73,10 +73,11 @@ NEIGHBOURS = 20
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What a method says of documents.
+    """The shares of the corpora that a method assigns to documents.
 
-    pure: of each document, if it is of one corpus. shares: of each document, if it is composed.
-    along: of each token of a composed document; None where a method does not say.
+    pure: shares per document, for documents of one corpus.
+    shares: shares per document, for composed documents.
+    along: shares per token of composed documents; None if the method has no answer per token.
     """
 
     pure: Float64[np.ndarray, "N K"]
@@ -90,10 +91,10 @@ def find_true_shares(documents: Documents, corpora: int) -> Float64[np.ndarray, 
 
 
 def answer_by_chains(chains: Authors, documents: Documents) -> Answer:
-    """Return posteriors by n-grams, or by the generators themselves, which is T2.
+    """Return the posteriors under n-grams, or under the generators themselves, which is T2.
 
-    Pure documents by Bayes' rule with equal priors, composed ones by
-    :func:`..segments.compute_posterior`.
+    Pure documents get theirs from Bayes' rule with equal priors, composed ones from
+    :func:`tasks.attribution.documents.compute_posterior`.
     """
     log_p = chains.compute_log_p(documents.tokens.numpy())
     along = compute_posterior(log_p)
@@ -101,7 +102,7 @@ def answer_by_chains(chains: Authors, documents: Documents) -> Answer:
 
 
 def answer_by_probe(model: nn.Module, documents: Documents) -> Answer:
-    """Return what a probe says; of composed documents its answer is read as shares, too."""
+    """Return a probe's answer; its probabilities also serve as shares of composed documents."""
     logits = ask_probe(model, documents).double().numpy()
     shares = _normalise(logits.mean(0))
     return Answer(shares, shares, _normalise(logits))
@@ -122,9 +123,9 @@ def fit_text_models(config: AttributionConfig) -> dict[str, Authors]:
 def answer_by_neighbours(
     config: AttributionConfig, lm: SourceModel, documents: Documents
 ) -> Answer:
-    """Return the corpora of the most similar training documents, as shares.
+    """Return the share of each corpus among the most similar training documents.
 
-    A document is the mean of what the last block puts out; similar is a large cosine.
+    A document is represented by the mean output of the last block; similarity is the cosine.
     """
     train = load(config, "train")
     known, asked = embed(lm, train), embed(lm, documents)
@@ -135,7 +136,7 @@ def answer_by_neighbours(
 
 @torch.no_grad()
 def embed(lm: SourceModel, documents: Documents) -> Float[Tensor, "N D"]:
-    """Return the mean of what the last block puts out, of length 1, on the CPU."""
+    """Return the mean output of the last block, normalised to length 1, on the CPU."""
     device = lm.embedding.weight.device
     parts = torch.split(documents.tokens, BATCH, 1)
     means = [read_states(lm, some.to(device)).residual[-1].mean(0) for some in parts]
@@ -149,11 +150,12 @@ def _normalise(logits: Float64[np.ndarray, "*N K"]) -> Float64[np.ndarray, "*N K
 
 @dataclass(frozen=True, kw_only=True)
 class Gap:
-    """What a language model has learned, between two bounds [nat a token].
+    """What a language model has learned, between two bounds [nat per token].
 
-    pooled, aware: without and with the corpus. nats: of the model on held-out documents.
-    exact: whether the bounds are those of the generators, and not of n-grams fitted on what the
-    model reads.
+    pooled, aware: cross-entropy of readers that do not know and know the corpus.
+    nats: cross-entropy of the model on held-out documents.
+    exact: whether the bounds come from the generators; else from n-grams fitted on the
+        documents that the model reads.
     """
 
     pooled: float
@@ -163,15 +165,15 @@ class Gap:
 
     @property
     def closed(self) -> float:
-        """The share of the gap that the model closes; above 1 it knows more than both."""
+        """The share of the gap that the model closes; above 1 it beats both bounds."""
         return (self.pooled - self.nats) / (self.pooled - self.aware)
 
 
 def measure_gap(config: AttributionConfig, lm: SourceModel) -> Gap:
-    """Return what a language model has learned of the corpora that it reads.
+    """Return what a language model has learned about the corpora that it reads.
 
     Raises:
-        ValueError: an n-gram that is told the corpus is no better than one that is not.
+        ValueError: an n-gram that knows the corpus is no better than one that does not.
     """
     exact = config.source == "authors"
     pooled, aware = compute_entropies(config) if exact else fit_entropies(config)
@@ -185,16 +187,17 @@ def measure_gap(config: AttributionConfig, lm: SourceModel) -> Gap:
 
 
 def compute_entropies(config: AttributionConfig) -> tuple[float, float]:
-    """Return the exact (pooled, aware) entropies [nat a token] of generated authors."""
+    """Return the exact (pooled, aware) entropies [nat per token] of generated authors."""
     authors, shares = find_authors(config).select(config.seen), np.array(config.of_seen)
     aware = float(shares @ authors.compute_entropy(config.tokens))
     return authors.compute_pooled_entropy(config.tokens, shares), aware
 
 
 def fit_entropies(config: AttributionConfig) -> tuple[float, float]:
-    """Return (pooled, aware) cross-entropies [nat a token] of fitted n-grams.
+    """Return (pooled, aware) cross-entropies [nat per token] of fitted n-grams.
 
-    They are fitted on what the language model reads, and measured on its held-out documents.
+    They are fitted on the language model's training documents and measured on its held-out
+    ones.
     """
     train, val = load(config, "lm_train"), load(config, "lm_val")
     found = []
@@ -212,7 +215,7 @@ def require_learned(config: AttributionConfig, lm: SourceModel) -> Gap:
     """Return what a language model has learned.
 
     Raises:
-        RunError: it closes less than half of the gap.
+        RunError: the model closes less than half of the gap.
     """
     gap = measure_gap(config, lm)
     if not gap.closed >= LEAST_GAP:

@@ -3,13 +3,13 @@
 The primary metrics, fixed before any training, are the total variation to the true shares of
 composed documents (T1), in "causes" the linear datamodeling score (LDS) to the values of
 retrained language models (T3), and in "outside" the AUROC of unseen documents. Every method
-stands beside the n-gram on the text alone, and every detector of foreign documents beside k-NN
-on the same states, the filter without its contrast. AUROC of 500 protected and 300 foreign
-documents has a deviation of about 0.02 over seeds.
+is compared with the n-gram on the text alone, and every detector of foreign documents with k-NN
+on the same states, which is the filter without its contrast. The AUROC of 500 protected and 300
+foreign documents has a standard deviation of about 0.02 over seeds.
 
 In "causes" all seeds share the authors and the documents, so that the values of the language
-models can be averaged. In the other parts a seed has its own authors and documents: of delta
-0.6, nearer to each other (0.3) and further apart (0.9).
+models can be averaged. In the other parts each seed has its own authors and documents. The
+authors differ by delta 0.6, or by less (0.3) or more (0.9).
 """
 
 from collections.abc import Iterator, Mapping
@@ -77,7 +77,7 @@ PROBES: Mapping[str, Arm] = {
     "events, adaptive spiking": "alif",
 }
 TITLES = {arm: title for title, arm in PROBES.items()}
-FIRST: Arm = "inner_probe"  # its runs also keep what the methods without a training say
+FIRST: Arm = "inner_probe"  # its runs also keep the answers of methods that need no training
 OF_INNOCENT = (FIRST, "unit", "mean")  # arms that also read models that never saw a corpus
 AGAINST_TEXT = (TV, ACCURACY, TV_ORACLE, JSD, RANKS, ECE, GAP)
 DETECTION = (
@@ -89,7 +89,7 @@ DETECTION = (
 SAID = "said.json"  # in a run folder
 NEIGHBOURS = "k-NN"
 
-# Authors of unlike size, so that their causes differ; the free one teaches what all share.
+# Authors of different size, so that their effects differ; the free one teaches what all share.
 FOUR = replace(four(), documents=6000, shares=(0.25, 0.2, 0.15, 0.1, 0.3))
 SMALL = replace(
     tiny(),
@@ -130,7 +130,7 @@ SMALL_OUTSIDE = replace(  # an untrained language model: a trained one would be 
 
 
 def list_experiments(quick: bool) -> Mapping[str, Experiment]:
-    """Return the experiments by part; quick: too short to judge."""
+    """Return the experiments by part. quick: trainings too short to judge."""
     probes = {title: arm for title, arm in PROBES.items() if not quick or arm in OF_INNOCENT}
 
     def make(title: str, config: AttributionConfig, seeds: int) -> Experiment:
@@ -179,19 +179,19 @@ def list_experiments(quick: bool) -> Mapping[str, Experiment]:
 def read_lm(
     config: AttributionConfig, subset: int | None = None
 ) -> tuple[SourceModel, list[EpochModel]]:
-    """Return the language model of a subset of corpora and its checkpoints; None: of all."""
+    """Return the language model of a subset of corpora (None: all) and its checkpoints."""
     whole = 2**config.protected - 1
     return _retrain(replace(config, arm="lm"), whole if subset is None else subset)
 
 
-@lru_cache(maxsize=64)  # those of a few seeds, which all arms of a seed read
+@lru_cache(maxsize=64)  # the models of a few seeds, which all arms of a seed read
 def _retrain(config: AttributionConfig, subset: int) -> tuple[SourceModel, list[EpochModel]]:
     held = list_subsets(config.protected)[subset]
     return retrain_with_checkpoints(config, held, config.seed_of_lm)
 
 
 def train_probe(run: TaskRun) -> bool:
-    """Train a probe behind the language model of its seed; return whether it has diverged.
+    """Train a probe behind the language model of its seed; return True if it diverged.
 
     Raises:
         RunError: the language model has not learned its corpora.
@@ -205,7 +205,7 @@ def train_probe(run: TaskRun) -> bool:
 
 
 def train_behind(run: TaskRun, lm: SourceModel) -> bool:
-    """Train a probe to its last weights behind a given language model."""
+    """Train a probe behind a given language model, keep its last weights; True: diverged."""
 
     def begin(config: AttributionConfig, model: nn.Module) -> None:
         put_lm(config, require_attribution(model), lm)
@@ -218,16 +218,16 @@ def train_behind(run: TaskRun, lm: SourceModel) -> bool:
 
 
 def keep_answers(run: TaskRun) -> Variants:
-    """Write a probe's answers; the first arm adds those of methods that read its model."""
+    """Write a probe's answers; the first arm adds the methods that read its language model."""
     _write_said(run, torch.empty(run.config.tokens, 0, dtype=torch.int64), {})
     return {"": {}}
 
 
 def keep_causes(run: TaskRun, sampled: int) -> Variants:
-    """Write the same, and how often a corpus is named that the language model never read.
+    """Write the answers, and how often they name a corpus that the language model never read.
 
     The first arm adds log p of the documents under the language models of all subsets.
-    sampled: number of further documents, which the language model of seed 0 draws.
+    sampled: number of further documents, which the language model of seed 0 generates.
     """
     config, further = run.config, dict[str, Any]()
     drawn = draw_samples(replace(config, arm="lm", seed_of_lm=0), sampled)
@@ -251,7 +251,7 @@ def _write_said(
 
 @cache
 def draw_samples(config: AttributionConfig, documents: int) -> Int64[Tensor, "T n"]:
-    """Return documents that a language model of all corpora draws behind its begin token."""
+    """Return documents that the language model of all corpora generates without a prompt."""
     prompt = torch.empty(0, documents, dtype=torch.int64)
     drawn = torch.Generator().manual_seed(config.seed_of_lm)
     return continue_text(read_lm(config)[0], prompt, config.tokens, drawn)
@@ -260,7 +260,7 @@ def draw_samples(config: AttributionConfig, documents: int) -> Int64[Tensor, "T 
 def ask_methods(
     run: TaskRun, asked: Documents, lm: SourceModel, checkpoints: list[EpochModel]
 ) -> dict[str, Float64[np.ndarray, "N K"]]:
-    """Return the rows of a probe; in the first arm also of the methods that read its model."""
+    """Return the answers of a probe; the first arm adds the methods that read its model."""
     config, model = run.config, load_trained_model(run)
     said = {TITLES[config.arm]: answer_by_probe(model, asked).pure}
     if config.arm == FIRST:
@@ -299,7 +299,7 @@ def judge_runs(runs: Runs) -> Mapping[str, Reached]:
 
 
 def read_answers(runs: list[TaskRun]) -> SeedAnswers:
-    """Return what the runs of a seed have written; the first one is of the first arm."""
+    """Return the answers that the runs of a seed have written; the first run is of FIRST."""
     said = [run.read(SAID) for run in runs]
     first, config = said[0], runs[0].config
     return SeedAnswers(
@@ -312,7 +312,7 @@ def read_answers(runs: list[TaskRun]) -> SeedAnswers:
 
 
 def list_detectors(runs: Runs) -> Mapping[str, Reached]:
-    """Return what each detector reaches, by kind of foreign documents."""
+    """Return the metrics of each detector, by kind of foreign documents."""
     out: dict[str, Reached] = {}
     for (_, seed), run in runs.items():
         result = run.read("eval.json")
@@ -326,7 +326,7 @@ def list_detectors(runs: Runs) -> Mapping[str, Reached]:
 
 
 def count_cost(config: AttributionConfig, _: Mapping[str, float]) -> dict[str, int]:
-    """Return the costs of a probe; its ``eval.json`` holds those of the language model, too."""
+    """Return the costs of a probe; ``eval.json`` also holds those of its language model."""
     cost = count_costs(config)["probe"]
     return {
         "parameters": cost.parameters,
@@ -336,7 +336,7 @@ def count_cost(config: AttributionConfig, _: Mapping[str, float]) -> dict[str, i
 
 
 def tabulate_shares(rows: list[Row]) -> Iterator[Table]:
-    """Yield the table of shares of a part whose judged metric is another one."""
+    """Yield the table of shares for a part that is judged by another metric."""
     about = {"metrics": as_json(AGAINST_TEXT), "compared": {}, "cost": {}}
     yield from tabulate(
         "",

@@ -1,25 +1,25 @@
-"""Scores of corpora by the gradients of one language model, all methods at once.
+"""Scores of corpora from the gradients of one language model, by every method.
 
 Axes: T tokens, N documents, K corpora.
 
-Gradients of documents, one each, and the scores that are products of them.
+TracIn: products of the gradients of single documents.
 
 To first order, a step of gradient descent on corpus k with the mean gradient G_k and a rate eta
 changes the loss of a document y by -eta <g(y), G_k>. TracIn adds these up over checkpoints c of
 a training, sum_c eta_c <g_c(y), G_k,c> (Pruthi et al. 2020, arXiv 2002.08484).
-Axes: T tokens, B documents of which the scores are, N of the training, P parameters, K corpora.
+Axes: T tokens, B scored documents, N training documents, P parameters, K corpora.
 
 Group influence through the read-out: a damped Gauss-Newton block, as a Kronecker product.
 
     I_k(y) = g(y) (A x S + damping)^-1 sum over i in D_k of g_i
     A = E[h h'],  S = E[diag p - p p']
 
-g: gradient of a document's loss with respect to the read-out W, logits = W h; it is
+g: gradient of a document's loss in the read-out W, where logits = W h; it is
 sum_t (p_t - onehot) h_t'. The Gauss-Newton block E[h h' x (diag p - p p')] becomes the product
 of the means (KFAC: Martens and Grosse 2015, arXiv 1503.05671; influence: Koh and Liang 2017,
 arXiv 1703.04730; of groups: Koh et al. 2019, arXiv 1905.13289). Positive: training on D_k makes
 y likelier.
-Axes: T tokens, B documents of which the scores are, N of the training, D channels, V the
+Axes: T tokens, B scored documents, N training documents, D channels, V tokens of the
 vocabulary, K corpora.
 
 TRAK: a regression on projected gradients says what each corpus adds to a document's margin.
@@ -29,8 +29,7 @@ TRAK: a regression on projected gradients says what each corpus adds to a docume
 The margin log p - log (1 - p) is linearised in the parameters, its gradients are projected at
 random to M channels (Park et al. 2023, arXiv 2303.14186). The score of a corpus is the sum over
 its documents.
-Axes: T tokens, B documents of which the scores are, N of the training, P parameters, M
-channels, K corpora.
+Axes: T tokens, B scored documents, N training documents, P parameters, M channels, K corpora.
 """
 
 from collections.abc import Iterator, Sequence
@@ -50,8 +49,8 @@ from tasks.attribution.config import AttributionConfig
 from tasks.attribution.documents import Documents, load
 from tasks.attribution.model import SourceModel, prepend_begin
 
-SURE = 1 - 1e-6  # probability of a token from which on its margin does not grow
-CHUNK = 50  # documents whose gradients are there at once
+SURE = 1 - 1e-6  # probability at which the margin of a token is capped
+CHUNK = 50  # documents whose gradients are in memory at once
 Output = Literal["loss", "margin"]
 
 
@@ -63,9 +62,9 @@ class EpochModel(NamedTuple):
 
 
 class ScoredOutput(nn.Module):
-    """A number for each document: its mean loss a token, or its mean margin.
+    """One number per document: its mean loss per token, or its mean margin.
 
-    loss: -log p [nat a token]. margin: log p - log (1 - p), as TRAK linearises it.
+    loss: -log p [nat per token]. margin: log p - log (1 - p), as TRAK linearises it.
     """
 
     def __init__(self, lm: SourceModel, output: Output = "loss") -> None:
@@ -73,7 +72,7 @@ class ScoredOutput(nn.Module):
         self.lm, self.output = lm, output
 
     def forward(self, tokens: Int64[Tensor, "T B"]) -> Float[Tensor, " B"]:
-        """Return the number of each document."""
+        """Return the mean loss or margin of each document."""
         log_p = self.compute_log_p(tokens)
         if self.output == "loss":
             return -log_p.mean(0)
@@ -90,7 +89,7 @@ class ScoredOutput(nn.Module):
 
 
 def require_float(lm: SourceModel) -> None:
-    """Raise a ValueError if a map has no gradient of its own: a ternary or spiking one."""
+    """Raise a ValueError if a map rounds, so that it has no gradient: ternary or spiking."""
     if not isinstance(lm.head, nn.Linear):
         raise ValueError(
             f"gradients of documents: the maps of this language model are of type "
@@ -103,7 +102,7 @@ def compute_gradients(
 ) -> Float[Tensor, "B P"]:
     """Return the gradient of each document with respect to all parameters, in their order.
 
-    torch.func maps softmax attention over the documents; with the scans of other mixers it is
+    With softmax attention, torch.func maps over the documents; the scans of other mixers take
     one document at a time.
 
     Raises:
@@ -138,7 +137,7 @@ def compute_gradients_singly(
 
 
 def compute_mean_gradient(lm: SourceModel, tokens: Int64[Tensor, "T N"]) -> Float[Tensor, " P"]:
-    """Return the gradient of the mean loss a token of documents, over all parameters."""
+    """Return the gradient of the documents' mean loss per token in all parameters."""
     module, total = ScoredOutput(lm), None
     parameters = list(module.parameters())
     for part in torch.split(tokens, 5 * CHUNK, 1):
@@ -175,7 +174,8 @@ def split_corpora(documents: Documents, corpora: int) -> list[Documents]:
 class TracIn(NamedTuple):
     """Scores of corpora for documents.
 
-    plain: with the learning rates. cosine: both gradients divided by their length, without.
+    plain: products of gradients, weighted by the learning rates.
+    cosine: cosines of the gradients, without the rates.
     """
 
     plain: Float[Tensor, "K B"]
@@ -188,7 +188,7 @@ def score_tracin(
     training: Documents,
     corpora: int,
 ) -> TracIn:
-    """Return TracIn's scores of each corpus for each document, with the mean over the corpus.
+    """Return TracIn's scores of each corpus for each document, by the corpus' mean gradient.
 
     Raises:
         ValueError: a corpus has no document, or the language model has no gradients.
@@ -211,7 +211,7 @@ DAMPING = 1e-2  # of the mean eigenvalue
 
 
 class ReadOut(NamedTuple):
-    """What the read-out reads of documents, and what it answers, p."""
+    """The inputs of the read-out for some documents, and its answers p."""
 
     hidden: Float[Tensor, "T B D"]
     p: Float[Tensor, "T B V"]
@@ -229,7 +229,7 @@ def read_out(lm: SourceModel, tokens: Int64[Tensor, "T B"]) -> ReadOut:
     """Return inputs and answers of the read-out at each token, as float64.
 
     Raises:
-        ValueError: the read-out rounds its weights, and has no gradient.
+        ValueError: the read-out rounds its weights, so it has no gradient.
     """
     require_float(lm)
     hidden = lm.read(lm.embedding(prepend_begin(lm, tokens)[:-1])).hidden
@@ -239,7 +239,7 @@ def read_out(lm: SourceModel, tokens: Int64[Tensor, "T B"]) -> ReadOut:
 def compute_readout_gradients(
     lm: SourceModel, tokens: Int64[Tensor, "T B"]
 ) -> Float[Tensor, "B V D"]:
-    """Return the gradient of each document's mean loss a token, in closed form."""
+    """Return the gradient of each document's mean loss per token, in closed form."""
     parts = []
     for part in torch.split(tokens, READ, 1):
         hidden, p = read_out(lm, part)
@@ -249,7 +249,7 @@ def compute_readout_gradients(
 
 
 def compute_factors(lm: SourceModel, tokens: Int64[Tensor, "T N"]) -> KroneckerFactors:
-    """Return the means over all tokens of some documents."""
+    """Return A and S, the means over all tokens of some documents."""
     inputs = outputs = torch.zeros(())
     for part in torch.split(tokens, READ, 1):
         hidden, p = (x.flatten(0, 1) for x in read_out(lm, part))
@@ -261,7 +261,7 @@ def compute_factors(lm: SourceModel, tokens: Int64[Tensor, "T N"]) -> KroneckerF
 def divide_by_curvature(
     gradients: Float[Tensor, "K V D"], factors: KroneckerFactors, damping: float
 ) -> Float[Tensor, "K V D"]:
-    """Return (S x A + damping)^-1 g, exactly, in the basis of the eigenvectors of S and A.
+    """Return (S x A + damping)^-1 g, computed exactly in the eigenbases of S and A.
 
     damping: in units of the mean eigenvalue of the product.
     """
@@ -279,10 +279,10 @@ def score_influence(
     corpora: int,
     damping: float = DAMPING,
 ) -> Float[Tensor, "K B"]:
-    """Return the influence of the documents of each corpus, together, on each document.
+    """Return the joint influence of each corpus' documents on each scored document.
 
-    In units of a sum over documents: divided by N it is the first-order fall of y's loss [nat a
-    token] if the training counted the corpus twice.
+    The score is a sum over documents: divided by N it is the first-order fall of y's loss [nat
+    per token] if the training counted the corpus twice.
 
     Raises:
         ValueError: a corpus has no document, or the read-out has no gradient.
@@ -295,9 +295,9 @@ def score_influence(
 
 
 class Projected(NamedTuple):
-    """Gradients of margins behind one projection.
+    """Gradients of margins, mapped by one projection.
 
-    missed: the mean 1 - p of the tokens of each document of the training.
+    missed: the mean of 1 - p over the tokens of each training document.
     """
 
     scored: Float[Tensor, "B M"]
@@ -306,7 +306,7 @@ class Projected(NamedTuple):
 
 
 def draw_projection(lm: SourceModel, channels: int, seed: int) -> Float[Tensor, "P M"]:
-    """Return a matrix of normal numbers of variance 1 / M, which follow from the seed."""
+    """Return a matrix of normal numbers of variance 1 / M, determined by the seed."""
     parameters = sum(p.numel() for p in lm.parameters())
     drawn = torch.Generator().manual_seed(seed)
     normal: Tensor = torch.randn(parameters, channels, generator=drawn) / channels**0.5
@@ -334,9 +334,9 @@ def project_gradients(
 
 
 def weigh_documents(model: Projected, damping: float) -> Float[Tensor, "B N"]:
-    """Return what each document of the training adds to the margin of each scored one.
+    """Return what each training document adds to the margin of each scored document.
 
-    damping: added to the squares, in units of their mean eigenvalue.
+    damping: added to Phi' Phi, in units of its mean eigenvalue.
     """
     own, scored = model.training.double(), model.scored.double()
     square = own.T @ own
@@ -351,7 +351,7 @@ def score_trak(
 ) -> Float[Tensor, "K B"]:
     """Return TRAK's score of each corpus for each document.
 
-    models: of one training, or of some whose weights and misses are averaged apart.
+    models: from one training or several; weights and ``missed`` are averaged separately.
 
     Raises:
         ValueError: a corpus has no document in the training.
@@ -365,11 +365,11 @@ def score_trak(
 TRACIN, COSINE, TRAK, INFLUENCE = "TracIn", "TracIn, cosine", "TRAK", "group influence"
 CHANNELS = 256  # of TRAK's projection
 MOST_CHECKPOINTS = 4
-MOST_DOCUMENTS = 1000  # of the training, whose gradients are taken
+MOST_DOCUMENTS = 1000  # training documents whose gradients are taken
 
 
 def load_protected(config: AttributionConfig, most: int | None = None) -> Documents:
-    """Return the protected documents of the language model's training, or the first of them."""
+    """Return the protected training documents of the language model, at most ``most``."""
     documents = load(config, "lm_train")
     own = documents.select(documents.labels < config.protected)
     return own if most is None else own.select(torch.arange(min(most, len(own))))
@@ -381,12 +381,13 @@ def score_gradients(
     checkpoints: Sequence[EpochModel],
     tokens: Int64[Tensor, "T N"],
 ) -> dict[str, Float64[np.ndarray, "N K"]]:
-    """Return the scores of the protected corpora by each method, whatever the model has read.
+    """Return the scores of all protected corpora by each method, even of those never read.
 
-    checkpoints: of its training; a few of them, evenly, are used. None: those of ``lm`` alone.
+    checkpoints: of the training of ``lm``; a few, evenly spaced, are used. If there are none,
+    ``lm`` is the only one.
 
     Raises:
-        ValueError: the language model has no gradients, or a corpus no document.
+        ValueError: the language model has no gradients, or a corpus has no document.
     """
     whole = load_protected(config)
     some = load_protected(config, MOST_DOCUMENTS)

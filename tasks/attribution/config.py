@@ -113,11 +113,11 @@ class AttributionConfig(ClippedConfig, BlockSizes):
 
     @property
     def read(self) -> int:
-        """Corpora that are read or made: those of protected authors serve twice if matched."""
+        """Corpora that are read or generated; if matched, unseen ones reuse protected ones."""
         return self.seen if self.matched else self.corpora
 
     def find_corpus(self, source: int) -> int:
-        """Return which of the corpora that are read a document of a source is taken from."""
+        """Return the corpus that the documents of a source are taken from."""
         unseen = source - self.seen
         return unseen % self.protected if self.matched and unseen >= 0 else source
 
@@ -128,7 +128,7 @@ class AttributionConfig(ClippedConfig, BlockSizes):
 
     @property
     def of_seen(self) -> tuple[float, ...]:
-        """The share of each corpus in what the language model reads; they add up to 1."""
+        """The share of each corpus in the language model's training; shares add up to 1."""
         given = self.shares or (1.0,) * self.seen
         return tuple(share / sum(given) for share in given)
 
@@ -139,12 +139,12 @@ class AttributionConfig(ClippedConfig, BlockSizes):
 
     @property
     def reads(self) -> Literal["attention", "unit", "residual"]:
-        """What the probe reads of each layer: of :class:`..language_model.InnerStates`."""
+        """What the probe reads: a field of :class:`tasks.attribution.model.InnerStates`."""
         return self.arm if self.arm in ("unit", "residual") else "attention"
 
     @property
     def reads_last_layer(self) -> bool:
-        """Whether the probe reads the last layer alone."""
+        """Whether the probe reads only the last layer."""
         return self.arm == "last"
 
     @property
@@ -154,27 +154,27 @@ class AttributionConfig(ClippedConfig, BlockSizes):
 
     @property
     def is_on_spikes(self) -> bool:
-        """Whether the read-out maps spikes, as the language model itself does."""
+        """Whether the read-out maps spikes, as the maps of the language model do."""
         return self.arm == "mean" and self.linear == "spiking"
 
     @property
     def is_recurrent(self) -> bool:
-        """Whether an LSTM stands between the states and the read-out."""
+        """Whether there is an LSTM between the states and the read-out."""
         return self.arm not in ("mean", "alif")
 
     @property
     def is_unique(self) -> bool:
-        """Whether tokens count by their distance from the mean state."""
+        """Whether tokens are weighted by their distance from the mean state."""
         return self.arm == "uniqueness"
 
     @property
     def is_permuted(self) -> bool:
-        """Whether the probe learns permuted labels: it can only guess."""
+        """Whether the probe learns permuted labels, so that it can only guess."""
         return self.arm == "permuted"
 
     @property
     def reads_trained_lm(self) -> bool:
-        """Whether the language model behind the probe is a trained one."""
+        """Whether the language model behind the probe is trained."""
         return not self.is_lm and self.arm != "random_lm"
 
     def list_conflicts(self) -> list[str]:
@@ -206,7 +206,7 @@ class AttributionConfig(ClippedConfig, BlockSizes):
 
 
 def list_problems_of_text(config: AttributionConfig) -> list[str]:
-    """Return the problems between the fields of corpora that are not generated."""
+    """Return the problems between the fields of real text."""
     is_text, has_data = config.source != "authors", config.source in ("folders", "pile")
     names, source = config.names, f'source "{config.source}"'
     wrong = {

@@ -1,11 +1,11 @@
-"""What a chip runs of attribution, and what drives it: one tick a token.
+"""The part of an attribution model that a chip runs, and its stimuli: one tick per token.
 
-"alif"    the spiking probe; a host runs the language model, and codes its states as events
-"mean"    with spiking maps: the language model itself and its read-out, from embeddings on
+"alif"    the spiking probe; a host runs the language model and codes its states as events
+"mean"    with spiking maps: the language model behind its embeddings, and the read-out
 
-Nothing of another arm sends spikes. Axes: T tokens (ticks), B samples, D channels, K corpora.
+The other arms have no spikes. Axes: T tokens (ticks), B samples, D channels, K corpora.
 
-What an arm costs: parameters, operations and network calls of a document, documents read.
+What an arm costs: parameters, operations and network calls per document, documents read.
 
 A spiking language model and a plain read-out of its states as one Graph.
 
@@ -13,7 +13,8 @@ A spiking language model and a plain read-out of its states as one Graph.
     corpus = scale threshold (sum of -1, 0 or 1 times spikes)
 
 The states s are membranes of :func:`neuro.nn.mixer_graph.make_graph`; n divides by the root
-mean square. What answers nothing, such as the logits of the next token, is left out.
+mean square. Nodes that the answer does not depend on, such as the logits of the next token, are
+left out.
 Axes: D channels, K corpora.
 """
 
@@ -51,10 +52,11 @@ from tasks.runs.task import ACCURACY, Split, Stimulus
 
 @dataclass(frozen=True, kw_only=True)
 class PartCost:
-    """The cost of a language model, or of a probe.
+    """The cost of a language model or of a probe.
 
-    parameters: its weights. macs: multiply-accumulates of a document. documents: that its
-    training reads, each as often as it is read.
+    parameters: number of weights.
+    macs: multiply-accumulates per document.
+    documents: documents that the training reads, counted once per reading.
     """
 
     parameters: int
@@ -63,9 +65,9 @@ class PartCost:
 
 
 def count_costs(config: AttributionConfig) -> dict[str, PartCost]:
-    """Return the costs of "lm" and, behind it, of "probe".
+    """Return the costs of "lm" and, if the arm has a probe, of "probe".
 
-    Each is called once for a document. A probe needs no logits of its language model.
+    Each is called once per document. A probe needs no logits of its language model.
     """
     with torch.device("meta"):
         model = build(config)
@@ -87,10 +89,11 @@ def count_costs(config: AttributionConfig) -> dict[str, PartCost]:
 
 
 def count_lm_macs(config: AttributionConfig, model: AttributionModel) -> int:
-    """Return the multiply-accumulates of a language model that reads a document.
+    """Return the multiply-accumulates of a language model per document.
 
-    Counts mixers (``Mixer.macs``) and linear maps. A language model alone reads the begin and
-    all tokens but the last one, and has the logits of each; behind a probe it reads all.
+    Counts mixers (``Mixer.macs``) and linear maps. A language model alone reads the begin token
+    and all tokens but the last, and computes logits for each. With a probe it also reads the
+    last token, and computes no logits.
     """
     mixers: list[Any] = [block.get_submodule("mixer") for block in model.lm.blocks]
     read = config.tokens + (0 if config.is_lm else 1)
@@ -101,9 +104,9 @@ def count_lm_macs(config: AttributionConfig, model: AttributionModel) -> int:
 
 
 def count_probe_macs(config: AttributionConfig) -> int:
-    """Return the multiply-accumulates of a probe: weighing layers, LSTM, read-out.
+    """Return the multiply-accumulates of a probe: weighting of layers, LSTM, read-out.
 
-    Of the spiking one: those of the same layers without spikes, at every token.
+    A spiking probe is counted as the same layers without spikes, at every token.
     """
     width, layers = config.width, 1 if config.reads_last_layer else len(config.layers)
     if config.is_spiking:
@@ -121,15 +124,15 @@ def _count_weights(module: torch.nn.Module) -> int:
 
 
 CORPUS = "corpus"  # the output: K membranes at each token
-STATES = {"attention": "output", "unit": "down", "residual": "end"}  # their nodes in a block
+STATES = {"attention": "output", "unit": "down", "residual": "end"}  # node names in a block
 
 
 def make_read_out_graph(lm: SourceModel, probe: Probe) -> Graph:
     """Return the graph from embeddings of tokens to the membranes of the corpora.
 
     Raises:
-        TypeError: a layer of the model is no MLGRU, or a map reads no spike counts; or the
-            probe is recurrent.
+        TypeError: a layer of the model is not an MLGRU, a map does not read spike counts, or
+            the probe is recurrent.
     """
     head = probe.head
     if probe.lstm is not None or probe.is_unique:
@@ -169,7 +172,7 @@ def make_read_out_graph(lm: SourceModel, probe: Probe) -> Graph:
 
 
 def keep_sources(graph: Graph, name: str) -> Graph:
-    """Return the part of a graph that a node depends on, the node included."""
+    """Return the subgraph of a node and of all nodes that it depends on."""
     kept, waiting = set[str](), [name]
     while waiting:
         node = waiting.pop()
@@ -183,12 +186,12 @@ def keep_sources(graph: Graph, name: str) -> Graph:
     )
 
 
-COMPARED = 60  # documents that every executor answers, the first ones of a split
+COMPARED = 60  # documents that every executor answers: the first ones of a split
 CURE = "take a run of attribution:tiny_alif or attribution:tiny_spiking"
 
 
 def explain_only_torch(config: AttributionConfig) -> str:
-    """Return why only torch runs a model; "" if every executor does."""
+    """Explain why only torch can run a model. Returns "" if every executor can."""
     if config.is_spiking:
         return ""
     if config.arm != "mean":
@@ -214,20 +217,20 @@ def chip_part(config: AttributionConfig, model: nn.Module) -> nn.Module:
 
 
 def count_host_macs(config: AttributionConfig, model: nn.Module) -> dict[str, int]:
-    """Return the multiply-accumulates of the language model for a document, on a host."""
+    """Return the language model's multiply-accumulates per document if a host runs it."""
     if not config.is_spiking:
         return {}
     return {"language model": count_lm_macs(config, require_attribution(model))}
 
 
 def count_ticks(config: AttributionConfig) -> int:
-    """Return the tokens that the part reads of a document."""
+    """Return the tokens per document that the chip part reads."""
     return config.tokens + (0 if config.is_spiking else 1)
 
 
 @torch.no_grad()
 def stimuli(config: AttributionConfig, model: nn.Module, split: Split) -> Iterator[Stimulus]:
-    """Yield the first documents of a split and their corpora: events, or embeddings.
+    """Yield the first documents of a split, as events or embeddings, and their corpora.
 
     Raises:
         RunError: only torch runs the model.
@@ -251,7 +254,7 @@ def decode(
     model: nn.Module,  # noqa: ARG001
     outputs: Mapping[str, Tensor],
 ) -> Float[Tensor, "B K"]:
-    """Return the logits of each document: the mean of the membranes over its tokens."""
+    """Return the logits of each document: the membranes' mean over its tokens."""
     if config.is_spiking:
         (membranes,) = outputs.values()
         return membranes.mean(0)
@@ -261,7 +264,7 @@ def decode(
 def measure(
     _: AttributionConfig, logits: Float[Tensor, "B K"], labels: Int64[Tensor, " B"]
 ) -> dict[str, float]:
-    """Return the share of right answers, and the loss."""
+    """Return the share of correct answers, and the loss."""
     return {
         ACCURACY.name: float((logits.argmax(1) == labels).double().mean()),
         LOSS.name: float(F.cross_entropy(logits.double(), labels)),
@@ -271,6 +274,6 @@ def measure(
 def describe(
     _: AttributionConfig, logits: Float[Tensor, "B K"], labels: Int64[Tensor, " B"]
 ) -> list[str]:
-    """Return "true corpus → answer" of each document."""
+    """Return "true corpus → answer" for each document."""
     answers = logits.argmax(1).tolist()
     return [f"{true} → {own}" for true, own in zip(labels.tolist(), answers, strict=True)]

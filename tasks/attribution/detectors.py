@@ -1,4 +1,4 @@
-"""Scores of how far a document is out of the distribution of protected ones; larger: further.
+"""Scores of how far a document lies outside the distribution of protected ones.
 
     softmax       1 - max_k softmax(z)_k                      Hendrycks and Gimpel 2017
     energy        -tau log sum_k exp(z_k / tau)               Liu et al. 2020
@@ -7,9 +7,10 @@
     neighbours    |x - x_(k)|, the k-th nearest of the bank, both of length 1   Sun et al. 2022
     cosine        -max_i cos(x, x_i) over the bank, times |x|   Tack et al. 2020
     perplexity    exp(nats / tokens) of the language model
-    zlib          nats by the bytes of the compressed document   Carlini et al. 2021
+    zlib          nats per byte of the compressed document       Carlini et al. 2021
 
-Functions of arrays alone: the logits, features or nats of any model.
+A larger score means further outside. The functions take arrays: the logits, features or nats of
+any model.
 Axes: N documents, M of the bank, D features, K corpora, T tokens.
 
 The filter in front of the probe: a contrastive projection of its pooled states.
@@ -26,23 +27,23 @@ of i's group (InfoNCE with several positives: Khosla et al. 2020, eq. 2). A grou
     shifted      a document; its crops with shuffled tokens are a further document, which repels
                  it: CSI (Tack et al. 2020, eq. 5), without that paper's classifier of shifts
 
-A reconstruction: of stage B of CopyLens / Inner-Probe (arXiv 2410.04454) it is only known that
-a projector learns by contrast on pooled states of the LSTM, and that documents far from the
-protected ones are left out. Projector, temperature, views and kinds are ours.
+This is a reconstruction. About stage B of CopyLens / Inner-Probe (arXiv 2410.04454) it is only
+known that a projector learns by contrast on pooled states of the LSTM, and that documents far
+from the protected ones are left out. Projector, temperature, views and kinds are ours.
 Axes: V crops of a document, N documents or samples, D features, P of the projection.
 
-Documents that a filter is to find, and those that it is to let pass.
+Foreign documents, which a filter should find, and known ones, which it should let pass.
 
-    free        pure documents of free corpora; the language model has read others of them
-    unseen      pure documents of corpora that it has never read
+    free        pure documents of free corpora, of which the language model has read others
+    unseen      pure documents of corpora that the language model has never read
     spliced     a protected document up to a switch and an unseen one behind it, or the reverse
     generated   the language model's own text under mixed prompts: the first half continues the
                 first half of a protected document, the second half that of a free one
     fresh       a control: documents of protected corpora that the language model has not read;
-                style and author are those of what it has read, so only memory tells them
+                style and author are those of its training, so only memory can tell the two
 
-All but the control stand against the test documents of protected corpora; the control stands
-against protected documents of the language model's training.
+All kinds are compared with the test documents of protected corpora, except for the control,
+which is compared with protected documents of the language model's training.
 Axes: T tokens, N documents, P tokens of a prompt.
 """
 
@@ -64,7 +65,7 @@ NEIGHBOURS = 10
 
 
 def score_softmax(logits: Float64[np.ndarray, "N K"]) -> Float64[np.ndarray, " N"]:
-    """Return one less the largest probability: from 0 to 1 - 1/K."""
+    """Return 1 minus the largest probability: from 0 to 1 - 1/K."""
     shifted = logits - logits.max(1, keepdims=True)
     return np.asarray(1 - 1 / np.exp(shifted).sum(1))
 
@@ -77,7 +78,7 @@ def score_energy(logits: Float64[np.ndarray, "N K"]) -> Float64[np.ndarray, " N"
 
 @dataclass(frozen=True, eq=False)
 class Gaussians:
-    """A Gaussian for each corpus, with one covariance for all, and one Gaussian for all.
+    """One Gaussian per corpus, with a shared covariance, and one Gaussian for all features.
 
     mean, precision: of the corpora. all_mean, all_precision: of all features together.
     """
@@ -130,7 +131,7 @@ def score_mahalanobis(
 def score_relative(
     fit: Gaussians, features: Float64[np.ndarray, "N D"]
 ) -> Float64[np.ndarray, " N"]:
-    """Return the squared distance to the nearest corpus, less that to all of them."""
+    """Return the squared distance to the nearest corpus minus that to the common Gaussian."""
     whole = _square(features - fit.all_mean, fit.all_precision)
     return np.asarray(score_mahalanobis(fit, features) - whole)
 
@@ -140,7 +141,7 @@ def score_neighbours(
     features: Float64[np.ndarray, "N D"],
     neighbours: int = NEIGHBOURS,
 ) -> Float64[np.ndarray, " N"]:
-    """Return the distance to the k-th nearest of the bank, all of length 1: from 0 to 2.
+    """Return the distance to the k-th nearest bank document, at length 1: from 0 to 2.
 
     Raises:
         ValueError: the bank has fewer than k documents.
@@ -160,27 +161,27 @@ def score_neighbours(
 def score_cosine(
     bank: Float64[np.ndarray, "M D"], features: Float64[np.ndarray, "N D"], by_length: bool
 ) -> Float64[np.ndarray, " N"]:
-    """Return the negative cosine to the nearest of the bank: from -1 to 1.
+    """Return the negative cosine to the nearest bank document: from -1 to 1.
 
-    by_length: times the length of the features, which is large for what a contrastive
-        projector has learned.
+    by_length: multiply by the length of the features, which is large for the documents that a
+        contrastive projector has learned.
     """
     cosine = (normalise(features) @ normalise(bank).T).max(1)
     return np.asarray(-cosine * (np.linalg.norm(features, axis=1) if by_length else 1.0))
 
 
 def score_perplexity(nats: Float64[np.ndarray, " N"], tokens: int) -> Float64[np.ndarray, " N"]:
-    """Return the perplexity. nats: -log p of each document of so many tokens."""
+    """Return the perplexity. nats: -log p of each document. tokens: length of each document."""
     return np.asarray(np.exp(nats / tokens))
 
 
 def score_compressed(
     nats: Float64[np.ndarray, " N"], tokens: Int64[np.ndarray, "T N"]
 ) -> Float64[np.ndarray, " N"]:
-    """Return the nats of each document by the bytes that zlib makes of it.
+    """Return the nats of each document per byte of its zlib compression.
 
-    A document that any compressor finds simple counts as less of a surprise. A token is a byte,
-    or as many as the largest of all tokens takes.
+    This takes account of how simple a document is for any compressor. All tokens take the same
+    number of bytes: those of the largest token.
     """
     kind = np.min_scalar_type(int(tokens.max(initial=0)))
     packed = tokens.T.astype(kind)
@@ -188,13 +189,13 @@ def score_compressed(
 
 
 def normalise(features: Float64[np.ndarray, "N D"]) -> Float64[np.ndarray, "N D"]:
-    """Return features of length 1.
+    """Return the features scaled to length 1.
 
     Features of 0, such as those of a document without a spike, stay 0: at a distance of 1 from
     all others, and at a right angle to them.
 
     Raises:
-        ValueError: one is not finite.
+        ValueError: a feature is not finite.
     """
     _require_finite(features, "features")
     length = np.linalg.norm(features, axis=1, keepdims=True)
@@ -234,9 +235,9 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 @dataclass(frozen=True, kw_only=True)
 class Contrast:
-    """How a filter is trained: for some steps, on the crops of ``batch`` documents each.
+    """How a filter is trained: ``steps`` steps on the crops of ``batch`` documents each.
 
-    hidden, width: channels of g. temperature: tau. crops: V of a document.
+    hidden, width: channels of g. temperature: tau. crops: V per document.
     """
 
     hidden: int = 64
@@ -267,8 +268,9 @@ class Contrast:
 class Views:
     """Pooled states of crops of the documents that a filter is trained on.
 
-    crops: in the order of the text. shuffled: of the same crops with their tokens in a random
-    order. labels: corpora of the documents.
+    crops: states of the crops in the order of the text.
+    shuffled: states of the same crops with their tokens in random order.
+    labels: corpora of the documents.
     """
 
     crops: Float[Tensor, "V N D"]
@@ -277,7 +279,7 @@ class Views:
 
 
 class Projector(nn.Module):
-    """The g of the filter. mean, deviation: of the states that it is trained on."""
+    """The g of the filter. mean, deviation: statistics of the states that train it."""
 
     mean: Tensor
     deviation: Tensor
@@ -290,7 +292,7 @@ class Projector(nn.Module):
         self.outer = nn.Linear(contrast.hidden, contrast.width)
 
     def forward(self, x: Float[Tensor, "*N D"]) -> Float[Tensor, "*N P"]:
-        """Return the projections of pooled states, of any length."""
+        """Return the projections g of pooled states, not normalised in length."""
         scaled = (x - self.mean) / self.deviation
         out: Tensor = self.outer(self.inner(scaled).relu())
         return out
@@ -299,10 +301,10 @@ class Projector(nn.Module):
 def compute_contrast(
     projected: Float[Tensor, "N P"], groups: Int64[Tensor, " N"], temperature: float
 ) -> Float[Tensor, ""]:
-    """Return the loss of samples. groups: a number for each; each occurs at least twice.
+    """Return the contrastive loss. groups: the group of each sample; at least two samples each.
 
     Raises:
-        ValueError: a sample is alone in its group, so nothing attracts it.
+        ValueError: a sample is alone in its group, so that it has no positive.
     """
     z = nn.functional.normalize(projected, dim=-1)
     alone = torch.eye(len(z), dtype=torch.bool, device=z.device)
@@ -318,7 +320,7 @@ def compute_contrast(
 
 
 def group_views(kind: Kind, views: Views) -> tuple[Tensor, Tensor]:
-    """Return the crops that a kind trains on, V M D, and the group of each document, M."""
+    """Return the training crops of a kind, V M D, and the group of each document, M."""
     if kind == "shifted":
         both = torch.cat([views.crops, views.shuffled], 1)
         return both, torch.arange(both.shape[1], device=both.device)
@@ -328,10 +330,10 @@ def group_views(kind: Kind, views: Views) -> tuple[Tensor, Tensor]:
 
 
 def train_filter(kind: Kind, views: Views, contrast: Contrast, seed: int) -> Projector:
-    """Return a projector trained on views; weights and batches follow from the seed.
+    """Return a projector trained on views; the seed determines weights and batches.
 
-    A step takes two crops of each document of a batch; documents are drawn without repetition
-    until all have been.
+    A step takes two crops of each document in a batch. Documents are drawn without repetition
+    until fewer than a batch are left.
     """
     crops, groups = group_views(kind, views)
     samples = crops.shape[1]
@@ -367,7 +369,7 @@ def project(
 def crop_tokens(
     tokens: Int64[Tensor, "T N"], crops: int, length: int, rng: np.random.Generator
 ) -> Int64[Tensor, "C V N"]:
-    """Return V crops of C tokens of each document, each at a random place.
+    """Return V crops of C tokens per document, each at a random position.
 
     Raises:
         ValueError: a crop is longer than a document.
@@ -385,7 +387,7 @@ def crop_tokens(
 def shuffle_tokens(
     tokens: Int64[Tensor, "T *N"], rng: np.random.Generator
 ) -> Int64[Tensor, "T *N"]:
-    """Return the tokens of each document in a random order of its own."""
+    """Return the tokens of each document in random order, drawn per document."""
     order = torch.from_numpy(rng.random(tokens.shape)).argsort(0)
     return tokens.gather(0, order)
 
@@ -420,10 +422,10 @@ def load_foreign(
 
 
 def load_known(config: AttributionConfig, kind: Foreign) -> Int64[Tensor, "T N"]:
-    """Return the documents that those of a kind stand against.
+    """Return the known documents that those of a kind are compared with.
 
-    Of what the language model has read, as many of each corpus as the test documents have, or
-    all that there are: another mixture would tell both sides apart without any memory.
+    For "fresh", the number per corpus is that of the test documents (or all there are): another
+    mixture would distinguish the two sides without any memory.
     """
     test = load(config, "test")
     if kind != "fresh":
@@ -435,7 +437,7 @@ def load_known(config: AttributionConfig, kind: Foreign) -> Int64[Tensor, "T N"]
 
 
 def _splice(config: AttributionConfig) -> Int64[Tensor, "T N"]:
-    """Return two documents as one; the switch is uniform in the middle half."""
+    """Return documents spliced from two; the switch is uniform in the middle half."""
     protected, unseen = load(config, "val").tokens, load(config, "unseen").tokens
     rng = np.random.default_rng([config.seed_of_data, SPLICE])
     tokens, n = unseen.shape
@@ -448,7 +450,7 @@ def _splice(config: AttributionConfig) -> Int64[Tensor, "T N"]:
 
 
 def _generate(config: AttributionConfig, lm: SourceModel) -> Int64[Tensor, "T N"]:
-    """Return text of the language model that continues two prompts, half a document each."""
+    """Return generated text that continues two prompts, one per half of a document."""
     others = load(config, "free" if config.free else "unseen").tokens
     protected = load(config, "val").tokens
     half, n = config.tokens // 2, others.shape[1]
@@ -463,9 +465,9 @@ def _generate(config: AttributionConfig, lm: SourceModel) -> Int64[Tensor, "T N"
 def continue_text(
     lm: SourceModel, prompt: Int64[Tensor, "P N"], tokens: int, drawn: torch.Generator
 ) -> Int64[Tensor, "T N"]:
-    """Return tokens that the language model draws behind prompts, without these.
+    """Return the tokens that the language model samples behind prompts, without the prompts.
 
-    The begin token, which no document holds, is never drawn.
+    The begin token, which no document contains, is never sampled.
     """
     lm.eval()
     said, state = prepend_begin(lm, prompt.to(lm.embedding.weight.device)), None

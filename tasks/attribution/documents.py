@@ -2,18 +2,18 @@
 
 Axes: T tokens, N documents.
 
-Composed documents: two or three segments, each of another author than the one before.
+Composed documents: two or three segments, each by a different author than the one before.
 
 The number of segments, the places of the switches and the authors are uniform. So the author
 of the tokens is a Markov chain on (switches left, author): with m switches and n tokens left, a
-switch comes before the next token with a probability of m / n.
+switch comes before the next token with probability m / n.
 Axes: T tokens, N documents.
 
 Documents of real text: pieces of corpora that a user brings or that are installed.
 
-A document is a run of T tokens of a file. No file is in two parts. The corpora stand in the
-order of ``names``: protected, free, unseen. A segment of a composed document is the stretch of
-a further piece at the same places. Axes: T tokens, N documents.
+A document is a run of T tokens of a file. Every file belongs to one part only. The corpora are
+in the order of ``names``: protected, free, unseen. A segment of a composed document is taken
+from another piece of text, at the same positions. Axes: T tokens, N documents.
 """
 
 from collections.abc import Mapping, Sequence
@@ -67,11 +67,12 @@ def draw_segments(
 def compute_posterior(
     log_p: Float64[np.ndarray, "K T N"], switches: tuple[int, ...] = SWITCHES
 ) -> Float64[np.ndarray, "T N K"]:
-    """Return the probability of each author of each token, in the light of the document.
+    """Return the probability of each author for each token, given the whole document.
 
-    Forward-backward over (switches left, author). log_p: the logarithm [nat] of each author's
-    probability of each token, behind all tokens before it. switches: how many there may be,
-    all equally probable.
+    Forward-backward over (switches left, author).
+    log_p: logarithm [nat] of each token's probability under each author, given the tokens
+        before it.
+    switches: possible numbers of switches, all equally probable.
 
     Raises:
         ValueError: one author cannot switch, or a document is too short for its switches.
@@ -102,7 +103,7 @@ def compute_posterior(
 
 
 def _move(p: Float64[np.ndarray, "N M K"], left: int) -> Float64[np.ndarray, "N M K"]:
-    """Return the probabilities at the next token, of so many left."""
+    """Return the probabilities at the next token. left: tokens left."""
     m = np.minimum(np.arange(p.shape[1])[:, None] / left, 1)
     out = p * (1 - m)
     out[:, :-1] += (m * _spread(p))[:, 1:]
@@ -110,7 +111,7 @@ def _move(p: Float64[np.ndarray, "N M K"], left: int) -> Float64[np.ndarray, "N 
 
 
 def _move_back(p: Float64[np.ndarray, "N M K"], left: int) -> Float64[np.ndarray, "N M K"]:
-    """Return the transpose of :func:`_move`, applied."""
+    """Apply the transpose of :func:`_move`, and return the result."""
     m = np.minimum(np.arange(p.shape[1])[:, None] / left, 1)
     out = p * (1 - m)
     out[:, 1:] += m[1:] * _spread(p)[:, :-1]
@@ -118,7 +119,7 @@ def _move_back(p: Float64[np.ndarray, "N M K"], left: int) -> Float64[np.ndarray
 
 
 def _spread(p: Float64[np.ndarray, "N M K"]) -> Float64[np.ndarray, "N M K"]:
-    """Return what each author gets if all the others pass on what they have, evenly."""
+    """Return the probabilities after each author passes its own evenly to all others."""
     return np.asarray((p.sum(2, keepdims=True) - p) / (p.shape[2] - 1))
 
 
@@ -132,8 +133,8 @@ def read_corpora(config: AttributionConfig) -> tuple[Corpus, ...]:
     """Return the corpora of a configuration in its order: protected, free, unseen.
 
     Raises:
-        RunError: there are too few, or too many without ``names``.
-        FileNotFoundError, StoreError: they cannot be read; lists what is wrong.
+        RunError: there are too few corpora, or too many without ``names``.
+        FileNotFoundError, StoreError: the corpora cannot be read; lists what is wrong.
     """
     told = ""
     if config.source == "library":
@@ -158,11 +159,11 @@ def read_corpora(config: AttributionConfig) -> tuple[Corpus, ...]:
 def read_parts(
     config: AttributionConfig, sources: Mapping[PartName, Sources]
 ) -> dict[PartName, Sources]:
-    """Return the tokens of each part; sources: of each, the corpus of every token.
+    """Return the tokens of each part. sources: the corpus of every token, by part.
 
     Raises:
         RunError, FileNotFoundError, StoreError: as :func:`read_corpora`; or a corpus has fewer
-            files than parts need, or too little text.
+            files than the parts need, or too little text.
     """
     cut = cut_corpora(read_corpora(config), make_tokenizer(config), config.tokens)
     kept = [_find_segments(own, config) for own in sources.values()]
@@ -189,8 +190,8 @@ def make_tokenizer(config: AttributionConfig) -> Tokenizer:
     """Return the tokenizer of a configuration: its file, or bytes.
 
     Raises:
-        RunError: its vocabulary is larger than that of the configuration.
-        RuntimeError, ValueError: it cannot be read.
+        RunError: the vocabulary of the file is larger than that of the configuration.
+        RuntimeError, ValueError: the file cannot be read.
     """
     tokenizer = HuggingFace(Path(config.tokenizer)) if config.tokenizer else Bytes()
     if tokenizer.size > config.vocabulary:
@@ -216,7 +217,7 @@ def _find_segments(
 
 
 def _choose(corpora: Sequence[Corpus], names: Sequence[str]) -> tuple[Corpus, ...]:
-    """Return the corpora of these names, in their order; () is all."""
+    """Return the corpora of these names, in the order of the names; () means all."""
     own = {corpus.name: corpus for corpus in corpora}
     if missing := [name for name in names if name not in own]:
         raise RunError(f"no corpus {', '.join(missing)}; there are {', '.join(own)}")
@@ -229,7 +230,7 @@ PARTS: tuple[Part, ...] = get_args(Part)
 
 @dataclass(frozen=True, eq=False)
 class Documents:
-    """Documents of equal length. sources: the corpus of each token; constant in pure ones."""
+    """Documents of equal length. sources: corpus of each token; constant in pure documents."""
 
     tokens: Int64[Tensor, "T N"]
     sources: Int64[Tensor, "T N"]
@@ -239,11 +240,11 @@ class Documents:
 
     @property
     def labels(self) -> Int64[Tensor, " N"]:
-        """The corpus of the first token: of the whole document, if it is pure."""
+        """The corpus of the first token; in a pure document, that of all tokens."""
         return self.sources[0]
 
     def select(self, which: Bool[Tensor, " N"] | Int64[Tensor, " n"]) -> "Documents":
-        """Return some of them, by a mask or by their places."""
+        """Return some of the documents, by a mask or by indices."""
         return Documents(self.tokens[:, which], self.sources[:, which])
 
 
@@ -258,7 +259,7 @@ def load(config: AttributionConfig, part: Part) -> Documents:
 
 
 def require_apart(config: AttributionConfig) -> None:
-    """Raise a ValueError if a document stands in two parts; lists each pair of parts."""
+    """Raise a ValueError if a document is in two parts; lists each pair of parts."""
     texts = {
         part: {row.tobytes() for row in load(config, part).tokens.T.numpy()} for part in PARTS
     }
@@ -287,7 +288,7 @@ def find_authors(config: AttributionConfig) -> Authors:
 
 
 def count_documents(config: AttributionConfig) -> Mapping[Part, int]:
-    """Return the documents of each part."""
+    """Return the number of documents in each part."""
     return {
         "lm_train": config.documents,
         "lm_val": config.held_out,
@@ -301,7 +302,7 @@ def count_documents(config: AttributionConfig) -> Mapping[Part, int]:
 
 
 def _keep_data(config: AttributionConfig) -> AttributionConfig:
-    """Return the configuration with defaults where its documents do not depend on it."""
+    """Return the configuration with defaults in all fields that no document depends on."""
     names = (
         *("source", "data", "names", "tokenizer", "vocabulary", "order", "delta", "gamma"),
         *("tokens", "seed_of_data"),
@@ -323,7 +324,7 @@ def _draw_part(config: AttributionConfig, part: Part) -> Documents:
 
 @lru_cache(maxsize=2)
 def _read_parts(config: AttributionConfig) -> dict[Part, Documents]:
-    """Return all parts of real text; each needs to know what the others take."""
+    """Return all parts of real text at once, for each depends on what the others take."""
     sources = {part: _draw_sources(config, part, _make_rng(config, part)) for part in PARTS}
     tokens = read_parts(config, sources)
     return {
@@ -351,7 +352,7 @@ def _draw_labels(
 ) -> Int64[np.ndarray, " N"]:
     """Return the corpus of each document, in a random order.
 
-    Counts are proportional to the shares; what is left over goes to the first corpora.
+    Counts are proportional to the shares; the first corpora get the remainder.
     """
     first, shares = {
         "lm_train": (0, config.of_seen),

@@ -1,11 +1,11 @@
-"""What attribution reaches: corpora, shares, and what is foreign to all of them.
+"""Evaluation of attribution: pure documents, shares of composed ones, foreign documents.
 
-The primary metric, fixed before any training, is ``total_variation``: to the true shares of
-composed documents. Axes: T tokens, N documents, K corpora.
+The primary metric, fixed before any training, is ``total_variation``: the distance to the true
+shares of composed documents. Axes: T tokens, N documents, K corpora.
 
 The picture of shares along a document. Axes: T tokens, N documents, K corpora.
 
-Operations of a spiking probe for a document. Axes: T tokens, B documents.
+Operations of a spiking probe per document. Axes: T tokens, B documents.
 """
 
 from collections.abc import Mapping
@@ -67,7 +67,7 @@ from tasks.runs.task import ACCURACY, Findings, Metric, Picture, Table
 def draw_shares(
     documents: Documents, along: Mapping[str, Float64[np.ndarray, "T N K"]], path: Path
 ) -> None:
-    """Draw what each method says of each token of the document with the most switches."""
+    """Draw each method's shares along the document with the most switches."""
     sources = documents.sources
     chosen = int((sources[1:] != sources[:-1]).sum(0).argmax())
     corpora = next(iter(along.values())).shape[2]
@@ -87,10 +87,12 @@ def draw_shares(
 
 @dataclass(frozen=True, kw_only=True)
 class SpikingOperations:
-    """Operations for a document, on average.
+    """Mean operations per document.
 
-    events: of states, which the network gets. spikes: of its neurons. synaptic: additions of a
-    weight. updates: of neurons and of the read-out, one a token.
+    events: events of the states, which are the input of the network.
+    spikes: spikes of its neurons.
+    synaptic: additions of a weight.
+    updates: updates of neurons and of the read-out, one per token each.
     """
 
     events: float
@@ -101,10 +103,10 @@ class SpikingOperations:
 
 @torch.no_grad()
 def measure_operations(model: AttributionModel, documents: Documents) -> SpikingOperations:
-    """Return the operations of a spiking probe, as the mean of documents.
+    """Return the operations of a spiking probe, as a mean over documents.
 
     Raises:
-        TypeError: the probe sends no spikes.
+        TypeError: the probe is not a spiking one.
     """
     probe = model.probe
     if not isinstance(probe, SpikingProbe):
@@ -136,7 +138,7 @@ METRICS = (*OF_ANSWERS, LOSS, GAP)
 PROBE = "probe"
 ORACLE = "oracle"
 PICTURE = "shares.png"
-OUTSIDE = "outside"  # a fact: how well each detector finds each kind of foreign documents
+OUTSIDE = "outside"  # name of the fact: how well each detector finds each kind of foreign text
 
 
 def measure_answers(
@@ -145,7 +147,7 @@ def measure_answers(
     composed: Answer,
     oracle: Float64[np.ndarray, "N K"] | None = None,
 ) -> dict[str, float]:
-    """Return the metrics of the answers to both test parts; oracle: T2, if it is known."""
+    """Return the metrics of the answers to both test parts. oracle: T2; None: unknown."""
     labels = load(config, "test").labels.numpy()
     truth = find_true_shares(load(config, "composed"), config.protected)
     ranks = correlate_ranks(composed.shares, truth)
@@ -169,7 +171,7 @@ def measure_answers(
 def answer_all(
     config: AttributionConfig, model: AttributionModel
 ) -> dict[str, tuple[Answer, Answer]]:
-    """Return what each method says of (pure, composed) test documents, by its name."""
+    """Return each method's answers to (pure, composed) test documents, by method."""
     parts = load(config, "test"), load(config, "composed")
     chains = fit_text_models(config)
     if config.source == "authors":
@@ -193,7 +195,7 @@ def answer_all(
 
 
 def evaluate(run: Run, model: nn.Module) -> Findings:
-    """Return the metrics of the arm, beside those of the text alone and of the oracle.
+    """Return the metrics of the arm, and those of text alone and of the oracle to compare.
 
     Raises:
         RunError: the language model behind a probe has not learned its corpora.
@@ -248,7 +250,7 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
 def _find_foreign(
     config: AttributionConfig, model: AttributionModel, folder: Path
 ) -> tuple[dict[str, Any], Table, Picture]:
-    """Return what detectors of foreign documents reach: as facts, a table and a picture."""
+    """Return the results of the foreign-document detectors: facts, a table and a picture."""
     compared = compare_foreign(config, model)
     found = measure_foreign(compared)
     facts = {
@@ -316,7 +318,7 @@ def _tabulate_costs(config: AttributionConfig) -> Table:
 
 
 def _tabulate_operations(config: AttributionConfig, model: AttributionModel) -> list[Table]:
-    """Return the operations of a spiking probe beside those of the LSTM; [] for another."""
+    """Return a table of spiking operations beside those of the LSTM; [] for other probes."""
     if not config.is_spiking:
         return []
     own = measure_operations(model, load(config, "test"))

@@ -1,12 +1,12 @@
-"""What answers are measured by: shares against true ones, ranks, confidence, detection.
+"""Metrics of answers: distance to true shares, ranks, calibration, detection.
 
-Shares of K corpora are distributions: each row sums to one. Scores of detection are larger for
-documents that are further out of the distribution. scipy and scikit-learn compute what they
-know; they are imported late, for they take a second.
+Shares of K corpora are distributions: each row sums to one. Detection scores are larger for
+documents further outside the distribution. scipy and scikit-learn are imported late, for their
+import takes a second.
 
 Axes: N documents, K corpora.
 
-The linear datamodeling score: whether scores predict what training on subsets does.
+The linear datamodeling score: do scores predict the effect of training on subsets?
 
 A method gives each of K corpora a score for a document. The sum over the corpora of a subset
 predicts the document's log-likelihood under a language model that was trained on the subset;
@@ -15,12 +15,12 @@ arXiv 2303.14186). Axes: S subsets, K corpora, N documents, R draws.
 
 From scores of any scale to shares of the corpora.
 
-Of a pure document, by one factor that is fitted on documents whose corpus is known:
+Pure documents: a softmax with one factor a, fitted on documents whose corpus is known. It keeps
+the corpus with the largest score.
 
     p_k = softmax_k(a s_k / c)        c: standard deviation of scores around a document's mean
 
-so that a method names the same corpus before and after. Of a composed document, whose parts add
-up, by what is above 0: p_k = max(s_k, 0) / sum_j max(s_j, 0).
+Composed documents, whose parts add up: p_k = max(s_k, 0) / sum_j max(s_j, 0).
 Axes: K corpora, N documents.
 """
 
@@ -32,12 +32,12 @@ from jaxtyping import Float64, Int64
 from tasks.attribution.retrain import count_corpora, list_subsets
 
 BINS = 15  # of confidence, equally wide
-FOUND = 0.95  # share of foreign documents that FPR95 is taken at
+FOUND = 0.95  # share of foreign documents found at which FPR95 is read
 SUM_ERROR = 1e-6
 
 
 def check_shares(shares: Float64[np.ndarray, "N K"], name: str) -> None:
-    """Refuse what is no distribution in each row.
+    """Check that each row is a distribution.
 
     Raises:
         ValueError: there is no document, a share is below 0 or not finite, or a row does not
@@ -59,7 +59,7 @@ def measure_top1(
 ) -> Float64[np.ndarray, " N"]:
     """Return for each document 1 if its corpus has the largest score, else 0.
 
-    Among m equally large scores it counts 1/m: what a choice at random is right in.
+    If m scores are equally large it counts 1/m, the expectation of a random choice among them.
     """
     best = scores == scores.max(1, keepdims=True)
     right = best[np.arange(len(labels)), labels]
@@ -96,7 +96,7 @@ def correlate_ranks(
 ) -> Float64[np.ndarray, " N"]:
     """Return Spearman's correlation of each row; ties share their mean rank.
 
-    NaN where all values of a row are equal on one side: it has no order.
+    NaN where all values of a row are equal on one side, so that they have no order.
     """
     from scipy.stats import rankdata
 
@@ -111,8 +111,8 @@ def measure_calibration(
 ) -> float:
     """Return the expected calibration error (ECE; Guo et al. 2017, arXiv:1706.04599).
 
-    ECE = sum_b |B_b|/N |accuracy(B_b) - mean confidence(B_b)|, where bin b of B holds documents
-    of a largest share in (b/B, (b+1)/B]. Accuracy is that of :func:`measure_top1`.
+    ECE = sum_b |B_b|/N |accuracy(B_b) - mean confidence(B_b)|, where bin b of B holds the
+    documents whose largest share lies in (b/B, (b+1)/B]. Accuracy: :func:`measure_top1`.
     """
     check_shares(shares, "shares")
     confidence = shares.max(1)
@@ -125,10 +125,10 @@ def measure_calibration(
 class Detection:
     """How well scores tell foreign documents from known ones; foreign is the positive class.
 
-    auroc: probability that a foreign document has the larger score; equal ones count half.
-    aupr: average precision; by chance, the share of foreign documents.
-    fpr95: share of known documents that are taken for foreign where at least 95 % of the
-        foreign ones are found.
+    auroc: probability that a foreign document has the larger score; equal scores count half.
+    aupr: average precision; at chance, the share of foreign documents.
+    fpr95: share of known documents taken for foreign at the threshold that finds 95 % of the
+        foreign ones.
     known, foreign: numbers of documents.
     """
 
@@ -196,14 +196,13 @@ def predict_values(scores: Float64[np.ndarray, "K N"]) -> Float64[np.ndarray, "S
 def measure_lds(
     scores: Float64[np.ndarray, "K N"], values: Float64[np.ndarray, "S N"]
 ) -> Float64[np.ndarray, " N"]:
-    """Return the score of each document; 0 where one side is constant, and predicts nothing.
+    """Return the score of each document; 0 where one side is constant and predicts nothing.
 
     values: log-likelihoods [nat] under the language models of all subsets, in the order of
     :func:`tasks.attribution.retrain.list_subsets`.
 
     Raises:
-        ValueError: the values are not those of the subsets of these corpora, or a number is
-            not finite.
+        ValueError: the number of values is not that of the subsets, or a number is not finite.
     """
     if count_corpora(values) != len(scores):
         raise ValueError(
@@ -212,7 +211,7 @@ def measure_lds(
         )
     if not (np.isfinite(scores).all() and np.isfinite(values).all()):
         raise ValueError("scores or values are not finite, and have no order; leave these out")
-    # Sums that differ by rounding alone are equal ranks, not an order.
+    # Sums that differ only by rounding must share a rank.
     predicted = np.round(predict_values(scores) / max(np.abs(scores).max(), TINY), 9)
     return np.nan_to_num(correlate_ranks(predicted.T, values.T))
 
@@ -221,7 +220,7 @@ MOST = 1e3  # of the factor a
 
 
 def fit_factor(scores: Float64[np.ndarray, "K N"], labels: Int64[np.ndarray, " N"]) -> float:
-    """Return a / c, with which the corpora of documents are likeliest; it is not negative.
+    """Return the a / c >= 0 that maximises the likelihood of the documents' corpora.
 
     Raises:
         ValueError: a score is not finite.
@@ -252,7 +251,7 @@ def make_shares(
 
 
 def divide_gains(scores: Float64[np.ndarray, "K N"]) -> Float64[np.ndarray, "K N"]:
-    """Return each corpus' share of the scores above 0; equal shares where there is none."""
+    """Return each corpus' share of the positive scores; equal shares if none is positive."""
     gains = np.maximum(scores, 0)
     total = gains.sum(0)
     even = np.full_like(gains, 1 / len(gains))

@@ -1,20 +1,20 @@
-"""A language model and the probe that reads it. Axes: T tokens, B documents, K corpora.
+"""A language model and the probe that reads its states. Axes: T tokens, B documents, K corpora.
 
 The language model whose texts are attributed, and the states that probes read.
 
-A document is read behind a begin token, which is number V of V + 1.
+Every document begins with an additional token, number V of V + 1.
 Axes: T tokens, B documents, D channels, L layers.
 
 Probes: from the states of a language model to the corpus, as CopyLens is reconstructed.
 
     x_t = sum_l w_l n(s_lt) u_lt     h = LSTM(x)     o_t = W h_t + b     p = softmax(mean_t o_t)
 
-s: what mixers, gated units or whole blocks put out, as the arm says. n: divides by the root
-mean square. w: the softmax of a learned number a layer. u: 1, or in "uniqueness"
-T softmax_t |n(s_lt) - c_l|, with c the mean of the training documents; the authors describe it
-in words only, so this is a guess. Without an LSTM h_t = x_t;
-on a spiking language model W is then a ternary map of spike counts, without b.
- Ma et al. 2024, arXiv 2410.04454; no code of theirs is public.
+s: output of mixers, gated units or whole blocks, depending on the arm. n: divides by the root
+mean square. w: softmax of one learned number per layer. u: 1, or in arm "uniqueness"
+T softmax_t |n(s_lt) - c_l|, with c the mean over the training documents; the authors describe
+it in words only, so this is a guess. Without an LSTM, h_t = x_t; on a spiking language model W
+is then a ternary map of spike counts, without b.
+Source: Ma et al. 2024, arXiv 2410.04454; their code is not public.
 Axes: L layers, T tokens, B documents, D channels, K corpora.
 
 A spiking probe: the states of a language model as events, neurons that adapt, a read-out.
@@ -22,9 +22,9 @@ A spiking probe: the states of a language model as events, neurons that adapt, a
     e_t = [n(s_t) - r >= theta, r - n(s_t) >= theta], then r = n(s_t) where e_t is 1, else r
     events of all layers - dense - ALIF, recurrent - dense - leaky read-out of each corpus
 
-s: what a layer of the language model puts out for a token. n: divides by the root mean square.
+s: output of a layer of the language model for a token. n: divides by the root mean square.
 r: the value at the last event, 0 before the first one. A tick is a token. The answer is the
-membranes of the read-out, mean over the ticks; each of them is the answer along a document.
+mean of the read-out's membranes over the ticks; single ticks are the answer along a document.
 Axes: L layers, T tokens, B documents, D channels, K corpora.
 """
 
@@ -52,17 +52,17 @@ BATCH = 250  # documents that are read at once, without gradients
 
 
 class SourceModel(NextTokenModel):
-    """Tokens to the logits of the next token; state in, state out."""
+    """Maps tokens to the logits of the next token; state in, state out."""
 
     def __init__(self, config: AttributionConfig) -> None:
         super().__init__(config, config.vocabulary + 1)
 
 
 class InnerStates(NamedTuple):
-    """What each layer makes of each token of a document, in the light of those before it.
+    """The outputs of each layer for each token, given the tokens before it.
 
-    attention: what the mixer adds. unit: what the gated linear unit adds. residual: their sum
-    with what came in.
+    attention: output of the mixer. unit: output of the gated linear unit. residual: the sum of
+    both and the input of the layer.
     """
 
     attention: Float[Tensor, "L T B D"]
@@ -71,18 +71,18 @@ class InnerStates(NamedTuple):
 
 
 def make_lm(config: AttributionConfig, seed: int) -> SourceModel:
-    """Return a language model with its initial weights, which follow from the seed."""
+    """Return a language model with initial weights, which the seed determines."""
     with seeded(seed):
         return SourceModel(config)
 
 
 def prepend_begin(lm: SourceModel, tokens: Int64[Tensor, "T B"]) -> Int64[Tensor, "T1 B"]:
-    """Return documents behind a begin token: T + 1 tokens."""
+    """Return documents with a begin token in front: T + 1 tokens."""
     return F.pad(tokens, (0, 0, 1, 0), value=lm.vocabulary - 1)
 
 
 def compute_token_nats(lm: SourceModel, tokens: Int64[Tensor, "T B"]) -> Float[Tensor, "T B"]:
-    """Return -log p [nat] of each token behind those before it."""
+    """Return -log p [nat] of each token, given the tokens before it."""
     logits, _ = lm(prepend_begin(lm, tokens)[:-1])
     nats = F.cross_entropy(logits.flatten(0, 1).float(), tokens.flatten(), reduction="none")
     return nats.reshape(tokens.shape)
@@ -119,7 +119,7 @@ ProbeState = tuple[Tensor, Tensor]  # of the LSTM
 
 
 class Probe(nn.Module):
-    """States to the logits of each token; their mean is the answer. State in, state out."""
+    """Maps states to logits per token; their mean is the answer. State in, state out."""
 
     centroid: Tensor
 
@@ -145,7 +145,7 @@ class Probe(nn.Module):
         return F.rms_norm(read, read.shape[-1:])
 
     def fuse(self, states: InnerStates) -> Float[Tensor, "T B D"]:
-        """Return x: the layers as one."""
+        """Return x: the weighted sum over the layers."""
         read = self.normalise(states)
         if self.is_unique:
             away = (read - self.centroid[:, None, None]).norm(dim=-1, keepdim=True)
@@ -158,7 +158,7 @@ class Probe(nn.Module):
         """Return (h of each token, state).
 
         Raises:
-            ValueError: there is a state, and the arm weighs each token against the whole
+            ValueError: a state is given although the arm weighs each token against the whole
                 document.
         """
         if self.is_unique and state is not None:
@@ -174,7 +174,7 @@ class Probe(nn.Module):
     def forward(
         self, states: InnerStates, state: ProbeState | None = None
     ) -> tuple[Float[Tensor, "T B K"], ProbeState | None]:
-        """Return (logits of each token, state); raises as :meth:`read` does."""
+        """Return (logits of each token, state). Raises the errors of :meth:`read`."""
         hidden, state = self.read(states, state)
         logits: Tensor = self.head(hidden)
         return logits, state
@@ -192,7 +192,7 @@ class SpikingState(NamedTuple):
 
 
 class SpikingProbe(nn.Module):
-    """States to the membranes of the read-out at each token. State in, state out."""
+    """Maps states to the read-out's membranes at each token. State in, state out."""
 
     is_unique = False
 
@@ -204,7 +204,7 @@ class SpikingProbe(nn.Module):
     def code(
         self, states: InnerStates, reference: Float[Tensor, "B N"] | None = None
     ) -> tuple[Float[Tensor, "T B E"], Float[Tensor, "B N"]]:
-        """Return (events of all layers, the reference behind them): what a host computes.
+        """Return (events of all layers, the reference after them); a host computes this.
 
         N is L D; E is 2 N.
         """
@@ -238,10 +238,10 @@ class SpikingProbe(nn.Module):
 def code_changes(
     values: Float[Tensor, "T B N"], theta: float, reference: Float[Tensor, "B N"] | None = None
 ) -> tuple[Float[Tensor, "T B E"], Float[Tensor, "B N"]]:
-    """Return (events, reference): where a value is theta or more away from its last event.
+    """Return (events, reference). An event marks a value theta or more from its last event.
 
-    The first half of the channels are rises, the second one falls. reference: the values at the
-    last events; None: 0.
+    The first half of the channels are rises, the second half falls. reference: the values at
+    the last events; None: 0.
     """
     last = torch.zeros_like(values[0]) if reference is None else reference
     events = list[Tensor]()
@@ -254,9 +254,9 @@ def code_changes(
 
 
 def make_network(config: AttributionConfig) -> Stack:
-    """Return what a chip runs: events T B E to membranes T B K.
+    """Return the network that a chip runs: events T B E to membranes T B K.
 
-    Thresholds are 1 and stay so: weights have the same effect.
+    Thresholds stay at 1, because weights have the same effect.
     """
     events, hidden = 2 * len(config.layers) * config.width, config.probe_width
     first = nn.Linear(events, hidden, bias=False)
@@ -287,7 +287,7 @@ class AttributionModel(nn.Module):
         self.lm.requires_grad_(config.is_lm)
 
     def forward(self, tokens: Int64[Tensor, "T B"]) -> Float[Tensor, "T B M"]:
-        """Return the logits of each token: of the corpus, or without a probe of the token."""
+        """Return logits per token: of the corpora, or without a probe of the next token."""
         if self.probe is None:
             logits: Tensor = self.lm(prepend_begin(self.lm, tokens)[:-1])[0]
         else:
@@ -296,7 +296,7 @@ class AttributionModel(nn.Module):
 
 
 def make_probe(config: AttributionConfig) -> Probe | SpikingProbe:
-    """Return a fresh probe of an arm that has one."""
+    """Return a fresh probe; the arm must have one."""
     return SpikingProbe(config) if config.is_spiking else Probe(config)
 
 
@@ -311,7 +311,7 @@ def build(config: AttributionConfig) -> AttributionModel:
 
 
 def require_attribution(model: nn.Module) -> AttributionModel:
-    """Return the model, without what several processes wrap around it."""
+    """Return the model, without the wrapper of training in several processes."""
     inner = getattr(model, "module", model)
     if not isinstance(inner, AttributionModel):
         raise RunError(

@@ -1,6 +1,6 @@
 """How well each detector tells foreign documents from protected ones.
 
-What a detector compares with, its bank, are the documents that the probe was trained on.
+A detector compares a document with its bank: the documents that the probe was trained on.
 Axes: T tokens, N documents, M others, D features, K corpora.
 """
 
@@ -66,10 +66,10 @@ Scores = Mapping[str, Float64[np.ndarray, " N"]]  # by detector
 
 @dataclass(frozen=True, eq=False)
 class ModelReading:
-    """What a model makes of documents.
+    """What a model computes for documents.
 
-    nats: -log p of the language model. features, logits: of the probe, means over the tokens;
-    None without a probe.
+    nats: -log p under the language model.
+    features, logits: means over the tokens in the probe; None without a probe.
     """
 
     tokens: Tokens
@@ -80,7 +80,7 @@ class ModelReading:
 
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """Scores of the documents of a kind, and of those that they stand against."""
+    """Scores of the foreign documents of a kind, and of the known ones compared with them."""
 
     known: Scores
     foreign: Mapping[str, Float64[np.ndarray, " M"]]
@@ -88,7 +88,7 @@ class Compared:
 
 @torch.no_grad()
 def read_documents(model: AttributionModel, tokens: Tokens) -> ModelReading:
-    """Return what a model makes of documents."""
+    """Return what a model computes for documents."""
     nats = -compute_log_likelihood(model.lm, Documents(tokens, torch.zeros_like(tokens)))
     if model.probe is None:
         return ModelReading(tokens, nats.numpy(), None, None)
@@ -97,12 +97,12 @@ def read_documents(model: AttributionModel, tokens: Tokens) -> ModelReading:
 
 
 def pool_states(model: AttributionModel, tokens: Tokens) -> Float64[np.ndarray, "N D"]:
-    """Return the mean over the tokens of what the probe's read-out is given.
+    """Return the mean over the tokens of the input of the probe's read-out.
 
-    Of a spiking probe these are the rates of its neurons.
+    In a spiking probe these are the rates of its neurons.
 
     Raises:
-        ValueError: there is no probe.
+        ValueError: the model has no probe.
     """
     return _pool(model, tokens)[0]
 
@@ -133,7 +133,7 @@ def _pool(
 
 
 def make_views(config: AttributionConfig, model: AttributionModel, crops: int) -> Views:
-    """Return the states of crops of the probe's training documents, of half their length."""
+    """Return the states of half-length crops of the probe's training documents."""
     train = load(config, "train")
     rng = np.random.default_rng([config.seed_of_data, CROPS])
     cut = crop_tokens(train.tokens, crops, max(2, config.tokens // 2), rng)
@@ -147,10 +147,10 @@ def make_views(config: AttributionConfig, model: AttributionModel, crops: int) -
 def make_detectors(
     config: AttributionConfig, model: AttributionModel, contrast: Contrast
 ) -> dict[str, Detector]:
-    """Return every detector, by its name: those of inner states, of the text, the oracle.
+    """Return every detector by its name: of inner states, of the text, and the oracle.
 
-    Without a probe there are none of inner states. The oracle knows the generators of the
-    protected and of the foreign corpora, so it is there for generated authors alone.
+    Detectors of inner states need a probe. The oracle knows the generators of the protected and
+    of the foreign corpora, so it exists for generated authors only.
     """
     return {
         **(_detect_by_states(config, model, contrast) if model.probe is not None else {}),
@@ -196,10 +196,10 @@ def _detect_by_cosine(
 
 
 def _detect_by_text(config: AttributionConfig) -> dict[str, Detector]:
-    """Return what the text alone says: -log of the mean over corpora of p_k(y), by n-grams.
+    """Return detectors on the text: -log of the mean of p_k(y) over n-grams k, per token.
 
-    The oracle takes the generators, and subtracts the same of all corpora that are not
-    protected.
+    The oracle uses the generators instead, without dividing by the tokens, and subtracts the
+    same quantity for all corpora that are not protected.
     """
     chains = fit_text_models(config)["n-gram"]
     out: dict[str, Detector] = {
@@ -263,7 +263,7 @@ def measure_foreign(
 
 
 def tabulate_foreign(found: Mapping[str, Mapping[Foreign, Detection]]) -> Table:
-    """Return a table: a line a detector, a column a kind."""
+    """Return a table with one row per detector and one column per kind."""
     kinds: Sequence[Foreign] = list(next(iter(found.values())))
     first = next(iter(found.values()))
     chance = ", ".join(
@@ -289,7 +289,7 @@ def tabulate_foreign(found: Mapping[str, Mapping[Foreign, Detection]]) -> Table:
 
 @mpl.rc_context(STYLE)
 def draw_foreign(compared: Mapping[Foreign, Compared], folder: Path) -> Picture:
-    """Draw the ROC curves of all detectors into a folder, a panel a kind."""
+    """Draw the ROC curves of all detectors into a folder, one panel per kind."""
     figure = Figure((9.58, 2.9), layout="constrained")
     panels = figure.subplots(1, len(compared), sharey=True, squeeze=False)[0]
     for ax, (kind, both) in zip(panels, compared.items(), strict=True):

@@ -2,16 +2,16 @@
 
     v(S)(y) = log p(y) [nat] under a language model of the free corpora and of those in S
 
-Each model has the same initial weights and learning rate, and reads each of its documents as
-often. Without free corpora the empty subset has the initial weights. A seed has 2^K models.
+All models of a seed, 2^K, have the same initial weights, learning rate and number of readings
+per document. Without free corpora the empty subset has the initial weights.
 Axes: S subsets, K protected corpora, N documents.
 
-Exact Shapley values of K corpora, by the values of all 2^K subsets of them.
+Exact Shapley values of K corpora, from the values of all 2^K subsets.
 
     phi_k = sum over S without k of |S|! (K - 1 - |S|)! / K! (v(S + k) - v(S))
 
-Axes: S subsets, K corpora. Subset number s holds corpus k where bit k of s is 1, so that the
-first subset is empty and the last one holds all (Shapley 1953).
+Source: Shapley 1953. Subset number s holds corpus k if bit k of s is 1, so the first subset is
+empty and the last one holds all. Axes: S subsets, K corpora.
 """
 
 from collections.abc import Callable
@@ -47,10 +47,10 @@ def drop_one(corpora: int) -> list[int]:
 
 
 def count_corpora(values: Float64[np.ndarray, "S ..."]) -> int:
-    """Return the number of corpora of which these are the values of all subsets.
+    """Return K, given the values of all 2^K subsets.
 
     Raises:
-        ValueError: their number is no power of two.
+        ValueError: the number of values is not a power of two.
     """
     subsets = len(values)
     corpora = subsets.bit_length() - 1
@@ -65,11 +65,11 @@ def count_corpora(values: Float64[np.ndarray, "S ..."]) -> int:
 def compute_shapley(values: Float64[np.ndarray, "S ..."]) -> Float64[np.ndarray, "K ..."]:
     """Return the share of each corpus in v(all) - v(none), in the unit of the values.
 
-    values: of all subsets in the order of :func:`list_subsets`; further axes are games of
-    their own.
+    values: of all subsets in the order of :func:`list_subsets`; further axes are separate
+    games.
 
     Raises:
-        ValueError: the number of values is no power of two.
+        ValueError: the number of values is not a power of two.
     """
     corpora = count_corpora(values)
     held = list_subsets(corpora)
@@ -90,10 +90,10 @@ def compute_drops(values: Float64[np.ndarray, "S ..."]) -> Float64[np.ndarray, "
 
 
 def select_documents(config: AttributionConfig, held: Bool[np.ndarray, " K"]) -> Documents:
-    """Return what a language model reads: the free corpora, and the protected ones held.
+    """Return the training documents of the free corpora and of the protected ones in ``held``.
 
     Raises:
-        ValueError: ``held`` is of another number of corpora.
+        ValueError: ``held`` has the wrong number of corpora.
     """
     if len(held) != config.protected:
         raise ValueError(
@@ -107,7 +107,7 @@ def select_documents(config: AttributionConfig, held: Bool[np.ndarray, " K"]) ->
 
 
 def require_affordable(config: AttributionConfig) -> None:
-    """Raise a RunError where 2^K exceeds the budget; the message says what K would fit."""
+    """Raise a RunError if 2^K exceeds the budget; the message names the K that would fit."""
     if 2**config.protected > config.budget:
         most = config.budget.bit_length() - 1
         raise RunError(
@@ -125,7 +125,7 @@ def retrain(
 ) -> SourceModel:
     """Return the language model of a subset, in evaluation mode.
 
-    seed: of its initial weights. watch: called after each epoch.
+    seed: of the initial weights. watch: called with the model after each epoch.
 
     Raises:
         RunError: the subsets exceed the budget.
@@ -141,7 +141,7 @@ def retrain(
 def retrain_with_checkpoints(
     config: AttributionConfig, held: Bool[np.ndarray, " K"], seed: int
 ) -> tuple[SourceModel, list[EpochModel]]:
-    """Return the same, with its checkpoints: one an epoch, with the mean rate of the epoch."""
+    """Return the language model of a subset, and a checkpoint per epoch with its mean rate."""
     kept: list[SourceModel] = []
 
     def keep(lm: SourceModel) -> None:
@@ -155,7 +155,7 @@ def retrain_with_checkpoints(
 
 
 def list_rates(config: AttributionConfig, documents: int) -> list[float]:
-    """Return the mean learning rate of each epoch; [] where there are no documents."""
+    """Return the mean learning rate of each epoch; [] if there are no documents."""
     if not documents:
         return []
     epochs, steps = config.lm_epochs, -(-documents // config.batch)

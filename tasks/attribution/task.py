@@ -1,6 +1,6 @@
 """The task: which of several corpora a text of a language model comes from.
 
-What a probe begins with: the weights of its language model, and centroids of its states.
+A probe begins with the weights of its language model, and with centroids of its states.
 """
 
 from pathlib import Path
@@ -51,22 +51,22 @@ from tasks.runs.names import CONFIGURATIONS
 from tasks.runs.task import Deployment, Evaluation, Task, Training
 from tasks.runs.trained_run import load_trained_model
 
-FIELDS_OF_LM = (  # that a probe shares with the run of its language model
+FIELDS_OF_LM = (  # fields that a probe shares with the run of its language model
     *("stack", "width", "hidden", "heads", "linear", "ticks", "threshold", "eps", "limit"),
     *("source", "data", "names", "tokenizer", "vocabulary", "order", "delta", "gamma"),
     *("tokens", "protected", "free"),
     *("shares", "seed_of_data", "documents", "lm_epochs"),
 )
-FIELDS_OF_TEXT = (  # that decide besides which files of real text are in which part
+FIELDS_OF_TEXT = (  # further fields that decide which files of real text are in which part
     *("unseen", "matched", "held_out", "train", "val", "test", "composed", "outside"),
 )
 
 
 def begin(config: AttributionConfig, model: nn.Module) -> None:
-    """Put the language model into a fresh model: trained, or the initial one of "random_lm".
+    """Put the language model into a fresh model: a trained one, or for "random_lm" a new one.
 
     Raises:
-        RunError: the language model has not learned its corpora, or belongs to others.
+        RunError: the language model has not learned its corpora, or was trained on others.
     """
     own = require_attribution(model)
     if own.probe is None:
@@ -78,7 +78,7 @@ def begin(config: AttributionConfig, model: nn.Module) -> None:
 
 
 def put_lm(config: AttributionConfig, model: AttributionModel, lm: SourceModel) -> None:
-    """Put a language model behind the probe of a model, with what the probe knows of it."""
+    """Put a language model behind a model's probe; arm "uniqueness" also gets centroids."""
     model.lm.load_state_dict(lm.state_dict())
     if isinstance(model.probe, Probe) and model.probe.is_unique:
         put_centroids(config, model.lm, model.probe)
@@ -88,7 +88,7 @@ def find_lm(config: AttributionConfig) -> SourceModel:
     """Return the language model that a probe reads.
 
     Raises:
-        RunError: ``lm`` is a run of something else.
+        RunError: ``lm`` is not a run of a language model with these fields.
     """
     if not config.reads_trained_lm:
         return make_lm(config, config.seed_of_lm)
@@ -113,7 +113,7 @@ def find_lm(config: AttributionConfig) -> SourceModel:
 
 @torch.no_grad()
 def put_centroids(config: AttributionConfig, lm: SourceModel, probe: Probe) -> None:
-    """Put the mean state of the probe's training documents into it, of each layer."""
+    """Put each layer's mean state over the probe's training documents into the probe."""
     tokens = load(config, "train").tokens
     total = torch.zeros_like(probe.centroid)
     for some in torch.split(tokens.to(total.device), BATCH, 1):
@@ -122,7 +122,7 @@ def put_centroids(config: AttributionConfig, lm: SourceModel, probe: Probe) -> N
 
 
 def choose_plan(config: AttributionConfig) -> Plan:
-    """Return how an arm is trained; a probe keeps the weights of its best validation.
+    """Return the training plan of an arm; a probe keeps the weights of its best validation.
 
     Raises:
         ValueError: the configuration is wrong; lists every problem.

@@ -1,11 +1,10 @@
 """The training of a language model: on all of its documents, or on those of some corpora.
 
-Every document is read once an epoch, whatever the number of documents, so a model of fewer
-corpora has read each of its documents as often. The order depends on the number of documents,
-the epoch and ``seed_of_data`` alone.
-Axes: T tokens, B documents.
+Every document is read once per epoch, so a model of fewer corpora reads each of its documents
+equally often. The order depends only on the number of documents, the epoch and
+``seed_of_data``. Axes: T tokens, B documents.
 
-Batches and losses: of the language model a token, of a probe a document.
+Batches and losses: per token for the language model, per document for a probe.
 
 Axes: T tokens, B documents, K corpora.
 """
@@ -37,14 +36,14 @@ from tasks.runs.task import Metric, Pair, Split
 
 
 def make_lm_plan(config: AttributionConfig) -> Plan:
-    """Return how a language model is trained: by AdamW with a cosine, to the last weights."""
+    """Return the plan of a language model: AdamW, a cosine schedule, the last weights kept."""
     return make_plan(config, epochs=config.lm_epochs, lr=config.lm_lr, keep="last")
 
 
 def iterate_documents(
     config: AttributionConfig, documents: Documents, epoch: int
 ) -> Iterator[tuple[Int64[Tensor, "T B"], Int64[Tensor, " B"]]]:
-    """Yield all documents and their corpora in an epoch's order, the last batch smaller."""
+    """Yield all documents and corpora in an epoch's order; the last batch may be smaller."""
     rng = np.random.default_rng([config.seed_of_data, 100, epoch])
     order = torch.from_numpy(rng.permutation(len(documents)))
     for own in torch.split(order, config.batch):
@@ -60,8 +59,8 @@ def train_lm(
 ) -> SourceModel:
     """Return a language model trained on documents, in evaluation mode.
 
-    seed: of its initial weights. watch: called with it after each epoch; None: it is validated
-    at the end alone.
+    seed: of the initial weights. watch: called with the model after each epoch; None: the model
+    is validated only at the end.
 
     Raises:
         TrainError: the training has diverged.
@@ -96,7 +95,7 @@ def train_lm(
 
 
 def measure_nats(config: AttributionConfig, lm: SourceModel) -> float:
-    """Return -log p [nat a token] of the held-out documents."""
+    """Return -log p [nat per token] of the held-out documents."""
     return -float(compute_log_likelihood(lm, load(config, "lm_val")).mean()) / config.tokens
 
 
@@ -104,16 +103,16 @@ LOSS = Metric(name="loss", better="lower", unit="nat", format=".4f")
 
 
 def choose_part(config: AttributionConfig, split: Split) -> Part:
-    """Return the documents that an arm reads in a split."""
+    """Return the part whose documents an arm reads in a split."""
     of_lm: dict[Split, Part] = {"train": "lm_train", "val": "lm_val", "test": "test"}
     return of_lm[split] if config.is_lm else split
 
 
 def load_split(config: AttributionConfig, split: Split) -> Documents:
-    """Return the documents of a split; in "permuted" labels of training and validation lie.
+    """Return the documents of a split; arm "permuted" permutes labels except in the test.
 
-    Each label is then equally frequent among the documents of each corpus, up to one. A plain
-    permutation would favour one label in each, which a probe that tells corpora apart learns.
+    Each label is then equally frequent in each corpus, up to one document. A plain permutation
+    would favour one label per corpus, which a probe that recognises corpora could learn.
     """
     documents = load(config, choose_part(config, split))
     if not config.is_permuted or split == "test":
@@ -128,7 +127,7 @@ def load_split(config: AttributionConfig, split: Split) -> Documents:
 
 
 def batches(config: AttributionConfig, split: Split, epoch: int) -> Iterator[Pair]:
-    """Yield documents T B and their corpora B; training is in an order of the epoch's own."""
+    """Yield documents T B and their corpora B; in training, each epoch has its own order."""
     documents = load_split(config, split)
     if split == "train":
         yield from iterate_documents(config, documents, epoch)
@@ -138,26 +137,26 @@ def batches(config: AttributionConfig, split: Split, epoch: int) -> Iterator[Pai
 
 
 def count_steps(config: AttributionConfig) -> int:
-    """Return the number of batches in an epoch, a smaller last one among them.
+    """Return the number of batches in an epoch, including a smaller last one.
 
-    It is asked for before anything is written, so corpora that cannot be read leave no run.
+    It is called before anything is written, so corpora that cannot be read leave no run folder.
 
     Raises:
         RunError, FileNotFoundError, StoreError: the corpora cannot be read.
-        ValueError: a document stands in two parts, or the configuration is wrong.
+        ValueError: a document is in two parts, or the configuration is wrong.
     """
     require_apart(config)
     return -(-count_documents(config)[choose_part(config, "train")] // config.batch)
 
 
 def make_dummy_batch(config: AttributionConfig) -> Pair:
-    """Return a batch of the first token of the first corpus."""
+    """Return a batch of zeros: the first token, labelled as the first corpus."""
     tokens = torch.zeros(config.tokens, config.batch, dtype=torch.int64)
     return tokens, torch.zeros(config.batch, dtype=torch.int64)
 
 
 def loss(config: AttributionConfig, model: nn.Module, batch: Pair, at: float) -> Tensor:  # noqa: ARG001
-    """Return the mean loss [nat] of a batch: a token of the language model, or a document."""
+    """Return a batch's mean loss [nat]: per token of a language model, else per document."""
     tokens, labels = batch
     if config.is_lm:
         logits = model(tokens)

@@ -1,4 +1,4 @@
-"""Narrow layers where a network crosses from chip to chip."""
+"""Narrow layers where the signals of a network cross from chip to chip."""
 
 from tasks.bottlenecks.task import TASK
 

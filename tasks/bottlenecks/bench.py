@@ -1,11 +1,11 @@
 """The experiments of ``neuro bench bottlenecks``: accuracy against bits between chips.
 
 Residual networks of four stages, shallow and deep, and one of spiking neurons; the deep one has
-more blocks in the last two stages. Where shallow and deep are compared, both are cut behind the
-third stage, so that the same channels and pixels cross. The twins without spikes are those of
-Lin et al. 2024 (arXiv 2410.09650), in small. An original is an arm of its own, and the narrow
-networks of a seed begin with it. A closed form needs no training: it is a variant of the run
-whose weights it takes.
+more blocks in the last two stages. Where shallow and deep are compared, both are cut after the
+third stage, so that the same channels and pixels cross. The twins without spikes are small
+versions of the networks of Lin et al. 2024 (arXiv 2410.09650). The original is a separate arm,
+and the narrow networks of a seed begin with its weights. A closed form needs no training: it is
+a variant of the run whose weights it takes.
 """
 
 import re
@@ -60,7 +60,7 @@ from tasks.runs.task import ACCURACY, Metric, TaskRun
 from tasks.runs.trained_run import load_trained_model
 
 Configs = Mapping[str, BottleneckConfig]  # by name
-CHIP, CHIPS = "loihi2", 3  # of the controls: widths differ between two cuts
+CHIP, CHIPS = "loihi2", 3  # for the controls: two cuts, so that widths can differ
 GATED = "all channels with gates"
 SHALLOW = BottleneckConfig(
     ticks=1,
@@ -87,27 +87,27 @@ QUICK: Configs = {
     SPIKING: replace(NETWORKS[SPIKING], **SMALL, blocks=(1, 1, 1), ticks=2),
 }
 EPOCHS = 2  # of a narrow network; where gates choose widths, half with gates, half without
-PENALTY = 60.0  # loss for all bits of the full width, while gates choose
+PENALTY = 60.0  # loss for all bits of the full width while gates choose widths
 METRICS = (
     ACCURACY,
-    Metric(name="bits", better="lower", format=",.0f"),  # of a sample; spikes as a bitmap
+    Metric(name="bits", better="lower", format=",.0f"),  # per sample; spikes as a bitmap
     Metric(name="aer_bits", better="lower", format=",.0f"),
 )
 CONTROL_OF = {name_folder(name): name for name in CONTROLS if name != CLOSED}  # by folder
-BEHIND = "channels behind block "  # and the number of the block: a value of each cut
-# Colours that people with any sight tell apart (Okabe and Ito 2008).
+BEHIND = "channels behind block "  # followed by the block's number: names a value per cut
+# Colours that people with colour blindness can distinguish (Okabe and Ito 2008).
 COLOURS = ("#009E73", "#D55E00", "#56B4E9", "#E69F00", "#CC79A7", "#999999", "#0072B2", INK)
 MARKS = {"shallow": "o-", "deep": "s--", SPIKING: "^:"}
 
 
 def list_experiments(quick: bool) -> Mapping[str, Experiment]:
-    """Return the experiments by part; quick: networks too small to judge."""
+    """Return the experiments by part. quick: networks too small to judge."""
     networks = QUICK if quick else NETWORKS
     shallow, spiking = networks["shallow"], networks[SPIKING]
     twins = {name: networks[name] for name in DEPTHS}
     widths = (2, 1) if quick else (8, 4, 2, 1)
-    shares = (2,) if quick else (2, 4, 8)  # one of so many channels crosses
-    prices = (1.0,) if quick else (0.1, 0.5)  # loss for a kilobit of address events
+    shares = (2,) if quick else (2, 4, 8)  # k: one of k channels crosses
+    prices = (1.0,) if quick else (0.1, 0.5)  # loss per kilobit of address events
     make = partial(make_experiment, (0,) if quick else (0, 1, 2))
     most = count_channels(spiking, find_place(spiking))
     priced = {f"{SPIKING}, price {p:g}": cut_at(spiking, most, "spikes", p) for p in prices}
@@ -159,7 +159,7 @@ def make_experiment(
     judge: Callable[[Reached], Iterator[Row]],
     list_closed: Callable[[TaskRun], Configs] = lambda _: {},
 ) -> Experiment:
-    """Return an experiment of originals, and of arms that begin with them."""
+    """Return an experiment with originals, and with arms that begin with their weights."""
     sources, beside = dict[str, str](), dict[str, tuple[str, ...]]()
     for arm in arms:
         network, _, name = arm.partition(", ")
@@ -183,13 +183,13 @@ def make_experiment(
 
 
 def find_place(config: BottleneckConfig) -> int:
-    """Return the cut behind the last but one stage."""
+    """Return the cut after the last but one stage."""
     return sum(config.blocks[:-1])
 
 
 @cache
 def choose_places(config: BottleneckConfig) -> tuple[int, ...]:
-    """Return the cheapest cuts of a twin without spikes over three chips, by its shapes."""
+    """Return the cheapest cuts over three chips for a twin without spikes, by its shapes."""
     graph = narrowing.build_graph(config)
     return narrowing.choose_boundaries(graph, None, config, find_chip(CHIP), CHIPS).after
 
@@ -197,7 +197,7 @@ def choose_places(config: BottleneckConfig) -> tuple[int, ...]:
 def cut_at(
     config: BottleneckConfig, width: int, link: Link, price: float = 0.0
 ) -> BottleneckConfig:
-    """Return a network with one narrow layer. price: of a kilobit of address events."""
+    """Return a network with one narrow layer. price: loss per kilobit of address events."""
     narrow = BoundaryConfig(after=(find_place(config),), widths=(width,), link=link)
     priced = replace(narrow, price="aer", penalty=price)
     return replace(config, narrow=priced if price else narrow, epochs=EPOCHS)
@@ -206,7 +206,7 @@ def cut_at(
 def list_links(
     network: str, config: BottleneckConfig, links: Sequence[Link], widths: Sequence[int]
 ) -> Configs:
-    """Return values of 4 bits, and other links that let through as many bits."""
+    """Return networks with 4-bit values, and with other links of equally many bits."""
     return {
         name_width(network, link, own): cut_at(config, own, link)
         for link in ("4bit", *links)
@@ -216,16 +216,16 @@ def list_links(
 
 
 def list_controlled(name: str, config: BottleneckConfig) -> Configs:
-    """Return a network with gates, one of the channels that they leave open, its controls.
+    """Return a network with gates, one with the channels left open, and its controls.
 
-    Widths of all but the first are learned: :func:`complete_config` puts them in.
+    :func:`complete_config` puts the learned widths into all but the first.
     """
     after = choose_places(config)
     widths = tuple(count_channels(config, k) for k in after)
     narrow = BoundaryConfig(after=after, widths=widths, link="4bit", gated=True)
     penalty = PENALTY * 1000 / count_bits(replace(config, narrow=narrow))
     gated = replace(config, narrow=replace(narrow, penalty=penalty), epochs=EPOCHS // 2)
-    more = {findings.SCRATCH: config.epochs}  # those of the original, too
+    more = {findings.SCRATCH: config.epochs}  # also the epochs that the original had
     arms = {f"{name}, {GATED}": gated, f"{name}, {LEARNED}": gated}
     return arms | {
         f"{name}, {control}": replace(config, epochs=EPOCHS + more.get(control, 0))
@@ -234,12 +234,12 @@ def list_controlled(name: str, config: BottleneckConfig) -> Configs:
 
 
 def train(run: TaskRun) -> bool:
-    """Train a run, with what it takes from finished runs of its seed."""
+    """Train a run, with the teacher or the widths from finished runs of its seed."""
     return train_as_task(replace(run, config=complete_config(run)))
 
 
 def complete_config(run: TaskRun) -> BottleneckConfig:
-    """Return the configuration of an arm, with its teacher or with the widths of its seed."""
+    """Return the configuration of an arm, with its teacher or its seed's learned widths."""
     config: BottleneckConfig = run.config
     network, _, arm = run.folder.parent.name.partition("-")
     if not arm:
@@ -255,7 +255,7 @@ def complete_config(run: TaskRun) -> BottleneckConfig:
 
 
 def measure(list_closed: Callable[[TaskRun], Configs], run: TaskRun) -> Variants:
-    """Return what crosses the cuts of a run; a variant is a closed form of its original."""
+    """Return the figures of a run's cuts; variants are closed forms of its original."""
     model, teacher = load_trained_model(run), run.config.narrow.teacher
     original = load_trained_model(open_folder(Path(teacher))) if teacher else model
     closed = {
@@ -266,7 +266,7 @@ def measure(list_closed: Callable[[TaskRun], Configs], run: TaskRun) -> Variants
 
 
 def describe_cuts(config: BottleneckConfig, model: nn.Module) -> dict[str, float]:
-    """Return accuracy, bits of a sample over all cuts, and the channels that cross each."""
+    """Return accuracy, bits per sample over all cuts, and the channels that cross each cut."""
     point = narrowing.measure_point(config, model, "")
     found = {f"{BEHIND}{cut.after}": float(cut.width) for cut in point.cuts}
     if point.cuts:
@@ -278,7 +278,7 @@ def describe_cuts(config: BottleneckConfig, model: nn.Module) -> dict[str, float
 
 
 def list_curve(run: TaskRun) -> Configs:
-    """Return closed forms of an original with one cut: widths are halved until one is left."""
+    """Return closed forms of an original with one cut, whose width is halved down to 1."""
     config: BottleneckConfig = run.config
     after = (find_place(config),)
     return {
@@ -289,7 +289,7 @@ def list_curve(run: TaskRun) -> Configs:
 
 
 def list_untrained(shares: Sequence[int], run: TaskRun) -> Configs:
-    """Return shares of the channels over three chips in closed form, and their controls."""
+    """Return closed forms over three chips, one per share of channels, and their controls."""
     after, closed = choose_places(run.config), dict[str, BottleneckConfig]()
     for share in shares:
         widths = tuple(max(1, count_channels(run.config, k) // share) for k in after)
@@ -301,7 +301,7 @@ def list_untrained(shares: Sequence[int], run: TaskRun) -> Configs:
 
 
 def list_learned(run: TaskRun) -> Configs:
-    """Return the closed form of learned widths."""
+    """Return the closed form with the learned widths; {} if no gates have chosen widths."""
     config: BottleneckConfig = run.config
     narrow = replace(config.narrow, gates="")
     return {CLOSED: replace(config, narrow=narrow)} if config.narrow.gates else {}
@@ -309,7 +309,7 @@ def list_learned(run: TaskRun) -> Configs:
 
 @mpl.rc_context(STYLE)
 def draw(rows: list[Row], path: Path) -> None:
-    """Draw a panel a part: accuracy against the bits of a sample, means and seeds."""
+    """Draw one panel per part: accuracy against bits per sample, means and seeds."""
     rows = [row for row in list_arms(rows) if LEAST in row.conditions["reached"]]
     parts = list(dict.fromkeys(row.case.split(":")[0] for row in rows))
     figure = Figure((4.2 * len(parts), 4.2), layout="constrained")

@@ -1,7 +1,7 @@
 """What ``neuro bench bottlenecks`` shows: claims, each judged by pairs of networks.
 
-A pair are two networks that begin with the same original, and no training is in two pairs of a
-claim. Networks are read by the names of their arms: "shallow, trained, width 8".
+A pair consists of two networks that begin with the same original. No training occurs in two
+pairs of a claim. Networks are found by the name of their arm, as "shallow, trained, width 8".
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,18 +27,18 @@ Values = Mapping[str, Mapping[int, float]]  # by network and seed
 
 
 def name_width(network: str, what: str, width: int) -> str:
-    """Return the name of an arm or variant with one cut that so many channels cross."""
+    """Return the name of an arm or variant with one cut that ``width`` channels cross."""
     return f"{network}, {what}, width {width}"
 
 
 def read_right(reached: Reached) -> Values:
-    """Return right answers in percent."""
+    """Return the accuracies [%]."""
     right = {name: own[ACCURACY.name] for name, own in reached.items()}
     return {name: {s: 100 * value for s, value in own.items()} for name, own in right.items()}
 
 
 def judge_untrained(shares: Sequence[int], reached: Reached) -> Iterator[Row]:
-    """Yield whether chosen cuts and principal components are better before any training."""
+    """Yield whether the closed form at chosen cuts beats its controls before any training."""
     for name in UNTRAINED:
         yield make_claim(
             f"without training, the closed form is right more often than {name}",
@@ -49,9 +49,9 @@ def judge_untrained(shares: Sequence[int], reached: Reached) -> Iterator[Row]:
 
 
 def judge_depths(reached: Reached) -> Iterator[Row]:
-    """Yield whether the claims of Lin et al. 2024 show: fewer channels, less right; by depth.
+    """Yield whether claims of Lin et al. 2024 hold: accuracy falls with width, and by depth.
 
-    Closed forms are compared by depth at the widths that are trained, too.
+    Closed forms are also compared by depth at the trained widths.
     """
     right = {name: own[ACCURACY.name] for name, own in reached.items()}
     originals = {name: right[name.partition(",")[0]] for name in right}
@@ -87,7 +87,7 @@ def list_widths(what: str, reached: Reached) -> list[int]:
 
 
 def judge_controls(reached: Reached) -> Iterator[Row]:
-    """Yield whether learned widths are right more often than each control of no more bits."""
+    """Yield whether learned widths are more accurate than each control of no more bits."""
     right = read_right(reached)
     for name in CONTROLS:
         control = f"{LEARNED}, {CLOSED}" if name == CLOSED else name
@@ -106,7 +106,7 @@ def judge_controls(reached: Reached) -> Iterator[Row]:
 
 
 def judge_links(links: Sequence[str], reached: Reached) -> Iterator[Row]:
-    """Yield whether values of four bits are right more often than others, at equal bits."""
+    """Yield whether 4-bit values are more accurate than other links at equal bits."""
     for link in links:
         pairs = [
             (a, b)
@@ -121,9 +121,9 @@ def judge_links(links: Sequence[str], reached: Reached) -> Iterator[Row]:
 
 
 def judge_spikes(reached: Reached) -> Iterator[Row]:
-    """Yield spikes beside values at equal bits, and priced ones at the bits of their events.
+    """Yield spikes against 4-bit values at equal bits, and priced spikes at their event bits.
 
-    The values are read between the points of their curve, seed by seed.
+    The accuracy of the values is interpolated on their curve, seed by seed.
     """
     yield from judge_links(("spikes",), reached)
     values = [own for name, own in reached.items() if name.startswith(f"{SPIKING}, 4bit, ")]
@@ -151,7 +151,7 @@ def judge_spikes(reached: Reached) -> Iterator[Row]:
 
 
 def read_within(curve: Sequence[tuple[float, float]], bits: float) -> float:
-    """Return the accuracy at so many bits; beyond an end of the curve that of the end."""
+    """Return the accuracy at ``bits``; beyond an end of the curve, the accuracy of that end."""
     return read_accuracy(curve, min(max(bits, min(curve)[0]), max(curve)[0]))
 
 
@@ -162,7 +162,7 @@ def make_claim(
     pairs: Sequence[tuple[str, str]],
     unit: str = POINTS,
 ) -> Row:
-    """Return a claim that the first network of each pair has more, seed by seed."""
+    """Return the claim that the first network of each pair has the larger value, by seed."""
     more, less = np.array(
         [
             (own, values[second][seed])

@@ -34,7 +34,7 @@ from tasks.runs.settings import set_fields
 from tasks.runs.task import TaskRun
 from tasks.runs.trained_run import load_trained_model, open_trained_run
 
-LEARNED = "learned"  # the word for widths that gates choose
+LEARNED = "learned"  # value of --width: gates choose the widths
 FILE = "bottleneck.json"
 MARKS = {"float": "o", "8bit": "s", "4bit": "^", "spikes": "D"}
 Tell = Callable[[str], None]
@@ -42,12 +42,13 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class NarrowWords:
-    """The words of ``neuro bottleneck``.
+    """The arguments of ``neuro bottleneck``.
 
-    out: folder for the figures, and for a run of each trained network. chips: number of them;
-    chip: its name or file. links: of the networks. widths: to train, "4", "1/8" or "learned";
-    none: only the curve without training. settings: fields of the configuration,
-    ``name=value``.
+    out: folder for the figures, and for a run of each trained network.
+    chips, chip: number of chips, and the name or file of the chip.
+    links: links of the networks.
+    widths: widths to train, as "4", "1/8" or "learned"; (): only the curve without training.
+    settings: fields of the configuration, ``name=value``.
     """
 
     out: Path
@@ -59,7 +60,7 @@ class NarrowWords:
 
 
 def read_links(text: str) -> tuple[Link, ...]:
-    """Return the links of a word: names separated by commas, or all of them.
+    """Return the links that a text names: names separated by commas, or "all".
 
     Raises:
         UnknownName: there is no such link.
@@ -75,8 +76,8 @@ def read_links(text: str) -> tuple[Link, ...]:
 def narrow_run(run: TaskRun, words: NarrowWords, tell: Tell = lambda _: None) -> dict[str, Any]:
     """Choose the cuts of a trained run, narrow it there, and write ``bottleneck.json``.
 
-    The closed form is measured for all channels, halved until one is left. Each width that is
-    asked for is also trained, in a run folder of its own.
+    The closed form is measured at full width, half of it and so on down to one channel. Each
+    requested width is also trained, in its own run folder.
 
     Returns:
         The content of that file: cuts, points of the curve, the original.
@@ -114,10 +115,10 @@ def narrow_run(run: TaskRun, words: NarrowWords, tell: Tell = lambda _: None) ->
 
 
 def list_links(config: BottleneckConfig, links: Sequence[Link]) -> list[Link]:
-    """Return those of the links that a network can have.
+    """Return the links that a network can have.
 
     Raises:
-        RunError: there are none.
+        RunError: the network can have none of ``links``.
     """
     fitting = [link for link in links if config.cells == "lif" or link != "spikes"]
     if not fitting:
@@ -128,7 +129,7 @@ def list_links(config: BottleneckConfig, links: Sequence[Link]) -> list[Link]:
 def list_trainings(
     run: TaskRun, cuts: ChosenCuts, words: NarrowWords, links: Sequence[Link]
 ) -> dict[Path, BottleneckConfig]:
-    """Return the configuration of each network to train, by its folder.
+    """Return the configuration of each network to train, by run folder.
 
     Raises:
         ValueError: a width or a setting does not fit.
@@ -155,7 +156,7 @@ def list_trainings(
 
 
 def drop_penalty(config: BottleneckConfig) -> BottleneckConfig:
-    """Return a configuration of given widths: no gates to close, but spikes may be rare."""
+    """Return a configuration for fixed widths: only a penalty on spikes remains."""
     kept = config.narrow.penalty if config.narrow.price == "aer" else 0.0
     return replace(config, narrow=replace(config.narrow, penalty=kept))
 
@@ -165,8 +166,8 @@ def train_narrow(
 ) -> CurvePoint:
     """Train and evaluate a narrow network in its folder; return its figures.
 
-    With gates, the network with gates is trained in ``FOLDER-gates``, and then the one of the
-    channels that they leave open.
+    With gates, the network with gates is trained first, in ``FOLDER-gates``, and then the
+    network with the channels that the gates leave open.
     """
     if config.narrow.gated:
         gated = narrowing.make_narrow_run(run, config, folder.with_name(f"{folder.name}-gates"))
@@ -186,9 +187,9 @@ def _train(run: TaskRun) -> None:
 
 
 def keep_open(gated: TaskRun) -> BottleneckConfig:
-    """Return the configuration of the network of the channels that trained gates leave open.
+    """Return the configuration of the network with the channels that trained gates leave open.
 
-    Each cut keeps one at least, and lets through as many bits as an answer has.
+    Each cut keeps at least one channel, which must carry at least the bits of an answer.
     """
     config: BottleneckConfig = gated.config
     kept = list_open_channels(load_trained_model(gated))
@@ -209,7 +210,7 @@ def keep_open(gated: TaskRun) -> BottleneckConfig:
 
 
 def describe_widths(widths: Sequence[int]) -> str:
-    """Return the widths of the cuts in a word."""
+    """Return the widths of the cuts as text, such as "8+4"."""
     return "+".join(map(str, widths))
 
 
@@ -219,7 +220,7 @@ def describe_result(
     points: Sequence[CurvePoint],
     words: NarrowWords,
 ) -> dict[str, Any]:
-    """Return what ``bottleneck.json`` holds of the cuts and of the narrow networks."""
+    """Return the content of ``bottleneck.json``: the cuts and the narrow networks."""
     original = [
         {**asdict(crossing), "bits": crossing.count_bits(cuts.code)}
         for crossing in cuts.partition.crossings
@@ -237,7 +238,7 @@ def describe_result(
 
 
 def tabulate_cuts(result: dict[str, Any]) -> Table:
-    """Return what crosses the cuts of the original."""
+    """Return a table of what crosses each cut of the original."""
     rows = [
         (
             crossing["source"],
@@ -253,7 +254,7 @@ def tabulate_cuts(result: dict[str, Any]) -> Table:
 
 
 def tabulate_points(result: dict[str, Any]) -> Table:
-    """Return the figures of every cut of every narrow network."""
+    """Return a table of the figures of every cut of every narrow network."""
     rows = []
     for point in result["points"]:
         for k, cut in enumerate(point["cuts"]):
@@ -277,7 +278,7 @@ def tabulate_points(result: dict[str, Any]) -> Table:
 
 
 def describe_narrowing(result: dict[str, Any], out: Path) -> list[str]:
-    """Return what the tables do not say, a sentence a line."""
+    """Return what the tables do not say, one sentence per line."""
     chips = "; ".join(
         f"chip {k}: {', '.join(part)} ({load:g} cores)"
         for k, (part, load) in enumerate(zip(result["chips"], result["loads"], strict=True))
@@ -296,7 +297,7 @@ def describe_narrowing(result: dict[str, Any], out: Path) -> list[str]:
 
 @mpl.rc_context(STYLE)
 def draw_curve(result: dict[str, Any], path: Path) -> None:
-    """Write a picture: accuracy against the bits of a sample, by link and training."""
+    """Write a picture: accuracy against bits per sample, by link and training."""
     figure = Figure((6.4, 4), layout="constrained")
     axes = figure.subplots()
     for link in dict.fromkeys(point["link"] for point in result["points"]):

@@ -1,17 +1,17 @@
-"""The weights of narrow layers in closed form, and what is left of them where gates are closed.
+"""The weights of narrow layers in closed form, and narrow layers without closed channels.
 
     z = V^T (x - mean)     compress: the k strongest principal components of what crosses
     x = V z + mean         expand: their transpose, and the mean as a bias
 
-This is the least squared error of k channels (Eckart and Young 1936), mean over positions,
-ticks and samples. A quantiser gets the range of each component. A link of spikes gets
+This has the least squared error of all k-channel maps (Eckart and Young 1936), as a mean over
+positions, ticks and samples. A quantiser gets the range of each component. A spike link gets
 
     u = (z - low) / (high - low) + 1 / (2 T)      into a neuron that integrates up to 1
     z = low + (high - low) spike
 
-so that the number of its spikes is the sum of u over T ticks, rounded. When they come is lost,
-and few ticks round coarsely. The most active channels as they are lose neither: a link of
-spikes gets these where their error, tick by tick, is smaller, as it is where all cross.
+so that the number of its spikes is the sum of u over T ticks, rounded. The spike times are
+lost, and few ticks round coarsely. The most active channels, sent unchanged, lose neither. A
+spike link uses them if their error, tick by tick, is smaller, as it is when all channels cross.
 
 Axes: T ticks, B samples, C channels, K of them that cross, H height, W width, N cases.
 """
@@ -28,16 +28,16 @@ from neuro.nn.layers import Spiking, Stack
 from tasks.bottlenecks.links import Gates, Quantiser
 from tasks.bottlenecks.network import list_boundaries, split_before
 
-TAIL = 1e-3  # share of the activity beyond each end of the range of a link
-MOST_CASES = 2**20  # for that range
+TAIL = 1e-3  # share of the activity beyond each end of a link's range
+MOST_CASES = 2**20  # cases from which the range is estimated, at most
 
 
 @dataclass(frozen=True, kw_only=True)
 class Components:
     """Principal components of channels.
 
-    mean: of each channel. directions: orthonormal, the strongest first, one a column.
-    variances: along each of them, of N - 0 cases.
+    mean: of each channel. directions: orthonormal columns, the strongest first.
+    variances: along each direction, as the sum of squares divided by N.
     """
 
     mean: Float[Tensor, " C"]
@@ -82,11 +82,11 @@ def initialise_boundary(
     activity: list[Float[Tensor, "_ _ C H W"]],
     begin: Literal["pca", "channels"],
 ) -> None:
-    """Put the closed form for what crosses into a narrow layer.
+    """Set the weights of a narrow layer to the closed form for the activity that crosses.
 
-    begin: "channels" lets only the most active channels through, as they are: the network is
-        pruned there. "pca" takes principal components; of a link of spikes, the channels where
-        their error is smaller.
+    begin: "channels" sends only the most active channels, unchanged, which is pruning. "pca"
+        sends principal components; a spike link sends channels instead if their error is
+        smaller.
     """
     components = find_components(activity)
     if begin == "channels" or not isinstance(_take_parts(boundary)[1], Spiking):
@@ -148,9 +148,9 @@ def initialise_boundaries(
     stimuli: list[Float[Tensor, "_ _ *N"]],
     begin: Literal["pca", "channels"],
 ) -> None:
-    """Put the closed form into every narrow layer of a network, in their order.
+    """Put the closed form into every narrow layer of a network, from the first to the last.
 
-    What crosses a cut is that of the network with the narrow layers in front of it in place.
+    The activity at a cut already includes the effect of the narrow layers in front of it.
     """
     was_training = model.training
     model.eval()
@@ -164,7 +164,7 @@ def copy_original(model: nn.Module, original: nn.Module) -> None:
     """Copy the weights of the original into a network with narrow layers.
 
     Raises:
-        ValueError: without the narrow layers they are not the same network.
+        ValueError: the networks differ in more than the narrow layers.
     """
     weights = original.state_dict()
     own = {k: v for k, v in model.state_dict().items() if not k.startswith("narrow")}
@@ -180,10 +180,10 @@ def copy_original(model: nn.Module, original: nn.Module) -> None:
 
 @torch.no_grad()
 def keep_open_channels(model: nn.Module, gated: nn.Module) -> None:
-    """Copy a network with gates into one without, whose narrow layers hold the open channels.
+    """Copy a network with gates into one without, whose narrow layers have the open channels.
 
     Raises:
-        ValueError: they do not fit, or the widths are not the numbers of open channels.
+        ValueError: the networks differ elsewhere, or widths differ from the open channels.
     """
     others = {k: v for k, v in gated.state_dict().items() if not k.startswith("narrow")}
     problems = []

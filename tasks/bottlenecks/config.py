@@ -11,8 +11,8 @@ from tasks.runs.configuration import ScheduledConfig
 Link = Literal["float", "8bit", "4bit", "spikes"]
 Price = Literal["bitmap", "aer"]
 Source = Literal["embedded", "mnist", "fashion", "cifar10", "generated"]
-VALUE_BITS: dict[str, int] = {"float": 32, "8bit": 8, "4bit": 4}  # of a value of a link
-WIDER = 4  # channels that a deep block puts out, of those inside it
+VALUE_BITS: dict[str, int] = {"float": 32, "8bit": 8, "4bit": 4}  # bits per value, by link
+WIDER = 4  # factor from the channels inside a deep block to its output channels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +115,7 @@ class BottleneckConfig(ScheduledConfig):
 
 
 def _list_problems_of_cuts(config: BottleneckConfig) -> list[str]:
-    """Return what is wrong with the places and widths of the cuts."""
+    """Return the problems with the places and widths of the cuts."""
     after, widths = config.narrow.after, config.narrow.widths
     problems = []
     if len(after) != len(widths):
@@ -140,31 +140,31 @@ def _list_problems_of_cuts(config: BottleneckConfig) -> list[str]:
 
 
 def find_first_cut(config: BottleneckConfig) -> int:
-    """Return the first place of a cut, as blocks in front: a host may run the stem."""
+    """Return the least number of blocks before a cut: 1 if a host runs the stem, else 0."""
     return int(config.code == "direct" and config.cells == "lif")
 
 
 def count_channels(config: BottleneckConfig, after: int) -> int:
-    """Return the channels behind so many blocks."""
+    """Return the number of channels after ``after`` blocks."""
     wider = WIDER if config.shape == "deep" and after else 1
     return wider * config.channels[find_stage(config, after)]
 
 
 def find_stage(config: BottleneckConfig, after: int) -> int:
-    """Return the stage of the last of so many blocks; that of the stem is the first."""
+    """Return the stage of block number ``after``; the stem (0) belongs to the first stage."""
     ends = [sum(config.blocks[: k + 1]) for k in range(len(config.blocks))]
     return next(k for k, end in enumerate(ends) if after <= end)
 
 
 def find_side(config: BottleneckConfig, side: int, after: int) -> int:
-    """Return the side of the image behind so many blocks. side: of the input."""
+    """Return the side of the image [pixels] after ``after`` blocks. side: of the input."""
     for _ in range(find_stage(config, after)):
         side = (side + 1) // 2
     return side
 
 
 def count_bits_of_channel(config: BottleneckConfig, side: int, after: int) -> int:
-    """Return the bits of a sample that a channel of a link takes; of spikes, as a bitmap."""
+    """Return the bits per sample and channel of a link; spikes count as a bitmap."""
     pixels = find_side(config, side, after) ** 2
     return config.ticks * pixels * VALUE_BITS.get(config.narrow.link, 1)
 

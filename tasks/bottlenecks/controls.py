@@ -2,12 +2,13 @@
 
     random cuts       cuts drawn at random instead of chosen
     uniform widths    the same share of the channels at each cut
-    no distillation   labels alone teach, from the weights of the original on
-    from scratch      labels alone teach, from random weights on
-    pruning           the most active channels cross as they are, the others never
+    no distillation   trained on labels alone, from the weights of the original
+    from scratch      trained on labels alone, from random weights
+    pruning           the most active channels cross unchanged, the others never
 
-None takes weights from gates, which distillation has trained. Each lets through as many bits of
-a sample as the network that it is compared with, or as many fewer as whole channels leave.
+No control takes weights from the network with gates, because distillation has trained them.
+Each control has the bits per sample of the network that it is compared with, or slightly fewer,
+because channels are whole.
 """
 
 import math
@@ -52,12 +53,12 @@ def _count_of_channel(config: BottleneckConfig, after: int) -> int:
 
 
 def draw_cuts(config: BottleneckConfig, cuts: int, bits: int, seed: int) -> tuple[int, ...]:
-    """Return the places of so many cuts, which a channel each can cross in at most ``bits``.
+    """Return ``cuts`` random places at which one channel each needs at most ``bits`` in all.
 
     No cut leaves the read-out alone. Each choice has the same probability.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no such choice.
     """
     places = range(find_first_cut(config), sum(config.blocks))
     cost = {k: _count_of_channel(config, k) for k in places}
@@ -73,12 +74,12 @@ def draw_cuts(config: BottleneckConfig, cuts: int, bits: int, seed: int) -> tupl
 def find_uniform_widths(
     config: BottleneckConfig, after: Sequence[int], bits: int
 ) -> tuple[int, ...]:
-    """Return the largest widths, an equal share of each cut's channels, of at most ``bits``.
+    """Return the largest widths of at most ``bits`` with the same share of channels per cut.
 
-    Every cut has a channel at least.
+    Every cut has at least one channel.
 
     Raises:
-        ValueError: a channel at each cut has more bits.
+        ValueError: one channel per cut already exceeds ``bits``.
     """
     channels = [count_channels(config, k) for k in after]
     cost = [_count_of_channel(config, k) for k in after]
@@ -96,10 +97,10 @@ def find_uniform_widths(
 
 
 def read_accuracy(curve: Sequence[tuple[float, float]], bits: float) -> float:
-    """Return the accuracy of a curve of (bits, accuracy) at so many bits, linear in log bits.
+    """Return the accuracy at ``bits`` on a curve of (bits, accuracy), linear in log bits.
 
     Raises:
-        ValueError: the curve does not reach there.
+        ValueError: ``bits`` is outside the range of the curve.
     """
     points = sorted(curve)
     if not points or not points[0][0] <= bits <= points[-1][0]:

@@ -1,4 +1,4 @@
-"""What carries the channels of a boundary from chip to chip, and the gates that close them.
+"""Links, which carry the channels of a boundary from chip to chip, and gates, which close them.
 
 Axes: N ticks of samples, C channels, H height, W width.
 """
@@ -25,7 +25,7 @@ def make_link(link: Link, channels: int) -> nn.Module:
 
 
 class FloatLink(nn.Module):
-    """Values of 32 bits as they are. It has no node in a Graph: no chip here sends them."""
+    """Sends 32-bit values unchanged. It has no node in a Graph: no chip here sends them."""
 
     def forward(self, x: Float[Tensor, "N C *S"]) -> Float[Tensor, "N C *S"]:
         """Return ``x``."""
@@ -38,10 +38,10 @@ class Quantiser(nn.Module):
         q = round(clamp((x - low) / step, 0, 2^bits - 1))
         y = low + step q
 
-    The gradient passes the rounding as it is (straight through), so step and low have that of
-    LSQ (Esser et al. 2020). They begin at the range of the activity,
-    :func:`tasks.bottlenecks.boundary.initialise_boundary`; of a network that begins at random,
-    they begin at -4 to 4.
+    The gradient passes the rounding unchanged (straight through), so step and low have the
+    gradients of LSQ (Esser et al. 2020). The range begins as that of the activity
+    (:func:`tasks.bottlenecks.boundary.initialise_boundary`), or as -4 to 4 in a network with
+    random weights.
     """
 
     def __init__(self, channels: int, bits: int) -> None:
@@ -56,7 +56,7 @@ class Quantiser(nn.Module):
 
     @torch.no_grad()
     def set_range(self, low: Float[Tensor, " C"], high: Float[Tensor, " C"]) -> None:
-        """Let the levels of each channel reach from ``low`` to ``high``."""
+        """Set the range of each channel's levels to ``low`` ... ``high``."""
         self.low.copy_(low)
         self.step.copy_((high - low).clamp(min=1e-6) / self.levels)
 
@@ -69,15 +69,15 @@ class Quantiser(nn.Module):
 
 
 class Gates(nn.Module):
-    """A gate from 0 to 1 for each channel, which may be closed: hard concrete.
+    """A gate from 0 (closed) to 1 for each channel, with the hard concrete distribution.
 
         s = sigmoid((log u - log(1 - u) + a) / beta)      u uniform, in training
         gate = clamp(s (zeta - gamma) + gamma, 0, 1)
         P(gate > 0) = sigmoid(a - beta log(-gamma / zeta))
 
-    a = SPEED raw, and raw is trained: Adam moves a parameter by the learning rate a step, and a
-    gate closes at a < -2.4. In evaluation, s = sigmoid(a). Source: Louizos et al. 2018 (arXiv
-    1712.01312).
+    a = SPEED raw, where raw is trained: Adam moves a parameter by about the learning rate per
+    step, and a gate closes only at a < -2.4. In evaluation, s = sigmoid(a). Source: Louizos et
+    al. 2018 (arXiv 1712.01312).
     """
 
     BETA, GAMMA, ZETA = 2 / 3, -0.1, 1.1
@@ -93,7 +93,7 @@ class Gates(nn.Module):
         return self.SPEED * self.raw
 
     def forward(self, x: Float[Tensor, "N C *S"]) -> Float[Tensor, "N C *S"]:
-        """Return each channel times its gate; in training all samples share a draw."""
+        """Return each channel times its gate; in training all samples share one draw."""
         return x * self.draw().reshape(-1, *[1] * (x.dim() - 2))
 
     def draw(self) -> Float[Tensor, " C"]:
@@ -106,12 +106,12 @@ class Gates(nn.Module):
         return (s * (self.ZETA - self.GAMMA) + self.GAMMA).clamp(0, 1)
 
     def expect_open(self) -> Float[Tensor, " C"]:
-        """Return the probability of each gate that it is not closed."""
+        """Return the probability that each gate is open."""
         shift = self.BETA * math.log(-self.GAMMA / self.ZETA)
         return torch.sigmoid(self.a - shift)
 
     def find_open(self) -> Any:
-        """Return the channels that evaluation leaves open, at least the strongest."""
+        """Return the channels that are open in evaluation; at least the strongest one."""
         gates = torch.sigmoid(self.a.detach()) * (self.ZETA - self.GAMMA) + self.GAMMA
         number = max(1, int((gates > 0).sum()))
         return gates.argsort(descending=True, stable=True)[:number].sort().values

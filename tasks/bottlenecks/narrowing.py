@@ -1,4 +1,4 @@
-"""From a trained run to narrow ones: where it is cut, how wide each cut is, what crosses it.
+"""From a trained run to narrow ones: the cuts, their widths, and what crosses them.
 
 Axes: T ticks, B samples.
 """
@@ -51,17 +51,17 @@ from tasks.runs.provenance import describe_trained
 from tasks.runs.task import TaskRun
 from tasks.runs.trained_run import TrainedRun
 
-MOST = 64  # samples that tell where spikes cross
+MOST = 64  # validation samples whose spikes at the cuts are recorded, at most
 LINKS: tuple[Link, ...] = ("float", "8bit", "4bit", "spikes")
-CLASS_BITS = math.log2(len(task.CLASSES))  # of an answer: no cut can let fewer through
+CLASS_BITS = math.log2(len(task.CLASSES))  # bits of an answer; a cut with fewer would lose it
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenCuts:
     """The cuts of a trained network.
 
-    partition: of the original, with what crosses in full width; code: of its links. after:
-    number of blocks in front of each cut.
+    partition: of the original, whose cuts have full width. code: of the partition's links.
+    after: number of blocks in front of each cut.
     """
 
     partition: Partition
@@ -71,10 +71,11 @@ class ChosenCuts:
 
 @dataclass(frozen=True, kw_only=True)
 class CutFigures:
-    """One cut of a narrow network, per sample.
+    """The figures of one cut of a narrow network, per sample.
 
-    channels: of the original; width: that cross. bits: as the link sends them, spikes as a
-    bitmap. spikes, aer_bits: of a link of spikes; else None.
+    channels, width: number of channels in the original, and of those that cross.
+    bits: as the link sends them; spikes as a bitmap.
+    spikes, aer_bits: spikes and bits of address events on a spike link; None for other links.
     """
 
     after: int
@@ -89,8 +90,8 @@ class CutFigures:
 class CurvePoint:
     """A narrow network.
 
-    link: what carries the channels. how: "pca", without training, or "trained". accuracy: on
-    ``n`` test samples. folder: of its run; "": none.
+    link: name of the link. how: "pca" (closed form, without training) or "trained".
+    accuracy: on ``n`` test samples. folder: of the run; "": none.
     """
 
     link: str
@@ -102,11 +103,11 @@ class CurvePoint:
 
     @property
     def bits(self) -> int:
-        """Bits of a sample over all cuts."""
+        """Bits per sample over all cuts."""
         return sum(cut.bits for cut in self.cuts)
 
     def as_json(self) -> dict[str, Any]:
-        """Return plain values."""
+        """Return the fields and the bits as plain values."""
         return {**asdict(self), "bits": self.bits}
 
 
@@ -141,7 +142,7 @@ def build_graph(config: BottleneckConfig) -> Graph:
 def record_network(trained: TrainedRun) -> tuple[Graph, Record | None]:
     """Return the graph of a network and its activity on validation samples.
 
-    The twin without spikes has no graph: it gets that of its spiking twin, without activity.
+    A network without spikes has no graph: it gets its spiking twin's graph, and no activity.
     """
     config = trained.run.config
     if config.cells == "relu":
@@ -168,7 +169,7 @@ def choose_boundaries(
     """Return the cheapest cuts between blocks.
 
     Raises:
-        CutError: there are more chips than blocks can fill, or the network does not fit.
+        CutError: there are too few blocks for the chips, or the network does not fit.
     """
     values = LinkCode(kind="values", bits=VALUE_BITS["float"])
     division = Division(code=BITMAP if record else values)
@@ -182,7 +183,7 @@ def choose_boundaries(
 
 
 def find_last_block(populations: Sequence[str]) -> int:
-    """Return the last block among populations; 0 for those of the stem."""
+    """Return the number of the last block among populations; 0 if all are of the stem."""
     numbers = [
         int(n.split("_")[0].removeprefix("block")) for n in populations if n[:5] == "block"
     ]
@@ -190,10 +191,10 @@ def find_last_block(populations: Sequence[str]) -> int:
 
 
 def read_width(text: str, config: BottleneckConfig, after: Sequence[int]) -> tuple[int, ...]:
-    """Return the width of each cut: "8" channels, or a share "1/4" of those of the cut.
+    """Return the width of each cut. text: "8" channels, or a share "1/4" of the cut's channels.
 
     Raises:
-        ValueError: it is neither, or no cut has so many channels.
+        ValueError: ``text`` is neither, or a cut has fewer channels.
     """
     channels = [count_channels(config, k) for k in after]
     top, slash, bottom = text.partition("/")
@@ -215,7 +216,7 @@ def read_width(text: str, config: BottleneckConfig, after: Sequence[int]) -> tup
 
 
 def list_widths(config: BottleneckConfig, after: Sequence[int]) -> list[tuple[int, ...]]:
-    """Return the widths of a curve: all channels of each cut, halved until one is left."""
+    """Return the widths of a curve: all channels of each cut, halved down to 1."""
     widths = [tuple(count_channels(config, k) for k in after)]
     while max(widths[-1]) > 1:
         widths.append(tuple(max(1, width // 2) for width in widths[-1]))
@@ -232,23 +233,23 @@ def narrow_config(
 
 
 def imitate(run: TaskRun, narrow: BoundaryConfig) -> BoundaryConfig:
-    """Return narrow layers with a trained run as their teacher."""
+    """Return the fields of narrow layers, with a trained run as their teacher."""
     weights = describe_trained(run.folder)["weights"]
     return replace(narrow, teacher=str(run.folder.resolve()), teacher_weights=weights)
 
 
 def make_narrow_run(run: TaskRun, config: BottleneckConfig, folder: Path) -> TaskRun:
-    """Return the run of a narrow network; nothing is written."""
+    """Return the run of a narrow network, without writing anything."""
     return replace(run, folder=folder, config=config)
 
 
 def list_calibration(config: BottleneckConfig) -> list[torch.Tensor]:
-    """Return the stimuli of the closed form."""
+    """Return the stimuli from which the closed form is computed."""
     return [x for x, _ in islice(task.batches(config, "train", 0), task.CALIBRATED)]
 
 
 def build_in_closed_form(config: BottleneckConfig, original: nn.Module) -> nn.Module:
-    """Return a narrow network with the weights of the original, and the closed form."""
+    """Return a narrow network with the original's weights and narrow layers in closed form."""
     with seeded(0):
         model = task.build(config)
     copy_original(model, original)
@@ -300,7 +301,7 @@ def measure_point(
 def describe_cuts(
     config: BottleneckConfig, spikes: Mapping[str, float] | None = None
 ) -> tuple[CutFigures, ...]:
-    """Return the figures of each cut. spikes: of a sample, by narrow layer."""
+    """Return the figures of each cut. spikes: spikes per sample, by narrow layer."""
     side, figures = task.find_image(config)[1], []
     for after, width in zip(config.narrow.after, config.narrow.widths, strict=True):
         fired = (spikes or {}).get(name_boundary(after))
@@ -321,11 +322,11 @@ def describe_cuts(
 
 
 def require_only_links(config: BottleneckConfig, chip: Chip) -> Partition:
-    """Return the partition of a narrow spiking network along its cuts, whatever its weights.
+    """Return the partition of a narrow spiking network along its cuts, for any weights.
 
     Raises:
         CutError: a part does not fit a chip.
-        RunError: something else than its links crosses a cut, or in more bits.
+        RunError: something other than the links crosses a cut, or the bits differ.
     """
     with seeded(0):
         model = task.build(config).eval()
@@ -347,7 +348,7 @@ def require_only_links(config: BottleneckConfig, chip: Chip) -> Partition:
 
 
 def assign_to_chips(graph: Graph, config: BottleneckConfig) -> tuple[tuple[str, ...], ...]:
-    """Return the populations of each chip; a link lies on the chip that sends."""
+    """Return the populations of each chip; a link is on the sending chip."""
     parts: list[list[str]] = [[] for _ in range(len(config.narrow.after) + 1)]
     last = sum(config.blocks) + 1
     for unit in list_units(graph):

@@ -4,8 +4,8 @@
     block:   cells(conv - norm - cells - conv - norm (x) + shortcut(x))
     narrow:  conv 1 x 1 (C to k) - link - conv 1 x 1 (k to C)
 
-A narrow layer stands between two blocks, so the body and the shortcut of the next block read
-what crossed it. Axes: T ticks, B batch, C channels.
+A narrow layer is between two blocks, so that both the body and the shortcut of the next block
+read its output. Axes: T ticks, B batch, C channels.
 """
 
 from collections.abc import Iterator
@@ -64,8 +64,8 @@ def _list_modules(
 def make_cells(config: BottleneckConfig) -> nn.Module:
     """Return a population, or its twin without spikes.
 
-    Its leak is trained. Its threshold is not: norms in front of it already scale what arrives,
-    and a trained one can fall to 0.
+    The leak is trained. The threshold is fixed, because the norms in front already scale the
+    input, and a trained threshold can fall to 0.
     """
     if config.cells == "relu":
         return nn.ReLU()
@@ -96,9 +96,9 @@ def _conv(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:
 
 
 def make_boundary(config: BottleneckConfig, channels: int, width: int) -> Stack:
-    """Return the narrow layer of a cut: compress, link, gates if there are any, expand.
+    """Return the narrow layer of a cut: compress, link, gates if configured, expand.
 
-    Where channels cross as they are, which is pruning, no training changes that.
+    For pruning, where channels cross unchanged, compress and expand are not trained.
     """
     narrow = config.narrow
     compress, expand = nn.Conv2d(channels, width, 1), nn.Conv2d(width, channels, 1)
@@ -109,12 +109,12 @@ def make_boundary(config: BottleneckConfig, channels: int, width: int) -> Stack:
 
 
 def name_boundary(after: int) -> str:
-    """Return the name of the narrow layer behind so many blocks."""
+    """Return the name of the narrow layer after ``after`` blocks."""
     return f"narrow{after}"
 
 
 def list_boundaries(model: nn.Module) -> dict[str, Stack]:
-    """Return the narrow layers of a network by name, in their order."""
+    """Return the narrow layers of a network by name, from the first to the last."""
     return {
         name: module
         for name, module in list_steps(model)
@@ -123,7 +123,7 @@ def list_boundaries(model: nn.Module) -> dict[str, Stack]:
 
 
 def split_before(model: nn.Module, name: str) -> Stack:
-    """Return the part of a network in front of one of its modules; it shares the modules."""
+    """Return the modules in front of module ``name`` as a network; the modules are shared."""
     steps = list_steps(model)
     end = next(k for k, (other, _) in enumerate(steps) if other == name)
     return Stack(**dict(steps[:end]))

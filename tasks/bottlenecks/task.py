@@ -31,7 +31,7 @@ from tasks.runs.task import Deployment, Pair, Split, Task
 
 COLOURS = ("cifar10", "generated")
 CLASSES = tuple("0123456789")  # of every source
-CALIBRATED = 4  # batches of training for the closed form
+CALIBRATED = 4  # training batches from which the closed form is computed
 
 
 def find_image(config: BottleneckConfig) -> tuple[int, int, int]:
@@ -42,7 +42,7 @@ def find_image(config: BottleneckConfig) -> tuple[int, int, int]:
 
 
 def count_bits(config: BottleneckConfig) -> int:
-    """Return the bits of a sample over all cuts, as the links send them."""
+    """Return the bits per sample over all cuts, as the links send them."""
     side, narrow = find_image(config)[1], config.narrow
     pairs = zip(narrow.after, narrow.widths, strict=True)
     return sum(width * count_bits_of_channel(config, side, after) for after, width in pairs)
@@ -76,13 +76,13 @@ def loss(config: BottleneckConfig, model: nn.Module, batch: Pair, at: float) -> 
 
 
 def begin(config: BottleneckConfig, model: nn.Module) -> None:
-    """Put the weights of the original into a network that is narrowed, and the closed form."""
+    """Put the original's weights and the closed form into a network that has narrow layers."""
     stimuli = [x for x, _ in islice(batches(config, "train", 0), CALIBRATED)]
     teaching.begin_training(config, model, stimuli)
 
 
 def explain_only_torch(config: BottleneckConfig) -> str:
-    """Return why no chip here runs the network; "" if one can."""
+    """Explain why no chip here can run the network. Returns "" if one can."""
     if config.cells == "relu":
         return "the twin without spikes has no Graph; use a run of bottlenecks:tiny"
     if config.narrow.after and config.narrow.link != "spikes":
@@ -97,7 +97,7 @@ def explain_only_torch(config: BottleneckConfig) -> str:
 
 
 def _refuse_others(deployment: Deployment[BottleneckConfig]) -> Deployment[BottleneckConfig]:
-    """Return the deployment of networks that a chip runs, which refuses all others."""
+    """Return the deployment with a check that refuses networks that no chip can run."""
 
     def part(config: BottleneckConfig, model: nn.Module) -> nn.Module | Graph:
         if why := explain_only_torch(config):

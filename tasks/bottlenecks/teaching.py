@@ -1,7 +1,7 @@
-"""How a narrow network is trained: by labels, by the original's answers, by what crosses cuts.
+"""The loss of a narrow network: labels, the original's answers, and features behind the cuts.
 
     loss = (1 - soft) CE + soft t^2 KL(softmax(teacher / t) || softmax(own / t))
-         + features mean squared error of what arrives behind each cut
+         + features mean squared error of the narrow layers' outputs
          + penalty expected kilobits, of a bitmap or of address events
 
 Axes: T ticks, B batch, K classes.
@@ -38,10 +38,10 @@ from tasks.runs.trained_run import load_trained_model
 def load_run_model(folder: str, weights: str) -> Stack:
     """Return the trained model of a run, in evaluation, without gradients.
 
-    weights: the digest that they must have; "": any.
+    weights: required digest of the weights; "": any.
 
     Raises:
-        RunError: the folder is gone or holds no run, or its weights have changed.
+        RunError: the folder is missing or holds no run, or its weights have changed.
     """
     path = Path(folder)
     run = open_folder(path)
@@ -59,14 +59,14 @@ def load_run_model(folder: str, weights: str) -> Stack:
 def distil(
     own: Float[Tensor, "B K"], teacher: Float[Tensor, "B K"], temperature: float
 ) -> Float[Tensor, ""]:
-    """Return the divergence of answers from the teacher's, times the squared temperature."""
+    """Return the divergence of the teacher's answers from ``own``, times temperature²."""
     log_p, log_q = (F.log_softmax(s / temperature, 1) for s in (own, teacher))
     return temperature**2 * F.kl_div(log_p, log_q, reduction="batchmean", log_target=True)
 
 
 @contextmanager
 def watch_outputs(modules: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
-    """Collect the outputs of modules that run inside the block, by name."""
+    """Collect the outputs of modules that run inside the ``with`` block, by name."""
     seen: dict[str, Tensor] = {}
 
     def keep(name: str) -> object:
@@ -89,7 +89,7 @@ def watch_outputs(modules: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
 
 
 def find_fronts(original: Stack, names: list[str]) -> dict[str, nn.Module]:
-    """Return the module of the original whose output crosses each cut, by narrow layer."""
+    """Return the original's module whose output crosses each cut, by narrow layer."""
     modules = dict(list_steps(original))
     behind = {name: name.removeprefix("narrow") for name in names}
     return {n: modules["cells" if k == "0" else f"block{k}"] for n, k in behind.items()}
@@ -136,7 +136,7 @@ def price_bits(
 ) -> Float[Tensor, ""]:
     """Return the penalty of the bits that are expected to cross.
 
-    boundaries: by name; crossed: what their links sent, T B C H W.
+    boundaries: narrow layers by name. crossed: outputs of their links, T B C H W.
 
         bitmap  sum of P(open) T H W over the channels of gates, times the bits of a value
         aer     sum of P(open) spikes ceil(log2 N), N the neurons of the channels left open
@@ -163,12 +163,12 @@ def price_bits(
 
 
 def begin_training(config: BottleneckConfig, model: nn.Module, stimuli: list[Tensor]) -> None:
-    """Put the original's weights, and the closed form of its narrow layers, into a network.
+    """Put the original's weights and the closed form of the narrow layers into a network.
 
-    stimuli: that drive the original for the closed form.
+    stimuli: inputs of the original from which the closed form is computed.
 
     Raises:
-        RunError: the run of the original is gone, or has changed.
+        RunError: the run of the original is missing or has changed.
     """
     narrow = config.narrow
     if narrow.gates:

@@ -1,18 +1,18 @@
 """Alarms of a predictor of events, and how good they are, event by event.
 
-An answer above the threshold at time t is an alarm: an event is to begin in the occurrence
-period t + sph ... t + sph + sop, its end excluded. Behind an alarm there is none for a time of
-sop (the refractory period). An event is predicted if it begins in the period of an alarm; an
-alarm is false if none begins in its own.
+A score of at least the threshold at time t raises an alarm: it says that an event begins in the
+occurrence period t + sph ... t + sph + sop, the end excluded. No further alarm is raised for a
+time of sop (the refractory period). An event is predicted if it begins in the period of an
+alarm; an alarm is false if no event begins in its period.
 
-    sensitivity   share predicted of the events that some answer could predict
-    false rate    false alarms by the time in which answers are given
-    warning       share of the answers behind whose sph an occurrence period goes on
-    chance        sensitivity of a predictor that warns at random, a Poisson process, as long:
+    sensitivity   share of the events predicted, among those that some answer could predict
+    false rate    false alarms per time in which answers are given
+    warning       share of the answers at whose time + sph an occurrence period is running
+    chance        sensitivity of a random predictor, a Poisson process that warns for as long:
                   1 - exp(-rate * sop) = warning (Snyder et al. 2008, Journal of Neuroscience
                   Methods 172, 301-312)
     improvement   sensitivity - chance
-    p             probability that chance predicts at least as many of the events, binomial
+    p             probability that chance predicts at least this number of events, binomial
 
 A chance of 1 - exp(-false rate * sop) would be too low where many alarms are right by luck.
 
@@ -25,12 +25,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-TRIED = 200  # thresholds, at most
+TRIED = 200  # thresholds tried, at most
 
 
 @dataclass(frozen=True, kw_only=True)
 class Warnings:
-    """How far ahead an alarm warns, and the time that an answer stands for."""
+    """How far ahead an alarm warns, and the time that each answer covers."""
 
     sph: float
     sop: float
@@ -39,7 +39,7 @@ class Warnings:
 
 @dataclass(frozen=True, kw_only=True)
 class AlarmScore:
-    """What alarms reach. alarms, false, events, predicted: numbers of them."""
+    """The score of some alarms. alarms, false, events, predicted: counts."""
 
     alarms: int
     false: int
@@ -77,7 +77,7 @@ def raise_alarms(
     threshold: float,
     refractory: float,
 ) -> Float64[np.ndarray, " A"]:
-    """Return the times of the alarms: of scores of at least the threshold."""
+    """Return the times of the alarms, which scores of at least the threshold raise."""
     alarms = list[float]()
     for t in now[scores >= threshold].tolist():
         if not alarms or t >= alarms[-1] + refractory:
@@ -88,7 +88,7 @@ def raise_alarms(
 def list_predictable(
     now: Float64[np.ndarray, " N"], onsets: Float64[np.ndarray, " E"], about: Warnings
 ) -> Float64[np.ndarray, " P"]:
-    """Return when those events begin that lie in the occurrence period of some answer."""
+    """Return the onsets of the events that begin in the occurrence period of some answer."""
     return np.asarray(onsets[_find_hits(now, onsets, about).any(0)])
 
 
@@ -98,7 +98,7 @@ def score_alarms(
     onsets: Float64[np.ndarray, " E"],
     about: Warnings,
 ) -> AlarmScore:
-    """Return how good alarms are. now: when answers were given. onsets: of all events.
+    """Return the score of alarms. now: times of the answers. onsets: of all events.
 
     Raises:
         ValueError: no event could be predicted, or no answer was given.
@@ -132,9 +132,9 @@ def choose_threshold(
     onsets: Float64[np.ndarray, " E"],
     about: Warnings,
 ) -> float:
-    """Return the threshold of the largest improvement over chance; of equal ones, the largest.
+    """Return the threshold with the largest improvement over chance; of several, the largest.
 
-    Call it with validation alone. At most 200 scores are tried, evenly spread over all.
+    Call it with validation data only. At most 200 scores are tried, evenly spread over all.
     """
     tried = np.unique(scores)
     if len(tried) > TRIED:
@@ -159,14 +159,14 @@ def _find_hits(
 def _measure_warning(
     alarms: Float64[np.ndarray, " A"], now: Float64[np.ndarray, " N"], sop: float
 ) -> float:
-    """Return the share of the answers that have an alarm at them, or less than sop before."""
+    """Return the share of the answers with an alarm at their time or less than sop before."""
     known = np.concatenate([[-np.inf], np.sort(alarms)])
     last = known[np.searchsorted(known, now, "right") - 1]
     return float((now - last < sop).mean())
 
 
 def _find_tail(hits: int, events: int, chance: float) -> float:
-    """Return the probability of at least so many hits."""
+    """Return the binomial probability of at least ``hits`` hits among the events."""
     return sum(
         math.comb(events, k) * chance**k * (1 - chance) ** (events - k)
         for k in range(hits, events + 1)

@@ -1,18 +1,18 @@
 """Forecasts without a trained network, which every forecaster must beat.
 
-    constant      the mean bin of training
+    constant      the mean bin of the training windows
     persistence   the last value of the window
     ridge         a linear function of the window, its penalty chosen on validation
 
-All answer in units of bins, where the middle of bin k is at k. Axes: N windows, L samples.
+All answers are in units of bins, where the middle of bin k is at k. Axes: N windows, L samples.
 
 An echo state network: a fixed random recurrent network with a linear read-out.
 
     s[t] = (1 - leak) s[t-1] + leak tanh(A (1, u[t]) + W s[t-1]),   u[t+1] = R (1, u[t], s[t])
 
-A and W are drawn, R is fitted by ridge regression (Jaeger 2001). Behind the training the
-network reads its own answers. Sizes as in NeuroBench for the Mackey-Glass series (Yik et al.
-2025, Nature Communications 16, 1545). Axes: N samples, S neurons.
+A and W are random, R is fitted by ridge regression (Jaeger 2001). After the training samples
+the network reads its own answers. Sizes as in NeuroBench for the Mackey-Glass series (Yik et
+al. 2025, Nature Communications 16, 1545). Axes: N samples, S neurons.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ PENALTIES = tuple(10.0**k for k in range(-14, 3))  # samples of a smooth series 
 
 
 def list_baselines(prepared: PreparedSeries) -> dict[str, Float64[np.ndarray, " N"]]:
-    """Return the answers of each to the test, by name."""
+    """Return the answers of each baseline to the test windows, by name."""
     part = prepared.windows["test"]
     mean = float(prepared.windows["train"].labels.mean())
     last = part.own[:, -1].astype(np.float64) * prepared.sd + prepared.mean
@@ -39,7 +39,7 @@ def list_baselines(prepared: PreparedSeries) -> dict[str, Float64[np.ndarray, " 
 
 
 def predict_ridge(prepared: PreparedSeries) -> Float64[np.ndarray, " N"]:
-    """Return what a linear function of the window answers to the test."""
+    """Return the answers of ridge regression to the test windows."""
     inputs = {k: _add_one(part.own) for k, part in prepared.windows.items()}
     labels = {k: part.labels.astype(np.float64) for k, part in prepared.windows.items()}
     fits = [fit_ridge(inputs["train"], labels["train"], penalty) for penalty in PENALTIES]
@@ -50,7 +50,7 @@ def predict_ridge(prepared: PreparedSeries) -> Float64[np.ndarray, " N"]:
 def fit_ridge(
     x: Float64[np.ndarray, "N F"], y: Float64[np.ndarray, " N"], penalty: float
 ) -> Float64[np.ndarray, " F"]:
-    """Return the weights of least mean squared error plus the penalty times their squares."""
+    """Return the weights that minimise mean squared error plus penalty times their squares."""
     gram = x.T @ x / len(x) + penalty * np.eye(x.shape[1])
     return np.asarray(np.linalg.solve(gram, x.T @ y / len(x)))
 
@@ -59,16 +59,17 @@ def _add_one(own: Float32[np.ndarray, "N L"]) -> Float64[np.ndarray, "N F"]:
     return np.concatenate([own.astype(np.float64), np.ones((len(own), 1))], 1)
 
 
-EVERY = 2.6  # time units of a sample: 76 samples in a Lyapunov time of 197
+EVERY = 2.6  # time units per sample: 76 samples in a Lyapunov time of 197
 TRAINED, TOLD = 750, 750  # samples: to fit, and to forecast freely
 WASHED = 100  # samples after which the state has forgotten its start
 
 
 @dataclass(frozen=True, kw_only=True)
 class EchoState:
-    """Sizes. radius: largest modulus of an eigenvalue of W. share: of weights that are not 0.
+    """An echo state network, by its sizes.
 
-    scale: of the weights of the input, which has deviation 1. penalty: of the read-out.
+    radius: largest modulus of an eigenvalue of W. share: share of weights that are not 0.
+    scale: of the input weights; the input has standard deviation 1. penalty: of the read-out.
     """
 
     neurons: int = 966
@@ -81,7 +82,7 @@ class EchoState:
     def forecast(
         self, series: Float64[np.ndarray, " N"], steps: int, seed: int
     ) -> Float64[np.ndarray, " steps"]:
-        """Return so many samples behind a series, each from the network's own answers."""
+        """Return the ``steps`` samples after a series, each from the network's own answers."""
         rng = np.random.default_rng(seed)
         inner = rng.uniform(-1, 1, (self.neurons, self.neurons))
         inner *= rng.random(inner.shape) < self.share
@@ -116,7 +117,7 @@ def measure_smape(
 
 
 def measure_free_runs(network: EchoState, offsets: int) -> list[float]:
-    """Return the error of free runs that begin at so many places of the series, in percent."""
+    """Return the errors [%] of free runs from ``offsets`` places of the series."""
     apart = TRAINED // 10
     series = generate_mackey_glass(TRAINED + TOLD + apart * offsets, every=EVERY, skip=200)
     errors = []

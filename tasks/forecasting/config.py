@@ -12,7 +12,7 @@ Source = Literal["mackey_glass", "lorenz", "epileptor", "chb_mit", "kaggle"]
 RECORDED = {"epileptor": "seizures", "chb_mit": "chb_mit", "kaggle": "kaggle"}
 Arm = Literal[
     "none", "future", "present", "shuffled", "smoothing", "population", "oracle"
-]  # what each does: tasks.forecasting.network
+]  # explained in tasks.forecasting.network
 TAUGHT = ("future", "present", "shuffled")  # arms that have a teacher
 Cells = Literal["lif", "alif", "tanh"]
 
@@ -71,17 +71,17 @@ class ForecastConfig(TrainingConfig):
 
     @property
     def taught(self) -> bool:
-        """Whether there is a teacher."""
+        """Whether the arm has a teacher."""
         return self.arm in TAUGHT
 
     @property
     def signals(self) -> int:
-        """Values of a sample of a window."""
+        """Values per sample of a window."""
         return 1
 
     @property
     def teacher_inputs(self) -> int:
-        """Values that the teacher sees at once."""
+        """Number of the teacher's inputs."""
         return self.lookback
 
     def list_conflicts(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""The windows of a configuration: as values for networks without spikes, as events for others.
+"""The windows of a configuration: values for networks without spikes, events for spiking ones.
 
 Axes: T ticks, N or B windows, L samples of a window, C channels of events.
 """
@@ -33,13 +33,13 @@ from tasks.runs.configuration import require_sound
 from tasks.runs.task import Split
 
 Batch = tuple[Tensor, Tensor, Tensor]  # stimulus T B ..., bins B, the teacher's windows B *M L
-EVALUATED = 500  # windows of a batch that is not trained on
+EVALUATED = 500  # windows per batch in evaluation
 SKIPPED = 1000  # samples before a series is on its attractor
 
 
 @lru_cache(maxsize=16)
 def make_series(source: Source, seed: int, points: int) -> Float64[np.ndarray, " N"]:
-    """Return a generated series, which begins where the seed says."""
+    """Return a generated series; the seed determines where it begins."""
     if source == "mackey_glass":
         past = float(np.random.default_rng([seed, 0]).uniform(0.6, 1.2))
         return generate_mackey_glass(points, past=past, skip=SKIPPED)
@@ -47,7 +47,7 @@ def make_series(source: Source, seed: int, points: int) -> Float64[np.ndarray, "
 
 
 def draw_start(seed: int) -> tuple[float, float, float]:
-    """Return where a Lorenz system begins, before the samples that are left out."""
+    """Return the random initial state of a Lorenz system, before the skipped samples."""
     x, y, z = np.random.default_rng([seed, 0]).normal(0, 5, 3)
     return float(x), float(y), float(z)
 
@@ -57,7 +57,7 @@ def prepare(config: ForecastConfig) -> PreparedSeries:
 
     Raises:
         ValueError: the configuration is wrong, or the series is too short for its
-            windows, constant, or holds what is no number.
+            windows, constant, or not finite.
     """
     require_sound(config)
     if isinstance(config, SeizureConfig):
@@ -83,10 +83,10 @@ def prepare_series(  # noqa: PLR0913 - the sizes of windows have names
     teacher_horizon: int = 1,
     train: int = 0,
 ) -> PreparedSeries:
-    """Return the windows of any series. train: at most so many to train on, the last (0: all).
+    """Return the windows of any series. train: most windows to train on, the last (0: all).
 
     Raises:
-        ValueError: the series is constant, holds what is no number, or is too short.
+        ValueError: the series is constant, not finite, or too short.
     """
     require_series(series, name)
     aligned = {}
@@ -127,7 +127,7 @@ def prepare_series(  # noqa: PLR0913 - the sizes of windows have names
 
 
 def choose_later(config: ForecastConfig, part: SeriesWindows, epoch: int) -> SeriesWindows:
-    """Return a split in which the teacher sees what the arm says, in an epoch of training."""
+    """Return a split with the windows that the arm's teacher sees in a training epoch."""
     if config.arm == "present":
         return replace(part, later=show_own(config, part))
     if config.arm == "shuffled":
@@ -136,30 +136,30 @@ def choose_later(config: ForecastConfig, part: SeriesWindows, epoch: int) -> Ser
 
 
 def show_own(config: ForecastConfig, part: SeriesWindows) -> Float32[np.ndarray, "N *M L"]:
-    """Return what a teacher sees of the students' own windows."""
+    """Return the students' own windows in the form that a teacher reads."""
     if isinstance(config, SeizureConfig):
-        return part.own[:, None, -config.signals :]  # the last of them
+        return part.own[:, None, -config.signals :]  # the last window
     return part.own
 
 
 def shuffle_windows(config: ForecastConfig, count: int, epoch: int) -> Int64[np.ndarray, " N"]:
-    """Return whose later window a shuffled teacher sees in the place of each window's own."""
+    """Return the permutation by which a shuffled teacher sees the later windows of others."""
     return np.random.default_rng([config.seed_of_data, epoch, 1]).permutation(count)
 
 
 def order_batches(
     config: ForecastConfig, count: int, epoch: int
 ) -> Iterator[Int64[np.ndarray, " B"]]:
-    """Yield the windows of each batch of an epoch of training."""
+    """Yield the window indices of each batch in a training epoch."""
     rng = np.random.default_rng([config.seed_of_data, epoch])
     return shuffle_batches(count, config.batch, rng)
 
 
 def count_steps(config: ForecastConfig) -> int:
-    """Return the batches of an epoch.
+    """Return the number of batches per epoch.
 
     Raises:
-        ValueError: a batch has more windows than there are.
+        ValueError: a batch is larger than the number of windows.
     """
     if isinstance(config, RecordingConfig):
         count = count_drawn(config)
@@ -192,7 +192,7 @@ def batches(config: ForecastConfig, split: Split, epoch: int) -> Iterator[Batch]
 
 
 def make_dummy_batch(config: ForecastConfig) -> Batch:
-    """Return a batch of training with any values."""
+    """Return a training batch of arbitrary values."""
     if isinstance(config, RecordingConfig):
         later = torch.zeros(config.batch, math.prod(config.shape))
         return later[None], torch.zeros(config.batch, dtype=torch.int64), later
@@ -207,7 +207,7 @@ def make_dummy_batch(config: ForecastConfig) -> Batch:
 
 
 def count_ticks(config: ForecastConfig) -> int:
-    """Return the ticks of an inference."""
+    """Return the ticks per inference."""
     return 1 if config.cells == "tanh" else config.lookback + config.settle
 
 
@@ -224,7 +224,7 @@ def _count_places(config: ForecastConfig) -> int:
 def make_stimulus(
     config: ForecastConfig, prepared: PreparedSeries, own: Float[Tensor, "B L"]
 ) -> Float32[Tensor, "T B C"]:
-    """Return windows as a network takes them: values at once, or events of their changes."""
+    """Return the input of a network: all values at once, or events of their changes."""
     if config.cells == "tanh":
         return own[None]
     samples = own.reshape(len(own), config.lookback, config.signals).transpose(0, 1)
@@ -239,11 +239,11 @@ def encode_changes(
     """Return the delta code of signals, its counts in binary places, as spikes.
 
     At each tick the code counts by how many steps a signal rose or fell since its last event,
-    first from 0 (:func:`neuro.spikes.codes.delta`). Channel k spikes where that count has the
-    k-th binary place, the lowest first; channel places + k does so where the signal fell.
+    starting from 0 (:func:`neuro.spikes.codes.delta`). If it rose, channel k spikes where bit k
+    of the count is 1, the lowest bit first; if it fell, channel places + k does.
 
     Raises:
-        ValueError: a count has more places; or the signal or the step is out of range.
+        ValueError: a count has more binary places; or the signal or the step is out of range.
     """
     events = delta(x, step)
     most = int(events.abs().max()) if events.numel() else 0

@@ -1,8 +1,8 @@
-"""Dense networks of equal shape, each on windows of its own, trained side by side.
+"""Dense networks of equal shape, each on its own windows, trained side by side.
 
-One product of batches of matrices computes all of them; losses, clipping of gradients, steps of
-the optimizer and the choice of the kept weights are those of each network alone. As
-:func:`neuro.training.fit` trains a single one: AdamW, a cosine, the best validation kept.
+One batched matrix product computes all networks; each network has its own loss, gradient
+clipping, optimizer steps and choice of the kept weights. The training is that of
+:func:`neuro.training.fit`: AdamW, a cosine schedule, the weights of the best validation.
 Axes: S networks, B samples, L inputs, K bins.
 """
 
@@ -22,16 +22,16 @@ from tasks.forecasting.network import cross_entropy
 from tasks.forecasting.windows import read_bins
 from tasks.runs.task import Split
 
-CLIP = 1.0  # as a Plan's
-Weights = list[tuple[Tensor, Tensor]]  # of each layer: S out in, and S out
+CLIP = 1.0  # the default of a Plan
+Weights = list[tuple[Tensor, Tensor]]  # per layer: S out in, and S out
 Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]  # scores, labels, taught -> S
 
 
 @dataclass(frozen=True, kw_only=True)
 class StackedWindows:
-    """Windows of several networks. taught: scores of a teacher of each window, if there are.
+    """Windows of several networks.
 
-    x: S N L. labels: S N. taught: S N K.
+    x: S N L. labels: S N. taught: a teacher's scores for each window, S N K, or None.
     """
 
     x: Float[Tensor, "S N L"]
@@ -49,7 +49,7 @@ class StackedWindows:
 
 
 def stack_weights(networks: Sequence[nn.Module]) -> Weights:
-    """Return the weights of dense layers, of all networks side by side."""
+    """Return the weights of the dense layers, stacked over all networks."""
     layers = [[m for m in net.modules() if isinstance(m, nn.Linear)] for net in networks]
     return [
         (
@@ -61,7 +61,7 @@ def stack_weights(networks: Sequence[nn.Module]) -> Weights:
 
 
 def put_weights(networks: Sequence[nn.Module], weights: Weights) -> None:
-    """Put weights back into the networks."""
+    """Put stacked weights back into the networks."""
     for k, net in enumerate(networks):
         layers = [m for m in net.modules() if isinstance(m, nn.Linear)]
         with torch.no_grad():
@@ -95,14 +95,15 @@ def train_networks(
 ) -> None:
     """Train the networks; each keeps the weights of its best validation.
 
-    configs: one of each network, which differ in ``seed_of_data`` alone; batch and learning
-    rate are those of the first. train: epoch -> its windows.
+    configs: one per network; they may differ only in ``seed_of_data``, for batch and learning
+        rate are read from the first.
+    train: returns the windows of an epoch.
 
     Raises:
-        TrainError: the answers of a network are no numbers.
-        ValueError: a batch has more windows than there are.
+        TrainError: the answers of a network are not finite.
+        ValueError: a batch is larger than the number of windows.
     """
-    count_steps(first := configs[0])  # refuses a batch larger than all
+    count_steps(first := configs[0])  # refuses a batch that is too large
     done = 0
     weights = stack_weights(networks)
     free = [t.requires_grad_() for layer in weights for t in layer]
@@ -132,7 +133,7 @@ def train_networks(
             )
         better = error < best
         best = torch.where(better, error, best)
-        for own, new in zip(kept, free, strict=True):  # copies: the weights change on
+        for own, new in zip(kept, free, strict=True):  # copies: training goes on
             own[better] = new.detach()[better]
     put_weights(networks, [(kept[k], kept[k + 1]) for k in range(0, len(kept), 2)])
 
@@ -140,9 +141,9 @@ def train_networks(
 def stack_windows(
     configs: Sequence[ForecastConfig], split: Split, later: bool = False
 ) -> StackedWindows:
-    """Return the windows of a split side by side; later: those that teachers are trained on.
+    """Return the windows of a split, stacked over networks. later: those that train teachers.
 
-    Each configuration has as many windows.
+    All configurations must have the same number of windows.
     """
     each = [prepare(config) for config in configs]
     parts = [(own.teaching if later else own.windows)[split] for own in each]
@@ -160,7 +161,7 @@ def train_teachers(teachers: Sequence[nn.Module], configs: Sequence[ForecastConf
 
 
 def teach_labels(scores: Tensor, labels: Tensor, taught: Tensor | None) -> Tensor:  # noqa: ARG001
-    """Return the cross-entropy of each network, whatever a teacher says."""
+    """Return the cross-entropy of each network; ``taught`` is ignored."""
     return cross_entropy(scores, labels)
 
 

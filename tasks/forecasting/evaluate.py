@@ -1,7 +1,7 @@
-"""What a forecaster reaches: errors of three read-outs, baselines beside them, a picture.
+"""Evaluation of a forecaster: errors of three read-outs, baselines for comparison, a picture.
 
-The first metric, by which weights are kept, is the squared error of the expectation: the
-read-out that the published text describes. The published code reads the most probable bin.
+The first metric, which also selects the kept weights, is the squared error of the expectation:
+the read-out that the published text describes. The published code reads the most probable bin.
 Axes: T ticks, B samples, K bins.
 """
 
@@ -54,8 +54,8 @@ def measure(
 ) -> dict[str, float]:
     """Return the metrics of scores: squared errors of three read-outs, and log-likelihood.
 
-    Of events also the area under the curve, where windows of both classes are among them; the
-    squared error of the expectation is their Brier score.
+    For events, the area under the curve is added if both classes have windows; the squared
+    error of the expectation is then the Brier score.
     """
     p = scores.double().softmax(1)
     errors = {
@@ -89,7 +89,7 @@ def score_split(
 
 @torch.no_grad()
 def score_teacher(config: ForecastConfig, model: GuidedForecaster) -> Float[Tensor, "N K"]:
-    """Return the scores of the teacher on its own later windows of the test."""
+    """Return the scores of the teacher on the later windows of the test split."""
     teacher = model.teacher
     if teacher is None:
         raise ValueError(f'arm "{config.arm}" has no teacher; set arm=future')
@@ -110,7 +110,7 @@ def decode(_: ForecastConfig, __: nn.Module, outputs: Mapping[str, Tensor]) -> T
 
 
 def describe(_: ForecastConfig, scores: Tensor, labels: Tensor) -> list[str]:
-    """Return "true bin → expectation" of each sample."""
+    """Return "true bin → expectation" for each sample."""
     answers = read_bins(scores.double().softmax(1))
     return [
         f"{true} → {answer:.1f}"
@@ -160,7 +160,7 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
 def _list_rows(
     config: ForecastConfig, model: nn.Module, values: Mapping[str, float]
 ) -> Iterator[tuple[str | float, ...]]:
-    """Yield what the student, its teacher and the baselines reach."""
+    """Yield table rows with the errors of the student, its teacher and the baselines."""
     yield _as_row(f"student, {config.arm}", values)
     if isinstance(model, GuidedForecaster) and model.teacher is not None:
         labels = torch.from_numpy(prepare(config).windows["test"].labels)
@@ -178,7 +178,7 @@ def _as_row(name: str, values: Mapping[str, float]) -> tuple[str | float, ...]:
 def draw_forecasts(
     answers: Float64[np.ndarray, " N"], labels: Int64[np.ndarray, " N"], path: Path
 ) -> None:
-    """Draw true bins and answers of windows in their order."""
+    """Draw the true bins and the answers of windows, in the order of time."""
     figure = Figure((9.58, 3.0), layout="constrained")
     ax = figure.subplots()
     ax.plot(labels, color=MUTED, linewidth=2.5, label="true bin")

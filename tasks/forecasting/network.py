@@ -2,12 +2,12 @@
 
     spiking    events - dense - LIF or ALIF, recurrent - dense - leaky read-out of each bin
     tanh       window - dense - tanh - ... - dense
-    teacher    as tanh, two layers
+    teacher    as tanh, with two layers
 
-The scores of the bins are the membranes of the read-out at the last tick. Every sample is
-answered on its own: no state goes from one to the next. Axes: T ticks, B batch, K bins.
+The scores of the bins are the membranes of the read-out at the last tick. Samples are answered
+independently: no state passes from one to the next. Axes: T ticks, B batch, K bins.
 
-The loss of Future-Guided Learning, and of the controls in its place.
+The loss of Future-Guided Learning and of its controls.
 
     loss = alpha CE(y, student) + (1 - alpha) tau^2 KL(target^(1/tau) || student^(1/tau))
 
@@ -21,11 +21,11 @@ target, and the student's answer, are distributions over the bins at temperature
     shuffled     the answer of the teacher to the later window of another sample
     smoothing    a Gaussian around y, of sigma bins at tau = 1: no teacher
     oracle       y, at every temperature
-    population   a Gaussian around y in the place of both parts: each neuron of the read-out has
-                 a receptive field of sigma bins, and no label is hard
+    population   a Gaussian around y replaces both terms: each neuron of the read-out has a
+                 receptive field of sigma bins, and no label is hard
 
-A window without a label (-1) has no first part, and no second part that needs y: only a teacher
-says something of it. Axes: B samples, K bins, M windows that a teacher sees of one sample.
+A window without a label (-1) has no first term, and no second term that needs y: only a teacher
+contributes to its loss. Axes: B samples, K bins, M windows that a teacher sees per sample.
 """
 
 import math
@@ -46,7 +46,7 @@ from tasks.forecasting.published import SpectrogramNetwork
 from tasks.forecasting.recordings import RecordingConfig
 from tasks.runs.configuration import require_sound
 
-GAIN = 1.0  # standard deviation of the first weights: some spikes of an event
+GAIN = 1.0  # standard deviation of the first weights, so that an event causes some spikes
 
 
 class GuidedForecaster(nn.Module):
@@ -70,7 +70,7 @@ class GuidedForecaster(nn.Module):
         return self
 
     def forward(self, x: Float[Tensor, "T B N"], state: Any = None) -> tuple[Tensor, Any]:
-        """Return what the student answers, T B K, and its state."""
+        """Return the student's answer, T B K, and its state."""
         out: tuple[Tensor, Any] = self.student(x, state)
         return out
 
@@ -117,7 +117,7 @@ def make_cells(config: ForecastConfig) -> LIF | ALIF:
 
 
 def build_teacher(config: ForecastConfig) -> Stack:
-    """Return a fresh teacher: 1 B L to 1 B K; of events, 1 B F to 1 B 2."""
+    """Return a fresh teacher: 1 B L to 1 B K; for events, 1 B F to 1 B 2."""
     return build_layers(config.teacher_inputs, (config.teacher_hidden,) * 2, config.bins)
 
 
@@ -138,13 +138,13 @@ def compute_loss(
     labels: Int64[Tensor, "*S B"],
     taught: Float[Tensor, "*S B K"] | None,
 ) -> Float[Tensor, "*S"]:
-    """Return the mean loss of a batch; of several networks S side by side, that of each.
+    """Return the mean loss of a batch, or one per network of S networks side by side.
 
-    scores: of the student. taught: those of the teacher, where the arm has one; no gradient
-    reaches them.
+    scores: of the student. taught: scores of the teacher if the arm has one; they get no
+    gradient.
 
     Raises:
-        ValueError: the arm has a teacher, and there are no scores of it, or the reverse.
+        ValueError: the arm has a teacher but ``taught`` is None, or the reverse.
     """
     if (taught is not None) != config.taught:
         raise ValueError(
@@ -168,7 +168,7 @@ def compute_loss(
 def cross_entropy(
     scores: Float[Tensor, "*S B K"], labels: Int64[Tensor, "*S B"]
 ) -> Float[Tensor, "*S"]:
-    """Return the mean cross-entropy over B; a window without a label, -1, counts as 0."""
+    """Return the mean cross-entropy over B; a window without a label (-1) counts as 0."""
     log_q = F.log_softmax(scores, -1)
     own = log_q.gather(-1, labels.clamp(min=0)[..., None])[..., 0]
     return -torch.where(labels >= 0, own, 0.0).mean(-1)
@@ -193,7 +193,7 @@ def diverge(
 def measure_divergence(
     target: Float[Tensor, "*S B K"], scores: Float[Tensor, "*S B K"], temperature: float
 ) -> Float[Tensor, "*S B"]:
-    """Return the divergence of the target from the scores [nats], both logits, by sample."""
+    """Return each sample's divergence of the target from the scores [nat]; both are logits."""
     log_p, log_q = (F.log_softmax(s / temperature, -1) for s in (target, scores))
     return (log_p.exp() * (log_p - log_q)).sum(-1)
 
@@ -203,7 +203,7 @@ def measure_distance(
 ) -> Float[Tensor, "*S B K"]:
     """Return the logits of a Gaussian of sigma bins around each label.
 
-    Where there is no label, -1, those of the scores, from which they do not diverge.
+    A window without a label (-1) gets the scores themselves, so that its divergence is 0.
     """
     bins = torch.arange(scores.shape[-1], device=scores.device)
     around = -0.5 * ((bins - labels[..., None]).to(scores) / sigma).square()
@@ -211,9 +211,9 @@ def measure_distance(
 
 
 def ask_teacher(teacher: nn.Module, later: Float[Tensor, "B *M L"]) -> Float[Tensor, "B K"]:
-    """Return what a teacher answers to the later window of each sample.
+    """Return the teacher's scores for the later window of each sample.
 
-    Where it sees several windows of an occurrence period, see :func:`reduce_period`.
+    If it sees several windows of an occurrence period, :func:`reduce_period` chooses one.
     """
     scores: Tensor = teacher(later.flatten(0, -2)[None])[0][-1]
     scores = scores.reshape(*later.shape[:-1], -1)
@@ -221,10 +221,10 @@ def ask_teacher(teacher: nn.Module, later: Float[Tensor, "B *M L"]) -> Float[Ten
 
 
 def reduce_period(scores: Float[Tensor, "*S B M K"]) -> Float[Tensor, "*S B K"]:
-    """Return the event target: a detector's scores of the window it is most certain of.
+    """Return the event target: a detector's scores for its most certain window.
 
-    That window has the largest probability of the last class, "yes", of the windows that tile
-    the occurrence period.
+    Among the windows that tile the occurrence period, that one has the largest probability of
+    the last class, "yes".
     """
     best = scores.softmax(-1)[..., -1].argmax(-1)
     index = best[..., None, None].expand(*best.shape, 1, scores.shape[-1])

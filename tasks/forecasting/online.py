@@ -1,13 +1,13 @@
-"""Learning while a series goes on: the label of a window arrives a horizon after its answer.
+"""Learning while a series continues: a window's label arrives one horizon after its answer.
 
     step k    the student answers window k, whose last sample is the present one
               the present sample is the target of window k - H: its label arrives
               the teacher has seen the later window of k - H, which ends h samples ago
               the student learns from the last windows up to k - H, which it has kept
 
-This is the one setting in which a deployed student has a teacher. Nothing younger enters: no
-label and no answer of the teacher of a window behind k - H. The released code learns from a
-label when its window arrives, H samples before the target exists.
+Only in this setting does a deployed student have a teacher. Labels and the teacher's answers
+for windows after k - H are not used. The released code learns from a label when its window
+arrives, H samples before the target exists.
 
 Dense networks run side by side, as in :mod:`tasks.forecasting.ensemble`; each learns by
 gradient descent, without momentum. Axes: S networks, N windows in order, L inputs, K bins.
@@ -16,9 +16,9 @@ The Page-Hinkley test: has the mean of a sequence of errors risen?
 
     G(t) = max(0, G(t-1) + e(t) - mean(e(1) ... e(t)) - delta),   alarm where G > threshold
 
-Page 1954 (Biometrika 41, 100-115), Hinkley 1971 (Biometrika 58, 509-523). It is told an error
-as soon as it is known, which for a forecaster is a horizon after its answer. After an alarm it
-begins anew. Axes: S sequences side by side, V errors of each.
+Page 1954 (Biometrika 41, 100-115), Hinkley 1971 (Biometrika 58, 509-523). The test gets an
+error as soon as it is known, which for a forecaster is one horizon after its answer. After an
+alarm the test restarts. Axes: S sequences side by side, V errors per sequence.
 """
 
 from dataclasses import dataclass
@@ -39,14 +39,14 @@ from tasks.forecasting.windows import read_bins
 
 
 class PageHinkley(NamedTuple):
-    """A test of S sequences. delta: rise that does not count. threshold: of G."""
+    """A test of S sequences. delta: tolerated rise of the mean. threshold: of G."""
 
     delta: Float64[Tensor, " S"]
     threshold: Float64[Tensor, " S"]
 
 
 class DriftState(NamedTuple):
-    """What the test keeps: number and mean of the errors since it began, and G."""
+    """The state of the test: number and mean of the errors since its start, and G."""
 
     number: Float64[Tensor, " S"]
     mean: Float64[Tensor, " S"]
@@ -62,7 +62,7 @@ def begin_test(sequences: int) -> DriftState:
 def observe(
     test: PageHinkley, state: DriftState, errors: Float[Tensor, " S"]
 ) -> tuple[Bool[Tensor, " S"], DriftState]:
-    """Return where an error raises an alarm, and the state behind it."""
+    """Return which sequences raise an alarm at their error, and the state after it."""
     number = state.number + 1
     mean = state.mean + (errors - state.mean) / number
     height = (state.height + errors - mean - test.delta).clamp(min=0)
@@ -72,12 +72,12 @@ def observe(
 
 
 def fit_test(errors: Float[Tensor, "S V"], tolerance: float = 0.1) -> PageHinkley:
-    """Return the most sensitive test that raises no alarm on errors of validation.
+    """Return the most sensitive test that raises no alarm on validation errors.
 
-    delta is so many standard deviations of them, and the threshold the largest G there.
+    delta is ``tolerance`` standard deviations of these errors, the threshold their largest G.
 
     Raises:
-        ValueError: there are fewer than two errors, or some are no finite numbers.
+        ValueError: there are fewer than two errors, or some are not finite.
     """
     if errors.shape[1] < 2 or not bool(errors.isfinite().all()):
         raise ValueError(
@@ -95,9 +95,9 @@ def fit_test(errors: Float[Tensor, "S V"], tolerance: float = 0.1) -> PageHinkle
 
 @dataclass(frozen=True, kw_only=True)
 class OnlineRules:
-    """How a student learns. horizon: H. rate: of learning. kept: windows of a step, the last.
+    """How a student learns. horizon: H. rate: learning rate. kept: windows per step, the last.
 
-    drift: learn only behind an alarm of this test, for so many steps; None: always.
+    drift: learn only for ``steps`` steps after an alarm of this test; None: at every step.
     """
 
     horizon: int
@@ -119,14 +119,14 @@ class OnlineRules:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OnlineAnswers:
-    """The scores of each window, given before its label is known, and where one learnt."""
+    """The scores of each window, given before its label is known, and the steps that learnt."""
 
     scores: Float[Tensor, "S N K"]
     learnt: Bool[Tensor, "S N"]
 
 
 def list_released(step: int, horizon: int, kept: int) -> range:
-    """Return the last windows whose labels are known at a step, so many at most."""
+    """Return the last windows whose labels are known at a step, at most ``kept``."""
     return range(max(0, step - horizon - kept + 1), max(0, step - horizon + 1))
 
 
@@ -135,13 +135,13 @@ def learn_online(
 ) -> OnlineAnswers:
     """Return the answers of students that learn as labels arrive.
 
-    weights: of the students that begin; they are not changed. windows: in the order of time,
-    each a sample later than the one before it.
+    weights: initial weights of the students; left unchanged. windows: in the order of time,
+    each one sample later than the one before.
     """
     own = [(w.clone().requires_grad_(), b.clone().requires_grad_()) for w, b in weights]
     free = [t for layer in own for t in layer]
     networks, count = windows.labels.shape
-    left = torch.zeros(networks, dtype=torch.int64)  # steps to learn on behind an alarm
+    left = torch.zeros(networks, dtype=torch.int64)  # steps left to learn after an alarm
     state, scores, learnt = begin_test(networks), list[Tensor](), list[Tensor]()
     for k in range(count):
         with torch.no_grad():
@@ -182,7 +182,7 @@ def _step(
     learns: Bool[Tensor, " S"],
     rate: float,
 ) -> None:
-    """Descend the gradients of the networks that learn."""
+    """Take one gradient step in the networks that learn."""
     losses = loss(run_networks(own, batch.x), batch.labels, batch.taught)
     torch.autograd.backward(torch.where(learns, losses, 0.0).sum(), inputs=free)
     clip_gradients(free)

@@ -1,7 +1,7 @@
-"""A patient's windows for student and teacher, and what a predictor of seizures reaches.
+"""A patient's windows for student and teacher, and the evaluation of a predictor of seizures.
 
-Windows are read as spectrograms when they are needed; no file of them is kept. The classes are
-balanced in training alone: validation and test keep every window.
+Spectrograms are computed when a window is needed and are not stored. The classes are balanced
+only in training: validation and test keep every window.
 Axes: N or B windows, L values of a spectrogram: channels, frames and bins.
 """
 
@@ -38,13 +38,13 @@ from tasks.runs.configuration import require_sound
 from tasks.runs.task import Findings, Split
 
 T = TypeVar("T")
-READERS = 4  # files that are read side by side
+READERS = 4  # files read in parallel
 HOUR = 3600.0  # s
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PreparedRecordings:
-    """The windows of a patient that can be read, by split."""
+    """The readable windows of a patient, by split."""
 
     patient: PatientRecordings
     windows: EegWindows
@@ -55,7 +55,7 @@ class PreparedRecordings:
     """Windows that are left out: a channel is constant in them, or holds no number."""
 
     def list_ends(self, split: Split) -> Float64[np.ndarray, " N"]:
-        """Return when each window of a split ends [s]."""
+        """Return the time at which each window of a split ends [s]."""
         own = self.windows.take(self.parts[split])
         start = np.array([file.start for file in self.patient.files])[own.file]
         return np.asarray(start + (own.first + own.count) / self.patient.rate)
@@ -63,7 +63,7 @@ class PreparedRecordings:
 
 @lru_cache(maxsize=2)
 def prepare_recordings(config: RecordingConfig) -> PreparedRecordings:
-    """Return the windows of a configuration; reads all of them once.
+    """Return the windows of a configuration, after reading all of them once.
 
     Raises:
         FileNotFoundError: $NEURO_DATA does not hold the data set or the patient.
@@ -103,7 +103,7 @@ def read_each(
     rows: Int64[np.ndarray, " N"],
     use: Callable[[Tensor], T],
 ) -> list[T | BadSignalsError]:
-    """Return what ``use`` makes of the signals of each window, or which channels are bad.
+    """Return ``use(signals)`` of each window, or the error that names its bad channels.
 
     Raises:
         ValueError: a file is damaged.
@@ -124,9 +124,9 @@ def read_each(
 
 
 def drop_unreadable(patient: PatientRecordings, windows: EegWindows) -> tuple[EegWindows, int]:
-    """Return the windows that can be read, and the number of others; reads all of them once.
+    """Return the readable windows and the number of others, after reading all of them once.
 
-    A window cannot be read if a channel is constant in it, or holds what is no number.
+    A window is unreadable if one of its channels is constant or not finite.
     """
     found = read_each(patient, windows, np.arange(len(windows.label)), lambda _: None)
     kept = np.array([error is None for error in found])
@@ -136,7 +136,7 @@ def drop_unreadable(patient: PatientRecordings, windows: EegWindows) -> tuple[Ee
 def read_spectrograms(
     patient: PatientRecordings, windows: EegWindows, rows: Int64[np.ndarray, " N"]
 ) -> Float32[Tensor, "N L"]:
-    """Return the spectrograms of some windows, without those that cannot be read."""
+    """Return the spectrograms of some windows; unreadable windows are left out."""
     found = read_each(
         patient, windows, rows, lambda x: compute_spectrogram(x, patient.rate).flatten()
     )
@@ -144,7 +144,7 @@ def read_spectrograms(
 
 
 def count_drawn(config: RecordingConfig) -> int:
-    """Return the windows of an epoch of training."""
+    """Return the number of windows in a training epoch."""
     prepared = prepare_recordings(config)
     seed, train = config.seed_of_data, prepared.parts["train"]
     return len(draw_balanced(prepared.windows, train, seed, 0))
@@ -155,7 +155,7 @@ def iterate_batches(
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yield (spectrograms 1 B L, classes B, what the teacher sees B L).
 
-    An epoch of training is read at once, file by file: about 0.5 MB per window.
+    A training epoch is read at once, file by file: about 0.5 MB per window.
     """
     prepared = prepare_recordings(config)
     patient, windows, rows = prepared.patient, prepared.windows, prepared.parts[split]
@@ -177,13 +177,13 @@ def iterate_batches(
 
 
 def train_detector(config: RecordingConfig, teacher: nn.Module) -> None:
-    """Train a teacher to tell ictal windows from as many interictal ones.
+    """Train a teacher to distinguish ictal windows from an equal number of interictal ones.
 
-    Windows are those of the seizures to train on; of the prediction set, which records no
-    seizure, those of all subjects of the detection set that have enough channels.
+    The windows belong to the training seizures. The prediction set records no seizures, so its
+    teacher learns from all subjects of the detection set that have enough channels.
 
     Raises:
-        TrainError: no window lies in a seizure, or the loss is no number.
+        TrainError: no window lies in a seizure, or the loss is not finite.
     """
     rng = np.random.default_rng([config.seed_of_data, 2])
     found = list(_read_detector(config, rng))

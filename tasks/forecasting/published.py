@@ -1,20 +1,21 @@
-"""The published network that tells spectrograms before a seizure from others.
+"""The published network that distinguishes spectrograms before a seizure from others.
 
-The convolutional network with an LSTM that Future-Guided Learning was published with:
+The convolutional network with an LSTM in the publication of Future-Guided Learning:
 
     spectrogram 1 C 59 114
     batch norm, convolution 16 x (C/2, 5, 5) stride (1, 2, 2), ReLU, maximum over 2 x 2 x 2
     batch norm, convolution 32 x (3, 3, 3), ReLU, mean over 3 x 3 x 3 stride 2
-    LSTM of three layers of 512 along the frames that are left, dense 256, dropout, dense 2
+    LSTM of three layers of 512 along the remaining frames, dense 256, dropout, dense 2
 
-Sizes: Gunasekaran et al. 2025 (Nature Communications 16, 8645) and its released code. There the
-features of a window, 1920 with 22 channels, are one step of a sequence whose steps are the rows
-of the batch, so that the answer to a window depends on the rows before it. Here the LSTM runs
-along the time within the window: 5 steps of 384 features, 1920 in all. Its first layer is
-narrower by that; all other sizes are the published ones.
+Sizes: Gunasekaran et al. 2025 (Nature Communications 16, 8645) and its released code. In that
+code the features of a window, 1920 with 22 channels, are one step of a sequence whose steps are
+the rows of the batch, so that the answer to a window depends on the rows before it. Here the
+LSTM runs along the time within the window: 5 steps of 384 features, 1920 in all. This makes its
+first layer narrower; all other sizes are the published ones.
 
-The network takes any number of channels >= 9. With 9 to 16, the convolutions leave fewer than
-the three channels that the last mean takes, and it is over those: the released network stops.
+The network takes any number of channels >= 9. With 9 to 16 channels, the convolutions leave
+fewer than the three that the last mean is taken over. Here the mean is then over those that are
+left; the released network stops with an error.
 Axes: N windows, C channels, T frames, F bins.
 """
 
@@ -24,13 +25,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 CLASSES = 2
-LEAST = (9, 23, 23)  # channels, frames and bins of which something is left
+LEAST = (9, 23, 23)  # least channels, frames and bins that the convolutions do not use up
 
 
 class ConvolutionalLSTM(nn.Module):
-    """Scores of both classes, N 2, for spectrograms N 1 C T F; each row on its own.
+    """Maps spectrograms N 1 C T F to scores of both classes, N 2.
 
-    In training, batch normalisation and dropout also depend on the batch; not in evaluation.
+    In evaluation, rows are independent. In training, batch normalisation couples them.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class ConvolutionalLSTM(nn.Module):
         )
 
     def forward(self, x: Float[Tensor, "N 1 C T F"]) -> Float[Tensor, "N 2"]:
-        """Return the scores of the classes, behind the last step of each window."""
+        """Return the scores of the classes after the last step of each window."""
         found = self.convolutions(x)  # N 32 C' T' F'
         steps = found.permute(0, 3, 1, 2, 4).flatten(2)
         out: Tensor = self.classify(self.lstm(steps)[0][:, -1])

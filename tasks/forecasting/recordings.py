@@ -1,17 +1,17 @@
-"""Recordings with seizures as windows of two classes: soon before a seizure, far from any.
+"""Recordings with seizures, as windows of two classes: shortly before a seizure, far from any.
 
     ... | occurrence period, SOP | prediction horizon, SPH | seizure | ...
           preictal: class 1        neither                   neither, 4 h around it
 
-An alarm in a preictal window says: a seizure starts after SPH, and before SPH + SOP. Windows
-tile each file from its start, without overlap; none spans two files. Interictal windows, class
-0, are far from every known seizure, also from those in files that cannot be read. All others
-belong to no class. Periods as in Truong et al. 2018 (Neural Networks 105, 104-111).
+An alarm in a preictal window says that a seizure starts after SPH and before SPH + SOP. Windows
+tile each file from its start, without overlap, and stay within the file. Interictal windows,
+class 0, are far from every known seizure, including those in unreadable files. All other
+windows have no class. Periods as in Truong et al. 2018 (Neural Networks 105, 104-111).
 
 Ictal windows have their middle in a seizure, one per second. Only a teacher sees them: a
-detector learns to tell them from interictal windows, and then sees an ictal window of the
-seizure that follows the student's preictal window. The released code of Future-Guided Learning
-has no such windows: its teacher sees the student's own. Axes: N windows, E seizures.
+detector learns to distinguish them from interictal windows, and then sees an ictal window of
+the seizure that follows the student's preictal window. In the released code of Future-Guided
+Learning, the teacher sees the student's own windows instead. Axes: N windows, E seizures.
 """
 
 from collections.abc import Sequence
@@ -29,9 +29,9 @@ from tasks.forecasting.spectrograms import BINS, count_samples
 from tasks.runs.task import Split
 
 PREICTAL, INTERICTAL, ICTAL = 1, 0, 2
-LEAST = 3  # seizures: one to train on, to validate on, to test on
-TESTED = 0.35  # share of the seizures, as published
-UNUSED = (  # fields of a series
+LEAST = 3  # seizures: one each for training, validation and test
+TESTED = 0.35  # share of the seizures in the test, as published
+UNUSED = (  # fields of a series that recordings do not use
     *("points", "lookback", "horizon", "teacher_horizon", "bins", "cells", "step", "settle"),
     *("tau", "train", "compared"),
 )
@@ -75,7 +75,7 @@ class RecordingConfig(ForecastConfig):
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Channels, frames and bins of a spectrogram."""
+        """Numbers of channels, frames and bins of a spectrogram."""
         return self.channels, round(2 * self.seconds) - 1, len(BINS)
 
     def list_conflicts(self) -> list[str]:
@@ -119,7 +119,7 @@ def kaggle() -> RecordingConfig:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EegWindows:
-    """Windows of a patient: those of both classes in their order in time, then ictal ones."""
+    """Windows of a patient: those of both classes in the order of time, then ictal ones."""
 
     count: int
     """Samples of each window."""
@@ -140,7 +140,7 @@ class EegWindows:
 def label_windows(
     patient: PatientRecordings, config: RecordingConfig
 ) -> tuple[EegWindows, list[str]]:
-    """Return the windows of both classes and the ictal ones, and why seizures are not used."""
+    """Return the windows of both classes and the ictal ones, and why seizures are unused."""
     usable, reasons = find_usable(patient, config)
     count = count_samples(patient.rate, config.seconds)
     seizures = [*zip(patient.seizures.start, patient.seizures.stop, strict=True)]
@@ -172,7 +172,7 @@ def _label(
     start: np.ndarray,
     stop: np.ndarray,
 ) -> tuple[Int64[np.ndarray, " N"], Int64[np.ndarray, " N"]]:
-    """Return the class of windows, -1 for none, and the seizure that follows."""
+    """Return each window's class (-1: none) and the seizure that follows (-1: none)."""
     onset, end = patient.seizures.start, patient.seizures.stop
     last = onset - config.sph
     before = (start[:, None] >= last - config.sop) & (stop[:, None] <= last) & usable
@@ -186,7 +186,7 @@ def _label(
 def find_usable(
     patient: PatientRecordings, config: RecordingConfig
 ) -> tuple[Bool[np.ndarray, " E"], list[str]]:
-    """Return which seizures have a preictal period of their own, and why others have none."""
+    """Return which seizures have their own preictal period, and reasons for the others."""
     usable, reasons = np.zeros(len(patient.seizures), bool), list[str]()
     for k, onset in enumerate(patient.seizures.start):
         before = patient.seizures.stop[k - 1] if k else -np.inf
@@ -204,7 +204,7 @@ def find_usable(
 
 
 def _find_pause(patient: PatientRecordings, first: float, last: float) -> float:
-    """Return the longest time between first and last that no file holds [s]."""
+    """Return the longest gap in the recording between first and last [s]."""
     longest, at = 0.0, first
     for file in sorted(patient.files, key=lambda f: f.start):
         if file.stop > at and file.start < last:
@@ -215,11 +215,11 @@ def _find_pause(patient: PatientRecordings, first: float, last: float) -> float:
 def split_windows(windows: EegWindows, tested: int) -> dict[Split, Int64[np.ndarray, " N"]]:
     """Return the windows of both classes by split. tested: see :class:`RecordingConfig`.
 
-    Windows before one seizure stay together. Interictal windows are cut in time into as many
-    equal parts as there are seizures, and each part goes with one of them, in the same order.
+    Windows before one seizure stay in one split. Interictal windows are cut in time into one
+    equal part per seizure; each part joins the split of its seizure, in the same order.
 
     Raises:
-        ValueError: there are fewer than three seizures, or than ``tested``; or fewer
+        ValueError: there are fewer than three seizures, too few for ``tested``, or fewer
             interictal windows than seizures.
     """
     seizures = np.unique(windows.seizure[windows.label == PREICTAL])
@@ -253,10 +253,11 @@ def split_windows(windows: EegWindows, tested: int) -> dict[Split, Int64[np.ndar
 def find_later(
     windows: EegWindows, train: Int64[np.ndarray, " K"], ahead: int
 ) -> Int64[np.ndarray, " N"]:
-    """Return the window that a teacher sees for each window of training.
+    """Return the window that a teacher sees for each training window.
 
-    For a preictal window that is an ictal one of the seizure that follows, in turn; for an
-    interictal one the interictal window so many ``ahead`` in training, or the last.
+    For a preictal window it is an ictal window of the seizure that follows, each in turn. For
+    an interictal window it is the interictal training window ``ahead`` places later, or the
+    last one.
 
     Raises:
         ValueError: a seizure has no ictal window.
@@ -279,9 +280,9 @@ def find_later(
 def draw_balanced(
     windows: EegWindows, train: Int64[np.ndarray, " N"], seed: int, epoch: int
 ) -> Int64[np.ndarray, " K"]:
-    """Return windows of an epoch of training in random order, as many of either class.
+    """Return the windows of a training epoch in random order, equally many of both classes.
 
-    Every window of the rarer class is there once; of the other, others in each epoch.
+    Every window of the rarer class occurs once; the other class is sampled anew per epoch.
 
     Raises:
         ValueError: a class has no window.

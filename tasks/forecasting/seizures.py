@@ -1,19 +1,19 @@
 """Seizures as events: windows of features, a detector that sees later, a predictor, alarms.
 
-What a window of a recording is described by: twelve features, and its mean.
+Features of a window of a recording: twelve without the baseline, and the window's mean.
 
     0       log of the variance
     1       log of the line length, the mean of |x[t] - x[t - 1]|
     2       excess kurtosis
     3-6     autocorrelation at lags of 1, 2, 4 and 8 samples
-    7-11    log of the power in five bands, behind a Hann taper: periods a window of 1-2, 3-4,
-            5-8, 9-16 and 17-32 where it has 64 samples, of the same length in others
+    7-11    log of the power in five bands, after a Hann taper: 1-2, 3-4, 5-8, 9-16 and 17-32
+            periods per window of 64 samples; in other windows, periods of the same length
     12      mean of the window in the recording as measured (DC-coupled)
 
-All but the last are of the recording without its baseline, the mean of the samples up to now: a
-slow drift, which tells much, is nearly gone from it. Axes: N windows, W samples of a window.
+All but the last come from the recording without its baseline, the mean of the samples up to
+now. This nearly removes a slow drift, which is informative. Axes: N windows, W samples.
 
-Which windows a student sees, and which later ones tell whether a seizure begins in time.
+The windows that a student sees, and the later windows of the occurrence period.
 
     student      K windows up to now, t
     excluded     a seizure in the last of them, or in t ... t + sph - 1
@@ -21,19 +21,19 @@ Which windows a student sees, and which later ones tell whether a seizure begins
     teacher      windows whose middle lies in that occurrence period
 
 A detector that knows the seizures answers "yes" to one of the teacher's windows if and only if
-the label is "yes", but for seizures that begin less than a hop before the period's end, so
-behind the middle of its last window. The released code of Future-Guided Learning has no such
-windows: its teacher sees the student's own. Axes: M windows of a recording, N of a student.
+the label is "yes". The exceptions are seizures that begin less than a hop before the period's
+end, after the middle of its last window. In the released code of Future-Guided Learning, the
+teacher sees the student's own windows. Axes: M windows of a recording, N of a student.
 
 Configurations of predictors of seizures: recording, windows, occurrence period.
 
-A recording with seizures in windows of features, by split, for student and detector.
+A recording with seizures as windows of features, by split, for student and detector.
 
 Axes: T samples, M windows of a recording, N of a student, F features.
 
-What a predictor of seizures reaches, event by event, and a picture of its alarms.
+Evaluation of a predictor of seizures, event by event, and a picture of its alarms.
 
-The threshold of alarms is chosen on validation alone. Axes: N windows.
+The threshold of alarms is chosen only on validation. Axes: N windows.
 """
 
 from collections.abc import Mapping
@@ -78,13 +78,13 @@ NAMES = (
     *(f"power of band {k + 1}" for k in range(len(BANDS))),
     "mean",
 )
-LEAST = 1e-12  # of a power: the log of silence is finite
+LEAST = 1e-12  # least power, so that the log of silence is finite
 
 
 def remove_baseline(x: Float64[np.ndarray, " T"], length: int) -> Float64[np.ndarray, " T"]:
-    """Return a signal without the mean of the last so many samples, the present one included.
+    """Return a signal minus the mean of its last ``length`` samples, including the present one.
 
-    It is causal: at the start the mean is of the samples so far.
+    The filter is causal: at the start the mean is over the samples so far.
     """
     total = np.concatenate([[0.0], np.cumsum(x)])
     stop = np.arange(1, len(x) + 1)
@@ -95,7 +95,7 @@ def remove_baseline(x: Float64[np.ndarray, " T"], length: int) -> Float64[np.nda
 def describe_windows(
     x: Float64[np.ndarray, " T"], starts: Int64[np.ndarray, " N"], size: int, baseline: int
 ) -> Float64[np.ndarray, "N 13"]:
-    """Return the features of windows that start at some samples, all of one size."""
+    """Return the features of windows of ``size`` samples that start at ``starts``."""
     where = starts[:, None] + np.arange(size)
     own, raw = remove_baseline(x, baseline)[where], x[where].mean(1)
     own = own - own.mean(1, keepdims=True)
@@ -112,7 +112,7 @@ def describe_windows(
 
 @dataclass(frozen=True, kw_only=True)
 class PeriodSizes:
-    """Samples, but for lookback: so many windows. hop: from one window to the next."""
+    """Sizes in samples; lookback in windows. hop: distance from one window to the next."""
 
     window: int
     hop: int
@@ -130,10 +130,10 @@ class PeriodSizes:
         return np.arange(0, max(0, samples - self.window + 1), self.hop)
 
     def list_offsets(self) -> Int64[np.ndarray, " O"]:
-        """Return by how many windows those of the occurrence period are later than the last.
+        """Return the offsets of the period's windows from the student's last one, in windows.
 
         Raises:
-            ValueError: there is none.
+            ValueError: no window has its middle in the occurrence period.
         """
         half = self.window // 2
         first = -(-(self.sph + self.window - half) // self.hop)
@@ -148,9 +148,9 @@ class PeriodSizes:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PeriodAlignment:
-    """Rows that belong together. student, period: indices of windows. labels: 1 for yes.
+    """Matching rows. student, period: indices of windows. labels: 1 for yes.
 
-    now: the first sample behind the student's last window.
+    now: the first sample after the student's last window.
     """
 
     student: Int64[np.ndarray, "N K"]
@@ -159,7 +159,7 @@ class PeriodAlignment:
     now: Int64[np.ndarray, " N"]
 
     def keep_last(self, count: int) -> "PeriodAlignment":
-        """Return the last rows, so many at most; 0: all."""
+        """Return the last ``count`` rows at most; 0: all."""
         return PeriodAlignment(
             student=self.student[-count:],
             period=self.period[-count:],
@@ -201,7 +201,7 @@ def mark_ictal(
 Channel = Literal["dc", "ac", "z"]
 Target = Literal["event", "middle"]
 SIGNALS: dict[Channel, int] = {"dc": len(NAMES), "ac": len(NAMES) - 1, "z": 1}
-FIXED = ("source", "horizon", "teacher_horizon", "bins")  # of a series
+FIXED = ("source", "horizon", "teacher_horizon", "bins")  # fields of a series only
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,17 +247,17 @@ class SeizureConfig(ForecastConfig):
 
     @property
     def signals(self) -> int:
-        """Features of a window."""
+        """Number of features per window."""
         return SIGNALS[self.channel]
 
     @property
     def teacher_inputs(self) -> int:
-        """What the detector sees: one window."""
+        """Number of the detector's inputs: the features of one window."""
         return self.signals
 
     @property
     def sizes(self) -> PeriodSizes:
-        """Of windows and periods."""
+        """Sizes of windows and periods."""
         return PeriodSizes(
             window=self.window,
             hop=self.hop,
@@ -305,16 +305,16 @@ def tiny_seizures() -> SeizureConfig:
     return replace(seizures(), points=40_000, hidden=32, epochs=4, lr=1e-2, compared=50)
 
 
-CLIP = 4.0  # standard deviations, beyond which a feature is cut
+CLIP = 4.0  # standard deviations at which a feature is clipped
 TWO = Bins(low=-0.5, high=1.5, count=2)  # no and yes
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PreparedSeizures(PreparedSeries):
-    """A recording in windows, by split; its values are features.
+    """A recording in windows of features, by split.
 
-    detector: what a detector is trained on. now: when each of the student's windows ends.
+    detector: training data of the detector. now: times at which the student's windows end.
     signal, seizures: the whole recording.
     """
 
@@ -325,11 +325,11 @@ class PreparedSeizures(PreparedSeries):
 
     @property
     def teaching(self) -> dict[Split, SeriesWindows]:
-        """What a teacher is trained on."""
+        """The training data of the teacher."""
         return self.detector
 
 
-NOT_READ = (  # fields that windows do not depend on
+NOT_READ = (  # fields that the windows do not depend on
     *("arm", "alpha", "temperature", "sigma", "surprise", "cells", "layers", "hidden", "step"),
     *("settle", "tau", "teacher_hidden", "teacher_epochs", "compared", "batch", "epochs", "lr"),
 )
@@ -339,7 +339,7 @@ def prepare_patient(config: SeizureConfig) -> PreparedSeizures:
     """Return the windows of a generated patient.
 
     Raises:
-        ValueError: a part of the recording has no seizure that can be used.
+        ValueError: a part of the recording has no usable seizure.
     """
     default = SeizureConfig()
     return _prepare(replace(config, **{name: getattr(default, name) for name in NOT_READ}))
@@ -362,8 +362,8 @@ def prepare_recording(
     """Return the windows of any recording. z: its slow variable, for channel "z".
 
     Raises:
-        ValueError: the recording is constant, holds what is no number, or a part of it has no
-            seizure that can be used; or channel is "z", and there is none.
+        ValueError: the recording is constant or not finite, a part of it has no usable seizure,
+            or channel is "z" and ``z`` is None.
     """
     require_series(signal, name)
     samples, sizes = len(signal), config.sizes
@@ -413,7 +413,7 @@ def prepare_recording(
 
 
 def choose_period(config: SeizureConfig, rows: PeriodAlignment) -> Int64[np.ndarray, "N O"]:
-    """Return the windows that the teacher sees: of the whole period, or its middle."""
+    """Return the windows that the teacher sees: the whole period, or its middle window."""
     if config.target == "event":
         return rows.period
     middle = rows.period.shape[1] // 2
@@ -428,7 +428,7 @@ def _take(
 
 
 def _require_both(labels: dict[Split, Int64[np.ndarray, " N"]], name: str) -> None:
-    """Raise a ValueError that lists the splits where all usable windows have one label."""
+    """Raise a ValueError that lists the splits whose usable windows all have the same label."""
     wrong = []
     for split, own in labels.items():
         yes, no = int((own == 1).sum()), int((own == 0).sum())
@@ -443,7 +443,7 @@ def _require_both(labels: dict[Split, Int64[np.ndarray, " N"]], name: str) -> No
         raise ValueError("\n".join(["the recording cannot be used:", *wrong, cure]))
 
 
-HOUR = 1000  # units of time, which the equations of the Epileptor do not fit to seconds
+HOUR = 1000  # units of time; the equations of the Epileptor do not relate them to seconds
 TIME = f"{HOUR} units of time"
 EVENT_METRICS = (
     Metric(name="auc", format=".3f"),
@@ -457,7 +457,7 @@ FILE = "alarms.png"
 
 @dataclass(frozen=True, kw_only=True)
 class EventFindings:
-    """On the test split. threshold: chosen on validation. alarms: their times."""
+    """Findings on the test split. threshold: chosen on validation. alarms: their times."""
 
     auc: float
     threshold: float
@@ -480,9 +480,9 @@ def measure_events(
     prepared: PreparedSeizures,
     probability: Mapping[Split, Float64[np.ndarray, " N"]],
 ) -> EventFindings:
-    """Return what the answers to validation and test reach together.
+    """Return the findings on the test, with a threshold chosen on validation.
 
-    probability: that a seizure begins in the occurrence period, of each window of both.
+    probability: that a seizure begins in the occurrence period, for each window of both splits.
     """
     about = Warnings(sph=float(config.sph), sop=float(config.sop), every=float(config.hop))
     onsets = prepared.seizures.start.astype(np.float64)
@@ -498,7 +498,7 @@ def measure_alarms(
     probability: Mapping[Split, Float64[np.ndarray, " _"]],
     labels: Int64[np.ndarray, " N"],
 ) -> EventFindings:
-    """Return what answers given ``now`` reach. onsets: of all seizures. labels: of the test."""
+    """Return the findings on answers at times ``now``. onsets: of all. labels: of the test."""
     threshold = choose_threshold(now["val"], probability["val"], onsets, about)
     alarms = raise_alarms(now["test"], probability["test"], threshold, about.sop)
     return EventFindings(
@@ -510,7 +510,7 @@ def measure_alarms(
 
 
 def tabulate_events(name: str, found: EventFindings, rate: float, time: str) -> Table:
-    """Return the table of a predictor of this name. rate: false alarms per ``time``."""
+    """Return the table of the predictor ``name``. rate: false alarms per ``time``."""
     score = found.score
     return Table(
         title="Events",
@@ -538,7 +538,7 @@ def report_events(
     values: Mapping[str, float],
     folder: Path,
 ) -> Findings:
-    """Return the findings of a run, with a picture. values: further metrics of the windows."""
+    """Return the findings of a run, with a picture. values: other metrics of the windows."""
     found = measure_events(config, prepared, probability)
     score = found.score
     draw_alarms(config, prepared, probability["test"], found, folder / FILE)

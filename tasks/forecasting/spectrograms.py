@@ -1,12 +1,12 @@
-"""Spectrograms of windows of a recording, computed when they are needed: no file keeps them.
+"""Spectrograms of windows of a recording, computed when needed and not stored.
 
     X[c, t, f] = max(0, log10(|STFT(x[c])| + 1e-6))
 
-Frames of a second every half second, Hann; so that a bin is about 1 Hz, whatever the rate. Bins
-1-56, 64-116 and 124-128 are kept: without the mean, and the mains at 60 and 120 Hz with its
-surroundings (Truong et al. 2018, Neural Networks 105, 104-111). 30 s at 256 Hz become 59 frames
-of 114 bins. The released code for the sets of Kaggle takes the logarithm of complex numbers
-first, so that their phase enters it; here it is the magnitude's.
+Hann frames of 1 s every 0.5 s, so that a bin is about 1 Hz at every sampling rate. Bins 1-56,
+64-116 and 124-128 are kept, which excludes the mean and the surroundings of the mains at 60 and
+120 Hz (Truong et al. 2018, Neural Networks 105, 104-111). 30 s at 256 Hz become 59 frames of
+114 bins. The released code for the Kaggle sets first takes the logarithm of complex numbers, so
+that their phase enters it; here the logarithm is taken of the magnitude.
 Axes: N windows, C channels, T frames, F bins.
 """
 
@@ -20,7 +20,7 @@ FLOOR = 1e-6
 
 
 def count_samples(rate: float, seconds: float) -> int:
-    """Return the samples of a window: whole half seconds of a rate that is rounded to even."""
+    """Return the samples per window: whole half seconds, at the rate rounded to an even one."""
     return round(2 * seconds) * (round(rate) // 2)
 
 
@@ -28,7 +28,7 @@ def compute_spectrogram(x: Float[Tensor, "*C L"], rate: float) -> Float[Tensor, 
     """Return the spectrograms of signals [uV] at a rate [Hz].
 
     Raises:
-        ValueError: a signal is shorter than a second, or the rate has not all of the bins.
+        ValueError: a signal is shorter than 1 s, or the rate is too low for the highest bin.
     """
     frame = 2 * (round(rate) // 2)
     if x.shape[-1] < frame or frame < 2 * HIGHEST:

@@ -1,7 +1,7 @@
 """The task: forecast a series, guided by a teacher that sees later values.
 
-Future-Guided Learning (Gunasekaran et al. 2025, Nature Communications 16, 8645), with the
-controls that tell what its gain comes from. Axes: T ticks, B samples, K bins, L samples.
+Future-Guided Learning (Gunasekaran et al. 2025, Nature Communications 16, 8645), with controls
+that show the cause of its gain. Axes: T ticks, B samples, K bins, L samples of a window.
 """
 
 import sys
@@ -42,7 +42,7 @@ NO_SPIKES = "a student without spikes has no Graph; use a run of forecasting:tin
 
 
 def loss(config: ForecastConfig, model: nn.Module, batch: Batch, at: float) -> Tensor:  # noqa: ARG001
-    """Return the mean loss of a batch; student and teacher answer it once each."""
+    """Return the mean loss of a batch; student and teacher each answer it once."""
     x, labels, later = batch
     scores, guided = model(x)[0][-1], _require_guided(model)
     taught = None
@@ -74,7 +74,7 @@ def chip_part(config: ForecastConfig, model: nn.Module) -> nn.Module:
     """Return the student.
 
     Raises:
-        RunError: it has no spikes.
+        RunError: the student has no spikes.
     """
     if why := explain_only_torch(config):
         raise RunError(why)
@@ -82,12 +82,12 @@ def chip_part(config: ForecastConfig, model: nn.Module) -> nn.Module:
 
 
 def explain_only_torch(config: ForecastConfig) -> str:
-    """Return why only torch runs the student; "" if every executor does."""
+    """Explain why only torch can run the student. Returns "" if every executor can."""
     return NO_SPIKES if config.cells == "tanh" else ""
 
 
 def stimuli(config: ForecastConfig, model: nn.Module, split: Split) -> Iterator[Stimulus]:  # noqa: ARG001
-    """Yield the events of windows, the first ones of a split, and their true bins."""
+    """Yield the events of the first windows of a split, and their true bins."""
     left = config.compared or sys.maxsize
     for x, labels, _ in batches(config, split, 0):
         yield Stimulus({"input": x[:, :left]}, labels[:left])

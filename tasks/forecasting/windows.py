@@ -7,9 +7,9 @@ Axes: N windows, L samples of a window.
 
 A value as one of K classes of equal width, and back.
 
-The edges come from the targets of training, once, for the student, for the teacher and for
-every split. All classes lie between the least and the largest of these targets; a value outside
-belongs to the class at the end. Axes: B samples, K bins.
+Student, teacher and all splits share the edges, which come from the training targets. All
+classes lie between the least and the largest of these targets; a value outside belongs to the
+first or last class. Axes: B samples, K bins.
 """
 
 from dataclasses import dataclass, replace
@@ -28,7 +28,7 @@ READINGS: tuple[Reading, ...] = ("expectation", "argmax", "median")
 
 @dataclass(frozen=True, kw_only=True)
 class Bins:
-    """Classes of equal width. low, high: the range that they fill. count: K."""
+    """Classes of equal width. low, high: the range of all classes. count: K."""
 
     low: float
     high: float
@@ -49,10 +49,10 @@ class Bins:
 
 
 def fit_bins(targets: Float64[np.ndarray, " N"], count: int) -> Bins:
-    """Return so many bins over the range of the targets of training.
+    """Return ``count`` bins over the range of the training targets.
 
     Raises:
-        ValueError: there are fewer than two bins, or the targets are constant.
+        ValueError: ``count`` is below two, or the targets are constant.
     """
     if count < 2 or len(targets) == 0 or not np.ptp(targets) > 0:
         raise ValueError(
@@ -67,8 +67,9 @@ def read_bins(
 ) -> Float[Tensor, " B"]:
     """Return the answer to each sample in units of bins.
 
-    expectation: the mean of the distribution. argmax: its most probable bin, the lower of two.
-    median: the first bin up to which it has half its mass.
+    expectation: the mean of the distribution.
+    argmax: the most probable bin, the lowest of equally probable ones.
+    median: the first bin at which the cumulative probability reaches one half.
     """
     if reading == "expectation":
         bins = torch.arange(probabilities.shape[1], device=probabilities.device)
@@ -89,10 +90,11 @@ SHARES: dict[Split, tuple[float, float]] = {
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SeriesWindows:
-    """The windows of a split. Values have mean 0 and deviation 1 in the part for training.
+    """The windows of a split. Values have mean 0 and standard deviation 1 in training.
 
-    own: what the student sees. later: what the teacher sees, one window or M of them; where
-    nobody looks ahead, the own. labels: the bin of the target of both; -1: there is none.
+    own: windows of the student.
+    later: windows of the teacher, one or M per sample; without look-ahead, the student's own.
+    labels: bin of the common target; -1: unlabelled.
     """
 
     own: Float32[np.ndarray, "N L"]
@@ -102,7 +104,7 @@ class SeriesWindows:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PreparedSeries:
-    """A series in windows, by split. bins: of all splits. mean, sd, low, high: in training."""
+    """A series in windows, by split. bins: of all splits. mean, sd, low, high: of training."""
 
     windows: dict[Split, SeriesWindows]
     bins: Bins
@@ -113,15 +115,15 @@ class PreparedSeries:
 
     @property
     def teaching(self) -> dict[Split, SeriesWindows]:
-        """What a teacher is trained on."""
+        """The training data of a teacher."""
         return {split: replace(part, own=part.later) for split, part in self.windows.items()}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Alignment:
-    """Indices into a series. student, teacher: of the samples of each window. target: of both.
+    """Indices into a series. student, teacher: samples of each window. target: of both.
 
-    Row k of all three belongs together.
+    Row k of one array belongs to row k of the others.
     """
 
     student: Int64[np.ndarray, "N L"]
@@ -129,7 +131,7 @@ class Alignment:
     target: Int64[np.ndarray, " N"]
 
     def keep_last(self, count: int) -> "Alignment":
-        """Return the last windows, so many at most; 0: all."""
+        """Return the last ``count`` windows at most; 0: all."""
         return Alignment(
             student=self.student[-count:],
             teacher=self.teacher[-count:],
@@ -140,7 +142,7 @@ class Alignment:
 def align(
     start: int, stop: int, lookback: int, horizon: int, teacher_horizon: int = 1
 ) -> Alignment:
-    """Return all windows inside start ... stop - 1, in their order.
+    """Return all windows inside start ... stop - 1, in the order of time.
 
     Raises:
         ValueError: the teacher's window is not later than the student's, or holds the target;
@@ -158,7 +160,7 @@ def align(
 
 
 def align_student(start: int, stop: int, lookback: int, horizon: int) -> Alignment:
-    """Return all windows where nobody looks ahead: in the place of the teacher's, the own."""
+    """Return all windows without look-ahead: the teacher sees the student's own windows."""
     own = _list_windows(start, stop, lookback, horizon)
     return Alignment(student=own, teacher=own, target=own[:, -1] + horizon)
 
@@ -178,10 +180,10 @@ def _list_windows(
 
 
 def find_range(points: int, split: Split, gap: int) -> tuple[int, int]:
-    """Return the first sample of a split, and the one behind its last.
+    """Return the first sample of a split, and the one after its last.
 
-    gap: samples left out at the start of all splits but the first, so that no value that one
-    split holds is as near to one of the next as a target to its window.
+    gap: samples left out at the start of all splits but the first, so that values of two splits
+    are further from each other than a target is from its window.
     """
     first, last = SHARES[split]
     start = round(points * first) + (gap if first else 0)
@@ -189,7 +191,7 @@ def find_range(points: int, split: Split, gap: int) -> tuple[int, int]:
 
 
 def require_series(series: Float64[np.ndarray, " N"], name: str) -> None:
-    """Raise a ValueError if a series is constant, or holds what is no number."""
+    """Raise a ValueError if a series is constant or not finite."""
     bad = np.flatnonzero(~np.isfinite(series))
     if len(bad):
         raise ValueError(

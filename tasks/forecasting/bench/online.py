@@ -1,9 +1,9 @@
-"""Part ``online`` of the bench: students go on learning as labels arrive; one does not.
+"""Part ``online`` of the bench: students that go on learning as labels arrive, and a fixed one.
 
-Every student is trained on labels alone before, and all learners begin with it. Then the test
-part of a series goes by, once. One series changes in the middle of it: from then on time runs
-faster by half. The rate of learning lies between those that were best with and without the
-change on seeds 100 and 101, which no row has.
+All learners of a seed begin with the same student, trained on labels alone. Then they pass the
+test part of a series once. One series changes in the middle of that part: time then runs 1.5
+times as fast. The learning rate lies between the best rates with and without the change on
+seeds 100 and 101, which no row uses.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -53,9 +53,9 @@ from tasks.runs.trained_run import load_trained_model
 
 STOPPED = "no learning"
 BEHIND = ", behind an alarm"
-CHANGES = "changes"  # ends the name of a setting whose series does
-FASTER = 1.5  # times, behind the change
-CHANGE = 0.9  # of the series: in the middle of the test part
+CHANGES = "changes"  # ends the name of a setting whose series changes
+FASTER = 1.5  # factor of the speed after the change
+CHANGE = 0.9  # position in the series: the middle of the test part
 LATE = Metric(name="mse_late", better="lower", unit=UNIT)  # in the second half of the test
 RATE = 0.01
 LEARNERS: Mapping[str, Arm] = {
@@ -70,7 +70,7 @@ COMPARED = (
 
 
 def make_online_experiment(quick: bool) -> Experiment:
-    """Return the experiment: an arm goes on by labels alone, its variants by other learners."""
+    """Return the experiment: the arm continues on labels alone, its variants otherwise."""
     base = replace(guided_ann(), **(SMALL if quick else {}))
     moving = replace(base, source="lorenz")
     lorenz, mackey_glass = (name_setting(config, "online") for config in (moving, base))
@@ -83,13 +83,13 @@ def make_online_experiment(quick: bool) -> Experiment:
         run="forecasting:guided_ann",
         metrics=(*METRICS[:2], LATE, UPDATES),
         measures=partial(measure_learners, seeds),
-        costs=lambda *_: {},  # those of the training before say nothing of the learning
+        costs=lambda *_: {},  # the costs of the training before do not include the learning
         judge=partial(judge_learners, tuple(series)),
     )
 
 
 def make_changing_series(config: ForecastConfig) -> Float64[np.ndarray, " N"]:
-    """Return a Lorenz system; up to the change it is that of the configuration."""
+    """Return a Lorenz series that speeds up; before, it is that of the configuration."""
     first = round(CHANGE * config.points)
     before = generate_lorenz(first, start=draw_start(config.seed_of_data), skip=SKIPPED)
     x, y, z = (float(v) for v in before[-1])
@@ -98,9 +98,9 @@ def make_changing_series(config: ForecastConfig) -> Float64[np.ndarray, " N"]:
 
 
 def measure_learners(seeds: Sequence[int], run: TaskRun) -> Variants:
-    """Return what each learner reaches on the passing test part of the arm's series.
+    """Return the metrics of each learner while the test part of the arm's series passes.
 
-    seeds: of all students; one smoothing is as wide as their teachers.
+    seeds: of all students; one smoothing has the mean width of their teachers' answers.
     """
     config: ForecastConfig = run.config
     weights = stack_weights([load_trained_model(run)])
@@ -119,14 +119,14 @@ def measure_learners(seeds: Sequence[int], run: TaskRun) -> Variants:
 
 
 def fit_drift(config: ForecastConfig, weights: Weights) -> PageHinkley:
-    """Return the test of changes that raises no alarm on validation."""
+    """Return the most sensitive Page-Hinkley test without alarm on validation."""
     val = prepare(config).windows["val"]
     scores = run_networks(weights, torch.from_numpy(val.own)[None])[0]
     return fit_test(measure_squares(scores, torch.from_numpy(val.labels))[None])
 
 
 def make_windows(config: ForecastConfig, seed: int, changes: bool) -> StackedWindows:
-    """Return the windows of the test part in time, with what the seed's teacher answers."""
+    """Return the test windows in the order of time, with the answers of the seed's teacher."""
     series = make_series(config.source, config.seed_of_data, config.points)
     if changes:
         series = make_changing_series(config)
@@ -162,7 +162,7 @@ def learn(
 
 
 def judge_learners(settings: Sequence[str], reached: Reached) -> Iterator[Row]:
-    """Yield the error of some learners beside others, with the share of steps that learn."""
+    """Yield comparisons of learners' errors, with the share of steps at which they learn."""
     for setting, sides in product(settings, COMPARED):
         plain = f"{setting}: {LABELS}"
         ours, theirs = (

@@ -1,8 +1,8 @@
 """The parts of ``neuro bench forecasting``, and their picture.
 
-The judged metric, fixed before any training, is the squared error of the expectation. An arm
-stands beside labels alone: same seeds, series, batches and initial weights. A difference is
-shown where the exact sign-flip test of the pairs is below 5 %, which takes at least six pairs.
+The judged metric, fixed before any training, is the squared error of the expectation. An arm is
+compared with labels alone: same seeds, series, batches and initial weights. A difference counts
+as shown if the exact sign-flip test of the pairs is below 5 %, which needs at least six pairs.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,12 +25,12 @@ from tasks.forecasting.bench.train import LABELS
 from tasks.measures.statistics import summarise_seeds
 from tasks.report.figures import save_png
 
-SHOWN, DARK = 40, 25  # % of change: full colour, and where text on it is white
+SHOWN, DARK = 40, 25  # % of change with the full colour, and from which text is white
 PUBLISHED, PUBLISHED_LSTM = 14.79, 13.37  # % sMAPE, Yik et al. 2025
 
 
 def list_experiments(quick: bool) -> Mapping[str, Experiment]:
-    """Return the experiments by part; quick: too short to judge."""
+    """Return the experiments by part. quick: trainings too short to judge."""
     return {
         **{part: series.make_part(part, quick) for part in series.ARMS_OF},
         "online": make_online_experiment(quick),
@@ -39,7 +39,7 @@ def list_experiments(quick: bool) -> Mapping[str, Experiment]:
 
 
 def measure_anchor(options: BenchOptions) -> Iterator[Row]:
-    """Yield the error of an echo state network that goes on alone, beside published ones."""
+    """Yield the error of a free-running echo state network beside published errors."""
     network, offsets = EchoState(), 10
     if options.quick:
         network, offsets = EchoState(neurons=100), 2
@@ -59,14 +59,14 @@ def measure_anchor(options: BenchOptions) -> Iterator[Row]:
     )
 
 
-PARTS: Mapping[str, MeasurePart] = {"anchor": measure_anchor}  # trains nothing by seed
+PARTS: Mapping[str, MeasurePart] = {"anchor": measure_anchor}  # has no trainings by seed
 
 
 @mpl.rc_context(STYLE)
 def draw(rows: list[Row], path: Path) -> None:
-    """Draw by how much each arm errs less or more than labels alone, over the settings.
+    """Draw the change of each arm's error against labels alone, by setting.
 
-    Without settings of series, bars of what arms reach; without arms, the anchor.
+    Without settings of series, draw bars of the arms' metrics; without arms, the anchor.
     """
     arms = experiment.list_arms(rows)
     own = [row for row in arms if row.case.partition(": ")[0] in series.ARMS_OF]
@@ -85,7 +85,7 @@ def draw(rows: list[Row], path: Path) -> None:
 
 
 def draw_changes(figure: Figure, rows: Sequence[Row], settings: Sequence[str]) -> None:
-    """Draw a cell per arm and setting, empty where the setting lacks the arm."""
+    """Draw a field per arm and setting, empty if the setting lacks the arm."""
     arms = [arm for arm in series.ARMS if arm not in (LABELS, series.SHUFFLED)]
     panels = figure.subplots(1, 2, sharey=True)
     for ax, (metric, read_out) in zip(panels, series.READ_OUTS.items(), strict=True):

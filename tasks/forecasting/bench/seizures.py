@@ -1,9 +1,9 @@
-"""Part ``seizures`` of the bench: predictors of seizures, every arm in pairs of patients.
+"""Part ``seizures`` of the bench: predictors of seizures, arms paired by patient.
 
-A setting is a kind of recording. The patient is the unit: what several networks of a patient
-reach is averaged first. The first metric, fixed before any training, is the area under the
-curve of a patient's test windows. Of a setting nothing is claimed unless the student of labels
-alone reaches 0.8: what limits a weaker one is not its labels.
+A setting is a kind of recording. The patient is the statistical unit: metrics of several
+networks of a patient are averaged first. The first metric, fixed before any training, is the
+area under the curve (AUC) of a patient's test windows. A setting supports a claim only if the
+student on labels alone reaches 0.8: a weaker student is limited by something else than labels.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,9 +28,9 @@ from tasks.measures.statistics import PairedVerdict, judge_pairs
 
 COUPLED = "seizures, DC-coupled, noise 0.1"  # a setting
 ORACLE = "labels alone, on the slow variable"
-REACH = 0.8  # least AUC of labels alone, below which nothing is claimed
-PATIENTS = tuple(range(100, 120))  # sizes were chosen on others
-FURTHER = 1000  # between the seeds of a patient's networks
+REACH = 0.8  # least AUC of labels alone for a claim
+PATIENTS = tuple(range(100, 120))  # the sizes were chosen on other patients
+FURTHER = 1000  # distance between the seeds of a patient's networks
 EVENT_ARMS: Mapping[str, Change] = {
     **{arm: ARMS[arm] for arm in (LABELS, GUIDED, "future teacher, tau 1")},
     "future teacher, middle of the period": {"arm": "future", "target": "middle"},
@@ -41,7 +41,7 @@ EVENT_ARMS: Mapping[str, Change] = {
 
 
 def make_seizure_experiment(quick: bool) -> Experiment:
-    """Return the experiment: two networks of each patient; of spiking ones, fewer and one."""
+    """Return the experiment: two networks per patient; spiking: one, and fewer patients."""
     seeds, spiking = (*PATIENTS, *(p + FURTHER for p in PATIENTS)), 8
     small: Change = {}
     if quick:
@@ -69,7 +69,7 @@ def make_seizure_experiment(quick: bool) -> Experiment:
 
 
 def judge_settings(settings: Sequence[str], reached: Reached) -> Iterator[Row]:
-    """Yield what each setting shows, as a sentence; nothing of students below 0.8."""
+    """Yield what each setting shows, as a sentence; no claim if labels alone are below 0.8."""
     for name in settings:
         areas = {
             arm: [*reached[f"{name}: {arm}"]["auc"].values()]
@@ -84,7 +84,7 @@ def judge_settings(settings: Sequence[str], reached: Reached) -> Iterator[Row]:
 
 
 def describe_students(areas: Mapping[str, Sequence[float]], judged: PairedVerdict) -> str:
-    """Return what students reach by their arm, and what the teacher adds to labels alone."""
+    """Return a sentence: the AUC of each arm, and the teacher's gain over labels alone."""
     student = float(np.mean(areas[LABELS]))
     text = f"student {student:.3f}"
     if ORACLE in areas:

@@ -1,7 +1,7 @@
 """Forecasters of series by part of the bench: settings of the windows, arms, findings.
 
-The settings are a grid over lookback and horizon, some of few windows, some of another series,
-and one of spiking students. The others have no spikes: two layers of tanh.
+The settings are a grid over lookback and horizon, some with few windows, some with another
+series, and one with spiking students. The other students are two layers of tanh.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,7 +33,7 @@ AS_WIDE = "smoothing, as wide as the teacher"
 SHUFFLED = "shuffled teacher"
 POPULATION = "population code, no teacher"
 ALONE = "future teacher alone"
-TWIN = "labels alone, without spikes"  # beside spiking students
+TWIN = "labels alone, without spikes"  # compared with spiking students
 ARMS: Mapping[str, Change] = {
     LABELS: {"arm": "none"},
     GUIDED: {"arm": "future"},
@@ -67,7 +67,7 @@ READ_OUTS = {"mse": "expectation", "mse_argmax": "arg-max"}
 
 
 def list_settings(part: str, quick: bool) -> dict[str, ForecastConfig]:
-    """Return the settings of a part by name; quick: the first two, too short to judge."""
+    """Return the settings of a part by name. quick: the first two, too short to judge."""
     dense = guided_ann()
     few = replace(dense, lookback=12, train=600, batch=64)
     found = {
@@ -88,7 +88,7 @@ def list_settings(part: str, quick: bool) -> dict[str, ForecastConfig]:
 
 
 def name_setting(config: ForecastConfig, part: str) -> str:
-    """Return what tells a setting from others: "mackey glass, L 1, H 5"."""
+    """Return the name of a setting, such as "mackey glass, L 1, H 5"."""
     name = f"{config.source.replace('_', ' ')}, L {config.lookback}, H {config.horizon}"
     name += f", {config.train} windows" if config.train else ""
     name += f", {config.bins} bins" if part == "paper" else ""
@@ -111,15 +111,15 @@ def make_part(part: str, quick: bool) -> Experiment:
 
 
 def find_mean(reached: Reached, setting: str, arm: str, metric: str) -> float:
-    """Return the mean of what an arm reaches in a setting."""
+    """Return the mean over the seeds of a metric of an arm in a setting."""
     return float(np.mean([*reached[f"{setting}: {arm}"][metric].values()]))
 
 
 def judge_settings(part: str, settings: Sequence[str], reached: Reached) -> Iterator[Row]:
     """Yield in how many settings one arm errs less than another, as sentences.
 
-    Arms without a teacher beside Future-Guided Learning, both read-outs; a shuffled teacher
-    beside none.
+    Compares Future-Guided Learning with arms that have no teacher, for both read-outs, and a
+    shuffled teacher with none.
     """
     mean, number = partial(find_mean, reached), len(settings)
     for arm, (metric, read_out) in product((SMOOTHED, AS_WIDE, POPULATION), READ_OUTS.items()):
@@ -139,7 +139,7 @@ def judge_settings(part: str, settings: Sequence[str], reached: Reached) -> Iter
 
 
 def judge_updates(settings: Sequence[str], reached: Reached) -> Iterator[Row]:
-    """Yield the error beside the share of the windows on which the teacher teaches."""
+    """Yield the error, and the share of the windows on which the teacher teaches."""
     mean = partial(find_mean, reached)
     for setting, arm in product(settings, GATED):
         share = mean(setting, arm, UPDATES.name)

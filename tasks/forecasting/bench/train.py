@@ -1,7 +1,7 @@
-"""How a run of the bench is trained, what is measured of it, and what it costs.
+"""How a run of the bench is trained, which metrics it gets, and what it costs.
 
-All arms of a seed begin at the same weights, see the same batches, and share the teacher of
-that seed: a process trains it once, from initial weights that depend on the seed alone.
+All arms of a seed begin with the same weights, see the same batches, and share the seed's
+teacher. A process trains the teacher once; its initial weights depend only on the seed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,19 +38,19 @@ from tasks.runs.task import Metric, TaskRun
 from tasks.runs.trained_run import load_trained_model
 
 Change = Mapping[str, Any]  # fields of a configuration
-LABELS = "labels alone"  # the baseline that all others stand beside
-WIDE = 1e12  # stands for a sigma that is known once the teachers of all seeds are trained
+LABELS = "labels alone"  # the baseline that all other arms are compared with
+WIDE = 1e12  # placeholder of a sigma that is known once the teachers of all seeds are trained
 OPERATIONS = Metric(name="synaptic_operations", better="lower", format=",.0f")  # additions
 UPDATES = Metric(name="updates", format=".1%")  # share of windows on which a teacher teaches
 SIGMA = Metric(name="sigma", format=".2f")  # of a smoothing that is as wide as the teacher
 TEACHER = "by the teacher, which sees later"
 SHARES = "updates.json"  # in a run folder: the share of updates
 OF_STUDENT = ("arm", "alpha", "temperature", "sigma", "surprise", "target")
-APART = 1_000_000  # from the seed of a student's weights to that of its teacher's
+APART = 1_000_000  # distance from the seed of a student's weights to the seed of its teacher's
 
 
 def list_arms(settings: Mapping[str, Any], changes: Mapping[str, Change]) -> dict[str, Any]:
-    """Return the configuration of each arm in each setting, by "setting: arm"."""
+    """Return the configuration of each arm in each setting, under "setting: arm"."""
     return {
         f"{name}: {arm}": replace(config, **change)
         for name, config in settings.items()
@@ -59,7 +59,7 @@ def list_arms(settings: Mapping[str, Any], changes: Mapping[str, Change]) -> dic
 
 
 def make_experiment(arms: Mapping[str, Any], seeds: tuple[int, ...], **rest: Any) -> Experiment:
-    """Return an experiment whose arms stand beside labels alone, each in its setting."""
+    """Return an experiment that compares each arm with labels alone in the same setting."""
     plain = {arm: f"{arm.partition(': ')[0]}: {LABELS}" for arm in arms}
     common: dict[str, Any] = {
         "seeds": seeds,
@@ -75,7 +75,7 @@ def make_experiment(arms: Mapping[str, Any], seeds: tuple[int, ...], **rest: Any
 def make_finding(
     name: str, sides: tuple[str, str], values: tuple[float, float], note: str
 ) -> Row:
-    """Return a finding of an arm and its peer as a row; values: of both."""
+    """Return a finding about an arm and its peer as a row. values: one of each."""
     return Row(
         case=f"finding: {name}",
         subject=sides[0],
@@ -91,7 +91,7 @@ def make_finding(
 def train_teacher(config: ForecastConfig, seed: int) -> Stack:
     """Return the trained teacher of a seed's students; it does not depend on their arm.
 
-    That of spiking students of a series is the teacher of their twins without spikes.
+    Spiking students of a series share the teacher of their twins without spikes.
     """
     if config.cells != "tanh" and not isinstance(config, SeizureConfig):
         config = ann(config)
@@ -108,10 +108,10 @@ def _train_teacher(config: ForecastConfig, seed: int) -> Stack:
 
 
 def train_forecaster(seeds: Sequence[int], run: TaskRun) -> bool:
-    """Train a run of an arm by its seed's teacher; return whether it has diverged.
+    """Train a run of an arm with its seed's teacher; return True if it diverged.
 
-    seeds: of all runs of the arm. The share of updates is that of a whole training, so one that
-    was interrupted begins anew where they are counted.
+    seeds: of all runs of the arm. The share of updates is counted over a whole training, so an
+    interrupted training starts again if updates are counted.
     """
     config, shares = run.config, list[float]()
     if config.sigma == WIDE:
@@ -143,7 +143,10 @@ def train_forecaster(seeds: Sequence[int], run: TaskRun) -> bool:
 
 
 def measure_width(config: ForecastConfig, seeds: Sequence[int]) -> float:
-    """Return the standard deviation [bins] of teachers' answers, over windows and seeds."""
+    """Return the mean width [bins] of the teachers' answers, over windows and seeds.
+
+    The width of an answer is the standard deviation of its distribution.
+    """
     each = [replace(config, seed_of_data=seed) for seed in seeds]
     later = [torch.from_numpy(prepare(own).windows["train"].later) for own in each]
     teachers = [*map(train_teacher, each, seeds)]
@@ -154,14 +157,14 @@ def measure_width(config: ForecastConfig, seeds: Sequence[int]) -> float:
 
 
 def measure_run(run: TaskRun) -> Variants:
-    """Return what the evaluation of a run lacks; beside labels alone, teacher and baselines.
+    """Return the metrics that the evaluation of a run lacks, and variants of labels alone.
 
-    These are variants of labels alone, because they learn from nothing else. The teacher is
-    measured on its own windows.
+    The variants are the teacher, on its own windows, and the baselines: they belong to labels
+    alone because they learn from labels only.
     """
     config: ForecastConfig = run.config
     values = {UPDATES.name: run.read(SHARES) if config.surprise else float(config.taught)}
-    if config.sigma != ForecastConfig.sigma:  # its training has completed it
+    if config.sigma != ForecastConfig.sigma:  # the training has put a measured sigma in
         values[SIGMA.name] = config.sigma
     if config.cells != "tanh":
         values[OPERATIONS.name] = count_synaptic_operations(config, load_trained_model(run))
@@ -180,9 +183,9 @@ def measure_run(run: TaskRun) -> Variants:
 
 @torch.no_grad()
 def count_synaptic_operations(config: ForecastConfig, model: Any) -> float:
-    """Return the additions of a window as NeuroBench counts them.
+    """Return the additions per window as NeuroBench counts them.
 
-    These are spikes times fan-out, the mean over the first test batch.
+    The count is spikes times fan-out, as a mean over the first test batch.
     """
     x, labels, _ = next(batches(config, "test", 0))
     graph = trace(model.student, tuple(x.shape[2:]))
@@ -191,11 +194,13 @@ def count_synaptic_operations(config: ForecastConfig, model: Any) -> float:
 
 
 def count_cost(config: ForecastConfig, means: Mapping[str, float]) -> dict[str, int]:
-    """Return the cost of a student's training; teacher and baselines are not listed.
+    """Return the cost of a student's training; {} for teacher and baselines.
 
-    parameters, MACs: of the student, and of its answer; a spiking one adds, and has no MACs.
-    samples: windows that the student sees in training. calls: how often a network answers a
-    batch in training: the student, and the teacher, also in its own training.
+    parameters: of the student.
+    MACs: of one answer; a spiking student adds only, so it has none.
+    samples: windows that the student sees in training.
+    calls: batches answered in training by the student and by the teacher, including the
+        teacher's own training.
     """
     if UPDATES.name not in means:
         return {}
