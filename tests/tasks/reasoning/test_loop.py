@@ -1,4 +1,4 @@
-"""A spiking core in closed loop: every executor goes on with s of its own run before."""
+"""A spiking core in closed loop: every executor continues from its own previous s."""
 
 from dataclasses import replace
 

@@ -35,7 +35,7 @@ def stack(inputs: int, seed: int = 0) -> Stack:
 
 
 def by_prefixes(net: Stack, given: Tensor, index: Tensor) -> Tensor:
-    """Feed the whole past again at every tick, from rest, as published: O(T^2)."""
+    """Feed the whole past again at every tick, from the initial state, as published: O(T^2)."""
     z = torch.zeros_like(index, dtype=given.dtype)
     with torch.no_grad():
         for t in range(len(index)):
