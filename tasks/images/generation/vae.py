@@ -79,7 +79,7 @@ class Attention(nn.Module):
         self.mix = nn.Linear(ticks, ticks, bias=False)
 
     def weights(self, currents: Currents) -> Float[Tensor, "T B C"]:
-        """Return A."""
+        """Return the weights A of ticks and channels."""
         return torch.sigmoid(self.mix(currents.mean((3, 4)).movedim(0, -1)).movedim(-1, 0))
 
     def forward(self, currents: Currents) -> Image:
@@ -96,7 +96,7 @@ class DrawnAttention(nn.Module):
         self.factor = nn.Parameter(torch.ones(ticks))
 
     def weights(self, currents: Currents) -> Float[Tensor, "T B"]:
-        """Return w a."""
+        """Return the weights w a of the ticks."""
         a = torch.sigmoid(self.mlp(currents.mean((2, 3, 4)).T))
         return (self.factor * a).T
 
