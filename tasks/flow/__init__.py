@@ -1,4 +1,4 @@
-"""Images by rectified flow: each alone (SiT), or behind noisier ones of its class (ARFlow)."""
+"""Images by rectified flow: one by one (SiT), or after noisier images of a class (ARFlow)."""
 
 from tasks.flow.task import TASK
 

@@ -3,12 +3,12 @@
     y_i = softmax(q_i k_i^T) v_i + (q_i exp(G_i)) S_i        G_i[n] = g_i[1] + ... + g_i[n]
     S_(i+1) = exp(mean of g_i) S_i + k_i^T v_i               S_1 = 0
 
-Every token of an image sees all others of it, and of earlier images only S, whose size does not
-depend on their number. Later tokens of an image read an attenuated S. This follows the code of
-ARFlow (Hui et al. 2025, arXiv 2501.16085). Callers scale k, for example by 1 / sqrt(K).
+Every token sees all tokens of its own image. It sees earlier images only through S, whose size
+does not depend on their number. Later tokens of an image read an attenuated S, as in the code
+of ARFlow (Hui et al. 2025, arXiv 2501.16085). Callers scale k, for example by 1 / sqrt(K).
+g: logarithm of the decay, <= 0. state: S before the first image, B H K V; None means zeros.
 Axes: I images of a sequence, B samples, N tokens of an image, H heads, K channels of keys, V of
-values. g: the logarithm of the decay, <= 0. state: S before the first image, B H K V; None is
-zeros.
+values.
 """
 
 import torch
@@ -28,10 +28,10 @@ def run_hybrid(
     g: Float[Tensor, "I B N H"],
     state: Tensor | None = None,
 ) -> tuple[Float[Tensor, "I B N H V"], Float[Tensor, "B H K V"]]:
-    """Return (y, S behind the last image); one image is a step.
+    """Return (y, S after the last image). The recurrence takes one step per image.
 
     Raises:
-        ValueError: the state is of other samples, heads or channels.
+        ValueError: the state has another number of samples, heads or channels.
     """
     start = _start_state(k, v, state)
     written = torch.einsum("ibnhk,ibnhv->ibhkv", k, v)
@@ -51,7 +51,7 @@ def attend_inside(
     k: Float[Tensor, "I B N H K"],
     v: Float[Tensor, "I B N H V"],
 ) -> Float[Tensor, "I B N H V"]:
-    """Return softmax(q k^T) v of each image alone."""
+    """Return softmax(q k^T) v, computed for each image separately."""
     q2, k2, v2 = (x.flatten(0, 1).transpose(1, 2) for x in (q, k, v))  # I B, H, N, channels
     y = F.scaled_dot_product_attention(q2, k2, v2, scale=1.0)
     return y.transpose(1, 2).reshape(v.shape)
@@ -64,7 +64,7 @@ def run_hybrid_recurrence(
     g: Float[Tensor, "I B N H"],
     state: Tensor | None = None,
 ) -> tuple[Float[Tensor, "I B N H V"], Float[Tensor, "B H K V"]]:
-    """Return (y, S), image by image and token by token: the slow twin of run_hybrid."""
+    """Return (y, S) as :func:`run_hybrid` does, but loop over images and tokens (slow)."""
     s = _start_state(k, v, state)
     images = []
     for i in range(len(q)):

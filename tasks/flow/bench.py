@@ -1,9 +1,9 @@
-"""The experiments of ``neuro bench flow``: in each part its arms, by seed; an arm is one field.
+"""The experiments of ``neuro bench flow``: each part trains several arms with several seeds.
 
-The judged metric, fixed before any training, is the feature-FD of new images. Arms of a seed
-share the data, the number of images seen, the sampler and the noise of new images; arms with
-equal networks share initial weights, too. An arm behind the past of others, or without one, is
-compared with itself behind its own past.
+An arm is a value of the field ``arm``. The judged metric is the feature-FD of generated images;
+it was fixed before any training. Arms of one seed share the data, the number of images seen,
+the sampler and the noise of generated images; equal networks also share initial weights.
+An arm whose images see another image's past, or none, is compared with itself on its own past.
 """
 
 from collections.abc import Mapping
@@ -29,8 +29,9 @@ ARMS: Mapping[str, Arm] = {
     GROUPED: "sit_grouped",
 }
 BASELINES = {ARFLOW: SIT, FREE_ARFLOW: FREE_SIT, FREE_SIT: SIT, GROUPED: SIT}
-# On one slow core, in CPU time: an epoch of digits takes 1.5 s, and a context 3 s; a training
-# on MNIST takes 190 s, and a context 72 s. States are lent on digits alone, at twice the cost.
+# CPU time on one slow core: 1.5 s per epoch and 3 s per context on digits; 190 s per training
+# and 72 s per context on MNIST. Contexts with another image's states cost twice as much; only
+# digits have them.
 MNIST = replace(mnist(), train=25_000, steps=10, lent=False)
 QUICK = replace(
     tiny(),
@@ -47,7 +48,7 @@ QUICK = replace(
 
 
 def list_experiments(quick: bool) -> Mapping[str, Experiment]:
-    """Return the experiments by part; quick: too short to judge."""
+    """Return the experiments by part. quick: trainings too short to judge."""
     digits, images = (QUICK, replace(QUICK, lent=False)) if quick else (tiny(), MNIST)
     few, lengths = (1 if quick else 14), ((1, 2) if quick else (3, 9, 27))
     seeds = (0,) if quick else (0, 1, 2)
@@ -86,8 +87,8 @@ def list_experiments(quick: bool) -> Mapping[str, Experiment]:
 def _set_arm(config: FlowConfig, arm: Arm, epochs: int, images: int = 5) -> FlowConfig:
     """Return the configuration of an arm.
 
-    Every batch has as many images, or as many as fill whole sequences: 39 of 40 for sequences
-    of 3.
+    Every arm has the same number of images per batch, rounded down to whole sequences: 39
+    instead of 40 for sequences of 3.
     """
     batch = config.batch * config.images // images
     return replace(config, arm=arm, epochs=epochs, images=images, batch=batch)
@@ -117,13 +118,13 @@ def _experiment(
 
 
 def read_contexts(run: TaskRun) -> Variants:
-    """Return the metrics of new images behind another past, or none, by context."""
+    """Return the metrics of generated images by context, that is by whose past they see."""
     contexts: Variants = run.read("eval.json")[CONTEXTS]
     return contexts
 
 
 def count_cost(config: FlowConfig, _: Mapping[str, float]) -> dict[str, int]:
-    """Return parameters, MACs of a call on an image, calls a sample, images seen."""
+    """Return parameters, MACs per call and image, calls per sample, and images seen."""
     images = config.epochs * count_steps(config) * config.batch * config.images
     return {
         "parameters": count_parameters(config),

@@ -1,10 +1,10 @@
-"""The maps of tokens of a spiking network, each as a Graph of its own: one tick a token.
+"""The token maps of a spiking network, each as its own Graph: one tick per token.
 
     spikes = count(RMSNorm x)        y = scale threshold (sum of -1, 0 or 1 times spikes)
 
-A state is a network of its own too: one tick a call of the network.
+Each state is a Graph, too: one tick per call of the network.
 
-A host computes what lies between them: softmax, outer products, norms, the sampler.
+A host computes what lies between these graphs: softmax, outer products, norms, the sampler.
 """
 
 from collections.abc import Iterator
@@ -20,10 +20,10 @@ INPUT = "input"
 
 
 def list_maps(model: FlowModel) -> Iterator[tuple[str, BitLinear]]:
-    """Yield the maps of tokens by name, block by block.
+    """Yield (name, token map), block by block.
 
     Raises:
-        TypeError: a map has no spikes.
+        TypeError: the inputs of a map are not spikes.
     """
     blocks = [block for block in model.blocks if isinstance(block, FlowBlock)]
     for k, block in enumerate(blocks):
@@ -38,10 +38,10 @@ def list_maps(model: FlowModel) -> Iterator[tuple[str, BitLinear]]:
 
 
 def make_graph(name: str, layer: BitLinear) -> Graph:
-    """Return the Graph of a map of tokens, whose output has that name.
+    """Return the Graph of a token map; ``name`` becomes the name of its output.
 
     Raises:
-        TypeError: the map counts no spikes.
+        TypeError: the inputs of the map are not spike counts.
     """
     signs, scale = round_weights(layer.weight.detach())
     count = layer.quantise
@@ -58,9 +58,9 @@ def make_graph(name: str, layer: BitLinear) -> Graph:
 
 
 def make_state_graph(name: str, size: int) -> Graph:
-    """Return the Graph of a state of that many values, which its output hands on.
+    """Return the Graph of a state of ``size`` values; its output is the state.
 
-    Its input has two halves: the logit of what a tick keeps, and what drives the value.
+    Its input has two halves: the logit of the share that a tick keeps, and the drive.
     """
     nodes: dict[str, Node] = {
         INPUT: Input(shape=(2 * size,)),

@@ -1,9 +1,10 @@
-"""The states of a spiking network on a chip: each a gated leaky integrator, a tick a step.
+"""The states of a spiking network on a chip: gated leaky integrators, one tick per step.
 
     S <- f S + (1 - f) c        f = exp(mean of g)        c = k^T v / (1 - f)
 
-S is linear in c, so a host sends c 2^-n and reads S 2^n; n is the least for which all c that it
-sends stay within half the values of the chip. S is a mean of earlier c, so it does, too.
+S is linear in c, so the host sends c 2^-n and multiplies what it reads by 2^n. n is the least
+exponent for which every c 2^-n stays within half the range of the chip. S is a mean of earlier
+c, so it stays in that range, too.
 Axes: T steps of the sampler, B samples, M values of a state (heads, keys, values).
 """
 
@@ -20,12 +21,12 @@ from tasks.flow.generate import Start, generate_path
 from tasks.flow.model import FlowBlock, FlowModel, HybridAttention
 from tasks.flow.sampler import count_calls
 
-HALF = 64.0  # of the largest value of a chip
-FARTHEST_GATE = 8.0  # where the logistic function of a chip ends: f = 0.9997
+HALF = 64.0  # half the largest value of a chip
+FARTHEST_GATE = 8.0  # largest logit of a chip's logistic function: f = 0.9997
 
 
 class StateRecord(NamedTuple):
-    """What a state is sent, and what it becomes, step by step. exponent: n."""
+    """The inputs of a state and its values, step by step. exponent: n of the module text."""
 
     x: Float[Tensor, "T B 2*M"]
     state: Float[Tensor, "T B M"]
@@ -33,7 +34,7 @@ class StateRecord(NamedTuple):
 
 
 def list_states(model: FlowModel) -> dict[str, HybridAttention]:
-    """Return the attentions that carry a state, by the name of the state."""
+    """Return the attention layers that carry a state, by the name of the state."""
     blocks = [block for block in model.blocks if isinstance(block, FlowBlock)]
     return {
         f"block{k}_state": block.attention
@@ -43,10 +44,10 @@ def list_states(model: FlowModel) -> dict[str, HybridAttention]:
 
 
 def record_state(config: FlowConfig, model: FlowModel, name: str, start: Start) -> StateRecord:
-    """Return what a state is sent while images are made; with guidance the labelled branch.
+    """Record one state while images are generated; with guidance, in the labelled branch.
 
     Raises:
-        RunError: a state keeps a larger share than the chip can tell from all.
+        RunError: a step keeps a share of the state that the chip cannot tell from 1.
     """
     written, decays, states = list[Tensor](), list[Tensor](), list[Tensor]()
 

@@ -1,11 +1,11 @@
 """Configurations of flow: the images, the arm, the network, its training, the sampler.
 
-An arm is one field:
+The field ``arm`` selects what is compared:
 
-    sit              every image alone, with its label; batches of random images
-    arflow           an image behind noisier images of its class, which it sees through a state
+    sit              every image by itself, with its label; batches of random images
+    arflow           every image follows noisier images of its class, seen through a state
     sit_unlabelled, arflow_unlabelled      the same two without labels
-    sit_grouped      the control: sit on the batches of arflow
+    sit_grouped      the control: sit trained on the batches of arflow
 """
 
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ Source = Literal["embedded", "mnist", "cifar10", "images", "latents"]
 Arm = Literal["sit", "arflow", "sit_unlabelled", "arflow_unlabelled", "sit_grouped"]
 Sampler = Literal["euler", "heun", "sde"]
 Maps = Literal["float", "spiking"]
-HEAD = 64  # channels of a head at full size
+HEAD = 64  # channels per head in the published sizes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ class FlowConfig(ClippedConfig):
 
     @property
     def guided(self) -> int:
-        """Channels that guidance changes: of latents the first three, as published."""
+        """Channels that guidance changes; of latents only the first three, as published."""
         return 3 if self.source == "latents" else self.colours
 
     @property
@@ -108,22 +108,22 @@ class FlowConfig(ClippedConfig):
 
     @property
     def has_state(self) -> bool:
-        """Whether an image sees those before it."""
+        """Whether an image sees the images before it."""
         return self.arm in ("arflow", "arflow_unlabelled")
 
     @property
     def is_labelled(self) -> bool:
-        """Whether the network is told the class."""
+        """Whether the network gets the class labels."""
         return not self.arm.endswith("_unlabelled")
 
     @property
     def hidden(self) -> int:
-        """Channels inside the unit behind each attention."""
+        """Channels inside the MLP that follows each attention layer."""
         whole = round(self.mlp * self.width)
         if not (self.has_state and self.matched):
             return whole
         gates = self.width**2 + self.width * self.heads + self.width // self.heads
-        if self.maps == "spiking":  # a gain of each input
+        if self.maps == "spiking":  # one gain per input
             gates += self.width
         return whole - round(gates / (2 * self.width + 1))
 

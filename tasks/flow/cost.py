@@ -1,4 +1,4 @@
-"""What an arm costs: parameters, and multiply-accumulates of a network call on one image."""
+"""The cost of an arm: parameters, and multiply-accumulates per network call and image."""
 
 import torch
 
@@ -13,10 +13,10 @@ def count_parameters(config: FlowConfig) -> int:
 
 
 def count_macs(config: FlowConfig) -> int:
-    """Return the multiply-accumulates of a network call on one image.
+    """Return the multiply-accumulates of one network call on one image.
 
-    Counts linear maps, the scores and values of attention, and write, read and decay of the
-    state. Leaves out norms, gates and other functions of single values.
+    Counts linear maps, the scores and values of attention, and the writing, reading and decay
+    of the state. Leaves out norms, gates and other elementwise functions.
     """
     width, n, keys = config.width, config.tokens, config.width // config.heads
     values = config.colours * config.patch**2

@@ -1,4 +1,4 @@
-"""Images by split and class, and the sequences of a batch.
+"""Images by split and class, and their arrangement into batches of sequences.
 
 Axes: I images of a sequence, B samples, N images, C channels, Y X pixels or latents.
 """
@@ -22,13 +22,13 @@ from tasks.runs.configuration import require_sound
 from tasks.runs.task import Pair, Split
 
 Part = Literal["train", "test"]
-EVALUATED = 250  # images of a batch outside training, about
-SIDES = (28, 32)  # of a digit, and of one with a frame of two pixels
+EVALUATED = 250  # images per batch outside training, about
+SIDES = (28, 32)  # sides of a digit, without and with a frame of two pixels
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FlowImages(ABC):
-    """Images and the class of each. source: for messages."""
+    """Images and the class of each. source: name of the data in messages."""
 
     labels: Int64[np.ndarray, " N"]
     source: str
@@ -37,7 +37,7 @@ class FlowImages(ABC):
     def read(
         self, indices: Int64[np.ndarray, " M"], mirror: np.ndarray, rng: np.random.Generator
     ) -> Float32[np.ndarray, "M C Y X"]:
-        """Return images, in -1..1, or latents; those of ``mirror`` as mirror images."""
+        """Return images in -1..1, or latents; mirrored where ``mirror`` is true."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,13 +52,13 @@ class HeldImages(FlowImages):
         mirror: np.ndarray,
         rng: np.random.Generator,  # noqa: ARG002
     ) -> Float32[np.ndarray, "M C Y X"]:
-        """Return images, in -1..1."""
+        """Return images in -1..1."""
         return scale_pixels(self.images[indices], mirror)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FiledImages(FlowImages):
-    """Images, or moments of latents, which are read when they are needed."""
+    """Images, or moments of latents, which are read from files when they are needed."""
 
     files: tuple[Path, ...]
     content: class_folders.Content
@@ -68,7 +68,7 @@ class FiledImages(FlowImages):
     def read(
         self, indices: Int64[np.ndarray, " M"], mirror: np.ndarray, rng: np.random.Generator
     ) -> Float32[np.ndarray, "M C Y X"]:
-        """Return images, in -1..1, or latents drawn by their moments."""
+        """Return images in -1..1, or latents sampled from their moments."""
         paths = [self.files[int(k)] for k in indices]
         if self.content == "images":
             pixels = [class_folders.read_square_image(path, self.side) for path in paths]
@@ -84,13 +84,13 @@ class FiledImages(FlowImages):
 def scale_pixels(
     images: UInt8[np.ndarray, "M C Y X"], mirror: np.ndarray
 ) -> Float32[np.ndarray, "M C Y X"]:
-    """Return images in -1..1; where ``mirror`` is true, their mirror images."""
+    """Return images in -1..1, mirrored where ``mirror`` is true."""
     turned = np.where(mirror[:, None, None, None], images[..., ::-1], images)
     return turned.astype(np.float32) / np.float32(127.5) - 1
 
 
 def load(config: FlowConfig, part: Part) -> FlowImages:
-    """Return the images of a part of the data; the last two are kept in memory.
+    """Return the images of a part of the data; the last two results are cached.
 
     Raises:
         FileNotFoundError: data are missing.
@@ -134,7 +134,10 @@ def _load_files(
 
 
 def take_turns(labels: Int64[np.ndarray, " N"]) -> Int64[np.ndarray, " N"]:
-    """Return the order in which classes take turns, so that the first images are of all."""
+    """Return an order of the images in which the classes alternate.
+
+    So the first images contain every class.
+    """
     place = np.zeros(len(labels), np.int64)
     for label in np.unique(labels):
         own = np.flatnonzero(labels == label)
@@ -151,12 +154,12 @@ def _require_classes(expected: int, found: int, source: str) -> None:
 def shrink_images(
     images: UInt8[np.ndarray, "N C H W"], side: int
 ) -> UInt8[np.ndarray, "N C side side"]:
-    """Return images by the mean of equal squares of pixels.
+    """Shrink images by averaging equal squares of pixels.
 
-    Digits of 28 x 28 pixels get a frame of two pixels where 28 is no multiple of the side.
+    Digits of 28 x 28 pixels first get a frame of two pixels if the side does not divide 28.
 
     Raises:
-        ValueError: neither is a multiple of the side.
+        ValueError: the side divides neither size.
     """
     given = whole = images.shape[-1]
     if whole == SIDES[0] and whole % side:
@@ -174,9 +177,9 @@ def shrink_images(
 
 
 def choose_indices(config: FlowConfig, split: Split) -> Int64[np.ndarray, " N"]:
-    """Return which images of its part a split has.
+    """Return the indices of a split's images within its part of the data.
 
-    "val" has the last images of each class of the training part, ``held`` in all.
+    "val" has the last images of each class of the training part, ``held`` in total.
     """
     labels = load(config, "test" if split == "test" else "train").labels
     if split == "test":
@@ -192,7 +195,7 @@ def choose_indices(config: FlowConfig, split: Split) -> Int64[np.ndarray, " N"]:
 def batches(config: FlowConfig, split: Split, epoch: int) -> Iterator[Pair]:
     """Yield (images I B C Y X, labels I B); in training the epoch seeds order and mirroring.
 
-    Outside training every image comes once, but for those that fill no sequence.
+    Outside training every image comes once; images left over by whole sequences are dropped.
 
     Raises:
         ValueError: a class, or a split, has too few images for a sequence.
@@ -215,10 +218,10 @@ def arrange(
     split: Split,
     rng: np.random.Generator,
 ) -> Iterator[np.ndarray]:
-    """Yield the indices of the images of each batch, I B.
+    """Yield the image indices of each batch, I B.
 
-    Grouped: a sequence is of one class. In training the class is drawn, and different images
-    of it; every image of a class is equally likely, and some do not come.
+    A grouped sequence has images of one class. Training draws the class, then different images
+    of that class with equal probability, so an epoch may leave some images out.
     """
     n, labels = config.images, data.labels[indices]
     by_class = [indices[labels == label] for label in range(config.classes)]
@@ -243,9 +246,10 @@ def arrange(
 def find_shortage(
     config: FlowConfig, source: str, labels: Int64[np.ndarray, " N"], split: Split
 ) -> str:
-    """Return why a split fills no sequence; where they are grouped, of each class. "": it does.
+    """Explain why a split has too few images for a sequence, or return "" if it has enough.
 
-    labels: of the split. source: for the message.
+    Grouped sequences need enough images of every class. labels: those of the split. source:
+    name of the data.
     """
     least = config.images * (config.classes if config.is_grouped else 1)
     name, cure = {
@@ -272,10 +276,11 @@ def find_shortage(
 
 
 def count_steps(config: FlowConfig) -> int:
-    """Return the number of batches in an epoch: as many as the images fill.
+    """Return the number of full batches in an epoch.
 
     Raises:
-        ValueError: they fill none, or a split lacks images for a sequence; lists every split.
+        ValueError: the images fill no batch, or a split lacks images for a sequence; the
+            message lists every split.
     """
     problems, splits = list[str](), get_args(Split)
     for split in splits:
@@ -302,7 +307,7 @@ def make_dummy_batch(config: FlowConfig) -> Pair:
 
 
 def read_split(config: FlowConfig, split: Split, most: int = 0) -> tuple[Tensor, Tensor]:
-    """Return (images N C Y X, labels N) of a split, the first ones (0: all)."""
+    """Return the first ``most`` (images N C Y X, labels N) of a split; 0 means all."""
     part: Part = "test" if split == "test" else "train"
     data, own = load(config, part), choose_indices(config, split)[: most or None]
     rng = np.random.default_rng([config.seed_of_data, 3])

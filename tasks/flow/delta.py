@@ -1,12 +1,12 @@
-"""Delta codes: between steps of the sampler a map is sent how its spike counts have changed.
+"""Delta codes: at each step of the sampler a map receives only changes of its spike counts.
 
     sent[1] = count(n[1])
     sent[i] = sent[i-1] where |n[i] - threshold sent[i-1]| < delta, else count(n[i])
     events of step i: non-zero values of sent[i] - sent[i-1], with sent[0] = 0
 
-The map adds W (sent[i] - sent[i-1]) to what it has, so it puts out W sent[i]. n: the normed
-input. Up to half a threshold, delta changes no count: fewer events, the same images. Above it
-an input may be off by as much as delta. Every token and channel has its own count.
+The map adds W (sent[i] - sent[i-1]) to its last output, so it puts out W sent[i]. n: the normed
+input. A delta up to half a threshold changes no count: fewer events, the same images. A larger
+delta lets an input deviate by up to delta. Every token and channel has its own count.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ from tasks.flow.sampler import Velocity
 def code_counts(
     n: Float[Tensor, "*T N"], last: Tensor | None, count: SpikeCount, delta: float
 ) -> tuple[Float[Tensor, "*T N"], Float[Tensor, "*T N"]]:
-    """Return (counts that the map now has, their change). last: its counts, None at first."""
+    """Return (counts that the map now holds, their change). last: counts before, or None."""
     counts, threshold = count(n)
     if last is None:
         return counts, counts
@@ -33,10 +33,10 @@ def code_counts(
 
 
 class DeltaCount:
-    """Quantiser of a map for one step; it keeps what the step sends.
+    """Quantiser of a map for one sampler step; it records what the step sends.
 
-    before: counts of the step before, for each call of a step; () sends all counts anew.
-    sent: counts, call by call. events: number of changes.
+    before: counts of the previous step, one entry per call; () sends all counts anew.
+    sent: counts of this step, call by call. events: number of changed counts.
     """
 
     def __init__(self, count: SpikeCount, delta: float, before: tuple[Tensor, ...]) -> None:
@@ -58,11 +58,11 @@ class DeltaCount:
 def code_deltas(
     velocity: Velocity, maps: Mapping[str, BitLinear], delta: float, events: list[int]
 ) -> Velocity:
-    """Return a velocity whose maps are sent changes, and which appends the events of each step.
+    """Return a velocity that codes the inputs of its maps as deltas and counts the events.
 
-    Its state holds the counts of each map, with guidance those of both branches. A delta of 0
-    sends all counts anew at every step: the same velocity, counted. Outside of a call the maps
-    are as they were.
+    Each call appends its number of events to ``events``. The state holds the counts of each map
+    (with guidance, of both branches). A delta of 0 sends all counts at every step, which leaves
+    the velocity as it is. The maps get their own quantisers back after each call.
     """
 
     def coded(x: Tensor, t: float, state: Any) -> tuple[Tensor, Any]:
@@ -85,7 +85,7 @@ def code_deltas(
 def quantise_by(
     maps: Mapping[str, BitLinear], quantisers: Mapping[str, Quantise]
 ) -> Iterator[None]:
-    """Give maps other quantisers for a while."""
+    """Replace the quantisers of maps within this context."""
     own = {name: layer.quantise for name, layer in maps.items()}
     try:
         for name, layer in maps.items():

@@ -1,8 +1,8 @@
-"""What a chip runs of a spiking network, and what drives it: maps of tokens, and states.
+"""The parts of a spiking network that a chip runs, and their inputs: token maps and states.
 
-The host computes between the maps. What it sends to each is recorded from the network on torch
-while it makes a few images. So every executor is given the same inputs, and its outputs are set
-beside those of the network: a difference does not travel on through the sampler.
+The host computes what lies between the maps. The inputs of each map are recorded from the torch
+network while it generates a few images. So every executor gets the same inputs, its outputs are
+compared with those of torch, and a difference in one map does not spread through the sampler.
 The first map is the network that answers; the others are further networks of the chip.
 Axes: T ticks (tokens of an image, call by call), B samples, N tokens, D channels.
 """
@@ -26,20 +26,20 @@ from tasks.flow.model import FlowModel
 from tasks.flow.sampler import count_calls
 from tasks.runs.task import FurtherNetwork, Metric, Split, Stimulus
 
-COMPARED = 2  # images that every executor makes
+COMPARED = 2  # images whose map inputs every executor runs
 FARTHEST = Metric(name="largest_difference", better="lower", format=".2g")
 EXECUTED = (FARTHEST,)
 
 
 class MapRecord(NamedTuple):
-    """What reached a map and what it put out, token by token."""
+    """Inputs and outputs of a map, token by token."""
 
     x: Float[Tensor, "T B D"]
     y: Float[Tensor, "T B M"]
 
 
 def explain_only_torch(config: FlowConfig) -> str:
-    """Return why only torch runs a network, and what to take instead; "" where all do."""
+    """Explain why only torch runs a network, with a cure; "" if every executor runs it."""
     if config.maps == "spiking":
         return ""
     return (
@@ -49,14 +49,14 @@ def explain_only_torch(config: FlowConfig) -> str:
 
 
 def require_spiking(config: FlowConfig, model: nn.Module) -> FlowModel:
-    """Return the model; raise a RunError unless its maps have spikes."""
+    """Return the model; raise a RunError unless its maps are spiking."""
     if why := explain_only_torch(config):
         raise RunError(why)
     return require_flow(model)
 
 
 def chip_part(config: FlowConfig, model: nn.Module) -> Net:
-    """Return the first map of tokens; :func:`list_further_maps` returns the others.
+    """Return the first token map; :func:`list_further_maps` returns the others.
 
     Raises:
         RunError: only torch runs the model.
@@ -65,9 +65,9 @@ def chip_part(config: FlowConfig, model: nn.Module) -> Net:
 
 
 def stimuli(config: FlowConfig, model: nn.Module, split: Split) -> Iterator[Stimulus]:  # noqa: ARG001
-    """Yield what the host sends to the first map while it makes a few images.
+    """Yield the inputs of the first map while a few images are generated.
 
-    Targets: what the map puts out there on torch, B T M.
+    The targets are the outputs of that map on torch, B T M.
 
     Raises:
         RunError: only torch runs the model.
@@ -79,7 +79,7 @@ def stimuli(config: FlowConfig, model: nn.Module, split: Split) -> Iterator[Stim
 
 
 def list_further_maps(config: FlowConfig, model: nn.Module) -> dict[str, FurtherNetwork]:
-    """Return all maps of tokens but the first, and the states, by name.
+    """Return all token maps except the first, and all states, by name.
 
     Raises:
         RunError: only torch runs the model.
@@ -111,12 +111,12 @@ def list_further_maps(config: FlowConfig, model: nn.Module) -> dict[str, Further
 
 
 def count_branches(config: FlowConfig) -> int:
-    """Return the states that an image carries in each block: two with guidance."""
+    """Return the number of states per image and block: two with guidance, else one."""
     return 1 if config.guidance == 1 else 2
 
 
 def record_map(config: FlowConfig, model: FlowModel, name: str) -> MapRecord:
-    """Return what reaches a map, and what it puts out, while a few images are made."""
+    """Record the inputs and outputs of a map while a few images are generated."""
     inputs, outputs = list[Tensor](), list[Tensor]()
 
     def keep(_: nn.Module, given: tuple[Float[Tensor, "1 B N D"], ...], out: Tensor) -> None:
@@ -141,17 +141,17 @@ def decode(
 def measure(
     _: FlowConfig, answers: Float[Tensor, "B T M"], targets: Float[Tensor, "B T M"]
 ) -> dict[str, float]:
-    """Return the largest difference from the map on torch."""
+    """Return the largest difference from the outputs of the map on torch."""
     return {FARTHEST.name: float((answers.double() - targets.double()).abs().max())}
 
 
 def count_ticks(config: FlowConfig) -> int:
-    """Return the tokens that a sample takes: those of an image at every call."""
+    """Return the ticks per sample: the tokens of an image, times the network calls."""
     return config.tokens * count_calls(config.sampler, config.steps, config.guidance)
 
 
 def host(config: FlowConfig, model: nn.Module) -> dict[str, int]:
-    """Return the multiply-accumulates of a sample that the host does between the maps."""
+    """Return the multiply-accumulates per sample that the host computes between the maps."""
     spiking = require_spiking(config, model)
     calls = count_calls(config.sampler, config.steps, config.guidance)
     of_maps = sum(layer.weight.numel() for _, layer in list_maps(spiking)) * config.tokens

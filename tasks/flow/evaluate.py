@@ -1,7 +1,7 @@
-"""What flow reaches: distances of new images from real ones, and what the state is worth.
+"""Evaluation of flow: distances of generated images from real ones, and the value of the state.
 
-The primary metric, fixed before any training, is ``feature_fd``. ``fad`` is measured too where
-the published autoencoder is there and the digits have 28 pixels.
+The primary metric is ``feature_fd``; it was fixed before any training. ``fad`` is also measured
+if the published autoencoder is available and the digits have 28 x 28 pixels.
 Axes: N images, C channels, Y X pixels or latents.
 """
 
@@ -28,17 +28,17 @@ FAD = Metric(name="fad", better="lower", format=".2f")
 MATCH = Metric(name="class_match", format=".2%")
 CALLS = Metric(name="network_calls", better="lower", format=".0f")
 METRICS = (FEATURE_FD, FAD, MATCH, LOSS, CALLS)
-CONTEXTS = "contexts"  # in eval.json: metrics behind another past, or none
-COLUMNS = 20  # of a sheet
-SEEN = 32  # pixels of a sheet that an image takes: smaller ones are enlarged
-DELTAS = (0.5, 1.0, 1.5, 2.0, 3.0)  # of delta codes [thresholds of the counts]
-INSTANTS = 10  # of a picture of images on their way
+CONTEXTS = "contexts"  # key in eval.json: metrics of images that see another past, or none
+COLUMNS = 20  # images per row of a sheet
+SEEN = 32  # side of an image on a sheet [pixels]; smaller images are enlarged
+DELTAS = (0.5, 1.0, 1.5, 2.0, 3.0)  # deltas of delta codes [thresholds of the counts]
+INSTANTS = 10  # most columns of the picture that shows images on the way from noise
 
 
 def measure_contexts(
     config: FlowConfig, model: nn.Module, seed: int, contexts: tuple[Context, ...]
 ) -> dict[Context, dict[str, float]]:
-    """Return the metrics of new images of each context, all from the same noise."""
+    """Return the metrics of images generated in each context, all from the same noise."""
     flow, start = require_flow(model), draw_start(config, config.samples, seed)
     return {
         context: measure_images(config, generate(config, flow, start, context), start.labels)
@@ -49,7 +49,7 @@ def measure_contexts(
 def measure_images(
     config: FlowConfig, images: Float[Tensor, "N C Y X"], labels: Tensor
 ) -> dict[str, float]:
-    """Return the metrics of images; the share of their classes only where they have labels."""
+    """Return the metrics of images; the share of right classes only if the arm has labels."""
     reference, shown = make_reference(config), images.clamp(-1, 1)
     values = {FEATURE_FD.name: reference.distance(shown)}
     if config.is_labelled:
@@ -69,7 +69,7 @@ def _can_measure_fad(config: FlowConfig) -> bool:
 def measure_deltas(
     config: FlowConfig, model: nn.Module, seed: int
 ) -> dict[float, tuple[float, dict[str, float]]]:
-    """Return (events an image, its metrics) by delta, from the same noise; 0 counts anew."""
+    """Return (events per image, metrics) by delta, from the same noise; 0 sends all counts."""
     flow, start = require_flow(model), draw_start(config, config.samples, seed)
     found = {}
     for delta in (0.0, *(config.threshold * k for k in DELTAS)):
@@ -81,9 +81,9 @@ def measure_deltas(
 
 
 def evaluate(run: Run, model: nn.Module) -> Findings:
-    """Return the metrics of new images, by context, beside real ones; write two pictures.
+    """Return the metrics of generated images by context, and of real ones; write two pictures.
 
-    Of latents only the loss is measured: no decoder is at hand.
+    For latents only the loss is measured, because there is no decoder.
     """
     config: FlowConfig = run.config
     values = {
@@ -155,7 +155,7 @@ def _tabulate_deltas(found: dict[float, tuple[float, dict[str, float]]]) -> Tabl
 
 
 def list_instants(steps: int) -> list[int]:
-    """Return the steps of a picture of images on their way: INSTANTS at most, and the last."""
+    """Return the steps to draw on the way from noise: at most INSTANTS, with the last one."""
     shown = min(INSTANTS, steps)
     return [(k + 1) * steps // shown - 1 for k in range(shown)]
 

@@ -1,7 +1,7 @@
-"""Feature-FD: the Frechet distance of images in the features of a small classifier of our own.
+"""Feature-FD: the Frechet distance of images in the features of our own small classifier.
 
-It learns the training part with a fixed seed, so every run on the same data is measured alike.
-The classifier also says which class a generated image has.
+The classifier learns the training part with a fixed seed, so all runs on the same data share
+one measure. It also tells which class a generated image has.
 Axes: N images, C channels, Y X pixels, D features, K classes.
 """
 
@@ -21,13 +21,13 @@ from tasks.images.metrics.frechet import Gaussian, compute_distance, fit_gaussia
 
 FEATURES = 64
 STEPS, BATCH, RATE = 400, 100, 2e-3
-AT_ONCE = 500  # images
-SPLITS = 8  # into halves; one split of the small digits deviates by 20 %
-LEAST = 4  # real images: two a half have a covariance
+AT_ONCE = 500  # images per forward pass
+SPLITS = 8  # random splits into halves; one split of the small digits deviates by 20 %
+LEAST = 4  # fewest real images: a covariance needs two images per half
 
 
 class FeatureClassifier(nn.Module):
-    """Two or three convolutions, 64 features (ReLU), and a read-out of classes."""
+    """Two or three convolutions, 64 features (ReLU), and a linear read-out of the classes."""
 
     def __init__(self, channels: int, side: int, classes: int) -> None:
         super().__init__()
@@ -49,10 +49,11 @@ class FeatureClassifier(nn.Module):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FeatureReference:
-    """What images are measured with.
+    """Classifier and features that images are compared with.
 
-    real: features of the training part. floor: the mean distance of its random halves from each
-    other. test: the distance of the test part from it.
+    real: features of the training part.
+    floor: mean distance between random halves of the training part.
+    test: distance between the test part and the training part.
     """
 
     classifier: FeatureClassifier
@@ -66,7 +67,7 @@ class FeatureReference:
 
     @torch.no_grad()
     def match(self, images: Float[Tensor, "N C Y X"], labels: Int64[Tensor, " N"]) -> float:
-        """Return the share of images that the classifier takes for their class."""
+        """Return the share of images that the classifier assigns to their label."""
         logits = [self.classifier(x) for x in torch.split(images, AT_ONCE)]
         return float((torch.cat(logits).argmax(-1) == labels).double().mean())
 
@@ -98,15 +99,15 @@ def train_classifier(
 
 
 def make_reference(config: FlowConfig) -> FeatureReference:
-    """Return the reference of the data of a configuration, whatever its arm and network."""
+    """Return the reference for a configuration; it depends on the data only."""
     seen = ("source", "data", "side", "classes", "held", "train", "test", "seed_of_data")
     return _make_reference(FlowConfig(**{name: getattr(config, name) for name in seen}))
 
 
 def choose_half(labels: Int64[np.ndarray, " N"], classes: int) -> Bool[np.ndarray, " N"]:
-    """Return which images are of the first half: of each class the first ones.
+    """Return True for images of the first half, which takes the first images of each class.
 
-    Of classes with an odd number, every other one gives its middle image to the first half.
+    Every second class with an odd number of images gives its middle image to the first half.
     """
     first = np.zeros(len(labels), bool)
     spare = 0
@@ -120,9 +121,9 @@ def choose_half(labels: Int64[np.ndarray, " N"], classes: int) -> Bool[np.ndarra
 def measure_floor(
     features: Float[np.ndarray, "N D"], labels: Int64[np.ndarray, " N"], classes: int
 ) -> float:
-    """Return the mean distance of random halves of images, each with half of every class.
+    """Return the mean distance between random halves that contain half of every class.
 
-    Halves in the order of the data would differ by writer, too.
+    Halves in the order of the data would also differ in the writers.
     """
     rng, found = np.random.default_rng(0), list[float]()
     for _ in range(SPLITS):

@@ -1,7 +1,7 @@
-"""The loss of every arm: the squared error of the velocity, as a mean over all values.
+"""The loss of every arm: the mean squared error of the velocity.
 
-Times are uniform and ascend in a sequence, so its first image is the noisiest. Noise is
-independent of image to image. A share of the labels is hidden; those of a sequence together.
+Times are uniform and ascend within a sequence, so its first image is the noisiest. Every image
+has independent noise. A share of the labels is hidden, always for a whole sequence.
 Axes: I images of a sequence, B samples, C channels, Y X pixels or latents.
 """
 
@@ -54,12 +54,12 @@ def draw(
 
 
 def hide_labels(config: FlowConfig, labels: Int64[Tensor, "*B"]) -> Int64[Tensor, "*B"]:
-    """Return the labels that an arm is told."""
+    """Return the labels that the network of an arm gets."""
     return labels if config.is_labelled else torch.full_like(labels, config.classes)
 
 
 def require_flow(model: nn.Module) -> FlowModel:
-    """Return the model, without what several processes wrap around it."""
+    """Return the model, unwrapped from the module that parallel training adds."""
     inner = getattr(model, "module", model)
     if not isinstance(inner, FlowModel):
         raise RunError(f"{type(inner).__name__} is no flow; tasks.flow builds one")
@@ -68,13 +68,13 @@ def require_flow(model: nn.Module) -> FlowModel:
 
 @torch.no_grad()
 def validate(config: FlowConfig, model: nn.Module) -> float:
-    """Return the loss on the validation split, with fixed draws."""
+    """Return the loss on the validation split; times and noise have a fixed seed."""
     return measure_loss(config, model, "val")
 
 
 @torch.no_grad()
 def measure_loss(config: FlowConfig, model: nn.Module, split: Split) -> float:
-    """Return the loss on a split, with fixed draws and all labels."""
+    """Return the loss on a split with all labels; times and noise have a fixed seed."""
     training, device = model.training, next(model.parameters()).device
     model.eval()
     total, count = 0.0, 0

@@ -1,10 +1,10 @@
-"""The network: noisy images, times and labels to velocities; one of arflow carries a state.
+"""The network: from noisy images, times and labels to velocities; arflow carries a state.
 
     h = x + a(c) attention(norm(x), c)        y = h + b(c) mlp(norm(h))
     norm(x) = LayerNorm(x) (1 + scale(c)) + shift(c)        c = time + label
 
-Gates a and b start at zero, so a fresh block hands on its input, and a fresh network puts
-out zeros (Peebles and Xie 2023, arXiv 2212.09748; SiT: Ma et al. 2024, arXiv 2401.08740).
+Gates a and b start at zero, so a fresh block returns its input and a fresh network returns
+zeros (Peebles and Xie 2023, arXiv 2212.09748; SiT: Ma et al. 2024, arXiv 2401.08740).
 Axes: I images of a sequence, B samples, C channels, Y X pixels, N tokens, P values of a patch,
 D channels of a token, H heads, K channels of a head.
 """
@@ -21,12 +21,12 @@ from tasks.flow.attention import CURE, attend_inside, run_hybrid
 from tasks.flow.config import FlowConfig
 from tasks.runs.configuration import require_sound
 
-SPREAD = 0.7  # sqrt(D) x deviation of the first weights of embeddings: 0.02 for 1,152 channels
-FREQUENCIES = 256  # numbers that stand for a time
+SPREAD = 0.7  # sqrt(D) x deviation of initial embedding weights: 0.02 for 1,152 channels
+FREQUENCIES = 256  # numbers that encode a time
 EPS = 1e-6
-TEMPERATURE = 16.0  # of the logarithm of the decay
+TEMPERATURE = 16.0  # divides the logarithm of the decay
 
-State = tuple[Tensor, ...]  # B H K K of each block; () where images stand alone
+State = tuple[Tensor, ...]  # B H K K per block; () for networks without a state
 
 
 class ImageAttention(nn.Module):
@@ -53,8 +53,9 @@ class ImageAttention(nn.Module):
 class HybridAttention(nn.Module):
     """Softmax inside an image, a decaying matrix across images.
 
-    q, k, v: linear maps of x, each over its root mean square over all channels; k also over
-    sqrt K. g = logsigmoid(W_g (x + c)) / 16. y = W_o (RMSNorm_head(attention) SiLU(W_s x)).
+    q, k, v: linear maps of x, each divided by its root mean square over all channels; k is also
+    divided by sqrt K. g = logsigmoid(W_g (x + c)) / 16.
+    y = W_o (RMSNorm_head(attention) SiLU(W_s x)).
     """
 
     def __init__(self, config: FlowConfig) -> None:
@@ -73,14 +74,14 @@ class HybridAttention(nn.Module):
         c: Float[Tensor, "I B D"],
         state: Tensor | None,
     ) -> tuple[Float[Tensor, "I B N D"], Float[Tensor, "B H K K"]]:
-        """Return (y, state behind the last image)."""
+        """Return (y, state after the last image)."""
         y, state = run_hybrid(*self.project(x, c), state)
         return self.output(self.norm(y).flatten(-2) * F.silu(self.gate(x))), state
 
     def project(
         self, x: Float[Tensor, "I B N D"], c: Float[Tensor, "I B D"]
     ) -> tuple[Tensor, Tensor, Tensor, Float[Tensor, "I B N H"]]:
-        """Return (q, k, v, g), the first three I B N H K."""
+        """Return (q, k, v, g); q, k and v have the axes I B N H K."""
         parts = (
             F.rms_norm(part, part.shape[-1:], eps=EPS) for part in self.qkv(x).chunk(3, -1)
         )
@@ -90,7 +91,7 @@ class HybridAttention(nn.Module):
 
 
 class FlowBlock(nn.Module):
-    """Attention and a unit of two layers, each behind a norm that time and label set."""
+    """Attention and an MLP, each after a norm that time and label scale and shift."""
 
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
@@ -117,7 +118,7 @@ class FlowBlock(nn.Module):
 
 
 class FlowModel(nn.Module):
-    """Velocities of noisy images, and the state behind them."""
+    """Predicts the velocities of noisy images and carries a state from image to image."""
 
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
@@ -127,7 +128,7 @@ class FlowModel(nn.Module):
         self.time = nn.Sequential(
             nn.Linear(FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width)
         )
-        self.labels = nn.Embedding(config.classes + 1, width)  # the last one is no label
+        self.labels = nn.Embedding(config.classes + 1, width)  # the last row means no label
         self.blocks = nn.ModuleList(FlowBlock(config) for _ in range(config.depth))
         self.last_modulation = nn.Linear(width, 2 * width)
         self.velocity = nn.Linear(width, values * (2 if config.two_outputs else 1))
@@ -153,14 +154,14 @@ class FlowModel(nn.Module):
         labels: Int64[Tensor, "I B"],
         state: State = (),
     ) -> tuple[Float[Tensor, "I B C Y X"], State]:
-        """Return (velocities, state behind the last image).
+        """Return (velocities, state after the last image).
 
-        x: noisy images. t: 0 is noise, 1 an image. labels: ``config.classes`` is no label.
+        x: noisy images. t: 0 is noise, 1 an image. labels: ``config.classes`` means no label.
         state: () before the first image.
 
         Raises:
-            ValueError: the images are of another shape, or the state is of another network, or
-                of other samples.
+            ValueError: the images have another shape, or the state belongs to another network
+                or another number of samples.
         """
         own = (self.config.colours, self.config.side, self.config.side)
         if tuple(x.shape[2:]) != own:
@@ -188,7 +189,7 @@ class FlowModel(nn.Module):
 
 
 def make_map(config: FlowConfig, inputs: int, outputs: int, bias: bool = True) -> nn.Module:
-    """Return a linear map of tokens; those of spikes have no bias."""
+    """Return a linear map of tokens; spiking maps have no bias."""
     if config.maps == "float":
         return nn.Linear(inputs, outputs, bias=bias)
     return BitLinear(inputs, outputs, SpikeCount(config.ticks, config.threshold))
@@ -217,7 +218,7 @@ def embed_time(t: Float[Tensor, "*B"]) -> Float[Tensor, "*B 256"]:
 
 
 def embed_places(config: FlowConfig, like: Tensor) -> Float[Tensor, "N D"]:
-    """Return sines and cosines of the row and column of each token."""
+    """Return the position embedding: sines and cosines of each token's row and column."""
     n, quarter = config.side // config.patch, config.width // 4
     steps = torch.arange(quarter, device=like.device, dtype=like.dtype)
     angle = (
@@ -237,7 +238,7 @@ def split_patches(x: Float[Tensor, "I B C Y X"], patch: int) -> Float[Tensor, "I
 
 
 def join_patches(y: Float[Tensor, "I B N P"], config: FlowConfig) -> Float[Tensor, "I B C Y X"]:
-    """Return images of patches: the inverse of :func:`split_patches`."""
+    """Join patches into images: the inverse of :func:`split_patches`."""
     n, p = config.side // config.patch, config.patch
     parts = y.reshape(*y.shape[:2], n, n, config.colours, p, p)
     return parts.permute(0, 1, 4, 2, 5, 3, 6).flatten(5).flatten(3, 4)
@@ -247,7 +248,7 @@ def build(config: FlowConfig) -> FlowModel:
     """Return a fresh model.
 
     Raises:
-        ValueError: the configuration is wrong; lists every problem.
+        ValueError: the configuration is wrong; the message lists every problem.
     """
     require_sound(config)
     return FlowModel(config)

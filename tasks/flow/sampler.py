@@ -1,14 +1,14 @@
-"""Images of noise: the flow as an ordinary or a stochastic differential equation.
+"""From noise to images: the flow as an ordinary or a stochastic differential equation.
 
     euler    x <- x + h v(x, t)
     heun     x <- x + h (v(x, t) + v(x + h v(x, t), t + h)) / 2
     sde      x <- x + h d(x, t) + sqrt(2 h (1 - t)) z        d(x, t) = v + (t v - x)
 
-The drift d is v + (1 - t) score: with a diffusion of 1 - t the images have the same law at
-every t. The last step of "sde" is LAST long and adds no noise. This is what SiT found best (Ma
-et al. 2024, arXiv 2401.08740). A velocity takes a state and returns the next one, so each image
-sees its own noisier past. In "heun" the state advances once a step: the second call's is
-dropped.
+The drift d is v + (1 - t) score: with a diffusion of 1 - t the images have the same
+distribution at every t. The last step of "sde" has length LAST and adds no noise. SiT found
+this best (Ma et al. 2024, arXiv 2401.08740). A velocity takes a state and returns the next one,
+so each image sees its own noisier past. In "heun" the state advances once per step: the state
+that the second call returns is dropped.
 Axes: B samples, C channels, Y X pixels or latents.
 """
 
@@ -24,11 +24,11 @@ from tasks.flow.path import scale_score
 
 LAST = 0.04  # length of the last step of "sde"
 Velocity = Callable[[Tensor, float, Any], tuple[Tensor, Any]]  # (x, t, state) -> (v, state)
-Generators = torch.Generator | Sequence[torch.Generator]  # of all images, or one an image
+Generators = torch.Generator | Sequence[torch.Generator]  # one for all images, or one per image
 
 
 class SampleStep(NamedTuple):
-    """Images on their way. t: 0 is noise, 1 the end."""
+    """Images between noise (t = 0) and the end (t = 1)."""
 
     t: float
     x: Float[Tensor, "B C Y X"]
@@ -42,10 +42,10 @@ def iterate(
     generator: Generators,
     state: Any = None,
 ) -> Iterator[SampleStep]:
-    """Yield the images behind each of so many steps, from noise at t = 0 to images at t = 1.
+    """Yield the images after each of ``steps`` steps, from noise at t = 0 to images at t = 1.
 
-    noise: B C Y X. generator: of the CPU, for "sde"; where each image has one, what it becomes
-    does not depend on the rest of the batch. state: before the first step.
+    noise: B C Y X. generator: on the CPU, for "sde"; with one generator per image, an image
+    does not depend on the rest of the batch. state: the state before the first step.
     """
     x = noise
     for t, length in list_steps(sampler, steps):
@@ -63,7 +63,7 @@ def iterate(
 
 
 def draw_like(x: Float[Tensor, "B C Y X"], generator: Generators) -> Float[Tensor, "B C Y X"]:
-    """Draw normal numbers, each image's with its own generator if there are several."""
+    """Draw normal noise shaped like x; with several generators, each draws for one image."""
     if isinstance(generator, torch.Generator):
         return torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
     own = [torch.randn(x.shape[1:], generator=one, dtype=x.dtype) for one in generator]
@@ -71,7 +71,7 @@ def draw_like(x: Float[Tensor, "B C Y X"], generator: Generators) -> Float[Tenso
 
 
 def list_steps(sampler: Sampler, steps: int) -> list[tuple[float, float]]:
-    """Return (t, length) of each step; those of "sde" are equally long up to the last."""
+    """Return (t, length) of each step; in "sde" all steps but the last are equally long."""
     if sampler != "sde":
         return [(k / steps, 1 / steps) for k in range(steps)]
     if steps == 1:
@@ -81,14 +81,14 @@ def list_steps(sampler: Sampler, steps: int) -> list[tuple[float, float]]:
 
 
 def count_calls(sampler: Sampler, steps: int, guidance: float) -> int:
-    """Return the network calls for an image."""
+    """Return the number of network calls per image."""
     return steps * (2 if sampler == "heun" else 1) * (1 if guidance == 1 else 2)
 
 
 def guide(conditional: Velocity, free: Velocity, weight: float, channels: int) -> Velocity:
-    """Return free + weight (conditional - free) in the first channels, else conditional.
+    """Return free + weight (conditional - free) in the first ``channels``, conditional beyond.
 
-    Each branch carries a state of its own. A weight of 1 is the conditional velocity itself.
+    Each branch carries its own state. A weight of 1 returns the conditional velocity itself.
     """
     if weight == 1:
         return conditional
@@ -104,7 +104,7 @@ def guide(conditional: Velocity, free: Velocity, weight: float, channels: int) -
 
 
 def reset_state(velocity: Velocity) -> Velocity:
-    """Return a velocity that begins every step without a state."""
+    """Return a velocity that starts every step with a new state."""
 
     def fresh(x: Tensor, t: float, state: Any) -> tuple[Tensor, Any]:  # noqa: ARG001
         return velocity(x, t, None)[0], None
@@ -113,7 +113,10 @@ def reset_state(velocity: Velocity) -> Velocity:
 
 
 def record_states(velocity: Velocity, seen: list[Any]) -> Velocity:
-    """Return a velocity that appends the state before each step to a list; its state counts."""
+    """Return a velocity that appends the state before each step to ``seen``.
+
+    Its own state also counts the steps.
+    """
 
     def recording(x: Tensor, t: float, state: Any) -> tuple[Tensor, Any]:
         at, inner = state or (0, None)
@@ -126,7 +129,7 @@ def record_states(velocity: Velocity, seen: list[Any]) -> Velocity:
 
 
 def replay_states(velocity: Velocity, seen: list[Any]) -> Velocity:
-    """Return a velocity that reads, step by step, states that others have left."""
+    """Return a velocity that reads, step by step, the recorded states in ``seen``."""
 
     def replaying(x: Tensor, t: float, state: Any) -> tuple[Tensor, Any]:
         at = state or 0

@@ -1,4 +1,4 @@
-"""The task: images by rectified flow, each alone (SiT) or behind noisier ones (ARFlow)."""
+"""The task: images by rectified flow, one by one (SiT) or after noisier images (ARFlow)."""
 
 from functools import partial
 

@@ -33,15 +33,15 @@ from tasks.runs.configuration import make_plan, require_sound
 from tasks.runs.task import Pair, Split
 
 Source = Literal["bars", "nmnist", "dvs_gesture", "shd"]
-EVALUATED = 50  # recordings of a batch outside training
+EVALUATED = 50  # recordings per batch outside training
 
 
 @dataclass(frozen=True, kw_only=True)
 class EventsConfig(ImageConfig):
-    """One experiment on recordings of events, which are cut to ticks or continued in silence.
+    """One experiment on recordings of events, cut to ``ticks`` or continued in silence.
 
-    ``code`` "rate" is a spike for each pixel, polarity and tick with any event; "direct" is the
-    number of events, which a host turns into the spikes of the first population.
+    ``code`` "rate" gives one spike per pixel, polarity and tick that has an event; "direct"
+    gives the number of events, which a host turns into the spikes of the first population.
     """
 
     source: Source
@@ -75,7 +75,7 @@ class EventsConfig(ImageConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedSource:
-    """What a source records. shape: (polarities, height, width) before pooling."""
+    """Properties of a source. shape: (polarities, height, width) before pooling."""
 
     shape: tuple[int, int, int]
     classes: tuple[str, ...]
@@ -165,7 +165,7 @@ def build(config: EventsConfig) -> Stack:
     """Return a new network. Input T B polarities H W, output T B K.
 
     Raises:
-        ValueError: the configuration has problems; lists them all.
+        ValueError: the configuration is wrong; the message lists every problem.
     """
     require_sound(config)
     shape, classes, dt = find_shape(config), _count_classes(config), Seconds(config.dt)
@@ -225,7 +225,7 @@ def loss(
 
 
 def find_answers(config: EventsConfig) -> Answers:
-    """Return the classes of the source, and how outputs score them."""
+    """Return the classes of the source, and the function that scores them from outputs."""
     scores = partial(image_net.scores, classes=_count_classes(config))
     return Answers(classes=SOURCES[config.source].classes, scores=scores)
 

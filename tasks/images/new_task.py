@@ -1,4 +1,4 @@
-"""``neuro new``: a file with a task to start from."""
+"""``neuro new``: write a file with a working task to start from."""
 
 from pathlib import Path
 

@@ -88,7 +88,7 @@ def xylo() -> YinYangConfig:
 def build(config: YinYangConfig) -> nn.Module:
     """Return a new network. Input T B 5, output T B 3."""
     dt = Seconds(config.dt)
-    # After an input spike V peaks at several times its weight, so a few spikes cause one.
+    # After an input spike V peaks at several times its weight, so few input spikes cause one.
     unit = 0.15 * config.dt / 5e-4
     first = nn.Linear(5, config.hidden, bias=False)
     nn.init.normal_(first.weight, mean=unit / 3, std=unit)

@@ -1,8 +1,8 @@
-"""``neuro bench energy``: searched mappings beside greedy ones, and the model beside PilotNet.
+"""``neuro bench energy``: searched against greedy mappings, and the model against PilotNet.
 
-Each network runs on the event engine, and both mappings are priced for that run. A ratio above
-1 is a gain: greedy over searched. Networks are untrained, with norms fitted to some stimuli,
-except for trained runs that are named (``--runs``).
+Each network runs on the event engine, and both mappings are priced for that run. The ratio is
+greedy over searched, so a ratio above 1 is a gain. Networks are untrained, with norms fitted to
+some stimuli, unless trained runs are named with ``--runs``.
 """
 
 import time
@@ -31,7 +31,7 @@ from tasks.runs.find import make_run, open_folder
 from tasks.runs.task import TaskRun
 from tasks.runs.trained_run import TrainedRun, build_fresh_model, open_trained_run
 
-FIGURES = (  # of compare_mappings: key, words, factor, unit
+FIGURES = (  # results of compare_mappings: key, words, factor, unit
     ("chip", "chip tier", 1e6, "µJ"),
     ("seconds", "time", 1e3, "ms"),
     ("core", "core tier", 1e6, "µJ"),
@@ -44,7 +44,7 @@ OURS, PEER = "searched mapping", "greedy mapping"
 
 @dataclass(frozen=True, kw_only=True)
 class MappedNetwork:
-    """A network, a run of it, and where its weights come from."""
+    """A network, the record of a simulation of it, and where its weights come from."""
 
     name: str
     graph: Graph
@@ -53,7 +53,7 @@ class MappedNetwork:
 
 
 def record_run(trained: TrainedRun, weights: str, samples: int = SAMPLES) -> MappedNetwork:
-    """Return the network of a run, and a run of some test samples."""
+    """Simulate the network of a run on some test samples."""
     run, network = trained.run, trained.network
     some = network.iterate_samples(samples)
     record = concatenate([simulate(network.graph, batch.inputs)[0] for batch in some])
@@ -62,12 +62,12 @@ def record_run(trained: TrainedRun, weights: str, samples: int = SAMPLES) -> Map
 
 
 def build_untrained(run: TaskRun) -> TrainedRun:
-    """Return a run with fresh weights, whose norms are fitted to a batch of its training."""
+    """Return a run with fresh weights; its batch norms are fitted to a training batch."""
     model = build_fresh_model(run).eval()
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     for norm in norms:
         norm.train()
-        norm.momentum = None  # the mean of all batches, here of one
+        norm.momentum = None  # averages over all batches; here there is one
     if norms:
         stimulus, _ = next(iter(run.definition.training.batches(run.config, "train", 0)))
         with torch.no_grad():
@@ -76,7 +76,7 @@ def build_untrained(run: TaskRun) -> TrainedRun:
 
 
 def make_demo(options: BenchOptions) -> Iterator[MappedNetwork]:
-    """Yield the runs that are named, or the network of the demo with fresh weights."""
+    """Yield the runs named with ``--runs``, or the network of the demo with fresh weights."""
     for folder in options.runs:
         yield record_run(open_trained_run(open_folder(folder)), f"trained, {folder}")
     if not options.runs:
@@ -85,7 +85,7 @@ def make_demo(options: BenchOptions) -> Iterator[MappedNetwork]:
 
 
 def make_alif(options: BenchOptions) -> Iterator[MappedNetwork]:
-    """Yield the network of ALIF neurons of Qiu et al. 2024 (arXiv 2406.03046) for digits."""
+    """Yield the ALIF network for digits of Qiu et al. 2024 (arXiv 2406.03046)."""
     run = make_run("mnist:paper", Path("none"))
     small = {"blocks": (8, 0, 8, 0), "hidden": (32,), "ticks": 2} if options.quick else {}
     config = replace(run.config, source="embedded", held=500, **small)
@@ -93,7 +93,7 @@ def make_alif(options: BenchOptions) -> Iterator[MappedNetwork]:
 
 
 def make_language(options: BenchOptions) -> Iterator[MappedNetwork]:
-    """Yield a block of the spiking MatMul-free model, as wide as that of 370M."""
+    """Yield one block of the spiking MatMul-free model, with the width of the 370M model."""
     width, hidden = (64, 96) if options.quick else (1024, 2816)
     with seeded(0):
         config = replace(tiny_spiking(), stack="mlgru*1", width=width, hidden=hidden)
@@ -110,7 +110,7 @@ def make_language(options: BenchOptions) -> Iterator[MappedNetwork]:
 def map_networks(
     make: Callable[[BenchOptions], Iterator[MappedNetwork]], options: BenchOptions
 ) -> Iterator[Row]:
-    """Yield the rows of networks: on each chip, searched for each goal."""
+    """Yield the rows of all networks, on each chip and for each goal of the search."""
     for network in make(options):
         for chip in load_chips():
             for goal in GOALS:
@@ -118,7 +118,7 @@ def map_networks(
 
 
 def compare_network(network: MappedNetwork, chip: str, goal: Goal) -> Iterator[Row]:
-    """Yield a row a figure; one with a note where the network does not fit the chip."""
+    """Yield one row per figure, or one row with a note if the network does not fit the chip."""
     case = f"{network.name} on {chip}, least {goal}"
     started = time.perf_counter()
     try:
@@ -167,7 +167,7 @@ def _describe(states: Mapping[str, float], mapping: Mapping[str, Any]) -> dict[s
 
 
 def check_published(_: BenchOptions) -> Iterator[Row]:
-    """Yield the model beside what was measured of PilotNet; a ratio is model over measured."""
+    """Yield computed and measured values of PilotNet; the ratio is computed over measured."""
     chips = load_chips()
     checks = [check_energy(chip) for chip in chips.values()]
     for check in (*checks, *check_steps(chips["loihi2"])):

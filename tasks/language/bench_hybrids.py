@@ -1,9 +1,9 @@
-"""The experiments of ``neuro bench hybrids``: linear mixers with some softmax layers between.
+"""The experiments of ``neuro bench hybrids``: stacks of linear mixers and softmax attention.
 
-Published stacks have 24 layers and more, with one of softmax attention behind 24, 12, 6 or 3
-linear ones (Wang et al. 2025, arXiv 2507.06457). Here are eight layers, of which none, one,
-two, four or all are softmax: pure linear, 7:1, 3:1, 1:1, and the reference. A pair of a finding
-are two trainings of one seed, on the same batches, and no training is in two pairs of it.
+Published stacks have at least 24 layers, with one softmax layer after every 24, 12, 6 or 3
+linear ones (Wang et al. 2025, arXiv 2507.06457). Our stacks have eight layers, of which none,
+one, two, four or all are softmax: pure linear, 7:1, 3:1, 1:1, and the reference. Each finding
+compares pairs of trainings with the same seed and batches; a training occurs in one pair only.
 """
 
 import math
@@ -31,7 +31,7 @@ from tasks.language.task import BITS
 from tasks.report.figures import save_png
 from tasks.runs.task import ACCURACY
 
-VARIANTS = {  # linear mixers of a stack, and their names in tables
+VARIANTS = {  # linear mixers, and their names in tables
     "hgrn": "HGRN",
     "retnet": "RetNet",
     "gla": "GLA",
@@ -47,18 +47,18 @@ QUICK: Mapping[str, Any] = {
 }
 MQAR = "MQAR"
 POINTS, PERCENT = "points", "% of the bits"
-SATURATED, FLAT = 2.0, 1.0  # differences that count as none, in points and in percent
-Stacks = Mapping[tuple[str, str], Values]  # by the names of mixer and ratio; a value each seed
-# Colours that people with any sight tell apart (Okabe and Ito 2008), and marks.
+SATURATED, FLAT = 2.0, 1.0  # smaller differences count as none [points], [%]
+Stacks = Mapping[tuple[str, str], Values]  # (mixer, ratio) -> one value per seed
+# Colours that people with any colour vision can distinguish (Okabe and Ito 2008), and marks.
 LINES = (
     *(("#999999", "o-"), ("#E69F00", "s-"), ("#56B4E9", "^-")),
     *(("#009E73", "D-"), ("#D55E00", "v-"), ("#CC79A7", "x-")),
 )
-ASIDE = 0.05  # by which lines stand beside each other
+ASIDE = 0.05  # horizontal offset between lines, so that their marks do not overlap
 
 
 def list_experiments(quick: bool) -> Mapping[str, Experiment]:
-    """Return the experiments by part; quick: networks too small to judge."""
+    """Return the experiments by part. quick: networks too small to judge."""
     layers, ratios = (4, (PURE, "3:1", "1:1")) if quick else (8, RATIOS)
     recall, text = hybrids.recall(), hybrids.text()
     if quick:
@@ -97,7 +97,7 @@ def list_experiments(quick: bool) -> Mapping[str, Experiment]:
 
 
 def make_stack(variant: str, ratio: str, layers: int) -> str:
-    """Return a stack, its softmax layers at equal distances, the last of them at the end.
+    """Return a stack with softmax layers at equal distances, the last one at the end.
 
     >>> make_stack("gla", "3:1", 8), make_stack("gla", "pure", 8)
     ('gla*3+softmax+gla*3+softmax', 'gla*8')
@@ -109,12 +109,12 @@ def make_stack(variant: str, ratio: str, layers: int) -> str:
 
 
 def count_guesses(config: HybridConfig, _: Mapping[str, float]) -> dict[str, int]:
-    """Return how many values a sequence of recall has; one in so many guesses is right."""
+    """Return the number of values in a recall sequence; chance accuracy is 1 over it."""
     return {} if config.task == TEXT else {"values": count_choices(config.sizes)[config.task]}
 
 
 def read_stacks(task: str, metric: str, reached: Reached) -> Stacks:
-    """Return what the stacks with linear mixers reach on a task."""
+    """Return the metric that each stack with linear mixers reaches on a task, by seed."""
     names = {(v, r): f"{task}, {v} {r}" for v in VARIANTS.values() for r in RATIOS}
     return {
         stack: np.array([*reached[name][metric].values()])
@@ -124,13 +124,13 @@ def read_stacks(task: str, metric: str, reached: Reached) -> Stacks:
 
 
 def judge(name: str, sides: tuple[str, str], more: Values, less: Values, **how: Any) -> Row:
-    """Return a claim that the first side has more, judged."""
+    """Judge the claim that the first side has larger values than the second."""
     about = {"first": sides[0], "second": sides[1], "unit": POINTS, **how}
     return Claim(name=name, more=more, less=less, **about).as_row()
 
 
 def judge_recall(reached: Reached) -> Iterator[Row]:
-    """Yield the findings on recall, and whether they show."""
+    """Yield the published findings on recall, each with its test on our trainings."""
     by_task = {task: read_stacks(task, ACCURACY.name, reached) for task in TASKS}
     ratios = [ratio for ratio in RATIOS if ("GLA", ratio) in by_task[MQAR]]
     recall = {
@@ -142,7 +142,7 @@ def judge_recall(reached: Reached) -> Iterator[Row]:
         return np.concatenate([values[mixer, ratio] for mixer in mixers for ratio in of])
 
     def rise(name: str, few: str, many: str, alike: float | None = None) -> Row:
-        """Return whether all mixers recall more with more softmax layers."""
+        """Judge whether all mixers recall more with more softmax layers."""
         every = tuple(VARIANTS.values())
         return judge(name, (many, few), join(every, many), join(every, few), alike=alike)
 
@@ -178,7 +178,7 @@ def judge_recall(reached: Reached) -> Iterator[Row]:
 
 
 def rank(recall: Stacks) -> Row:
-    """Return how far ranks of pure stacks predict those at 3:1 (1: entirely)."""
+    """Return the rank correlation of mixers between pure stacks and stacks at 3:1."""
     pure, mixed = (
         [float(recall[mixer, ratio].mean()) for mixer in VARIANTS.values()]
         for ratio in (PURE, "3:1")
@@ -186,7 +186,7 @@ def rank(recall: Stacks) -> Row:
     name = "ranks of pure mixers predict those of hybrids at 3:1"
     note, rho, p = "all mixers are alike", None, None
     if len(set(pure)) > 1 and len(set(mixed)) > 1:
-        found = stats.permutation_test(  # among all orders: six are few for a limit
+        found = stats.permutation_test(  # all orders: six mixers are too few for asymptotics
             (pure,),
             lambda ordered: stats.spearmanr(ordered, mixed).statistic,
             permutation_type="pairings",
@@ -208,7 +208,7 @@ def rank(recall: Stacks) -> Row:
 
 
 def judge_text(reached: Reached) -> Iterator[Row]:
-    """Yield whether bits per byte are flat: each ratio beside pure stacks, in percent."""
+    """Judge whether bits per byte of each ratio equal those of pure stacks, within FLAT."""
     bits = read_stacks(TEXT, BITS.name, reached)
     pure = np.concatenate([bits[mixer, PURE] for mixer in VARIANTS.values()])
     for ratio in RATIOS[1:]:
@@ -233,7 +233,7 @@ def split_arm(row: Row) -> tuple[str, str, str]:
 
 @mpl.rc_context(STYLE)
 def draw(rows: list[Row], path: Path) -> None:
-    """Draw a panel a task: what each mixer reaches against the ratio, means and seeds."""
+    """Draw one panel per task: the metric of each mixer over the ratio, means and seeds."""
     tasks: dict[str, list[Row]] = {}
     for row in list_arms(rows):
         tasks.setdefault(split_arm(row)[0], []).append(row)
@@ -272,5 +272,5 @@ def _draw_task(ax: Axes, rows: list[Row]) -> None:
 
 
 def _mark(ax: Axes, place: float, seeds: Sequence[float], colour: str) -> None:
-    """Mark what each seed reached: a training that learnt late is far from the others."""
+    """Mark the value of each seed, because a training that learnt late is far from the rest."""
     ax.plot([place] * len(seeds), seeds, "o", color=colour, markersize=3, alpha=0.45)

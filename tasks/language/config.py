@@ -1,4 +1,4 @@
-"""What is trained on text: the stack of layers, the text, and how long."""
+"""Configurations of language models: the stack of layers, the text, the length of training."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -10,15 +10,15 @@ from tasks.runs.configuration import require_sound
 
 Block = Literal["gated", "rwkv"]
 Recipe = Literal["plain", "matmulfree", "rwkv"]
-STEPS_OF_100_BILLION = 190_736  # of 256 x 2,048 tokens
+STEPS_OF_100_BILLION = 190_736  # steps of 256 x 2,048 tokens that read 100 billion tokens
 
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageConfig(BlockSizes):
-    """One language model and its training; it counts steps, and no epochs.
+    """One language model and its training, whose length is counted in steps.
 
     Raises:
-        ValueError: the configuration is wrong; lists every problem.
+        ValueError: the configuration is wrong; the message lists every problem.
     """
 
     heads: Count = 4
@@ -91,7 +91,7 @@ class LanguageConfig(BlockSizes):
 
     @property
     def carries(self) -> bool:
-        """Whether the state of a batch goes on to the next: where it does not grow."""
+        """Whether the next batch continues with the state: yes if its size is constant."""
         return not any(MIXERS[name].grows for name in self.layers)
 
 

@@ -1,4 +1,4 @@
-"""Batches of tokens: lanes of a text, each a stream that goes on from batch to batch."""
+"""Batches of tokens: a text is split into lanes, which continue from batch to batch."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -33,16 +33,16 @@ from tasks.runs.find import digest
 from tasks.runs.task import Pair
 
 C = TypeVar("C", bound=LanguageConfig)
-NOTHING = -1  # the target where a lane has ended
+NOTHING = -1  # target after the end of a lane; no loss counts it
 
 
 def pin_files(config: C) -> C:
-    """Return a configuration that holds whole paths, and digests of text and tokenizer.
+    """Return a configuration with absolute paths and the digests of text and tokenizer.
 
     Raises:
         OSError: the text cannot be read.
         ValueError: the tokenizer cannot be read or loses text that will be measured, or the
-            text is none.
+            files hold no text.
     """
     text, tokenizer = (p and str(Path(p).resolve()) for p in (config.text, config.tokenizer))
     pinned = replace(
@@ -58,7 +58,7 @@ def pin_files(config: C) -> C:
 
 
 def skip_bad(config: LanguageConfig) -> LanguageConfig:
-    """Return a configuration by which files are left out that are empty or no text."""
+    """Return a configuration that skips files which are empty or not text."""
     return replace(config, skip_bad=True)
 
 
@@ -74,13 +74,13 @@ def _digest_file(path: str) -> str:
 
 @cache
 def make_tokenizer(tokenizer: str, end: str = "", sha: str = "") -> Tokenizer:
-    """Return the tokenizer of a configuration's path; "": bytes.
+    """Return the tokenizer in the file ``tokenizer``; "" means bytes as tokens.
 
-    sha: the digest of its file; "": any.
+    sha: digest that the file must have; "" accepts any.
 
     Raises:
         ValueError: the file is damaged, missing, or has another digest.
-        ModuleNotFoundError: its library is not installed.
+        ModuleNotFoundError: the library of the tokenizer is not installed.
     """
     if not tokenizer:
         return Bytes()
@@ -99,7 +99,8 @@ def find_tokenizer(config: LanguageConfig) -> Tokenizer:
     """Return the tokenizer of a configuration.
 
     Raises:
-        ValueError: it has more tokens than the model, or its file has changed since training.
+        ValueError: the tokenizer has more tokens than the model, or its file has changed since
+            training.
     """
     out = make_tokenizer(config.tokenizer, config.end, config.tokenizer_digest)
     if out.size > config.vocabulary:
@@ -135,9 +136,9 @@ def find_part(config: LanguageConfig, part: Part) -> Text:
 def batches(config: LanguageConfig, part: Part, epoch: int) -> Iterator[Pair]:
     """Yield (tokens T B, the next tokens T B). The first token is the end of a text.
 
-    Training: ``steps / validations`` batches an epoch, which go on where the epoch before
-    ended; lanes start over at their end. Else: each of :func:`measured_lanes` once, NOTHING
-    behind its end.
+    Training: ``steps / validations`` batches per epoch, which continue where the previous epoch
+    ended; a lane restarts after its end. Other parts: each of :func:`measured_lanes` once, with
+    the target NOTHING after its end.
     """
     if part == "train":
         yield from batches_from(config, epoch, 0)
@@ -158,16 +159,16 @@ def batches(config: LanguageConfig, part: Part, epoch: int) -> Iterator[Pair]:
 
 
 def make_dummy_batch(config: LanguageConfig) -> Pair:
-    """Return a batch of training whose tokens are all the first one."""
+    """Return a training batch in which every token is token 0."""
     x = torch.zeros(config.tokens, config.lanes, dtype=torch.int64)
     return x, x.clone()
 
 
 def batches_from(config: LanguageConfig, epoch: int, step: int) -> Iterator[Pair]:
-    """Yield the batches of training from a step of an epoch on.
+    """Yield the training batches from a step of an epoch on.
 
-    Epoch and step are the position in the text: a lane of bytes is entered there, that of
-    another tokenizer is read up to there.
+    Epoch and step give the position in the text. A lane of bytes is entered at this position; a
+    lane of another tokenizer is read up to it.
     """
     each = config.steps // config.validations
     passed = (epoch * each + step) * config.tokens
@@ -181,7 +182,7 @@ def batches_from(config: LanguageConfig, epoch: int, step: int) -> Iterator[Pair
 def _stream_lane(
     config: LanguageConfig, lane: Text, passed: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield (tokens, next tokens) without end, behind so many passed ones."""
+    """Yield (tokens, next tokens) without end, after the first ``passed`` tokens."""
     tokenizer, last = find_tokenizer(config), None
     start = Position()
     if passed and isinstance(tokenizer, Bytes):
@@ -206,10 +207,10 @@ def _split(config: LanguageConfig, part: Part) -> tuple[Text, ...]:
 
 @cache
 def measured_lanes(config: LanguageConfig, part: Part) -> tuple[Text, ...]:
-    """Return the lanes of a held-out part, of each as much as is measured: the beginning.
+    """Return the lanes of a held-out part, each cut to the beginning that is measured.
 
     Raises:
-        ValueError: the tokens of a tokenizer.json do not tell the text.
+        ValueError: the tokens of a tokenizer.json do not restore the text.
     """
     lanes = _split(config, part)
     if config.held_out:
@@ -222,9 +223,9 @@ def measured_lanes(config: LanguageConfig, part: Part) -> tuple[Text, ...]:
 
 
 def count_bytes(config: LanguageConfig, part: Part) -> int:
-    """Return the bytes of a part that is measured.
+    """Return the number of measured bytes in a part.
 
-    The end of a file counts one, if the tokenizer has a token for it.
+    The end of a file counts as one byte if the tokenizer has a token for it.
     """
     lanes = measured_lanes(config, part)
     ends = sum(stretch.last for lane in lanes for stretch in lane.stretches)
@@ -233,9 +234,9 @@ def count_bytes(config: LanguageConfig, part: Part) -> int:
 
 
 def count_target_bytes(config: LanguageConfig, tokens: Int64[Tensor, " N"]) -> int | None:
-    """Return the bytes that tokens stand for; the end of a file counts one.
+    """Return the number of bytes that tokens stand for; the end of a file counts as one.
 
-    None: the tokenizer does not tell, for a token of Hugging Face may be part of a character.
+    None: unknown, because a token of a Hugging Face tokenizer may be part of a character.
     """
     tokenizer = find_tokenizer(config)
     if isinstance(tokenizer, HuggingFace):

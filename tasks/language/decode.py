@@ -1,8 +1,8 @@
-"""``neuro bench decode``: text token by token of a packed model, beside others of its size.
+"""``neuro bench decode``: a packed model generates text, compared with others of its size.
 
-The MatMul-free model with ternary weights: packed; as it was trained; and written in torch, its
-weights rounded once. A transformer of equal size has float32 weights and its cache.
-``litespark-inference`` computes the same ternary maps, in a C++ of its own. One thread.
+Compared are three forms of the MatMul-free model with ternary weights (packed, as trained, and
+in plain torch with weights rounded once), and a transformer of equal size with float32 weights
+and a cache. ``litespark-inference`` computes the same ternary maps in its own C++. One thread.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -34,14 +34,14 @@ ATTENTION, FLOAT, LITESPARK = "torch, transformer", "torch, float32", "litespark
 TOKENS, MILLISECONDS = "tokens/s", "ms"
 PEER = "litespark_inference.torchless"
 INSTALL = "pip install --no-deps litespark-inference (it compiles itself with g++)"
-# The least that we aim for: beside models of float32, and beside litespark.
+# Least ratios that we aim for: speed and memory against other forms, speed against litespark.
 FASTER, SMALLER, BESIDE = 2.0, 8.0, 1.0
-Step = Callable[[Tensor, Any], tuple[Tensor, Any]]  # (tokens T B, state) to (logits, state)
+Step = Callable[[Tensor, Any], tuple[Tensor, Any]]  # (tokens T B, state) -> (logits, state)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecodeSize:
-    """A model, and how many tokens it writes behind so many others."""
+    """Sizes of a model, of its prompt, and of the text that it writes [tokens]."""
 
     layers: int = 6
     width: int = 1024
@@ -51,7 +51,7 @@ class DecodeSize:
     tokens: int = 4
 
     def config(self, mixer: str = "mlgru") -> LanguageConfig:
-        """Return the ternary model, or one with softmax attention and float32 weights."""
+        """Return the configuration: ternary for "mlgru", float32 weights for other mixers."""
         return LanguageConfig(
             stack=f"{mixer}*{self.layers}",
             width=self.width,
@@ -67,7 +67,7 @@ SIZE, SMALL = DecodeSize(), DecodeSize(layers=2, width=64, hidden=96, vocabulary
 def write_text(size: DecodeSize, form: str, threads: int) -> Run:
     """Return a run of one of the :data:`FORMS`, always from the end of the same prompt.
 
-    Its memory is that of the model, too, but not that of compiled code.
+    The memory of the run includes the model, but not compiled code.
     """
     torch.set_num_threads(threads)
     pack_model(_make(SMALL.config()))(torch.zeros(2, 1, dtype=torch.int64))  # compiles
@@ -79,7 +79,7 @@ def write_text(size: DecodeSize, form: str, threads: int) -> Run:
         return model(prompt, None)
 
     start = begin()
-    measure_resident()  # gives back what building took
+    measure_resident()  # returns the memory that building the model took
 
     @torch.inference_mode()
     def once() -> tuple[int, int]:
@@ -95,7 +95,7 @@ def _make(config: LanguageConfig) -> LanguageModel:
 
 
 class Rounded(nn.Module):
-    """A ternary map in plain torch: weights rounded once and kept in float32."""
+    """A ternary map in plain torch, with weights rounded once and kept in float32."""
 
     def __init__(self, layer: BitLinear) -> None:
         super().__init__()
@@ -104,14 +104,14 @@ class Rounded(nn.Module):
         self.quantise = layer.quantise
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return y."""
+        """Return the product of the rounded weights and the quantised input."""
         normal = F.rms_norm(x, x.shape[-1:], self.gain, self.eps)
         whole, scale = self.quantise(normal)
         return F.linear(whole * scale, self.weight)
 
 
 class StepLoop:
-    """The MatMul-free model of a token, written down in torch, without compiled loops."""
+    """The MatMul-free model in plain torch, token by token, without compiled loops."""
 
     def __init__(self, model: LanguageModel) -> None:
         self.model: Any = pack_model(model, Rounded)
@@ -119,7 +119,7 @@ class StepLoop:
         self.floors = layer_floors(floors).detach()
 
     def run(self, tokens: Tensor, state: list[Tensor] | None) -> tuple[Tensor, list[Tensor]]:
-        """Return (logits, hidden state of each layer) behind tokens, one after the other."""
+        """Return (logits of all tokens, hidden state of each layer after the last token)."""
         out = []
         for token in tokens:
             logits, state = self.step(token, state)
@@ -127,7 +127,7 @@ class StepLoop:
         return torch.stack(out), state or []
 
     def step(self, token: Tensor, state: list[Tensor] | None) -> tuple[Tensor, list[Tensor]]:
-        """Return (logits, hidden state of each layer)."""
+        """Return (logits, hidden state of each layer) after one token."""
         x, after = self.model.embedding(token), []
         for k, block in enumerate(self.model.blocks):
             mixer, normal = block.mixer, block.mixer_norm(x)
@@ -150,7 +150,7 @@ FORMS: Mapping[str, Callable[[DecodeSize], Step]] = {
 
 
 def write(model: Step, start: tuple[Tensor, Any], tokens: int) -> list[int]:
-    """Return the likeliest tokens behind (logits, state)."""
+    """Write ``tokens`` tokens from (logits, state), each the most probable one."""
     logits, state = start
     out: list[int] = []
     for _ in range(tokens):
@@ -161,7 +161,7 @@ def write(model: Step, start: tuple[Tensor, Any], tokens: int) -> list[int]:
 
 
 def list_maps(size: DecodeSize) -> list[tuple[int, int]]:
-    """Return (inputs, outputs) of the ternary maps of a token, in their order."""
+    """Return (inputs, outputs) of each ternary map that a token passes, in order."""
     with torch.device("meta"):
         model = LanguageModel(size.config())
     layers = [m for m in model.modules() if isinstance(m, BitLinear)]
@@ -169,14 +169,14 @@ def list_maps(size: DecodeSize) -> list[tuple[int, int]]:
 
 
 def _draw(inputs: int, outputs: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return weights and inputs that all sides have alike."""
+    """Return the weights and inputs that all compared programs share."""
     rng = np.random.default_rng(inputs * outputs)
     weight = rng.integers(-1, 2, (outputs, inputs)).astype(np.int8)
     return weight, rng.integers(-127, 128, inputs).astype(np.int8)
 
 
 def maps(shapes: list[tuple[int, int]], threads: int) -> Run:
-    """Return our maps of a token: norm, 8 bits, product."""
+    """Return a run of our ternary maps for one token: norm, rounding to 8 bits, product."""
     torch.set_num_threads(threads)
     layers, rows = [], []
     for inputs, outputs in shapes:
@@ -198,7 +198,7 @@ def maps(shapes: list[tuple[int, int]], threads: int) -> Run:
 
 
 def litespark_maps(shapes: list[tuple[int, int]], threads: int) -> Run:  # noqa: ARG001
-    """Return those of litespark, which takes its threads from the environment."""
+    """Return a run of litespark's maps; litespark reads its threads from the environment."""
     kernel, pack = load_litespark()
     layers = []
     for inputs, outputs in shapes:
@@ -217,14 +217,14 @@ def litespark_maps(shapes: list[tuple[int, int]], threads: int) -> Run:  # noqa:
 
 
 def product(shape: tuple[int, int], threads: int) -> Run:
-    """Return our product of a packed matrix with a vector of 8 bits."""
+    """Return a run of our product of a packed matrix and an 8-bit vector."""
     weight, x = _draw(*shape)
     codes, row = pack_ternary(weight), x[None]
     return _multiply(weight, x, lambda: multiply_packed(codes, row)[0], threads)
 
 
 def litespark_product(shape: tuple[int, int], threads: int) -> Run:
-    """Return litespark's product of the same."""
+    """Return a run of litespark's product of the same matrix and vector."""
     kernel, pack = load_litespark()
     weight, x = _draw(*shape)
     codes = pack(weight)
@@ -232,7 +232,7 @@ def litespark_product(shape: tuple[int, int], threads: int) -> Run:
 
 
 def float_product(shape: tuple[int, int], threads: int) -> Run:
-    """Return torch's product of the same in float32."""
+    """Return a run of torch's product of the same matrix and vector in float32."""
     torch.set_num_threads(threads)
     weight, x = _draw(*shape)
     matrix, vector = torch.from_numpy(weight).float(), torch.from_numpy(x).float()
@@ -242,7 +242,7 @@ def float_product(shape: tuple[int, int], threads: int) -> Run:
 def _multiply(
     weight: np.ndarray, x: np.ndarray, once: Callable[[], np.ndarray], threads: int
 ) -> Run:
-    """Return a run of a product, once it is the right one."""
+    """Check the result of a product, then return its run."""
     if not np.array_equal(once(), weight.astype(np.int32) @ x.astype(np.int32)):
         raise ValueError(f"the product is another, with {threads} threads")
 
@@ -254,10 +254,10 @@ def _multiply(
 
 
 def load_litespark() -> tuple[Any, Any]:
-    """Return litespark's kernels, and what packs weights for them.
+    """Return litespark's kernels, and the function that packs weights for them.
 
     Raises:
-        RuntimeError: it is not installed; says how it is.
+        RuntimeError: litespark is not installed; the message says how to install it.
     """
     try:
         kernel, pack = (import_module(f"{PEER}.{part}") for part in ("kernel", "pack"))
@@ -267,7 +267,7 @@ def load_litespark() -> tuple[Any, Any]:
 
 
 def generation(quick: bool) -> list[Case]:
-    """Return text of a packed model beside three others, and their memory."""
+    """Return the case that compares speed and memory of a packed model and three others."""
     size = SMALL if quick else SIZE
     subjects: dict[str, Build] = {name: partial(write_text, size, name) for name in FORMS}
     times = [Pair(OURS, (peer,), FASTER) for peer in subjects if peer != OURS]
@@ -286,7 +286,7 @@ def generation(quick: bool) -> list[Case]:
 
 
 def layers(quick: bool) -> list[Case]:
-    """Return the ternary maps of a token beside litespark's."""
+    """Return the case that compares the ternary maps for one token with litespark's."""
     shapes = list_maps(SMALL if quick else SIZE)
     weights = sum(inputs * outputs for inputs, outputs in shapes)
     return [
@@ -302,7 +302,7 @@ def layers(quick: bool) -> list[Case]:
 
 
 def matrix(quick: bool) -> list[Case]:
-    """Return the product of one matrix with a vector."""
+    """Return the case that compares the product of one matrix and a vector."""
     side = 64 if quick else 2048
     subjects: dict[str, Build] = {
         OURS: partial(product, (side, side)),
@@ -329,7 +329,7 @@ CASES: Mapping[str, Callable[[bool], list[Case]]] = {
 
 
 def iterate_rows(part: str, options: BenchOptions) -> Iterator[Row]:
-    """Yield the rows of a part: medians, by CPU and by wall time; memory as it is."""
+    """Yield the rows of a part: median CPU and wall times, and memory."""
     for case in CASES[part](options.quick):
         for row in measure_case(case, options.repeats):
             if row.unit == "MB":
@@ -341,7 +341,7 @@ def iterate_rows(part: str, options: BenchOptions) -> Iterator[Row]:
 
 
 def take_median(row: Row, clock: str, repeats: int) -> Row:
-    """Return a row of times [ms] by the median of a clock; of text, as tokens a second."""
+    """Return a row with the median times of a clock [ms], or tokens per second for text."""
     ours, theirs = times = [
         row.conditions[side][clock]["median"] if row.conditions.get(side) else None
         for side in ("ours", "theirs")

@@ -1,4 +1,4 @@
-"""What a chip runs of a language model, what drives it there, and what its logits are worth.
+"""The part of a language model that a chip runs, its inputs, and the quality of its logits.
 
 Axes: T tokens (ticks), B samples, D channels, V the vocabulary.
 """
@@ -20,14 +20,14 @@ from tasks.language.data import NOTHING, batches, count_target_bytes
 from tasks.language.model import LanguageModel
 from tasks.runs.task import Metric, Split, Stimulus
 
-# Of the first tokens of each lane, whose streams begin at rest: BITS of a task is of all text.
+# Covers the first tokens of each lane, from an initial state; the task's BITS covers all text.
 FIRST_BITS = Metric(
     name="bits_per_byte_of_first_tokens", better="lower", unit="bits", format=".4f"
 )
 FIRST_BITS_PER_TOKEN = Metric(
     name="bits_per_token_of_first_tokens", better="lower", unit="bits", format=".4f"
 )
-# Beside the model as it was trained, in float32.
+# Compared with the model as it was trained, in float32.
 GREEDY = Metric(name="greedy_tokens_as_trained", format=".2%")
 MEAN_APART = Metric(name="mean_logit_difference", better="lower", format=".2g")
 FARTHEST = Metric(name="largest_logit_difference", better="lower", format=".2g")
@@ -35,9 +35,9 @@ EXECUTED = (FIRST_BITS, FIRST_BITS_PER_TOKEN, GREEDY, MEAN_APART, FARTHEST)
 
 
 class Targets(NamedTuple):
-    """What logits are measured against.
+    """The reference for the logits of an executor.
 
-    following: the next tokens; NOTHING behind the end of a text. logits: of the trained model.
+    following: next tokens; NOTHING after the end of a text. logits: those of the trained model.
     """
 
     following: Int64[Tensor, "B T"]
@@ -54,7 +54,7 @@ def require_spiking(config: LanguageConfig, model: nn.Module) -> LanguageModel:
 
 
 def explain_only_torch(config: LanguageConfig) -> str:
-    """Return why no Graph can hold a model, and what to take instead; "" where one can."""
+    """Explain why no Graph can hold a model, with a cure; "" if a Graph can."""
     why = explain_no_graph(config)
     return _stays(why) if why else ""
 
@@ -76,9 +76,9 @@ def chip_part(config: LanguageConfig, model: nn.Module) -> Net:
 
 
 def stimuli(config: LanguageConfig, model: nn.Module, split: Split) -> Iterator[Stimulus]:
-    """Yield the first tokens of each lane, embedded (T B D), and what is expected of them.
+    """Yield the embedded first tokens of each lane (T B D) and the targets of their logits.
 
-    One batch, whose streams begin at rest: those after it would need the state before them.
+    Only one batch, which starts from the initial state: later ones would need a carried state.
     """
     spiking = require_spiking(config, model)
     tokens, following = next(iter(batches(config, split, 0)))
@@ -98,9 +98,9 @@ def decode(config: LanguageConfig, model: nn.Module, outputs: Mapping[str, Tenso
 def measure(
     config: LanguageConfig, answers: Float[Tensor, "B T V"], targets: Targets
 ) -> dict[str, float]:
-    """Return EXECUTED metrics of these streams, of tokens before the end of each.
+    """Return the EXECUTED metrics over the tokens before the end of each stream.
 
-    Bits are those per byte, or per token where a tokenizer does not tell its bytes.
+    Bits are per byte, or per token if the bytes of the tokenizer's tokens are unknown.
     """
     read = targets.following != NOTHING
     following, logits = targets.following[read], answers[read].double()

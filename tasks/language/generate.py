@@ -1,4 +1,4 @@
-"""Text that a trained model writes, token by token; recurrent models in constant memory."""
+"""Text generation, token by token; recurrent models need constant memory."""
 
 import math
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from torch import Tensor
 from drivers.text import Tokenizer
 from neuro.training.diagnosis import find_nonfinite
 
-PART = 64  # tokens of a prompt that are read at once
+PART = 64  # tokens of a prompt per forward pass
 
 
 def generate(
@@ -25,10 +25,10 @@ def generate(
 
     Args:
         model: a LanguageModel, packed or not, in evaluation mode.
-        tokenizer: that it was trained with.
-        prompt: what it goes on from; the beginning of a text if empty.
-        temperature: by which logits are divided; 0: the most probable token.
-        seed: of what is drawn.
+        tokenizer: the tokenizer that the model was trained with.
+        prompt: the text to continue; empty means the beginning of a text.
+        temperature: divides the logits; 0 takes the most probable token.
+        seed: seed of the random draws.
 
     Raises:
         ValueError: the temperature is negative, infinite or no number; or the logits are not
@@ -55,10 +55,10 @@ def generate(
 def read_parts(
     model: torch.nn.Module, tokens: Tensor, state: Any
 ) -> tuple[Float[Tensor, " V"], Any]:
-    """Return (logits behind the last token, state) of a text, T 1, which is read in parts.
+    """Read a text (T 1) in parts; return (logits after the last token, state).
 
     Raises:
-        ValueError: these logits are not finite.
+        ValueError: the logits are not finite.
     """
     for part in torch.split(tokens, PART):
         before = state
@@ -76,6 +76,6 @@ def read_parts(
 def _draw(logits: Tensor, temperature: float, drawn: torch.Generator) -> int:
     if temperature == 0:
         return int(logits.argmax())
-    below = logits.double() - logits.max()  # whose quotient cannot overflow upwards
+    below = logits.double() - logits.max()  # at most 0, so the quotient cannot overflow upwards
     share = torch.softmax(below / temperature, 0)
     return int(torch.multinomial(share, 1, generator=drawn))

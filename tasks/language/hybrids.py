@@ -1,7 +1,8 @@
-"""The task of hybrids: stacks of linear mixers and softmax attention on recall, and on text.
+"""The task of hybrids: stacks of linear mixers and softmax attention, on recall and on text.
 
-Every mixer sees the last tokens, and every batch begins anew. The last weights of a training
-are those that are measured: it validates once, at its end, so that none are picked.
+Every mixer sees the last few tokens through a short convolution, and every batch begins with a
+new state. Evaluations use the last weights of a training: it validates only once, at its end,
+so that validation selects no weights.
 Axes: T tokens, B samples, D channels.
 """
 
@@ -38,8 +39,8 @@ from tasks.runs.task import (
 
 TEXT: Literal["text"] = "text"
 VALIDATION, TEST = 1_000_000, 2_000_000  # seeds of sequences that no training sees
-CONVOLVED = "conv"  # of mixers that have a short convolution of their own
-BITS = Metric(name="bits", better="lower", unit="bits", format=".3f")  # of an answer or a byte
+CONVOLVED = "conv"  # attribute of mixers that have their own short convolution
+BITS = Metric(name="bits", better="lower", unit="bits", format=".3f")  # per answer or byte
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,7 @@ class HybridConfig(LanguageConfig):
 
     @property
     def carries(self) -> bool:
-        """False: models begin anew with each batch, whatever their mixers."""
+        """False: every batch begins with a new state, whatever the mixers."""
         return False
 
 
@@ -86,14 +87,14 @@ def text() -> HybridConfig:
 
 
 class Convolved(nn.Module):
-    """A norm, and a short convolution over sequences that begin anew with each batch."""
+    """A norm and a short convolution, which sees zeros before the start of each batch."""
 
     def __init__(self, norm: nn.Module, width: int) -> None:
         super().__init__()
         self.norm, self.conv = norm, ShortConv(width, TAPS)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what the mixer reads; axes T B D."""
+        """Return the input of the mixer, T B D."""
         read: Tensor
         read, _ = self.conv(self.norm(x), x.new_zeros(TAPS - 1, *x.shape[1:]))
         return read
@@ -102,11 +103,12 @@ class Convolved(nn.Module):
 def build(config: HybridConfig) -> LanguageModel:
     """Return a fresh model in which every mixer sees the last tokens.
 
-    DeltaNet and Gated DeltaNet have a convolution over 4 tokens; the others get one. To need
-    few steps, embeddings begin with a standard deviation of 1, and mixers with outputs of 0.
+    DeltaNet and Gated DeltaNet have a convolution over 4 tokens; the other mixers get one. So
+    that few steps suffice, embeddings start with a standard deviation of 1, and the outputs of
+    mixers start at 0.
 
     Raises:
-        ValueError: the model has another vocabulary or other tokens than the sequences.
+        ValueError: vocabulary or tokens of the model differ from those of the sequences.
     """
     own, due = (
         (config.vocabulary, config.tokens),
@@ -128,7 +130,7 @@ def build(config: HybridConfig) -> LanguageModel:
 
 
 def batches(config: HybridConfig, split: Split, epoch: int) -> Iterator[Pair]:
-    """Yield (tokens T B, what is due behind each): the next byte, or an answer or NOTHING."""
+    """Yield (tokens T B, targets T B): the next bytes of text; answers or NOTHING in recall."""
     if config.task == TEXT:
         yield from batch_text(config, split, epoch)
     elif split == "train":
@@ -142,13 +144,13 @@ def batches(config: HybridConfig, split: Split, epoch: int) -> Iterator[Pair]:
 
 
 def draw_sequences(config: HybridConfig, rng: np.random.Generator, samples: int) -> Pair:
-    """Return sequences of recall and their answers."""
+    """Draw recall sequences and their answers."""
     drawn = TASKS[config.task](rng, config.sizes, samples)
     return torch.from_numpy(drawn.x), torch.from_numpy(drawn.y)
 
 
 def loss(config: HybridConfig, model: nn.Module, batch: Pair, at: float) -> Tensor:
-    """Return the mean cross-entropy of what is due [nat]."""
+    """Return the mean cross-entropy of the targets [nat]."""
     return language.loss(config, model, batch, at)[0]
 
 
@@ -156,7 +158,7 @@ def loss(config: HybridConfig, model: nn.Module, batch: Pair, at: float) -> Tens
 def measure_answers(
     config: HybridConfig, model: nn.Module, split: Split
 ) -> tuple[float, float, int]:
-    """Return the share of right answers of a split, bits of an answer, and how many are due."""
+    """Return (share of right answers, bits per answer, number of answers) of a split."""
     ((x, y),) = batches(config, split, 0)
     logits, _ = model(x)
     due = y != NOTHING
@@ -166,14 +168,14 @@ def measure_answers(
 
 
 def validate(config: HybridConfig, model: nn.Module) -> float:
-    """Return bits of an answer, or of a byte of text, on the validation split."""
+    """Return bits per answer, or per byte of text, on the validation split."""
     if config.task == TEXT:
         return language.measure_bits(config, model, "val")
     return measure_answers(config, model, "val")[1]
 
 
 def evaluate(run: Run, model: nn.Module) -> Findings:
-    """Return right answers of the test split, or bits per byte of the test part of the text."""
+    """Return the share of right test answers, or bits per byte of the test part of the text."""
     if run.config.task == TEXT:
         return language.evaluate(run, model)
     right, bits, n = measure_answers(run.config, model, "test")
@@ -181,7 +183,7 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
 
 
 def explain_only_torch(_: HybridConfig) -> str:
-    """Return why no Graph can hold a model."""
+    """Explain why no Graph can hold a model."""
     return (
         "stacks of hybrids stay on torch: a Graph has no node for the convolution in front of "
         "a mixer; take a run of language:tiny_spiking"
@@ -189,7 +191,7 @@ def explain_only_torch(_: HybridConfig) -> str:
 
 
 def refuse_part(config: HybridConfig, _: nn.Module) -> NoReturn:
-    """Raise a RunError: no chip runs a part of it."""
+    """Raise a RunError: no chip runs any part of these models."""
     raise RunError(explain_only_torch(config))
 
 

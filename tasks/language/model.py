@@ -1,4 +1,4 @@
-"""A language model: an embedding, blocks of a mixer and a gated linear unit, and a read-out.
+"""A language model: embedding, blocks (a mixer and a gated linear unit each), and read-out.
 
     x <- x + mixer(RMSNorm x)        x <- x + W_d (SiLU(W_u x') V x'),  x' = RMSNorm x
 
@@ -11,7 +11,7 @@ from tasks.language.config import LanguageConfig
 
 
 class LanguageModel(NextTokenModel):
-    """Tokens to the logits of the next token; state in, state out."""
+    """Maps tokens and a state to the logits of the next token and the new state."""
 
     def __init__(self, config: LanguageConfig) -> None:
         super().__init__(config, config.vocabulary)

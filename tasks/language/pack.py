@@ -1,4 +1,4 @@
-"""``neuro pack``: the model of a run in a file, with two bits for a ternary weight."""
+"""``neuro pack``: write the model of a run to a file, with two bits per ternary weight."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ FILE = "packed.safetensors"
 def pack_run(run: Run, out: Path | None) -> tuple[Path, str]:
     """Write the packed model of a run; return the file, and a sentence about its size.
 
-    out: the file; None: packed.safetensors in the run folder.
+    out: path of the file; None means packed.safetensors in the run folder.
 
     Raises:
         RunError: the run is of another task, is not trained yet, or has no ternary weights; or
@@ -40,7 +40,7 @@ def pack_run(run: Run, out: Path | None) -> tuple[Path, str]:
 
 
 def _require_packed(path: Path) -> None:
-    """Raise unless the file at ``path``, which will be overwritten, is a packed model."""
+    """Raise unless the file at ``path`` is a packed model, because it will be overwritten."""
     from tasks.language.packed import KIND
 
     try:

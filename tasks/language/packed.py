@@ -1,4 +1,4 @@
-"""Files of packed language models, from which text is written: two bits a ternary weight."""
+"""Files of packed language models, with two bits per ternary weight."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -16,14 +16,14 @@ from tasks.language.model import LanguageModel
 
 KIND = "packed"
 NOT_FINITE = "hold values that are not finite (NaN or infinity)"
-UNUSED = 0b01010101  # the code 3, which stands for no weight, has both bits of a pair
+UNUSED = 0b01010101  # finds code 3, which stands for no weight: it has both bits of a pair
 
 
 class PackedSize(NamedTuple):
-    """How large a packed model is.
+    """The size of a packed model.
 
-    weights: ternary ones. packed: bytes of their codes and scales. rest: bytes of all that
-    stays in float32: embedding, gains, norms, other parameters of mixers.
+    weights: number of ternary weights. packed: bytes of their codes and scales. rest: bytes of
+    the float32 values: embedding, gains, norms, other parameters of mixers.
     """
 
     weights: int
@@ -32,12 +32,12 @@ class PackedSize(NamedTuple):
 
     @property
     def bits(self) -> float:
-        """Return the bits a ternary weight, scales included."""
+        """Return the bits per ternary weight, scales included."""
         return 8 * self.packed / self.weights
 
 
 def measure_size(model: nn.Module) -> PackedSize:
-    """Return how large a packed model is, in memory as in a file."""
+    """Return the size of a packed model, which is the same in memory and in a file."""
     layers = [m for m in model.modules() if isinstance(m, PackedLinear)]
     packed = sum(m.packed.nbytes + m.scale.nbytes for m in layers)
     whole = sum(t.nbytes for t in model.state_dict().values())
@@ -45,10 +45,10 @@ def measure_size(model: nn.Module) -> PackedSize:
 
 
 def save_packed(path: str | Path, model: nn.Module, config: LanguageConfig) -> None:
-    """Write a packed model of a configuration.
+    """Write a packed model and its configuration.
 
     Raises:
-        ValueError: it holds values that are not finite.
+        ValueError: the model holds values that are not finite.
     """
     if bad := _find_nonfinite(model.state_dict()):
         raise ValueError(f"{path} is not written: {bad} {NOT_FINITE}; train the model again")
@@ -56,10 +56,10 @@ def save_packed(path: str | Path, model: nn.Module, config: LanguageConfig) -> N
 
 
 def load_packed(path: str | Path) -> tuple[nn.Module, LanguageConfig]:
-    """Return a packed model that was written, and its configuration.
+    """Return the packed model in a file, and its configuration.
 
     Raises:
-        StoreError: the file is missing, damaged, cut short or no packed model.
+        StoreError: the file is missing, damaged, cut short or not a packed model.
     """
     tensors, meta = load_tensors(path, KIND)
     try:
@@ -78,7 +78,7 @@ def load_packed(path: str | Path) -> tuple[nn.Module, LanguageConfig]:
 
 
 def make_empty(config: LanguageConfig) -> nn.Module:
-    """Return a packed model without values."""
+    """Return a packed model whose tensors have no values yet."""
 
     def pack(layer: BitLinear) -> PackedLinear:
         outputs, inputs = layer.weight.shape
@@ -89,7 +89,7 @@ def make_empty(config: LanguageConfig) -> nn.Module:
 
 
 def require_fitting(model: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Raise unless tensors are those of a packed model.
+    """Raise unless the tensors fit the packed model.
 
     Raises:
         ValueError: names, shapes or dtypes differ, a code stands for no weight, or a value is
@@ -112,6 +112,6 @@ def require_fitting(model: nn.Module, tensors: dict[str, Tensor]) -> None:
 
 
 def _find_nonfinite(tensors: Mapping[str, Tensor]) -> str:
-    """Return the names of tensors with NaN or infinity, or ""."""
+    """Return the names of tensors with NaN or infinity; "" if there are none."""
     floats = ((n, t) for n, t in tensors.items() if t.is_floating_point())
     return ", ".join([name for name, t in floats if not t.isfinite().all()][:9])

@@ -1,16 +1,16 @@
-"""What a token costs on a chip that runs all of the spiking MatMul-free model.
+"""The energy and time per token on a chip that runs the whole spiking MatMul-free model.
 
-From shapes, activity and the constants of a chip file; nothing is fitted. A ternary map is
-synapses that read graded spikes; norms, counts and gates are neuron updates (microcode) on the
-cores of the synapses that reach them. Each layer lies on cores of its own, so that
+The inputs are shapes, activity and the constants of a chip file; nothing is fitted. Ternary
+maps are synapses that read graded spikes; norms, counts and gates are neuron updates
+(microcode) on the cores of the synapses that reach them. Each layer has its own cores, so that
 
-    prefill      a token enters every step: a token takes as long as the slowest step
-    generation   a token waits for the one before: it takes the sum of all steps
+    prefill      a token enters at every step: the time per token is that of the slowest step
+    generation   a token waits for the one before: the time per token is the sum of all steps
 
-and all chips leak for that long. An update of any kind has the price of a neuron update of the
-chip file: microcode of many instructions costs more, by how much nobody published. A norm adds
-two steps, squares to one neuron and the root back.
-Axes: N neurons that send, M that receive.
+and all chips leak for that time. Every update costs as much as a neuron update in the chip
+file; microcode of many instructions costs more, but no number is published. A norm adds two
+steps: the squares go to one neuron, and the root comes back.
+Axes: N neurons that send, M neurons that receive.
 """
 
 import math
@@ -29,9 +29,9 @@ from tasks.language.config import LanguageConfig, matmulfree_370m
 from tasks.runs.task import Table
 
 CHIP = "loihi2"
-TERNARY = 2 / 3  # share of weights that are not 0, if -1, 0 and 1 are as many
-# Stated, not measured at 370M: share of neurons that send, of a
-# model of four layers and width 128 on English text, at up to 4 spikes and a threshold of 0.75.
+TERNARY = 2 / 3  # share of weights that are not 0 if -1, 0 and 1 are equally frequent
+# Share of neurons that send. Not measured at 370M but in a model of four layers and width 128
+# on English text, with up to 4 spikes and a threshold of 0.75.
 SENDING = 0.596
 PUBLISHED = {"millijoules": 70.8, "tokens": 59.4}  # 370M on several Loihi 2, arXiv 2406.02528v6
 
@@ -40,8 +40,8 @@ PUBLISHED = {"millijoules": 70.8, "tokens": 59.4}  # 370M on several Loihi 2, ar
 class TernarySynapses:
     """A ternary map, or a part of one.
 
-    step: of the token, in which its counts are sent. sources, targets: N and M. sending: share
-    of sources that send. nonzero: share of weights that are not 0.
+    step: index of the step in which its counts are sent. sources, targets: N and M.
+    sending: share of sources that send. nonzero: share of weights that are not 0.
     """
 
     name: str
@@ -54,10 +54,10 @@ class TernarySynapses:
 
 @dataclass(frozen=True, kw_only=True)
 class TokenStep:
-    """What a token asks of a chip.
+    """The operations that a chip executes per token.
 
-    synapses: in order. By step: updates of neurons; normed, values that pass a norm; norms,
-    those that wait for each other.
+    synapses: ternary maps, in order. The other fields have one number per step:
+    updates: neuron updates. normed: values that pass a norm. norms: norms in sequence.
     """
 
     synapses: tuple[TernarySynapses, ...]
@@ -68,7 +68,7 @@ class TokenStep:
 
 @dataclass(frozen=True, kw_only=True)
 class CorePlan:
-    """Cores of each part, by name, and the chips in all."""
+    """Number of cores of each part, by name, and the total number of chips."""
 
     cores: Mapping[str, int]
     chips: int
@@ -76,7 +76,7 @@ class CorePlan:
 
 @dataclass(frozen=True, kw_only=True)
 class TokenPrice:
-    """Joules and seconds a token; core: the part of the joules that does not leak."""
+    """Joules and seconds per token. core: joules without leakage."""
 
     core: Interval
     prefill: Interval
@@ -86,15 +86,15 @@ class TokenPrice:
 
     @property
     def leakage(self) -> float:
-        """The share of the nominal joules of generation that chips leak meanwhile."""
+        """Share of leakage in the nominal joules of generation."""
         return 1 - self.core.nominal / self.generation.nominal
 
 
 def describe_token(config: LanguageConfig) -> TokenStep:
-    """Return what a token of a configuration asks; activity as stated above."""
+    """Return the operations per token of a configuration, with the activity stated above."""
     d, h, v = config.width, config.hidden, config.vocabulary
     synapses, updates, normed, norms = [], [], [], []
-    entering = 0  # updates of the sum that begins a block: none behind the embedding
+    entering = 0  # updates of the sum at the start of a block; none after the embedding
     for k in range(len(config.layers)):
         parts = (
             ("forget", 0, d, d),
@@ -109,7 +109,7 @@ def describe_token(config: LanguageConfig) -> TokenStep:
             TernarySynapses(name=f"block{k}_{name}", step=4 * k + at, sources=n, targets=m)
             for name, at, n, m in parts
         ]
-        # Each: what receives, what gates, norms and counts (see neuro.nn.mixer_graph).
+        # Per step: neurons that receive, gate, norm and count (see neuro.nn.mixer_graph).
         updates += [entering + 7 * d, 11 * d, 5 * d, 7 * h]
         normed += [4 * d, 2 * d, 2 * d, h]
         norms += [2, 2, 2, 1]
@@ -127,11 +127,11 @@ def describe_token(config: LanguageConfig) -> TokenStep:
 
 
 def map_by_memory(token: TokenStep, chip: Chip) -> CorePlan:
-    """Return as many cores for each part as its matrix needs by the limits of the chip file."""
+    """Give each part the cores that its matrix needs by the limits of the chip file."""
     cores = {}
     for s in token.synapses:
         matrix, size = store(s.name, s.targets, s.sources), s.targets
-        split = range(1, size + 1)  # neurons on a core
+        split = range(1, size + 1)  # neurons per core
         most = bisect_left(split, True, key=lambda n: _overflows(matrix, size, n, chip))
         cores[s.name] = math.ceil(size / max(most, 1))
     total = sum(cores.values())
@@ -144,10 +144,10 @@ def _overflows(matrix: Any, size: int, neurons: int, chip: Chip) -> bool:
 
 
 def map_by_blocks(token: TokenStep, blocks: int, chip: Chip) -> CorePlan:
-    """Return a chip for each block, its cores shared by weights, and one for the logits.
+    """Give each block one chip, with cores in proportion to weights, and the logits another.
 
-    That is the published mapping of 370M, but for the chip of the logits, of which nothing is
-    said. It does not ask whether the weights fit.
+    This is the published mapping of 370M, which does not mention a chip for the logits. It does
+    not check whether the weights fit.
     """
     cores = {}
     for k in range(blocks):
@@ -161,9 +161,9 @@ def map_by_blocks(token: TokenStep, blocks: int, chip: Chip) -> CorePlan:
 
 
 def price_token(token: TokenStep, chip: Chip, mapping: CorePlan) -> TokenPrice:
-    """Return what a token costs: low, nominal and high of the chip file.
+    """Return the price of a token with the low, nominal and high constants of the chip file.
 
-    Low and nominal count weights of 0 as free, high does not.
+    Weights of 0 are free in low and nominal, but cost as much as others in high.
     """
     core = sum_intervals([_price_core(s, chip, mapping) for s in token.synapses])
     core += chip.energy.active.interval * sum(token.updates)
@@ -194,7 +194,7 @@ def _price_core(s: TernarySynapses, chip: Chip, mapping: CorePlan) -> Interval:
     events = Interval(every * s.nonzero, every * s.nonzero, every)
     cores, sides = mapping.cores[s.name], chip.limits.tile_rows.value
     columns = math.ceil(chip.limits.cores.value / chip.limits.tile_cores.value / sides)
-    # Two places on a line of n lie n / 3 apart on average.
+    # The mean distance of two random places on a line of length n is n / 3.
     hops = Interval(0.0, columns / 3, float(columns)) * chip.energy.hop_x.interval
     hops += Interval(0.0, sides / 3, float(sides)) * chip.energy.hop_y.interval
     messages = (chip.energy.message.interval + hops) * (sent * cores)
@@ -203,11 +203,12 @@ def _price_core(s: TernarySynapses, chip: Chip, mapping: CorePlan) -> Interval:
 
 
 def _time_steps(token: TokenStep, chip: Chip, mapping: CorePlan, bound: str) -> list[float]:
-    """Return the seconds of the fullest core in each step, without the barrier."""
+    """Return the seconds of the busiest core in each step, without the barrier."""
     cost = {k: getattr(v, bound) for k, v in vars(chip.time).items()}
     out = []
     for step, updates in enumerate(token.updates):
-        # The neurons of a step lie with the synapses that reach them, or else behind them.
+        # Neurons share the cores of the synapses that reach them, which belong to the step
+        # before; those of step 0 have no such synapses and take the cores of step 0.
         reached = [s for s in token.synapses if s.step == max(step - 1, 0)]
         busy = updates / sum(mapping.cores[s.name] for s in reached) * cost["active"]
         served = [0.0]
@@ -221,12 +222,12 @@ def _time_steps(token: TokenStep, chip: Chip, mapping: CorePlan, bound: str) -> 
 
 
 def send_all(token: TokenStep) -> TokenStep:
-    """Return the same where every neuron sends, as on the chips that were measured."""
+    """Return the same operations with every neuron sending, as on the measured chips."""
     return replace(token, synapses=tuple(replace(s, sending=1.0) for s in token.synapses))
 
 
 def measure_token(config: LanguageConfig, energies: Mapping[str, Any]) -> TokenStep:
-    """Return what a token of a run asks, with the activity of its ``energy.json``."""
+    """Return the operations per token of a run, with the activity in its ``energy.json``."""
     token, layers = describe_token(config), energies[CHIP]["layers"]
     tokens, parts = energies[CHIP]["ticks"], []
     for s in token.synapses:
@@ -245,7 +246,7 @@ def measure_token(config: LanguageConfig, energies: Mapping[str, Any]) -> TokenS
 def tabulate_prices(
     config: LanguageConfig, _: nn.Module, energies: Mapping[str, Any]
 ) -> Sequence[Table]:
-    """Return joules and speed a token, of a run and of the published 370M beside its chips.
+    """Return joules and speed per token of a run and of 370M, and the published measurement.
 
     energies: ``energy.json`` of the run.
     """
@@ -312,7 +313,7 @@ def _make_row(name: str, mapping: CorePlan, price: TokenPrice) -> list[str]:
 
 
 def _format_rate(value: float) -> str:
-    """Return a number of four digits, without an exponent."""
+    """Format a number with four significant digits and without an exponent."""
     return f"{float(f'{value:.4g}'):,.12g}"
 
 

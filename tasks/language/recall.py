@@ -1,8 +1,8 @@
-"""Synthetic recall: what a model must remember of a sequence, and nothing else.
+"""Synthetic recall: sequences that test only what a model remembers of them.
 
-Three tasks over one vocabulary; each returns sequences and, where an answer is due, the answer
-as the target of that token (elsewhere ``NOTHING``). All that is drawn comes from a NumPy
-generator. Axes: T tokens, B samples.
+Three tasks over one vocabulary. Each returns sequences and targets: the answer at every token
+that asks for one, elsewhere ``NOTHING``. All draws come from a NumPy generator.
+Axes: T tokens, B samples.
 
 vocabulary: FILLER, QUERY, NEEDLE, SET, then keys, then values.
 """
@@ -20,15 +20,15 @@ from tasks.language.data import NOTHING
 FILLER, QUERY, NEEDLE, SET = range(4)
 MARKS = 4
 STATEMENT, QUESTION = 3, 2  # tokens of "NEEDLE key value" or "SET target source"; "QUERY key"
-POWER = 0.01  # a of the distances of MQAR
+POWER = 0.01  # the exponent a in the distances of MQAR
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecallSizes:
-    """How long and how hard the tasks are.
+    """Length and difficulty of the tasks.
 
     Raises:
-        ValueError: something does not fit into T tokens, or there are too few keys or values.
+        ValueError: a task does not fit into T tokens, or there are too few keys or values.
     """
 
     tokens: Count = 32
@@ -81,7 +81,7 @@ class RecallSizes:
 
     @property
     def variables(self) -> int:
-        """Number of variables of tracking."""
+        """Number of variables in the tracking task."""
         return self.chains * (self.hops + 1)
 
     @property
@@ -91,26 +91,27 @@ class RecallSizes:
 
 
 class Sequences(NamedTuple):
-    """Tokens, and the answer that is due behind each of them, or NOTHING."""
+    """Tokens x, and targets y: the answer to each token, or NOTHING."""
 
     x: Int64[np.ndarray, "T B"]
     y: Int64[np.ndarray, "T B"]
 
 
 def draw_mqar(rng: np.random.Generator, sizes: RecallSizes, samples: int) -> Sequences:
-    """Return multi-query associative recall (Arora et al. 2023, Zoology, arXiv 2312.04927).
+    """Draw multi-query associative recall (Arora et al. 2023, Zoology, arXiv 2312.04927).
 
-    key value key value ... and then each key once more, in a place of its own: the answer is
-    its value. Keys of a sample differ, and so do values. Behind the pairs every second token
-    may be a query; which ones are is drawn without replacement, the i-th of them with a
-    probability proportional to i^(a - 1), a = 0.01: most come soon. All others are FILLER.
+    A sequence is key value key value ..., and then each key once more at a random place, where
+    the answer is its value. Keys of a sample are distinct, and so are values. After the pairs
+    every second token may be a query. The queries are drawn without replacement, the i-th place
+    with a probability proportional to i^(a - 1), a = 0.01, so most come early. All other tokens
+    are FILLER.
     """
     pairs, length = sizes.pairs, sizes.tokens
     keys, values = _draw_names(rng, sizes, pairs, pairs, samples)
     x, y = _make_empty(length, samples)
     x[0 : 2 * pairs : 2], x[1 : 2 * pairs : 2] = keys, values
     places = (length - 2 * pairs) // 2
-    # The largest of log p + Gumbel noise are a draw without replacement by p.
+    # The places of the largest log p + Gumbel noise are a draw by p without replacement.
     p = (POWER - 1) * np.log(np.arange(1, places + 1))
     order = np.argsort(-(p[:, None] + rng.gumbel(size=(places, samples))), axis=0)[:pairs]
     at = 2 * pairs + 2 * order
@@ -120,13 +121,13 @@ def draw_mqar(rng: np.random.Generator, sizes: RecallSizes, samples: int) -> Seq
 
 
 def draw_needles(rng: np.random.Generator, sizes: RecallSizes, samples: int) -> Sequences:
-    """Return needles in a haystack, several of them, all asked for at the end.
+    """Draw several needles in a haystack, all of which are queried at the end.
 
-    "NEEDLE key value" stands at random places between noise, which is keys and values at
-    random: a key also stands before values that are none of its own. At the end "QUERY key" for
-    each needle, in random order; the answer is its value. Keys of a sample's needles differ,
-    and so do values. Like multi-key and multi-query NIAH of RULER (Hsieh et al. 2024, arXiv
-    2404.06654), with tokens in place of sentences.
+    "NEEDLE key value" stands at random places in noise of random keys and values, so a key may
+    also precede wrong values. The end is "QUERY key" for each needle, in random order; the
+    answer is its value. The needles of a sample have distinct keys and distinct values. Similar
+    to multi-key and multi-query NIAH of RULER (Hsieh et al. 2024, arXiv 2404.06654), with
+    tokens instead of sentences.
     """
     n, length = sizes.needles, sizes.tokens
     keys, values = _draw_names(rng, sizes, n, n, samples)
@@ -138,13 +139,13 @@ def draw_needles(rng: np.random.Generator, sizes: RecallSizes, samples: int) -> 
 
 
 def draw_tracking(rng: np.random.Generator, sizes: RecallSizes, samples: int) -> Sequences:
-    """Return variables that are set to values, or to what another one holds.
+    """Draw variables that are set to a value or to another variable.
 
-    "SET a 7", "SET b a", "SET c b": a chain hands a value on, over ``hops`` hops. Statements of
-    several chains are mixed at random, each behind those it depends on, with FILLER between. At
-    the end "QUERY variable" for each of them, in random order; the answer is the value. Like
-    variable tracking of RULER (Hsieh et al. 2024, arXiv 2404.06654), which asks for the
-    variables of a value instead.
+    "SET a 7", "SET b a", "SET c b": a chain passes a value on, over ``hops`` hops. Statements
+    of several chains are interleaved at random, each after those it depends on, with FILLER
+    between. The end is "QUERY variable" for each variable, in random order; the answer is its
+    value. Similar to variable tracking of RULER (Hsieh et al. 2024, arXiv 2404.06654), which
+    asks for the variables that hold a value instead.
     """
     n, length = sizes.variables, sizes.tokens
     names, first = _draw_names(rng, sizes, n, sizes.chains, samples)
@@ -153,7 +154,7 @@ def draw_tracking(rng: np.random.Generator, sizes: RecallSizes, samples: int) ->
     values = first[chain]
     starts = np.arange(n) % (sizes.hops + 1) == 0
     sources = np.where(starts[:, None], values, np.roll(names, 1, 0))
-    # A permutation of the chains' numbers; the k-th time that one comes is its k-th statement.
+    # Permute the chain numbers; the k-th occurrence of a number is that chain's k-th statement.
     mixed = rng.permuted(np.broadcast_to(chain[:, None], (n, samples)), axis=0)
     order = np.argsort(np.argsort(mixed, axis=0, kind="stable"), axis=0)
     targets = np.take_along_axis(names, order, 0)
@@ -172,7 +173,7 @@ TASKS: Mapping[str, Draw] = {
 
 
 def count_choices(sizes: RecallSizes) -> dict[str, int]:
-    """Return how many values a sample tells, by task: one in so many guesses is right."""
+    """Return the number of values in a sample, by task; chance accuracy is 1 over it."""
     return {"MQAR": sizes.pairs, "needles": sizes.needles, "tracking": sizes.chains}
 
 
@@ -186,7 +187,7 @@ def _make_empty(length: int, samples: int) -> Sequences:
 def _draw_names(
     rng: np.random.Generator, sizes: RecallSizes, keys: int, values: int, samples: int
 ) -> tuple[Int64[np.ndarray, "n B"], Int64[np.ndarray, "m B"]]:
-    """Return so many different keys and so many different values of each sample."""
+    """Draw ``keys`` distinct keys and ``values`` distinct values for each sample."""
 
     def draw(first: int, of: int, number: int) -> Int64[np.ndarray, "n B"]:
         every = np.broadcast_to(np.arange(first, first + of)[:, None], (of, samples))
@@ -203,10 +204,12 @@ def _put_statements(
     left: Int64[np.ndarray, "n B"],
     right: Int64[np.ndarray, "n B"],
 ) -> None:
-    """Put "mark left right" in this order at places of the first ``room`` tokens, all alike
-    probable."""
+    """Put each "mark left right", in this order, into the first ``room`` tokens.
+
+    All placements are equally probable.
+    """
     n, samples = left.shape
-    slots = room - (STATEMENT - 1) * n  # a statement takes one, and so does any other token
+    slots = room - (STATEMENT - 1) * n  # one slot per statement and one per other token
     every = np.broadcast_to(np.arange(slots)[:, None], (slots, samples))
     chosen = np.sort(rng.permuted(every, axis=0)[:n], axis=0)
     at = chosen + (STATEMENT - 1) * np.arange(n)[:, None]
@@ -221,7 +224,7 @@ def _put_questions(
     keys: Int64[np.ndarray, "n B"],
     values: Int64[np.ndarray, "n B"],
 ) -> None:
-    """Put "QUERY key" for each key at the end, in random order, and the answers."""
+    """Put "QUERY key" for each key at the end of x, in random order, and the answers into y."""
     n, samples = keys.shape
     order = rng.permuted(np.broadcast_to(np.arange(n)[:, None], (n, samples)), axis=0)
     end = x[-QUESTION * n :]

@@ -1,10 +1,10 @@
-"""How language models are trained: plainly, or by the levers of published recipes.
+"""How language models are trained: with the plain recipe, or with published ones.
 
-matmulfree  warm-up and cosine, and half of that from the middle of the training on (Zhu et al.
-            2024, arXiv 2406.02528)
+matmulfree  warm-up and cosine, with half the learning rate from the middle of the training on
+            (Zhu et al. 2024, arXiv 2406.02528)
 rwkv        AdamW (0.9, 0.99) with an epsilon of 1e-18; the decay w0 learns at twice the rate;
-            neither it nor its map, the bonus u and the token shift lose weight (the trainer of
-            Peng et al. 2024, arXiv 2404.05892, outside of its second stage on the Pile)
+            w0, its map, the bonus u and the token shift have no weight decay (the trainer of
+            Peng et al. 2024, arXiv 2404.05892, except its second stage on the Pile)
 """
 
 from functools import partial
@@ -28,10 +28,10 @@ RWKV_ADAM = partial(torch.optim.AdamW, betas=(0.9, 0.99), eps=1e-18)
 
 
 def make_plan(config: LanguageConfig) -> Plan:
-    """Return how a model is trained: an epoch ends with each validation.
+    """Return the training plan of a configuration; each epoch ends with a validation.
 
     Raises:
-        ValueError: RWKV's recipe is for a stack without its time mixing.
+        ValueError: the recipe is "rwkv", but the stack has no time mixing of RWKV.
     """
     plain = partial(configuration.make_plan, config, epochs=config.validations)
     if config.recipe == "matmulfree":
@@ -47,9 +47,9 @@ def make_plan(config: LanguageConfig) -> Plan:
 
 
 def schedule_halving(warm: float, optimizer: Optimizer, updates: int) -> LambdaLR:
-    """Return a schedule: warm-up and cosine, and half of that from the middle on.
+    """Return a schedule: warm-up and cosine, halved from the middle of the training on.
 
-    warm: as of :class:`neuro.training.Plan`.
+    warm: as in :class:`neuro.training.Plan`.
     """
 
     def scale(update: int) -> float:

@@ -1,9 +1,11 @@
 """RWKV-5 (Eagle) and RWKV-6 (Finch) as language models; published checkpoints load by name.
 
-    x = ln0(emb)    x += att(ln1(x))    x += ffn(ln2(x))  a block    logits = head(ln_out(x))
+    x = ln0(emb)
+    each block: x += att(ln1(x)), x += ffn(ln2(x))
+    logits = head(ln_out(x))
 
-Source: Peng et al. 2024, arXiv 2404.05892. The names and shapes of all tensors are those of the
-files at huggingface.co/BlinkDL (RWKV-5 World: version 5.2).
+Source: Peng et al. 2024, arXiv 2404.05892. All tensors have the names and shapes of the files
+at huggingface.co/BlinkDL (RWKV-5 World: version 5.2).
 Axes: T tokens, B samples, D channels, C words of the vocabulary.
 """
 
@@ -33,9 +35,10 @@ DAMAGE = (OSError, EOFError, KeyError, RuntimeError, pickle.UnpicklingError, Saf
 
 @dataclass(frozen=True, kw_only=True)
 class RWKVSizes:
-    """Sizes of a model. hidden: channels within a channel mixing, published as 3.5 width.
+    """Sizes of a model.
 
-    mix_rank, decay_rank: of the maps of low rank of version 6.
+    hidden: channels inside a channel mixing, published as 3.5 width.
+    mix_rank, decay_rank: ranks of the low-rank maps of version 6.
     """
 
     version: int
@@ -55,7 +58,7 @@ class RWKVSizes:
 
 
 class BlockState(NamedTuple):
-    """State of a block: of its time mixing, and the last input of its channel mixing."""
+    """State of a block: that of its time mixing, and the last input of its channel mixing."""
 
     att: TimeMixState
     ffn: Float[Tensor, "B D"]
@@ -82,17 +85,17 @@ class ChannelMix(nn.Module):
     def forward(
         self, x: Float[Tensor, "T B D"], last: Float[Tensor, "B D"]
     ) -> tuple[Float[Tensor, "T B D"], Float[Tensor, "B D"]]:
-        """Return (y, the last token's x)."""
+        """Return (y, x of the last token)."""
         before = shift_tokens(x, last)
         k, r = (getattr(self, f"{self.prefix}_{name}") for name in "kr")
-        k, r = (mu if self.eagle else 1 - mu for mu in (k, r))  # the share of the token itself
+        k, r = (mu if self.eagle else 1 - mu for mu in (k, r))  # share of the current token
         x_k, x_r = (x * mu + before * (1 - mu) for mu in (k, r))
         y = torch.sigmoid(self.receptance(x_r)) * self.value(self.key(x_k).relu().square())
         return y, x[-1]
 
 
 class RWKVBlock(nn.Module):
-    """Time mixing and channel mixing, each behind a layer norm; block 0 has one before them."""
+    """Time and channel mixing, each after a layer norm; block 0 begins with one more norm."""
 
     def __init__(self, sizes: RWKVSizes, layer: int) -> None:
         super().__init__()
@@ -142,8 +145,8 @@ class RWKV(nn.Module):
         """Return (logits of the next token, state).
 
         Raises:
-            ValueError: there is no token, or one that the vocabulary lacks; or the state is of
-                another model or of other samples.
+            ValueError: there is no token, the vocabulary lacks a token, or the state belongs to
+                another model or another number of samples.
         """
         words = self.sizes.vocabulary
         if not len(tokens):
@@ -167,16 +170,16 @@ class RWKV(nn.Module):
         return self.head(self.ln_out(x)), tuple(after)
 
     def state_size(self) -> int:
-        """Return how many numbers the state of a sample holds, after any number of tokens."""
+        """Return the number of values in the state of a sample, after any number of tokens."""
         att: Any = self.blocks[0].att
         return self.sizes.layers * (int(att.state_size()) + self.sizes.width)
 
 
 @torch.no_grad()
 def initialise(model: RWKV) -> None:
-    """Set matrices as for a training from scratch; vectors begin so by themselves.
+    """Set all matrices to the published initial values; vectors already have theirs.
 
-    As published: what is added to the residual stream is 0 at first.
+    Every block at first adds 0 to the residual stream.
     """
     words, width = model.head.weight.shape
     nn.init.uniform_(model.emb.weight, -1e-4, 1e-4)
@@ -200,7 +203,7 @@ def load_rwkv(path: str | Path) -> RWKV:
     """Return the model of a published checkpoint, ``.pth`` or ``.safetensors``, in float32.
 
     Raises:
-        ValueError: the file is damaged, or is no checkpoint of RWKV-5.2 or 6.
+        ValueError: the file is damaged, or not a checkpoint of RWKV-5.2 or 6.
     """
     path = Path(path)
     try:
@@ -222,11 +225,11 @@ def load_rwkv(path: str | Path) -> RWKV:
 
 
 def make_rwkv(tensors: Mapping[Any, Any]) -> RWKV:
-    """Return the model of the tensors of a checkpoint, by name, in float32.
+    """Return the model with the tensors of a checkpoint, given by name, in float32.
 
     Raises:
-        ValueError: they are not those of RWKV-5.2 or 6; names what is missing, too many, of
-            another shape, no dense tensor of floating-point numbers, or not finite.
+        ValueError: the tensors do not fit RWKV-5.2 or 6; the message names those that are
+            missing, unknown, of another shape, not dense, not floating-point, or not finite.
     """
     _require_dense(tensors)
     sizes = read_sizes(tensors)
@@ -245,10 +248,10 @@ def make_rwkv(tensors: Mapping[Any, Any]) -> RWKV:
 
 
 def _require_dense(tensors: Mapping[Any, Any]) -> None:
-    """Raise unless a checkpoint holds dense tensors of floating-point numbers by name.
+    """Raise unless a checkpoint maps names to dense tensors of floating-point numbers.
 
     Raises:
-        ValueError: names what is none.
+        ValueError: names the entries that are something else.
     """
     wrong = []
     for name, t in tensors.items():
@@ -265,11 +268,11 @@ def _require_dense(tensors: Mapping[Any, Any]) -> None:
 
 
 def read_sizes(tensors: Mapping[str, Tensor]) -> RWKVSizes:
-    """Return the sizes that the tensors of a checkpoint have.
+    """Derive the sizes of a model from the tensors of a checkpoint.
 
     Raises:
-        ValueError: a tensor that tells them is missing, or of another number of axes; or
-            blocks are not numbered one after another.
+        ValueError: a tensor that determines a size is missing or has another number of axes, or
+            blocks are not numbered consecutively.
     """
 
     def shape(name: str, axes: int) -> Sequence[int]:
@@ -314,13 +317,14 @@ def generate(
     temperature: float = 1.0,
     generator: torch.Generator | None = None,
 ) -> Iterator[int]:
-    """Yield token after token behind a prompt, without end, in memory that does not grow.
+    """Continue a prompt: yield token after token, without end, in constant memory.
 
-    temperature: divides the logits; 0 takes the likeliest. generator: draws; None is torch's.
+    temperature: divides the logits; 0 takes the most probable token.
+    generator: draws the tokens; None uses torch's global one.
 
     Raises:
-        ValueError: the temperature is negative, the prompt empty or of another vocabulary, or
-            the logits are not finite.
+        ValueError: the temperature is negative, the prompt is empty, the vocabulary lacks one
+            of its tokens, or the logits are not finite.
     """
     if not temperature >= 0:
         raise ValueError(f"temperature must be >= 0, got {temperature}; 1 is usual")

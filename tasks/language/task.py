@@ -1,4 +1,4 @@
-"""The task: loss, bits per byte of held-out text, and what the verbs ask for."""
+"""The task: loss, bits per byte of held-out text, and the functions that the verbs need."""
 
 import math
 from typing import Any
@@ -76,7 +76,7 @@ def loss(
 ) -> tuple[Tensor, Any]:
     """Return (mean cross-entropy [nat], state for the next batch).
 
-    The state is None where it grows with the text: every batch then begins anew.
+    The state is None if it grows with the text: every batch then begins with a new state.
     """
     x, y = batch
     logits, state = model(x, state)
@@ -86,9 +86,9 @@ def loss(
 
 @torch.no_grad()
 def measure_bits(config: LanguageConfig, model: nn.Module, split: Split) -> float:
-    """Return bits per byte of a held-out part, of what :func:`count_bytes` counts there.
+    """Return bits per byte of a held-out part, over the bytes of :func:`count_bytes`.
 
-    Recurrent models read each lane as one stream, others windows of ``tokens`` tokens.
+    Recurrent models read each lane as one stream, others read windows of ``tokens`` tokens.
     """
     device, training = next(model.parameters()).device, model.training
     model.eval()

@@ -1,4 +1,4 @@
-"""``neuro generate``: the model of a run, or of a packed file, writes text."""
+"""``neuro generate``: text from the model of a run or of a packed file."""
 
 import math
 from codecs import getincrementaldecoder
@@ -22,7 +22,7 @@ class Writer(NamedTuple):
 def load_writer(path: Path, packed: bool = False) -> Writer:
     """Return the model of a run folder, or of a file that ``neuro pack`` wrote.
 
-    packed: take two bits for a ternary weight, as a packed file always does.
+    packed: hold ternary weights in two bits each, as a packed file always does.
 
     Raises:
         RunError: the run is of another task, is not trained yet, or has no ternary weights; or
@@ -33,7 +33,7 @@ def load_writer(path: Path, packed: bool = False) -> Writer:
     from tasks.runs.find import is_file, open_folder
     from tasks.runs.trained_run import load_trained_model
 
-    if path.is_file() and not is_file(str(path)):  # that is not the file of a task
+    if path.is_file() and not is_file(str(path)):  # a file, but not the file of a task
         try:
             return Writer(*load_packed(path))
         except StoreError as error:
@@ -71,12 +71,12 @@ def require_text_run(run: Run) -> Any:
 def generate_text(
     writer: Writer, prompt: str, tokens: int, temperature: float, seed: int
 ) -> Iterator[str]:
-    """Yield the prompt, and pieces of up to ``tokens`` tokens of text behind it.
+    """Yield the prompt, then pieces of the text after it, at most ``tokens`` tokens in total.
 
     Raises:
         ValueError: the seed is out of range, see :func:`tasks.runs.settings.require_seed`.
-        RunError: tokens are negative, or with the prompt more than the model can read; the
-            temperature is negative, infinite or NaN; or the prompt is not UTF-8.
+        RunError: ``tokens`` is negative, prompt and text exceed what the model can read, the
+            temperature is negative, infinite or NaN, or the prompt is not UTF-8.
     """
     from tasks.language.data import find_tokenizer
     from tasks.language.generate import generate
@@ -108,7 +108,7 @@ def generate_text(
             "a larger limit"
         )
     pieces = islice(generate(writer.model, tokenizer, start, temperature, seed), tokens)
-    first = next(pieces, b"")  # before the prompt: compiling kernels may print a line
+    first = next(pieces, b"")  # drawn before the prompt, as compiling kernels may print a line
     yield prompt
     for data in chain([first], pieces):
         yield decoder.decode(data)

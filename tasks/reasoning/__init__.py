@@ -1,6 +1,6 @@
 """Reasoning: more computation for one answer, in hidden states instead of words.
 
-docs/reasoning.md says what an arm, a puzzle and a part of the bench consist of.
+docs/reasoning.md defines arms, puzzles and the parts of the bench.
 """
 
 from tasks.reasoning.task import TASK

@@ -1,7 +1,7 @@
-"""Answers: words that the network says one by one, until END; exact matches, words, calls.
+"""Answers: the network says words one by one until END; counts exact matches, words and calls.
 
-Arms that keep no steps are given ANSWER behind SPEAK, and say the answer alone; "cot" says its
-steps first. Axes: T tokens of a question, B samples, W words that are said.
+"cot" says its steps before the answer. All other arms get ANSWER after SPEAK as an input, so
+they say only the answer. Axes: T tokens of a question, B samples, W words of what is said.
 """
 
 from collections.abc import Sequence
@@ -22,10 +22,11 @@ from tasks.runs.task import Split
 
 
 class Said(NamedTuple):
-    """What a network said of an item. right: its answer is the item's, word for word.
+    """What a network said about an item.
 
-    words: with END, if it says one. calls: of the network, one after the other. depth:
-    iterations behind a word, on average; 0 where no core recurs.
+    right: whether its answer equals the item's, word for word.
+    words: number of words said, with END if it was said. calls: sequential network calls.
+    depth: mean number of iterations per word; 0 if the network has no recurrent core.
     """
 
     item: EncodedItem
@@ -44,9 +45,9 @@ def answer_split(
     thoughts: int | None = None,
     depth: int | None = None,
 ) -> list[Said]:
-    """Return what the network says of every item.
+    """Return what the network says about every item of a split.
 
-    thoughts, depth (iterations of a core that recurs): other than in the configuration.
+    thoughts, depth (iterations of a recurrent core): None takes those of the configuration.
     """
     inner, data = require_reasoning(model), load(config)
     if config.arm == "diffusion":
@@ -73,7 +74,10 @@ def answer_items(
     most: int,
     depth: int | None = None,
 ) -> list[Said]:
-    """Return what the network says of items whose questions are equally long."""
+    """Return what the network says about items whose questions are equally long.
+
+    most: number of words after which an answer is cut off.
+    """
     device = model.embedding.weight.device
     question = stack_tokens([(*item.question, BEGIN) for item in items]).to(device)
     silent = config.arm != "cot"
@@ -100,7 +104,7 @@ def answer_items(
 
 
 def judge_filled(filled: FilledItem) -> Said:
-    """Return an answer that was filled in as one that was said; it has no END."""
+    """Convert an answer of masked diffusion, which has no END."""
     item, answer, _, calls = filled
     return Said(item, answer, answer == item.answer, len(answer), calls, 0.0)
 
@@ -108,7 +112,7 @@ def judge_filled(filled: FilledItem) -> Said:
 def _judge(
     item: EncodedItem, row: list[int], depths: list[int], calls: int, silent: bool
 ) -> Said:
-    """Return what was said of an item; depths: behind words. calls: before the first one."""
+    """Judge the words ``row``. depths: iterations per word. calls: until the first word."""
     ended = END in row
     words = row[: row.index(END)] if ended else row
     begin = 0 if silent else words.index(ANSWER) + 1 if ANSWER in words else len(words)

@@ -1,4 +1,4 @@
-"""Batches of items: in which order they come, and of which stage they are."""
+"""Batches of items: their order, and their stage of the curriculum."""
 
 from collections.abc import Iterator, Sequence
 
@@ -24,7 +24,7 @@ ORDER, REMOVED, MIXED, HIDDEN = range(4)  # purposes of random numbers
 def batches(
     config: ReasoningConfig, split: Split, epoch: int
 ) -> Iterator[ReasoningBatch | MaskedBatch]:
-    """Yield the batches of an epoch of training; of other splits, those of the last stage."""
+    """Yield the batches of a training epoch; batches of other splits are of the last stage."""
     data = load(config)
     stage = find_stage(config, epoch if split == "train" else config.epochs)
     training = split == "train"
@@ -45,9 +45,10 @@ def batches(
 def arrange_items(
     config: ReasoningConfig, data: ReasoningData, split: Split, epoch: int
 ) -> list[list[EncodedItem]]:
-    """Return the items of each batch: equally long questions; in training, in random order.
+    """Return the items of each batch, in random order for training.
 
-    Nothing is filled up in front of thoughts, so that they mean the same in every batch.
+    The questions of a batch are equally long. So no padding stands before thoughts, and a
+    thought means the same in every batch.
     """
     items = data.items[split]
     order: Sequence[int] = range(len(items))
@@ -73,7 +74,7 @@ def count_steps(config: ReasoningConfig) -> int:
 
 
 def make_dummy_batch(config: ReasoningConfig) -> ReasoningBatch | MaskedBatch:
-    """Return a batch of the largest shapes of a training, filled with PAD."""
+    """Return a batch of PAD tokens with the largest shapes that occur in training."""
     data = load(config)
     question = 1 + max(len(item.question) for item in data.items["train"])
     if config.arm == "diffusion":

@@ -1,10 +1,10 @@
-"""The experiments of ``neuro bench reasoning``: in each part its arms, by seed.
+"""The experiments of ``neuro bench reasoning``: each part trains several arms, by seed.
 
-The judged metric, fixed before any training, is the share of exact answers on the test split.
-Every latent arm stands beside the same curriculum with a learned embedding in the place of
-thoughts, which reaches nearly as much in an ablation of Hao et al. 2024 (arXiv 2412.06769,
-"pause as thought": 96.6 against 97.0 % on ProsQA). A difference between two arms is shown where
-the exact sign-flip test of their pairs is below 5 %, which takes at least six pairs.
+The judged metric is the share of exact answers on the test split; it was fixed before any
+training. Every latent arm is compared with the same curriculum in which a learned embedding
+replaces thoughts, because that control reaches nearly as much in an ablation of Hao et al. 2024
+(arXiv 2412.06769, "pause as thought": 96.6 against 97.0 % on ProsQA). Two arms differ if p is
+below 5 % in the exact sign-flip test of their pairs, which needs at least six pairs.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -59,9 +59,9 @@ STACKS: Mapping[str, Change] = {
     "Gated DeltaNet": {"stack": "gdn*2"},
     "spiking MatMul-free": {"stack": "mlgru*2", "linear": "spiking"},
 }
-# 8 of 16 squares are holes: few enough that some hole always has one candidate left.
+# 8 of 16 squares are empty: few enough that some empty square always has only one candidate.
 GRIDS = replace(sudoku(), arm="none")
-# Validation and test share the 20 pairs that are trained from one end alone.
+# Validation and test share the 20 pairs that are trained in one direction only.
 NAMES = replace(
     GRIDS,
     puzzle="reversal",
@@ -105,15 +105,15 @@ SMALL: Change = {
     **{"stages": 2, "first_epochs": 1, "stage_epochs": 1, "epochs": 3},
 }
 
-STOPPED = Metric(name="without_thoughts", format=".1%")  # stopped before the first thought
-RECALLED = Metric(name="recalled", format=".1%")  # questions of the training, by last weights
+STOPPED = Metric(name="without_thoughts", format=".1%")  # answers without any thought
+RECALLED = Metric(name="recalled", format=".1%")  # training questions, with the last weights
 AT_EXIT = Metric(name="accuracy_at_the_exit", format=".1%")
 EXIT_DEPTH = Metric(name="iterations_at_the_exit", format=".2f")
-EXIT_KL = 5e-4  # nat, as published
+EXIT_KL = 5e-4  # [nat], as published
 
 
 def list_experiments(quick: bool) -> Mapping[str, Experiment]:
-    """Return the experiments by part; quick: too short to judge."""
+    """Return the experiments by part. quick: trainings too short to judge."""
     six = {} if quick else {"Coconut": (3, 4, 5), PAUSE: (3, 4, 5)}
 
     def make(
@@ -177,11 +177,12 @@ def list_experiments(quick: bool) -> Mapping[str, Experiment]:
 
 
 def measure(run: TaskRun) -> Variants:
-    """Return what the evaluation of a run lacks; a variant fills words in another order.
+    """Return the metrics that the evaluation of a run lacks.
 
-    A latent arm is measured without thoughts, too; a core that recurs, with other numbers of
-    iterations, with an exit and in closed loop. A diffusion recalls questions by its last
-    weights, because validation asks for answers and may stay at 0.
+    Latent arms are also measured without thoughts; recurrent cores with other numbers of
+    iterations, with an exit and in closed loop. Diffusion also fills words in other orders (its
+    variants), and recalls questions with its last weights, because validation asks for answers
+    and may stay at 0.
     """
     config: ReasoningConfig = run.config
     model = load_trained_model(run)
@@ -208,7 +209,7 @@ def load_last_model(run: TaskRun) -> nn.Module:
     """Return the model of a run with the weights of its last step.
 
     Raises:
-        RunError: its checkpoint is gone.
+        RunError: the run has no checkpoint any more.
     """
     model, checkpoint = build_fresh_model(run), load_checkpoint(run.folder)
     if checkpoint is None:
@@ -218,7 +219,7 @@ def load_last_model(run: TaskRun) -> nn.Module:
 
 
 def measure_recurrence(config: ReasoningConfig, model: nn.Module) -> dict[str, float]:
-    """Return accuracies by iterations and with an exit; of a spiking core, its closed loops."""
+    """Return accuracies by iterations and with an exit, and closed loops of a spiking core."""
     said = answer_split(config, model, "test")
     by_depth = measure_depths(config, model, said)
     values = {name_depth(depth): found[ACCURACY.name] for depth, found in by_depth.items()}
@@ -231,12 +232,12 @@ def measure_recurrence(config: ReasoningConfig, model: nn.Module) -> dict[str, f
 
 
 def name_depth(depth: int) -> str:
-    """Return the name of the accuracy of a trained network with so many iterations."""
+    """Return the name of the accuracy with ``depth`` iterations."""
     return name_loop(ACCURACY.name, depth)
 
 
 def count_cost(config: ReasoningConfig, means: Mapping[str, float]) -> dict[str, int]:
-    """Return parameters, MACs of an answer of the mean length, samples seen in training."""
+    """Return parameters, MACs per answer of mean length, and samples seen in training."""
     items = load(config).items
     question = round(sum(len(i.question) for i in items["test"]) / len(items["test"]))
     return {
@@ -247,7 +248,7 @@ def count_cost(config: ReasoningConfig, means: Mapping[str, float]) -> dict[str,
 
 
 def tabulate_further(rows: list[Row]) -> Iterator[Table]:
-    """Yield a table of each arm whose core recurs: values over iterations, then all others."""
+    """Yield one table per arm with a recurrent core: values over iterations, then others."""
     for row in rows:
         reached = {name: own["mean"] for name, own in row.conditions["reached"].items()}
         over = [name for name in reached if ", r = " in name]

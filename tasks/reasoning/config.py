@@ -1,6 +1,6 @@
 """Configurations of reasoning: the puzzle, the arm, its curriculum, the network.
 
-An arm is one field. What each does: :mod:`tasks.reasoning.curriculum`.
+The field ``arm`` selects what is compared: see :mod:`tasks.reasoning.curriculum`.
 """
 
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ Arm = Literal["none", "cot", "icot", "coconut", "pause", "codi", "diffusion"]
 Order = Literal["confidence", "random", "left"]
 ORDERS: tuple[Order, ...] = ("confidence", "random", "left")
 STEPPED = ("cot", "icot", "coconut", "pause", "codi")  # arms that learn from the steps
-STAGED = ("icot", "coconut", "pause")  # arms whose steps go stage by stage
+STAGED = ("icot", "coconut", "pause")  # arms that remove the steps stage by stage
 LATENT = ("coconut", "pause", "codi")  # arms that think before they answer
 
 
@@ -74,12 +74,12 @@ class ReasoningConfig(ClippedConfig, DepthSizes):
 
     @property
     def last_stage_epoch(self) -> int:
-        """The epoch with which the last stage of the curriculum begins."""
+        """First epoch of the last stage of the curriculum."""
         return self.first_epochs + (self.stages - 1) * self.stage_epochs
 
     @property
     def thoughts(self) -> int:
-        """Number of latents before an answer."""
+        """Number of thoughts before an answer."""
         return self.latents * self.stages if self.arm in LATENT else 0
 
     def list_conflicts(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""What an answer costs: parameters, and multiply-accumulates of all tokens that are read."""
+"""The cost of an answer: parameters, and multiply-accumulates over all tokens that are read."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from tasks.reasoning.model import ReasoningModel, build
 
 
 def count_parameters(config: ReasoningConfig) -> int:
-    """Return the number of parameters of a model, those of its arm included."""
+    """Return the number of parameters of a model, including those that its arm adds."""
     with torch.device("meta"):
         return sum(p.numel() for p in build(config).parameters())
 
@@ -19,12 +19,12 @@ def count_parameters(config: ReasoningConfig) -> int:
 def count_macs(config: ReasoningConfig, question: int, words: int) -> int:
     """Return the multiply-accumulates of an answer.
 
-    Counts mixers (``Mixer.macs``), linear units, the read-out of each word and
-    the projection of each thought; of a core that recurs, all its iterations. To find its exit,
-    a network reads every token out in each iteration.
+    Counts mixers (``Mixer.macs``), linear units, the read-out of each word, the projection of
+    each thought, and all iterations of a recurrent core. A network with an exit reads out every
+    token in each iteration to find it.
 
-    question: its tokens without BEGIN. words: that are said, END included; the last one is not
-    read again.
+    question: number of tokens without BEGIN. words: number of words said, with END; the last
+    one is not read again.
     """
     with torch.device("meta"):
         model: ReasoningModel = build(config)
@@ -43,9 +43,9 @@ def count_macs(config: ReasoningConfig, question: int, words: int) -> int:
 def _count_diffusion_macs(
     config: ReasoningConfig, model: ReasoningModel, question: int, words: int
 ) -> int:
-    """Return the multiply-accumulates of all calls; each reads the whole text anew.
+    """Return the multiply-accumulates of all calls.
 
-    Every token has logits in every call.
+    Each call reads the whole text again and computes logits for every token.
     """
     read = question + 1 + words
     token = count_token_macs(config, model, read - 1) + config.width * model.vocabulary
@@ -53,9 +53,9 @@ def _count_diffusion_macs(
 
 
 def count_token_macs(config: ReasoningConfig, model: ReasoningModel, context: int) -> int:
-    """Return the multiply-accumulates of a token behind so many others, without a read-out.
+    """Return the multiply-accumulates of a token after ``context`` others, without read-out.
 
-    With an exit every iteration of a core has a coda.
+    With an exit, the coda runs after every iteration of the core.
     """
 
     def count(blocks: nn.ModuleList) -> int:

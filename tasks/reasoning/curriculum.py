@@ -1,19 +1,19 @@
-"""What is trained in which stage: which steps are left, how many thoughts stand for the others.
+"""The curriculum: the steps that each stage keeps, and the thoughts that replace the others.
 
     none      question, answer
     cot       question, all steps, answer
-    icot      the steps lose their first words, more in each stage (Deng et al. 2024, arXiv
-              2405.14838); in the last stage none are left
-    coconut   in stage k the first k steps are gone, and k x latents thoughts stand for them
-              (Hao et al. 2024, arXiv 2412.06769); in the last stage no step is left. A
-              thought is the last hidden state, behind the final norm, as the next embedding
-    pause     the same curriculum, with one learned embedding in the place of every thought
-    codi      question, latents, answer; and in the same step question, all steps, answer, whose
-              hidden states teach it (Shen et al. 2025, arXiv 2502.21074)
-    diffusion question, answer, some of whose words are hidden and guessed
+    icot      each stage removes more words from the start of the steps; the last stage keeps
+              none (Deng et al. 2024, arXiv 2405.14838)
+    coconut   in stage k, k x latents thoughts replace the first k steps; the last stage keeps
+              no step (Hao et al. 2024, arXiv 2412.06769). A thought feeds the last hidden
+              state, after the final norm, back as the next embedding
+    pause     the same curriculum, but every thought is the same learned embedding
+    codi      question, latents, answer; the hidden states of a second pass in the same step
+              (question, all steps, answer) teach it (Shen et al. 2025, arXiv 2502.21074)
+    diffusion question, answer; some words are hidden, and the network guesses them
               (:mod:`tasks.reasoning.masking`)
 
-Whatever is said behind SPEAK is trained: the steps that are left, ANSWER, the answer, END.
+The loss covers every token after SPEAK: the remaining steps, ANSWER, the answer, END.
 Axes: T tokens of questions, L thoughts, U tokens that are said, B samples.
 """
 
@@ -39,15 +39,15 @@ from tasks.reasoning.items import (
     Tokens,
 )
 
-SPARE = 2  # words beyond the longest of any item, before a network is interrupted
+SPARE = 2  # words that a network may say beyond the longest answer of any item
 
 
 class ReasoningBatch(NamedTuple):
-    """Items whose questions are equally long, as they stand in a stage.
+    """Items with equally long questions, in the form of one stage.
 
-    question: with BEGIN. thoughts: THOUGHT as often as the network thinks. said: SPEAK, the
-    steps that are left, ANSWER, the answer, END; PAD behind it. taught: the same with all
-    steps, for "codi"; no tokens in other arms.
+    question: ends with BEGIN. thoughts: one THOUGHT per thought of the network.
+    said: SPEAK, the remaining steps, ANSWER, the answer, END, then PAD.
+    taught: the same with all steps for "codi"; empty in other arms.
     """
 
     question: Int64[Tensor, "T B"]
@@ -57,7 +57,7 @@ class ReasoningBatch(NamedTuple):
 
 
 def find_stage(config: ReasoningConfig, epoch: int) -> int:
-    """Return the stage of an epoch, from 0; of arms without stages always 0."""
+    """Return the stage of an epoch, counted from 0; always 0 for arms without stages."""
     if config.arm not in STAGED:
         return 0
     later = epoch - config.first_epochs
@@ -65,7 +65,7 @@ def find_stage(config: ReasoningConfig, epoch: int) -> int:
 
 
 def list_stages(config: ReasoningConfig) -> tuple[Stage, ...]:
-    """Return the stages of a plan; the optimizer begins each anew."""
+    """Return the stages of a plan; each begins with a new optimizer."""
     if config.arm not in STAGED:
         return ()
     between = [config.stage_epochs] * (config.stages - 1)
@@ -86,9 +86,9 @@ def count_thoughts(config: ReasoningConfig, stage: int) -> int:
 def keep_steps(
     config: ReasoningConfig, item: EncodedItem, stage: int, longest: int, further: int = 0
 ) -> Tokens:
-    """Return the words of the steps that are left in a stage.
+    """Return the words of the steps that a stage keeps.
 
-    longest: words of the steps of the longest item. further: words that go besides, in "icot".
+    longest: words in the steps of the longest item. further: more words to remove in "icot".
     """
     if config.arm in ("none", "codi", "diffusion") or (
         config.arm in STAGED and stage == config.stages
@@ -103,7 +103,7 @@ def keep_steps(
 
 
 def draw_further(config: ReasoningConfig, rng: np.random.Generator, count: int) -> list[int]:
-    """Return how many further words go of each item: o with a probability of exp(-lambda o)."""
+    """Draw how many more words each item loses: o with a probability ~ exp(-lambda o)."""
     return [int(n) - 1 for n in rng.geometric(-math.expm1(-config.smoothing), count)]
 
 
@@ -114,7 +114,7 @@ def make_batch(
     longest: int,
     further: Sequence[int],
 ) -> ReasoningBatch:
-    """Return items as they stand in a stage; longest, further: see :func:`keep_steps`."""
+    """Return the batch of items in a stage; longest, further: see :func:`keep_steps`."""
     left = [
         keep_steps(config, item, stage, longest, more)
         for item, more in zip(items, further, strict=True)
@@ -130,20 +130,20 @@ def make_batch(
 
 
 def say(steps: Tokens, answer: Tokens) -> Tokens:
-    """Return what a network says from SPEAK to END."""
+    """Return the tokens that a network says, from SPEAK to END."""
     return (SPEAK, *steps, ANSWER, *answer, END)
 
 
 def stack_tokens(rows: Sequence[Tokens]) -> Int64[Tensor, "T B"]:
-    """Return tokens of items side by side, filled up with PAD at the end."""
+    """Stack the tokens of items, padded with PAD at the end."""
     longest = max(len(row) for row in rows)
     padded = [(*row, *[PAD] * (longest - len(row))) for row in rows]
     return torch.tensor(padded, dtype=torch.int64).T.contiguous()
 
 
 def count_words(config: ReasoningConfig, steps: int, answer: int) -> int:
-    """Return after how many words of an answer a network is interrupted.
+    """Return the number of words after which an answer is cut off.
 
-    steps, answer: words of the longest steps and of the longest answer of any item.
+    steps, answer: number of words in the longest steps and the longest answer of any item.
     """
     return (steps + 1 if config.arm == "cot" else 0) + answer + 1 + SPARE

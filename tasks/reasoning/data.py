@@ -1,4 +1,4 @@
-"""The items of a configuration: puzzles by name, splits, what is refused in them."""
+"""The items of a configuration: puzzles by name, splits, and checks of the items."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -28,11 +28,11 @@ from tasks.runs.task import Split
 
 
 def make_graphs(nodes: int) -> Reachability:
-    """Return graphs whose targets are as deep as their nodes allow, from 2 to at most 4."""
+    """Return graphs with targets from depth 2 to the depth that the nodes allow, at most 4."""
     return Reachability(nodes=nodes, most=max(2, min(4, nodes // 2 - 2)))
 
 
-PUZZLES: Mapping[str, Callable[[int], Puzzle]] = {  # by name, of a size; 0: the default
+PUZZLES: Mapping[str, Callable[[int], Puzzle]] = {  # name -> puzzle of a size; 0: default
     "reachability": lambda nodes: make_graphs(nodes or 12),
     "multiplication": lambda digits: Multiplication(digits=digits or 2),
     "addition": lambda operands: ModularAddition(operands=operands or 8),
@@ -45,7 +45,7 @@ SHOWN = 5  # items in a message
 
 @dataclass(frozen=True)
 class ReasoningData:
-    """The items of each split. words: of each token."""
+    """The items of each split. words: the word of each token."""
 
     words: tuple[str, ...]
     items: Mapping[Split, tuple[EncodedItem, ...]]
@@ -67,17 +67,17 @@ class ReasoningData:
 
 
 def make_puzzle(name: str, size: int) -> Puzzle:
-    """Return the puzzle of a name; size 0: its default.
+    """Return the puzzle with this name; size 0 takes its default size.
 
     Raises:
         UnknownName: there is no such puzzle.
-        ValueError: it does not exist in that size.
+        ValueError: the puzzle does not exist in this size.
     """
     return PUZZLES[require_one_of(name, tuple(PUZZLES), "puzzle")](size)
 
 
 def list_words(config: ReasoningConfig) -> tuple[str, ...]:
-    """Return the word of each token; of a puzzle, without drawing an item."""
+    """Return the word of each token; puzzles know it without drawing items."""
     if config.data:
         return load(config).words
     return (*MARKS, *make_puzzle(config.puzzle, config.size).symbols)
@@ -87,7 +87,8 @@ def load(config: ReasoningConfig) -> ReasoningData:
     """Return the items of a configuration.
 
     Raises:
-        ValueError: the configuration or its items do not hold together; lists every problem.
+        ValueError: configuration and items contradict each other; the message lists every
+            problem.
     """
     require_sound(config)
     digest = digest_files(config)
@@ -115,7 +116,7 @@ def _load(
     puzzle: str,
     size: int,
     folder: str,
-    digest: str,  # noqa: ARG001 - of the files, so that changed ones are read again
+    digest: str,  # noqa: ARG001 - a key of the cache, so that changed files are read again
     seed: int,
     counts: tuple[tuple[Split, int], ...],
 ) -> ReasoningData:
@@ -140,7 +141,7 @@ def _list_item(item: PuzzleItem) -> tuple[str, ...]:
 
 
 def list_item_problems(config: ReasoningConfig, data: ReasoningData) -> list[str]:
-    """Return what the items lack for a configuration, each with its cure."""
+    """Return every problem of the items in a configuration, each with its cure."""
     train, problems = data.items["train"], list[str]()
     bare = [k for k, item in enumerate(train) if not item.steps]
     if bare and config.arm in STEPPED:
@@ -201,7 +202,7 @@ def _list_unfit_for_diffusion(config: ReasoningConfig, data: ReasoningData) -> l
 
 
 def count_context(config: ReasoningConfig, data: ReasoningData) -> int:
-    """Return the largest number of tokens that are read in training, or for an answer."""
+    """Return the largest number of tokens that training or an answer reads."""
     thinking = data.longest_thinking
     stages = range(config.stages + 1) if config.arm in STAGED else range(1)
     question = 1 + max(len(item.question) for own in data.items.values() for item in own)
@@ -233,7 +234,7 @@ def _list_repeated(data: ReasoningData) -> list[str]:
 
 
 def digest_files(config: ReasoningConfig) -> str:
-    """Return the SHA-256 of the files of a folder; "" where items are generated."""
+    """Return the SHA-256 of the files in a folder; "" if items are generated."""
     if not config.data:
         return ""
     sums = [
@@ -245,5 +246,5 @@ def digest_files(config: ReasoningConfig) -> str:
 
 
 def pin_files(config: ReasoningConfig) -> ReasoningConfig:
-    """Return a configuration that holds the digest of its files."""
+    """Return the configuration with the digest of its files."""
     return replace(config, data_digest=digest_files(config))

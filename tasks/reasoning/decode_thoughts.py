@@ -1,7 +1,7 @@
-"""What thoughts stand for: the words that the read-out makes of hidden states before an answer.
+"""Decoded thoughts: the words that the read-out assigns to hidden states before an answer.
 
-A share alone says little, as a network that names any node of the question is often right: each
-stands beside the share for the steps of another item (the control).
+A share says little by itself, because a network that names any node of the question is often
+right. So each share is compared with the share for the steps of another item (the control).
 Axes: P places (BEGIN, then each thought), B samples, S steps and the answer.
 """
 
@@ -30,10 +30,10 @@ BEGINNING = "behind the question"
 
 
 class DecodedThoughts(NamedTuple):
-    """Shares of items whose decoded word is the last word of a step, or the answer's.
+    """Shares of items whose decoded word is the last word of a step, or of the answer.
 
-    own: of the item itself. other: of the next item of its batch, the control. items: with so
-    many steps as the longest item; the others are left out.
+    own: steps of the item itself. other: steps of the next item in the batch, the control.
+    items: number of items with the most steps; all others are left out.
     """
 
     own: Float64[Tensor, "P S"]
@@ -45,9 +45,9 @@ class DecodedThoughts(NamedTuple):
 def read_thoughts(
     config: ReasoningConfig, model: nn.Module, items: Sequence[EncodedItem]
 ) -> Int64[Tensor, "P B"]:
-    """Return the word that the read-out makes of the hidden state at BEGIN and each thought.
+    """Return the word that the read-out assigns to the hidden state at BEGIN and each thought.
 
-    Marks are left out. A thought of "coconut" is the hidden state of the place before it.
+    Marks are excluded. A thought of "coconut" is the hidden state of the place before it.
     """
     inner = require_reasoning(model)
     question = stack_tokens([(*item.question, BEGIN) for item in items])
@@ -63,7 +63,7 @@ def read_thoughts(
 
 
 def decode_test(config: ReasoningConfig, model: nn.Module) -> DecodedThoughts | None:
-    """Return what thoughts of the test stand for; None: no batch has two items to compare."""
+    """Decode the thoughts on the test split; None: no batch has two items to compare."""
     data = load(config)
     most = max(len(item.steps) for item in data.items["test"])
     own, other = list[Tensor](), list[Tensor]()
@@ -83,17 +83,17 @@ def decode_test(config: ReasoningConfig, model: nn.Module) -> DecodedThoughts | 
 
 
 def list_places(found: DecodedThoughts) -> list[str]:
-    """Return the names of the rows."""
+    """Return the names of the places, which are the rows of the table."""
     return [BEGINNING, *(f"thought {k}" for k in range(1, len(found.own)))]
 
 
 def list_parts(found: DecodedThoughts) -> list[str]:
-    """Return the names of the columns."""
+    """Return the names of the steps and the answer, which are the columns of the table."""
     return [*(f"step {k}" for k in range(1, found.own.shape[1])), "answer"]
 
 
 def tabulate_thoughts(found: DecodedThoughts) -> Table:
-    """Return the table of a report."""
+    """Return the table of the report."""
     rows = [
         [place, *(f"{a:.1%} ({b:.1%})" for a, b in zip(own, other, strict=True))]
         for place, own, other in zip(
@@ -112,7 +112,7 @@ def tabulate_thoughts(found: DecodedThoughts) -> Table:
 
 @mpl.rc_context(STYLE)
 def draw_thoughts(found: DecodedThoughts, folder: Path) -> Picture:
-    """Draw the shares, a panel a hidden state, and return the picture of the run folder."""
+    """Draw one panel of shares per hidden state into the run folder; return the picture."""
     places, parts = list_places(found), list_parts(found)
     figure = Figure((1.2 + 1.9 * len(places), 2.4), layout="constrained")
     panels = figure.subplots(1, len(places), squeeze=False, sharey=True)[0]

@@ -2,8 +2,8 @@
 
 In each step the network guesses all hidden tokens at once, and some of these guesses stay:
 
-    confidence   those of which it is surest ("low-confidence remasking")
-    random       any
+    confidence   the most probable ones ("low-confidence remasking")
+    random       randomly chosen ones
     left         the first ones
 
 Source: Nie et al. 2025, arXiv 2502.09992. Axes: T tokens, B samples, V the vocabulary.
@@ -23,7 +23,7 @@ GIVEN = -1  # the step of a token that was not hidden
 
 
 class FilledText(NamedTuple):
-    """A text without hidden tokens. step: in which each was filled, from 0; GIVEN: in none."""
+    """A filled text. step: the step that filled each token, from 0; GIVEN if not hidden."""
 
     tokens: Int64[Tensor, "T B"]
     step: Int64[Tensor, "T B"]
@@ -33,9 +33,9 @@ class FilledText(NamedTuple):
 class Denoising:
     """How hidden tokens are filled.
 
-    order: which guesses stay. steps: calls of the network; 0: one a token.
+    order: which guesses stay. steps: number of network calls; 0 means one per token.
     temperature: guesses are argmax(logits + temperature Gumbel), drawn in float64; 0: argmax.
-        How sure it is of a guess is its probability at temperature 1.
+        The confidence in a guess is its probability at temperature 1.
 
     Raises:
         ValueError: the steps or the temperature are negative.
@@ -56,9 +56,9 @@ class Denoising:
 
 
 def share_steps(hidden: int, steps: int) -> list[int]:
-    """Return how many of the hidden tokens each step fills; steps 0: as many as tokens.
+    """Return how many of the hidden tokens each step fills; ``steps`` 0 means one per step.
 
-    Numbers differ by at most 1, larger ones first.
+    The numbers differ by at most 1, larger ones first.
 
     Raises:
         ValueError: there are more steps than tokens, or fewer than 0.
@@ -79,13 +79,14 @@ def fill_hidden(
     rng: torch.Generator,
     how: Denoising,
 ) -> FilledText:
-    """Return a text whose hidden tokens are filled in. Each step is a call of ``guess``.
+    """Fill the hidden tokens of a text. Each step calls ``guess`` once.
 
-    tokens: those at hidden places are not read. rng: of the CPU, so that every device gets the
-    same numbers.
+    tokens: values at hidden places are ignored. rng: on the CPU, so that every device gets the
+    same random numbers.
 
     Raises:
-        ValueError: there are more steps than hidden tokens; or samples differ in their number.
+        ValueError: there are more steps than hidden tokens, or samples differ in the number of
+            hidden tokens.
     """
     counts = share_steps(require_one_count(hidden), how.steps)
     tokens, left = tokens.masked_fill(hidden, 0), hidden.clone()
@@ -116,7 +117,7 @@ def _rank_places(
     guessed: Int64[Tensor, "T B"],
     rng: torch.Generator,
 ) -> Float[Tensor, "T B"]:
-    """Return a number for each place: the larger, the sooner its guess stays."""
+    """Return the rank of each place: guesses of higher rank stay sooner."""
     if order == "confidence":
         return logits.softmax(-1).gather(-1, guessed[..., None])[..., 0]
     if order == "random":
@@ -129,6 +130,6 @@ def _rank_places(
 def _choose_surest(
     rank: Float[Tensor, "T B"], left: Bool[Tensor, "T B"], count: int
 ) -> Bool[Tensor, "T B"]:
-    """Return the hidden places of the largest ranks; of equal ones, the first."""
+    """Return the ``count`` hidden places of highest rank; ties go to the first place."""
     places = rank.masked_fill(~left, -torch.inf).argsort(dim=0, descending=True, stable=True)
     return torch.zeros_like(left).scatter(0, places[:count], value=True)

@@ -1,11 +1,11 @@
-"""What a chip runs of a spiking network, and what drives it: one tick a token.
+"""The part of a spiking network that a chip runs, and its inputs: one tick per token.
 
-A host looks embeddings up. The words of an answer stand in the stimulus: a network says an
-answer word for word if and only if it says each word behind the true ones before it.
-A core that recurs is one program, which runs once an iteration: a run is a pass over all
-tokens, and a host adds s of the run before to what it looked up. A sample of the stimuli is a
-run.
-Thoughts that are hidden states are no input that is known beforehand: such arms stay on torch.
+A host looks up embeddings. The stimulus contains the words of the answer: a network says an
+answer exactly if and only if it says each word after the true words before it.
+A recurrent core is one program that runs once per iteration. A run is a pass over all tokens;
+the host adds s of the previous run to the embeddings. Each run is one sample of the stimuli.
+Arms whose thoughts are hidden states stay on torch, because these inputs are not known
+beforehand.
 Axes: T tokens (ticks), B samples, W words of an answer, D channels, V the vocabulary.
 """
 
@@ -36,8 +36,8 @@ from tasks.reasoning.loss import require_reasoning
 from tasks.reasoning.model import ReasoningModel
 from tasks.runs.task import ACCURACY, Metric, Split, Stimulus
 
-COMPARED = 16  # items that every executor answers, the first ones of a split
-# Beside the model as it was trained, in float32.
+COMPARED = 16  # items that every executor answers: the first ones of a split
+# Compared with the model as it was trained, in float32.
 GREEDY = Metric(name="greedy_words_as_trained", format=".2%")
 FARTHEST = Metric(name="largest_logit_difference", better="lower", format=".2g")
 
@@ -45,10 +45,10 @@ EXECUTED = (GREEDY, FARTHEST)
 
 
 class SaidTargets(NamedTuple):
-    """What logits are measured against.
+    """The reference for the logits of an executor.
 
-    words: that are due behind each of the last tokens; PAD behind the end. logits: of the
-    trained model there.
+    words: the right word after each of the last tokens; PAD after the end.
+    logits: those of the trained model at the same places.
     """
 
     words: Int64[Tensor, "B W"]
@@ -56,7 +56,7 @@ class SaidTargets(NamedTuple):
 
 
 def explain_only_torch(config: ReasoningConfig) -> str:
-    """Return why only torch runs a network, and what to take instead; "" where all do."""
+    """Explain why only torch runs a network, with a cure; "" if every executor runs it."""
     why = explain_no_graph(config)
     if config.arm in ("coconut", "codi") and config.thoughts and not why:
         why = f'the thoughts of "{config.arm}" are hidden states, which return as inputs'
@@ -78,7 +78,7 @@ def require_spiking(config: ReasoningConfig, model: nn.Module) -> ReasoningModel
 
 
 def chip_part(config: ReasoningConfig, model: nn.Module) -> Net:
-    """Return the token step, from the embedding to the logits; of a core, of one iteration.
+    """Return the token step, from embedding to logits; for a core, that of one iteration.
 
     Raises:
         RunError: only torch runs the model.
@@ -88,20 +88,20 @@ def chip_part(config: ReasoningConfig, model: nn.Module) -> Net:
 
 
 def count_runs(config: ReasoningConfig) -> int:
-    """Return how often the part runs for an answer: once an iteration of a core."""
+    """Return how often the part runs per answer: once per iteration of a core."""
     return config.depth or 1
 
 
 def count_host_macs(config: ReasoningConfig, model: nn.Module) -> dict[str, int]:  # noqa: ARG001
-    """Return the additions of a host to what drives each run of a core, of all tokens."""
+    """Return the additions s + e of the host per run of a core, over all tokens."""
     return {"s + e": count_ticks(config) * config.width} if config.depth else {}
 
 
 def stimuli(config: ReasoningConfig, model: nn.Module, split: Split) -> Iterator[Stimulus]:
     """Yield the first questions of a split with their pauses and answers, embedded (T B D).
 
-    One batch of equally long questions; of a core, one for each iteration, with s of torch.
-    Words are due behind the last iteration alone.
+    One batch of equally long questions; a core has one batch per iteration, with s from torch.
+    Only the last iteration has words as targets.
 
     Raises:
         RunError: only torch runs the model.
@@ -123,9 +123,9 @@ def stimuli(config: ReasoningConfig, model: nn.Module, split: Split) -> Iterator
 def embed_answers(
     config: ReasoningConfig, model: ReasoningModel, split: Split
 ) -> tuple[Float[Tensor, "T B D"], Int64[Tensor, "W B"]]:
-    """Return the first questions of a split with pauses and answers, and words that are due.
+    """Return (embedded questions with pauses and answers, target words) of the first items.
 
-    Words are due behind each of the last tokens; PAD behind the end.
+    The targets follow each of the last W tokens; PAD after the end.
     """
     device = model.embedding.weight.device
     items = arrange_items(config, load(config), split, 0)[0][:COMPARED]
@@ -134,20 +134,20 @@ def embed_answers(
     question = stack_tokens([(*item.question, BEGIN) for item in items])
     prompt = model.think(question.to(device), config.thoughts)
     x = torch.cat([prompt.pending, model.embedding(said[:-1].to(device))])
-    return x, said[1:] if config.arm == "cot" else said[2:]  # else ANSWER is given
+    return x, said[1:] if config.arm == "cot" else said[2:]  # ANSWER is an input otherwise
 
 
 def _make_stimulus(name: str, x: Tensor, words: Tensor, logits: Tensor) -> Stimulus:
-    """Return the stimulus of an input, and the words that are due behind its last tokens."""
+    """Return the stimulus of an input, with the target words after its last tokens."""
     due, logits = words.T.contiguous(), logits[-len(words) :].swapaxes(0, 1)
     return Stimulus({name: x.cpu()}, SaidTargets(due, logits.cpu()))
 
 
 def count_ticks(config: ReasoningConfig) -> int:
-    """Return the tokens that are read for an answer: question, pauses, and words but the last.
+    """Return the tokens read per answer: question, pauses, and all words but the last.
 
-    Those of the longest of the stimuli of the test split: shorter ones are filled up, and a
-    chip computes every tick.
+    Counts the longest stimulus of the test split, because shorter ones are padded and a chip
+    computes every tick.
     """
     items = arrange_items(config, load(config), "test", 0)[0][:COMPARED]
     said = max(
@@ -161,16 +161,16 @@ def decode(
     model: nn.Module,  # noqa: ARG001
     outputs: Mapping[str, Tensor],
 ) -> Float[Tensor, "B T V"]:
-    """Return the logits behind every token."""
+    """Return the logits after every token."""
     return outputs[LOGITS].swapaxes(0, 1)
 
 
 def measure(
     _: ReasoningConfig, answers: Float[Tensor, "B T V"], targets: SaidTargets
 ) -> dict[str, float]:
-    """Return the share of exact answers, and what differs from the trained model.
+    """Return the share of exact answers, and the differences from the trained model.
 
-    Samples to which no word is due are runs before the last one, and no answers.
+    Samples without target words are runs before the last one; they do not count as answers.
     """
     logits = answers[:, -targets.words.shape[1] :].double()
     due, trained = targets.words != PAD, targets.logits.double()

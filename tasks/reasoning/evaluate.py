@@ -1,6 +1,6 @@
-"""What reasoning reaches: exact answers, words, calls.
+"""Evaluation of reasoning: exact answers, words and calls.
 
-By thoughts, by iterations of a core that recurs, and by orders of filling.
+Also decoded thoughts, iterations of a recurrent core, and orders of filling.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,21 +21,21 @@ from tasks.reasoning.orders import draw_orders, fill_in_orders, tabulate_orders
 from tasks.report.figures import save_png
 from tasks.runs.task import ACCURACY, Findings, Metric, Picture, Table
 
-ITERATIONS = "core_iterations"  # behind a word, on average
+ITERATIONS = "core_iterations"  # mean number per word
 METRICS = (
     ACCURACY,
     Metric(name="said_words", better="lower", format=".2f"),
     Metric(name="network_calls", better="lower", format=".2f"),
     Metric(name=ITERATIONS, better="lower", format=".2f"),
 )
-TRIED = (1, 2, 4, 8, 16)  # iterations, beside those of the configuration
+TRIED = (1, 2, 4, 8, 16)  # numbers of iterations, in addition to that of the configuration
 PICTURE = "accuracy_by_depth.png"
 
 
 def measure_said(said: Sequence[Said]) -> dict[str, float]:
-    """Return the metrics of answers: exact matches; mean words and calls of an answer.
+    """Return the share of exact answers, and the mean words and calls per answer.
 
-    Where a core recurs, its iterations behind a word, too.
+    A recurrent core adds its mean iterations per word.
     """
     n = len(said)
     depth = sum(one.depth for one in said) / n
@@ -53,7 +53,7 @@ def validate(config: ReasoningConfig, model: nn.Module) -> float:
 
 
 def evaluate(run: Run, model: nn.Module) -> Findings:
-    """Return the metrics of the test split, by steps, by decoded thoughts, by orders."""
+    """Return the metrics of the test split, also by steps, decoded thoughts and orders."""
     config: ReasoningConfig = run.config
     filled = fill_in_orders(config, model) if config.arm == "diffusion" else {}
     said = [judge_filled(one) for one in filled.get(config.order, ())] or answer_split(
@@ -139,7 +139,7 @@ def _list_stops(
 def measure_depths(
     config: ReasoningConfig, model: nn.Module, said: Sequence[Said]
 ) -> dict[int, dict[str, float]]:
-    """Return the metrics of the test split by iterations; said: with those of its training."""
+    """Return test metrics by iterations. said: answers with the configured iterations."""
     return {
         depth: measure_said(
             said if depth == config.depth else answer_split(config, model, "test", depth=depth)
@@ -149,7 +149,7 @@ def measure_depths(
 
 
 def explain_exit(exit_kl: float) -> str:
-    """Return off which iteration of a core a word is read."""
+    """Explain which iteration of a core a word is read from."""
     if not exit_kl:
         return "There is no exit (exit_kl is 0): each word is read off the last iteration."
     return (

@@ -1,4 +1,4 @@
-"""Answers by masked diffusion: all words hidden at first, filled in one order or another."""
+"""Answers by masked diffusion: all words are hidden at first and filled in a chosen order."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,7 +22,7 @@ from tasks.runs.task import Split
 
 
 class FilledItem(NamedTuple):
-    """An answer that was filled in. steps: of each word, from 0. calls: of the network."""
+    """A filled answer. steps: the step that filled each word, from 0. calls: network calls."""
 
     item: EncodedItem
     answer: Tokens
@@ -39,7 +39,7 @@ def make_denoising(config: ReasoningConfig) -> Denoising:
 
 @torch.no_grad()
 def fill_split(config: ReasoningConfig, model: nn.Module, split: Split) -> list[FilledItem]:
-    """Return how the network fills the answer of every item; the seed is that of the data."""
+    """Fill the answer of every item of a split; the seed is that of the data."""
     inner, training = require_reasoning(model), model.training
     model.eval()
     rng = torch.Generator().manual_seed(config.seed_of_data)
@@ -59,7 +59,7 @@ def fill_items(
     items: Sequence[EncodedItem],
     rng: torch.Generator,
 ) -> list[FilledItem]:
-    """Return how the network fills answers of items that are equally long."""
+    """Fill the answers of items that are equally long."""
     device = model.embedding.weight.device
     question = stack_tokens([(*item.question, BEGIN) for item in items]).to(device)
     said = torch.zeros_like(stack_tokens([item.answer for item in items]), device=device)
@@ -80,7 +80,7 @@ def fill_items(
 
 @torch.no_grad()
 def bound_test(config: ReasoningConfig, model: nn.Module) -> float:
-    """Return the upper bound of -log p of an answer [nat], mean over the items of the test."""
+    """Return the upper bound of -log p per answer [nat], mean over the test items."""
     inner, training = require_reasoning(model), model.training
     model.eval()
     device, rng = inner.embedding.weight.device, np.random.default_rng(config.seed_of_data)
@@ -97,12 +97,12 @@ def bound_test(config: ReasoningConfig, model: nn.Module) -> float:
 
 @torch.no_grad()
 def recall_questions(config: ReasoningConfig, model: nn.Module) -> float | None:
-    """Return the share of training questions that the network fills in, given their answers.
+    """Return the share of training questions that the network recalls from their answers.
 
-    That is what it has learned of a sentence, asked from the other end. Sentences that are
-    trained from both ends are left out: those with whose answer another question begins.
-    None: two training items have the same answer, which then does not tell the question; or
-    none is left.
+    This queries a learned sentence in the reverse direction. Sentences trained in both
+    directions are left out, that is those whose answer begins another question.
+    None: no sentence is left, or two training items share an answer, which then does not
+    determine the question.
     """
     data = load(config)
     train = data.items["train"]

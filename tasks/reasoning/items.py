@@ -1,7 +1,7 @@
 """Items of puzzles as tokens, and the marks between their parts.
 
-A question is followed by BEGIN and by thoughts. Behind SPEAK the network says steps, ANSWER,
-the answer, END.
+BEGIN and the thoughts follow a question. After SPEAK the network says steps, ANSWER, the
+answer, END.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ class EncodedItem:
 
 
 def encode_item(token: Mapping[str, int], item: PuzzleItem) -> EncodedItem:
-    """Return an item as tokens; token: of each word."""
+    """Return an item as tokens. token: the token of each word."""
     question, *steps, answer = (
         tuple(token[word] for word in words)
         for words in (item.question, *item.steps, item.answer)

@@ -1,8 +1,7 @@
-"""A core in closed loop: an executor runs one program again and again, with s of its own.
+"""A core in closed loop: an executor runs one program repeatedly and feeds back its own s.
 
-Run i reads s_{i-1} + e, which a host adds, and answers s_i and the logits behind it. What an
-executor rounds in one run, it reads in the next. Axes: R runs, T tokens, B samples, D channels,
-V the vocabulary.
+Run i reads s_{i-1} + e, which a host adds, and returns s_i and its logits. So rounding errors
+of one run enter the next. Axes: R runs, T tokens, B samples, D channels, V the vocabulary.
 """
 
 from collections.abc import Callable, Mapping
@@ -31,13 +30,13 @@ from tasks.reasoning.model import ReasoningModel
 
 LOOPS = (1, 2, 4, 8)
 CHIP = "loihi2"
-LAVA_TICKS, ON_LAVA = 8, 4  # tokens and runs: Lava starts a process for each stage
+LAVA_TICKS, ON_LAVA = 8, 4  # tokens and runs; few, as Lava starts a process for each stage
 
 RunProgram = Callable[[Mapping[str, Events]], Record]
 
 
 class LoopRuns(NamedTuple):
-    """What an executor computes in its runs."""
+    """Logits, s and records of all runs of an executor."""
 
     logits: Float[Tensor, "R T B V"]
     membrane: Float[Tensor, "R T B D"]
@@ -45,7 +44,7 @@ class LoopRuns(NamedTuple):
 
 
 def list_executors(graph: Graph) -> dict[str, RunProgram]:
-    """Return how each executor runs the graph of an iteration, in float64 or in integers."""
+    """Return the run function of each executor for an iteration, in float64 or in integers."""
     return {
         "torch": lambda inputs: replay(graph, inputs),
         "events": lambda inputs: simulate(graph, inputs)[0],
@@ -54,7 +53,7 @@ def list_executors(graph: Graph) -> dict[str, RunProgram]:
 
 
 def run_loop(run: RunProgram, e: Float[Tensor, "T B D"], depth: int) -> LoopRuns:
-    """Return so many runs."""
+    """Run the program ``depth`` times, each time with s of the run before."""
     driven = e.double().numpy()
     s, records = np.zeros_like(driven), list[Record]()
     for _ in range(depth):
@@ -69,7 +68,7 @@ def run_loop(run: RunProgram, e: Float[Tensor, "T B D"], depth: int) -> LoopRuns
 
 
 def find_exits(logits: Float[Tensor, "R T B V"], exit_kl: float) -> Exits:
-    """Return the exit of each token from the logits of all runs."""
+    """Find the exit of each token from the logits of all runs."""
     exits = Exits(exit_kl)
     for one in logits:
         exits.add(one, one)
@@ -78,12 +77,13 @@ def find_exits(logits: Float[Tensor, "R T B V"], exit_kl: float) -> Exits:
 
 @torch.no_grad()
 def measure_loops(config: ReasoningConfig, model: ReasoningModel) -> dict[str, float]:
-    """Return what each executor answers in closed loop, by runs, and what that takes.
+    """Measure each executor in closed loop, by number of runs.
 
-    Shares of exact answers to the first questions of the test split; how far logits are from
-    those of torch; joules an answer on CHIP, and those of the 45 nm convention for the same
-    shape without spikes; runs up to the exit of ``exit_kl``, after which an item needs none;
-    of a sample on Lava, the values of logits and s that differ from the integer reference.
+    - the share of exact answers to the first questions of the test split
+    - the largest difference between its logits and those of torch
+    - joules per answer on CHIP, and by the 45 nm convention for the same shape without spikes
+    - the runs until all words of an item have reached the exit of ``exit_kl``
+    - for one sample on Lava, the values of logits and s that differ from the integer reference
     """
     graph = make_loop_graph(model)
     e, words = embed_answers(config, model, "test")
@@ -115,12 +115,12 @@ def measure_loops(config: ReasoningConfig, model: ReasoningModel) -> dict[str, f
 
 
 def name_loop(what: str, runs: int) -> str:
-    """Return the name of a value of a loop of so many runs."""
+    """Return the name of the value ``what`` after ``runs`` runs."""
     return f"{what}, r = {runs}"
 
 
 def share_right(logits: Float[Tensor, "W B V"], words: Int64[Tensor, "W B"]) -> float:
-    """Return the share of samples that say every word that is due."""
+    """Return the share of samples that say every target word."""
     right = (logits.argmax(-1) == words) | (words == PAD)
     return float(right.all(0).double().mean())
 
@@ -128,7 +128,7 @@ def share_right(logits: Float[Tensor, "W B V"], words: Int64[Tensor, "W B"]) -> 
 def count_lava_differences(graph: Graph, e: Float[Tensor, "T B D"]) -> int:
     """Return how many values of logits and s differ between Lava and the integer reference.
 
-    Each in closed loop, of ON_LAVA runs of the first LAVA_TICKS tokens.
+    Both run the first LAVA_TICKS tokens ON_LAVA times in closed loop.
     """
     program = lower_graded(graph)
     ours = run_loop(GradedChipProgram(program).run, e[:LAVA_TICKS], ON_LAVA)

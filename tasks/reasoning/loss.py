@@ -1,10 +1,10 @@
-"""The loss of every arm: cross-entropy of what is said or hidden, the distillation of CODI.
+"""The loss of every arm: cross-entropy of the said or hidden words, and CODI's distillation.
 
     CE(student) + alpha mean_l smooth_l1(s_l, t_l) / std(t_l) + beta CE(teacher)
 
-t_l, s_l: hidden states of layer l at ANSWER, the token before the answer, of the same network
-with all steps and with thoughts in their place; no gradient reaches t_l (Shen et al. 2025,
-arXiv 2502.21074). Axes: U tokens that are said, B samples, D channels.
+t_l, s_l: hidden states of layer l at ANSWER, the token before the answer. The same network is
+the teacher t with all steps and the student s with thoughts instead; no gradient reaches t_l
+(Shen et al. 2025, arXiv 2502.21074). Axes: U tokens that are said, B samples, D channels.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ def loss(
     batch: ReasoningBatch | MaskedBatch,
     at: float,  # noqa: ARG001
 ) -> Tensor:
-    """Return the mean loss of a batch; a core that recurs is as deep in all of it."""
+    """Return the mean loss of a batch; a recurrent core has one depth for the whole batch."""
     head, codi = require_reasoning(model).head, config.arm == "codi"
     if isinstance(batch, MaskedBatch):
         reading, _ = model(batch.question, 0, batch.said, hidden=batch.hidden)
@@ -50,9 +50,9 @@ def loss(
 
 
 def choose_depth(config: ReasoningConfig, question: Int64[Tensor, "T B"]) -> int:
-    """Return the iterations of a step of training.
+    """Return the number of iterations in a training step.
 
-    A dry run, whose tensors have no values, takes as many as autograd keeps at most.
+    A dry run, whose tensors have no values, takes the largest number that autograd keeps.
     """
     if question.is_meta and config.depth_sampling == "poisson":
         return max(config.depth, config.gradient_depth)
@@ -60,7 +60,7 @@ def choose_depth(config: ReasoningConfig, question: Int64[Tensor, "T B"]) -> int
 
 
 def require_reasoning(model: nn.Module) -> ReasoningModel:
-    """Return the model, without what several processes wrap around it."""
+    """Return the model, unwrapped from the module that parallel training adds."""
     inner = getattr(model, "module", model)
     if not isinstance(inner, ReasoningModel):
         raise RunError(f"{type(inner).__name__} does not reason; tasks.reasoning builds one")
@@ -68,7 +68,7 @@ def require_reasoning(model: nn.Module) -> ReasoningModel:
 
 
 def compute_said_loss(logits: Float[Tensor, "U B V"], said: Int64[Tensor, "U B"]) -> Tensor:
-    """Return the mean cross-entropy [nat] of each word behind the one before it."""
+    """Return the mean cross-entropy [nat] of each word given the words before it."""
     return F.cross_entropy(
         logits[:-1].flatten(0, 1).float(), said[1:].flatten(), ignore_index=PAD
     )
@@ -86,7 +86,7 @@ def pick_answer(
 def compute_distillation(
     student: Sequence[Float[Tensor, "B D"]], teacher: Sequence[Float[Tensor, "B D"]]
 ) -> Tensor:
-    """Return the mean over layers of smooth L1 by the deviation of the teacher's states."""
+    """Return the mean over layers of smooth L1 over the deviation of the teacher's states."""
     each = [
         F.smooth_l1_loss(s, t.detach()) / t.detach().std()
         for s, t in zip(student, teacher, strict=True)

@@ -1,7 +1,7 @@
-"""Items as texts with hidden words: what masked diffusion learns from.
+"""Items as texts with hidden words, for the training of masked diffusion.
 
-A text is question, BEGIN, answer, without an end: all answers are equally long. Axes: T tokens
-of a question with BEGIN, W words of an answer, S = T + W, B samples.
+A text is question, BEGIN, answer. It needs no END, because all answers are equally long.
+Axes: T tokens of a question with BEGIN, W words of an answer, S = T + W, B samples.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from tasks.reasoning.masking import draw_masks, weigh_hidden
 class MaskedBatch(NamedTuple):
     """Items whose questions are equally long, and which of their words are hidden.
 
-    question: with BEGIN. said: the answer. weight: of each token in the loss.
+    question: ends with BEGIN. said: the answer. weight: weight of each token in the loss.
     """
 
     question: Int64[Tensor, "T B"]
@@ -33,7 +33,7 @@ class MaskedBatch(NamedTuple):
 def make_masked_batch(
     config: ReasoningConfig, items: Sequence[EncodedItem], rng: np.random.Generator
 ) -> MaskedBatch:
-    """Return items with some words hidden, at a rate of its own in each."""
+    """Return items with some words hidden; each item has its own rate."""
     question = stack_tokens([(*item.question, BEGIN) for item in items])
     said = stack_tokens([item.answer for item in items])
     may_hide = choose_places(question, said, config.mask_question)
@@ -44,6 +44,6 @@ def make_masked_batch(
 def choose_places(
     question: Int64[Tensor, "T B"], said: Int64[Tensor, "W B"], in_question: bool
 ) -> Bool[Tensor, "S B"]:
-    """Return which words may be hidden: those of the answer; in_question: of both."""
+    """Return which words may be hidden: the answer; with ``in_question``, also the question."""
     asked = torch.full_like(question, in_question, dtype=torch.bool) & (question != BEGIN)
     return torch.cat([asked, torch.ones_like(said, dtype=torch.bool)])

@@ -1,11 +1,11 @@
-"""Masked diffusion: what is hidden of a text, and the loss of guessing it (LLaDA).
+"""Masked diffusion: which tokens of a text are hidden, and the loss of guessing them (LLaDA).
 
     t ~ U(0, 1)        p = (1 - e) t + e, e = 1e-3        each token is hidden with p
     loss = 1/n sum over hidden tokens of CE / p
 
-n is the number of tokens that may be hidden. In expectation n times the loss is, up to e, an
-upper bound of -log p(text): the mean, over all orders, of the loss of saying the tokens one by
-one in that order. Source: Nie et al. 2025, arXiv 2502.09992.
+n is the number of tokens that may be hidden. The expectation of n times the loss is (up to e)
+an upper bound of -log p(text): the loss of saying the tokens one by one in some order, averaged
+over all orders. Source: Nie et al. 2025, arXiv 2502.09992.
 Axes: T tokens, B samples, V the vocabulary.
 """
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 LEAST_RATE = 1e-3  # e: keeps 1 / p finite
-# (tokens T B, which of them are hidden T B) -> logits of what stands there (T B V)
+# (tokens T B, which of them are hidden T B) -> logits at every place (T B V)
 Guess = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -65,7 +65,7 @@ def guess_errors(
 def draw_masks_of(
     rng: np.random.Generator, may_hide: Bool[Tensor, "T B"], count: int
 ) -> Bool[Tensor, "T B"]:
-    """Return masks that hide exactly so many tokens of each sample, all choices alike.
+    """Return masks that hide exactly ``count`` tokens of each sample, uniformly at random.
 
     Raises:
         ValueError: a sample has fewer tokens that may be hidden.
@@ -87,10 +87,10 @@ def estimate_bound(
     may_hide: Bool[Tensor, "T B"],
     rng: np.random.Generator,
 ) -> Float[Tensor, " B"]:
-    """Return an estimate of the upper bound of -log p of each sample [nat], without bias.
+    """Return an unbiased estimate of the upper bound of -log p of each sample [nat].
 
-    Exactly k = 1, 2, ..., n of its n tokens are hidden once each, with weight n / k;
-    the estimate is the mean over k. So the number of hidden tokens adds no variance.
+    Hides exactly k = 1, 2, ..., n of its n tokens, once for each k and with weight n / k; the
+    estimate is the mean over k. So the number of hidden tokens adds no variance.
 
     Raises:
         ValueError: samples differ in n.
@@ -105,10 +105,10 @@ def estimate_bound(
 
 
 def require_one_count(may_hide: Bool[Tensor, "T B"]) -> int:
-    """Return how many tokens of each sample are true.
+    """Return the number of tokens per sample that may be hidden.
 
     Raises:
-        ValueError: samples differ in that, or none has any.
+        ValueError: samples differ in this number, or it is 0.
     """
     counts = may_hide.sum(0)
     least, most = int(counts.min()), int(counts.max())

@@ -1,9 +1,9 @@
 """The network: it reads a question, thinks in hidden states, and says an answer.
 
-A thought is an embedding that stands for a word: the last hidden state behind the final norm
-(Coconut), a projection of it (CODI), or a learned embedding (pause). It enters through the
-state of the mixers, so any mixer of :mod:`neuro.mixers` thinks.
-In "diffusion" it reads both ways, and guesses words that are hidden.
+A thought is an embedding in place of a word: the last hidden state after the final norm
+(Coconut), a projection of it (CODI), or a learned embedding (pause). Thoughts act through the
+state of the mixers, so every mixer of :mod:`neuro.mixers` can think.
+In "diffusion" the network reads in both directions and guesses hidden words.
 Axes: T tokens of a question, L thoughts, U tokens that are said, S = T + U, B samples, D
 channels, V the vocabulary.
 """
@@ -22,11 +22,12 @@ from tasks.runs.configuration import require_sound
 
 
 class Prompt(NamedTuple):
-    """A question and thoughts, read so far.
+    """A question and its thoughts, partly read.
 
-    pending: embeddings that are not read yet: the last thought, or everything where no thought
-    depends on another. state: of the mixers before them. calls: of the network so far.
-    depth: iterations of a core that recurs; None: as in the state, or in the configuration.
+    pending: embeddings that are not read yet: the last thought, or everything if no thought
+        depends on another.
+    state: state of the mixers before the pending embeddings. calls: network calls so far.
+    depth: iterations of a recurrent core; None takes those of the state or the configuration.
     """
 
     pending: Float[Tensor, "P B D"]
@@ -36,12 +37,12 @@ class Prompt(NamedTuple):
 
 
 class ReasoningModel(RecurrentModel):
-    """Question, thoughts and words to hidden states; the weights of all arms begin alike."""
+    """Maps question, thoughts and words to hidden states; all arms share initial weights."""
 
     def __init__(self, config: ReasoningConfig, vocabulary: int) -> None:
         super().__init__(config, vocabulary, causal=config.arm != "diffusion")
         self.arm = config.arm
-        # Behind the others, so that they are drawn alike in every arm.
+        # Created last, so that every arm draws the same values for the weights before.
         if self.arm == "pause":
             self.pause = nn.Parameter(torch.empty(config.width))
             nn.init.normal_(self.pause, std=SPREAD)
@@ -57,7 +58,7 @@ class ReasoningModel(RecurrentModel):
             )
 
     def make_thought(self, hidden: Float[Tensor, "L B D"]) -> Float[Tensor, "L B D"]:
-        """Return the embeddings of thoughts behind hidden states."""
+        """Return the embeddings of the thoughts that follow hidden states."""
         if self.arm == "pause":
             return self.pause.expand_as(hidden)
         out: Tensor = self.projection(hidden) if self.arm == "codi" else hidden
@@ -66,10 +67,10 @@ class ReasoningModel(RecurrentModel):
     def think(
         self, question: Int64[Tensor, "T B"], count: int, depth: int | None = None
     ) -> Prompt:
-        """Return a question followed by so many thoughts.
+        """Return a question followed by ``count`` thoughts.
 
-        Each thought is one call of the network, as the next one depends on it; thoughts that
-        depend on nothing are read with the question. depth: of :meth:`RecurrentModel.read`.
+        Each thought takes one network call, because the next thought depends on it; pauses are
+        read together with the question. depth: see :meth:`RecurrentModel.read`.
         """
         self.require_known(question)
         x = self.embedding(question)
@@ -91,10 +92,10 @@ class ReasoningModel(RecurrentModel):
         depth: int | None = None,
         hidden: Bool[Tensor, "S B"] | None = None,
     ) -> tuple[Reading, int]:
-        """Return (what it makes of the words behind so many thoughts, calls of the network).
+        """Return (reading of the words after ``thoughts`` thoughts, number of network calls).
 
-        depth: of :meth:`RecurrentModel.read`. hidden: in "diffusion", which words of question
-        and answer are; then the reading is of both.
+        depth: see :meth:`RecurrentModel.read`. hidden: for "diffusion", which words of question
+        and answer are hidden; the reading then covers both.
         """
         if hidden is not None:
             return self.read_hidden(torch.cat([question, said]), hidden), 1
@@ -102,7 +103,7 @@ class ReasoningModel(RecurrentModel):
         return self.listen(prompt, said, keep_layers), prompt.calls + 1
 
     def read_hidden(self, tokens: Int64[Tensor, "S B"], hidden: Bool[Tensor, "S B"]) -> Reading:
-        """Return what it makes of a text with hidden words, which all look alike."""
+        """Return the reading of a text in which one embedding replaces all hidden words."""
         self.require_known(tokens)
         x = self.embedding(tokens)
         return self.read(torch.where(hidden[..., None], self.mask.to(x.dtype), x))
@@ -117,7 +118,7 @@ class ReasoningModel(RecurrentModel):
     def listen(
         self, prompt: Prompt, said: Int64[Tensor, "U B"], keep_layers: bool = False
     ) -> Reading:
-        """Return what it makes of words behind a prompt; only their hidden states."""
+        """Return the reading of words after a prompt; it covers only the words."""
         self.require_known(said)
         x = torch.cat([prompt.pending, self.embedding(said)])
         reading = self.read(x, prompt.state, keep_layers, prompt.depth)
@@ -133,7 +134,7 @@ def build(config: ReasoningConfig) -> ReasoningModel:
     """Return a fresh model. Weights that arms share do not depend on the arm.
 
     Raises:
-        ValueError: the configuration is wrong; lists every problem.
+        ValueError: the configuration is wrong; the message lists every problem.
     """
     require_sound(config)
     return ReasoningModel(config, config.vocabulary or len(list_words(config)))

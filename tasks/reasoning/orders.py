@@ -1,4 +1,4 @@
-"""What orders of filling reach on the same weights, and a picture of them."""
+"""Orders of filling, compared on the same weights, and a picture of them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -24,14 +24,14 @@ Filled = Mapping[Order, Sequence[FilledItem]]
 
 
 def fill_in_orders(config: ReasoningConfig, model: nn.Module) -> Filled:
-    """Return how the same weights fill the answers of the test split, in each order."""
+    """Fill the answers of the test split in each order, with the same weights."""
     return {o: fill_split(replace(config, order=o), model, "test") for o in ORDERS}
 
 
 def measure_filled(filled: Sequence[FilledItem]) -> tuple[float, float, float]:
-    """Return the shares of exact answers, of words right, and of those that had to be found.
+    """Return the shares of exact answers, of right words, and of right words not given.
 
-    These are the words that do not stand in the question at the same place; in Sudoku, holes.
+    A word is given if the question has it at the same place, like the digits of a Sudoku.
     """
     exact = [one.answer == one.item.answer for one in filled]
     words, found = list[bool](), list[bool]()
@@ -50,7 +50,7 @@ def _list_given(filled: FilledItem) -> list[bool]:
 
 
 def tabulate_orders(filled: Filled) -> Table:
-    """Return a table: a line an order."""
+    """Return a table with one row per order."""
     rows = list[tuple[str | float, ...]]()
     for order, own in filled.items():
         shares = (f"{share:.1%}" for share in measure_filled(own))
@@ -67,7 +67,7 @@ def tabulate_orders(filled: Filled) -> Table:
 
 @mpl.rc_context(STYLE)
 def draw_orders(config: ReasoningConfig, filled: Filled, folder: Path) -> Picture:
-    """Draw the steps in which words of some test items are filled, and return the picture."""
+    """Draw the steps that fill the words of some test items; return the picture."""
     count = min(SHOWN, *(len(own) for own in filled.values()))
     words, columns = load(config).words, _count_columns(config, filled)
     figure = Figure((9.58, 2.3 * len(filled)), layout="constrained")
@@ -87,7 +87,7 @@ def draw_orders(config: ReasoningConfig, filled: Filled, folder: Path) -> Pictur
 
 
 def _count_columns(config: ReasoningConfig, filled: Filled) -> int:
-    """Return the words of a row: of a Sudoku 4, else those of the answer."""
+    """Return the number of words per row: 4 for a Sudoku, else all words of an answer."""
     if config.puzzle == "sudoku" and not config.data:
         return 4
     return max(len(one.answer) for own in filled.values() for one in own)

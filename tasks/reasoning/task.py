@@ -33,7 +33,7 @@ TASK = Task(
     configs={name: getattr(configs, name) for name in CONFIGURATIONS["reasoning"]},
     training=Training(
         build=build,
-        # The optimizer begins anew with each stage.
+        # Each stage begins with a new optimizer.
         plan=lambda config: make_plan(config, stages=list_stages(config)),
         steps=count_steps,
         batches=batches,

@@ -62,7 +62,7 @@ class Classifier(Generic[C]):
     encodes: whether the input is analog. If so, the model must be a Stack; a host runs its
         layers up to the first population, with a maximum pool that follows, and a chip runs the
         rest.
-    compared: number of samples of a split that other executors run; 0: all.
+    compared: number of samples of a split that other executors run; 0 means all.
     """
 
     batches: Callable[[C, Split, int], Iterable[Pair]]
@@ -100,13 +100,13 @@ class Classifier(Generic[C]):
         return Findings(values={"accuracy": correct / n}, n=n, facts=facts)
 
     def chip_part(self, config: C, model: nn.Module) -> nn.Module:
-        """Return the model, without the encoder that a host runs."""
+        """Return the part of the model after the encoder, which a host runs."""
         if not self.encodes(config):
             return model
         return Stack(**dict(list_steps(model)[_count_encoder_steps(model) :]))
 
     def stimuli(self, config: C, model: nn.Module, split: Split) -> Iterator[Stimulus]:
-        """Yield stimuli of the chip part, with labels."""
+        """Yield the stimuli of the chip part, with labels."""
         left = self.compared(config) or sys.maxsize
         for x, labels in self.batches(config, split, 0):
             x, labels = x[:, :left], labels[:left]
@@ -300,7 +300,7 @@ def _take_encoder(model: nn.Module) -> Stack:
 
 
 def _count_encoder_steps(model: nn.Module) -> int:
-    """Return the number of steps up to the first population and its maximum pools."""
+    """Return the number of layers up to the first population and its maximum pools."""
     steps = [module for _, module in list_steps(model)]
     first = next(k for k, module in enumerate(steps) if isinstance(module, Spiking))
     pools = takewhile(lambda module: isinstance(module, nn.MaxPool2d), steps[first + 1 :])

@@ -21,7 +21,7 @@ SEED_CHANGES = (
     "the initial weights and the draws of dropout; order and augmentation of the images follow "
     "from the epoch and seed_of_data"
 )
-EVALUATED = 100  # images of a batch outside training
+EVALUATED = 100  # images per batch outside training
 
 
 @runtime_checkable
@@ -95,7 +95,7 @@ class ImageConfig(ScheduledConfig, NetConfig):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Labelled:
-    """Images and the class of each. source: for messages."""
+    """Images and the class of each. source: origin of the images, for messages."""
 
     images: UInt8[np.ndarray, "N C H W"]
     labels: Int64[np.ndarray, " N"]
@@ -136,7 +136,7 @@ def batches(
 ) -> Iterator[Pair]:
     """Yield the batches of a split in the order of the data set.
 
-    In training they are whole, and shuffled and augmented as the epoch says.
+    Training yields only full batches; the epoch seeds their order and augmentation.
     """
     if split != "train":
         for i in range(0, len(data.labels), EVALUATED):

@@ -96,9 +96,8 @@ def infer(
 def sample_scheduled(prior: Stack, z: Bits, share: float) -> Bits:
     """Return the prior's input in training: z of the previous tick, sometimes its own.
 
-    Scheduled sampling (Bengio et al. 2015) as published: from z[5] on, with probability
-    ``share``, the more probable value of each bit under the prior replaces a tick of the whole
-    batch.
+    Scheduled sampling (Bengio et al. 2015) as published: from z[5] on, each tick of the whole
+    batch is replaced with probability ``share`` by the prior's more probable value of each bit.
     """
     replaced = torch.rand(len(z), device="cpu") < share
     own = [t for t in replaced.nonzero().flatten().tolist() if t >= FIRST_OWN]

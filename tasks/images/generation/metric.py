@@ -1,9 +1,9 @@
 """FAD, FID and inception score of generated images.
 
 FAD: :mod:`tasks.images.metrics.autoencoder`. FID and inception score come from torch-fidelity
-and its weights, if both are available. Do not compare them with those of FSVAE: its FID is of
-clean-fid, which resizes in another way, and its IS of images in 0..255 without normalisation.
-We have run them only with random weights.
+and its weights, if both are available. Do not compare them with those of FSVAE: its FID comes
+from clean-fid, which resizes differently, and its IS uses images in 0..255 without
+normalisation. We have run FID and inception score only with random weights.
 Axes: N images, C colours, H height, W width.
 """
 
@@ -41,7 +41,7 @@ def make_metric(config: GenerationConfig) -> ReferenceImages:
 
 WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
 INCEPTION = "inception"
-SPLITS = 10  # of the images, for the spread of the inception score
+SPLITS = 10  # groups of images that give the spread of the inception score
 
 
 class _Pixels(Dataset):

@@ -48,7 +48,7 @@ from tasks.runs.task import (
     Training,
 )
 
-ROWS, COLUMNS = 6, 16  # of a sheet
+ROWS, COLUMNS = 6, 16  # images on a sheet
 NO_SPIKES = "an ANN has no spikes and no Graph; use a run of image_generation:tiny"
 LOSS = Metric(name="loss", better="lower")
 METRICS = (
@@ -93,7 +93,7 @@ def _measure(config: GenerationConfig, model: nn.Module, split: Split) -> tuple[
 
 
 def generate_images(model: nn.Module, n: int, seed: int) -> Tensor:
-    """Return ``n`` new images N C H W on the CPU, the same for a seed."""
+    """Return ``n`` new images N C H W on the CPU; equal seeds give equal images."""
     rng = torch.Generator().manual_seed(seed)
     make: Any = model.generate
     sizes = [min(EVALUATED, n - first) for first in range(0, n, EVALUATED)]
@@ -104,9 +104,9 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
     """Return the figures of the test split; write two sheets of pictures.
 
     Values: fad; reconstruction_mse and distance of the ``n`` images of the test split; fid and
-    inception_score. Facts: ``autoencoder`` of fad (compare only figures of the same one);
-    ``fakes``, the number of generated images; inception_score_sd, or what these scores are
-    ``missing``.
+        inception_score.
+    Facts: ``autoencoder`` of fad (compare only figures of the same one); ``fakes``, the number
+        of generated images; inception_score_sd, or a cure in ``missing``.
     """
     config = run.config
     error, distance = _measure(config, model, "test")
@@ -188,10 +188,10 @@ def stimuli(config: GenerationConfig, model: nn.Module, split: Split) -> Iterato
 
 
 def host(config: GenerationConfig, model: nn.Module) -> dict[str, int]:
-    """Return the multiply-accumulates that the host does for a new image.
+    """Return the multiply-accumulates of the host per new image.
 
-    prior: draws the latents; one per weight and tick, as in an ANN. decoding: one per weight,
-    and one per pixel and tick. The membrane decoder needs none.
+    prior: to draw the latents, one per weight and tick, as in an ANN.
+    decoding: one per weight, and one per pixel and tick; none for the membrane decoder.
     """
     spiking = _spiking(model)
     connections = [

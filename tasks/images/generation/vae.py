@@ -72,14 +72,14 @@ class Membrane(nn.Module):
 
 
 class Attention(nn.Module):
-    """A weight for each tick and channel of each sample."""
+    """TAID's decoding in its code: one weight per tick and channel of each sample."""
 
     def __init__(self, ticks: int) -> None:
         super().__init__()
         self.mix = nn.Linear(ticks, ticks, bias=False)
 
     def weights(self, currents: Currents) -> Float[Tensor, "T B C"]:
-        """Return A."""
+        """Return the weights A of ticks and channels."""
         return torch.sigmoid(self.mix(currents.mean((3, 4)).movedim(0, -1)).movedim(-1, 0))
 
     def forward(self, currents: Currents) -> Image:
@@ -88,7 +88,7 @@ class Attention(nn.Module):
 
 
 class DrawnAttention(nn.Module):
-    """A weight for each tick of each sample."""
+    """TAID's decoding in its figure: one weight per tick of each sample."""
 
     def __init__(self, ticks: int) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class DrawnAttention(nn.Module):
         self.factor = nn.Parameter(torch.ones(ticks))
 
     def weights(self, currents: Currents) -> Float[Tensor, "T B"]:
-        """Return w a."""
+        """Return the weights w a of the ticks."""
         a = torch.sigmoid(self.mlp(currents.mean((2, 3, 4)).T))
         return (self.factor * a).T
 
@@ -124,7 +124,7 @@ def mmd(q: Float[Tensor, "T B Z"], p: Float[Tensor, "T B Z"]) -> Float[Tensor, "
 
 
 def bernoulli_kl(q: Float[Tensor, "T B Z"], p: Float[Tensor, "T B Z"]) -> Float[Tensor, ""]:
-    """Return the divergence of the bits; a floor keeps it finite."""
+    """Return the KL divergence of the bits; the constant e keeps it finite."""
     ones = q * torch.log((q + FLOOR) / (p + FLOOR))
     zeros = (1 - q) * torch.log((1 - q + FLOOR) / (1 - p + FLOOR))
     return (ones + zeros).sum((0, 2)).mean()
@@ -143,7 +143,7 @@ DISTANCES: Mapping[str, Distance] = {"mmd": mmd, "kl": bernoulli_kl}
 class Reconstruction(NamedTuple):
     """Output of a VAE.
 
-    image: in -1..1. distance: of the prior from the posterior of these images.
+    image: in -1..1. distance: distance between prior and posterior for these images.
     """
 
     image: Float[Tensor, "B C H W"]
@@ -151,7 +151,7 @@ class Reconstruction(NamedTuple):
 
 
 class SpikingVAE(nn.Module):
-    """Encoder, posterior, prior and decoder are Stacks; a host does the decoding."""
+    """The spiking VAE: encoder, posterior, prior and decoder are Stacks; a host decodes."""
 
     def __init__(self, config: GenerationConfig) -> None:
         super().__init__()

@@ -1,1 +1,1 @@
-"""How near generated images are to real ones: distances of their codes; sheets of them."""
+"""Metrics of generated images: distances of their codes from those of real ones; sheets."""

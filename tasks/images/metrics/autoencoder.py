@@ -29,7 +29,7 @@ SIDE = 32  # pixels of the autoencoder's images
 CHANNELS = (32, 64, 128, 256)
 CODE = 64
 FOLDER = "fsvae_metrics"
-STEPS, BATCH, RATE = 120, 64, 2e-3  # of our own training: 15 s on a core
+STEPS, BATCH, RATE = 120, 64, 2e-3  # for our own autoencoder: 15 s on one core
 KERNEL: dict[str, Any] = {"kernel_size": 3, "padding": 1, "stride": 2}
 
 
@@ -107,8 +107,8 @@ def compute_codes(
 def load_published() -> tuple[Autoencoder, Gaussian] | None:
     """Return the published autoencoder of MNIST and the codes of its test part.
 
-    None without mnist_autoencoder_64.npz and mnist_test_64.npz in
-    ``$NEURO_DATA/fsvae_metrics/``.
+    None if ``$NEURO_DATA/fsvae_metrics/`` lacks mnist_autoencoder_64.npz or
+    mnist_test_64.npz.
     """
     data = find_neuro_data()
     folder = Path(data) / FOLDER
@@ -141,8 +141,9 @@ def train_own(images: Float[Tensor, "N C 32 32"]) -> Autoencoder:
 class ReferenceImages:
     """The reference for generated images.
 
-    autoencoder: its origin; figures of the two have different units. reference: the codes of
-    real images. fakes: number of images to generate. batch: images per encoding batch.
+    autoencoder: its origin; the figures of different autoencoders have different units.
+    reference: the codes of real images. fakes: number of images to generate.
+    batch: images per encoding batch.
     """
 
     autoencoder: Literal["published", "own"]
@@ -171,7 +172,10 @@ def make_published_reference(model: Autoencoder, reference: Gaussian) -> Referen
 def make_own_reference(
     train: Float[Tensor, "N C 32 32"], test: Float[Tensor, "M C 32 32"]
 ) -> ReferenceImages:
-    """Return the whole batches of test images, coded by an autoencoder of training images."""
+    """Return a reference: full batches of test images, coded by our own autoencoder.
+
+    The autoencoder is trained on the training images.
+    """
     batch = min(250, len(test))
     n = len(test) // batch * batch
     model = train_own(train)

@@ -1,4 +1,4 @@
-"""The Frechet distance of features, each taken for a Gaussian.
+"""The Frechet distance of two sets of features, each approximated by a Gaussian.
 
 Axes: N samples, D features.
 """

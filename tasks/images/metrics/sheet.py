@@ -1,4 +1,4 @@
-"""Images as numbers of a size, and sheets of them.
+"""Images resized and scaled to -1..1, and sheets of images.
 
 Axes: N images, C colours, H height, W width.
 """
@@ -21,7 +21,7 @@ def scale_images(
 
 
 def resize_images(x: Float[Tensor, "N C H W"], side: int) -> Float[Tensor, "N C side side"]:
-    """Return images resized by bilinear interpolation, where their size differs."""
+    """Return images resized by bilinear interpolation if their size differs."""
     if x.shape[-1] == side:
         return x
     return F.interpolate(x, (side, side), mode="bilinear", align_corners=False)
@@ -30,7 +30,7 @@ def resize_images(x: Float[Tensor, "N C H W"], side: int) -> Float[Tensor, "N C 
 def draw_sheet(images: Float[Tensor, "N C H W"], columns: int, scale: int = 1) -> bytes:
     """Return a PNG of images in -1..1, ``columns`` per row, in order.
 
-    scale: height and width of the square that a pixel becomes.
+    scale: side of the square that shows one pixel.
 
     Raises:
         ValueError: the last row is not full.

@@ -33,7 +33,7 @@ def draw(images: int, samples: int, tokens: int, heads: int, keys: int, seed: in
         return torch.randn(shape, generator=rng, dtype=torch.float64)
 
     shape = (images, samples, tokens, heads, keys)
-    values = keys + 1  # values of another width than keys
+    values = keys + 1  # so that keys and values differ in width
     return Case(
         normal(*shape),
         normal(*shape),
@@ -105,7 +105,8 @@ def test_by_hand() -> None:
     ]
     y, s = run_hybrid(q, k, v, g)
     written = 3 * 5 + 3 * 1
-    # no decay of what image 1 writes itself; token 1 reads 1/2 of it, token 2 a quarter
+    # What image 1 writes does not decay within it; token 1 of image 2 reads half, token 2 a
+    # quarter of it.
     assert y[:, 0, :, 0, 0].tolist() == [
         pytest.approx([3, 3]),
         pytest.approx([1 + 2 * 0.5 * written, 1 + 2 * 0.25 * written]),

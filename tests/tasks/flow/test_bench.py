@@ -1,4 +1,4 @@
-"""What is trained: arms differ in one field, and stand beside SiT of as many epochs."""
+"""The bench of flow: arms differ in one field, and SiT trains for the same number of epochs."""
 
 from dataclasses import asdict
 

@@ -1,4 +1,4 @@
-"""The states on a chip: gates follow them, in integers within a bound, whatever drives them."""
+"""The states on a chip: gates compute the states of torch; integers stay within a bound."""
 
 from dataclasses import replace
 
@@ -48,7 +48,7 @@ def test_a_gate_follows_the_state_of_the_network(change: dict[str, object]) -> N
     with torch.no_grad():
         every, _ = part({INPUT: seen.x})
     found = 2.0**seen.exponent * every[NAME]
-    # float32 rounds the small 1 - f of each of 5 steps by 2^-24, beside drives of this size
+    # In each of 5 steps float32 rounds the small 1 - f by 2^-24, which the drives multiply.
     within = 5 * 2**-23 * 2.0**seen.exponent * float(seen.x[..., SIZE:].abs().max())
     torch.testing.assert_close(found, seen.state, rtol=1e-4, atol=within)
     assert within < 0.01 * seen.state.std()
@@ -61,9 +61,9 @@ def test_a_gate_follows_the_state_of_the_network(change: dict[str, object]) -> N
 def test_integers_stay_within_a_bound_of_the_state(
     monkeypatch: pytest.MonkeyPatch, temperature: float
 ) -> None:
-    """f is off by e: gate in 2^-16, table of steps 2^-5, share in 2^-18; values in 2^-16.
+    """The bound b grows as b <- (f + e) b + e |v - c| + 3 / 2 units of 2^-16.
 
-    b <- (f + e) b + e |v - c| + 3 / 2 units of 2^-16.
+    e: error of f, from a gate in 2^-16, a table with steps of 2^-5, and a share in 2^-18.
     """
     monkeypatch.setattr("tasks.flow.model.TEMPERATURE", temperature)
     config, model = make()

@@ -1,4 +1,4 @@
-"""Splits and sequences: whose images stand together, what is refused."""
+"""Splits and sequences: which images share a sequence, and what is refused."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -173,7 +173,7 @@ def test_classes_take_turns(labels: list[int]) -> None:
             want += [k] * (left[k] > 0)
             left[k] -= left[k] > 0
     assert turned == want
-    for k in range(4):  # of a class in the order of before
+    for k in range(4):  # images of a class keep their order
         assert (np.diff(order[given_[order] == k]) > 0).all()
 
 

@@ -1,4 +1,4 @@
-"""Delta codes between steps: the counts that are sent, the events, no trace."""
+"""Delta codes between steps: the counts sent, the events, and quantisers that are restored."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ from tasks.flow.model import FlowModel, build
 from tasks.flow.sampler import list_steps
 
 COUNT = SpikeCount(ticks=4, threshold=0.75)
-HALF = 0.375  # of the threshold
+HALF = 0.375  # half the threshold
 
 
 def make(**change: object) -> tuple[FlowConfig, FlowModel]:
@@ -49,7 +49,7 @@ def record_counts(model: FlowModel, run: object) -> dict[str, list[torch.Tensor]
 
 
 def test_changes_of_a_few_inputs_by_hand() -> None:
-    """Counts are of 0.75; an input within 1 of what was sent before sends nothing."""
+    """One count is 0.75; an input within 1 of the value sent before sends nothing."""
     last = torch.tensor([0.0, 0, 1, 1, 4, -2])
     n = torch.tensor([0.9, 1.1, 1.7, -0.3, 9.0, -1.5])
     sent, changes = code_counts(n, last, COUNT, 1.0)
@@ -153,7 +153,7 @@ def test_quantisers_come_back_after_an_error() -> None:
 
 
 def test_the_states_of_a_velocity_are_not_changed_in_place() -> None:
-    """From one state in the middle of the way a step is the same however often it is taken."""
+    """Repeating a step from the same state gives the same result every time."""
     config, model = make()
     maps, start = dict(list_maps(model)), draw_start(config, 2, 0)
     events = list[int]()
@@ -197,7 +197,7 @@ def test_what_has_no_delta_codes_is_refused_with_a_cure() -> None:
         generate(heun, model, start, "own", 0.5)
     counted = list[int]()
     generate(heun, model, start, "own", 0.0, counted)
-    assert len(counted) == 2 * heun.steps  # of each call
+    assert len(counted) == 2 * heun.steps  # one per call
     config, model = make(maps="float")
     with pytest.raises(TypeError, match="set maps=spiking"):
         generate_path(config, model, start, "own", 0.0, [])

@@ -48,7 +48,7 @@ def make(**change: object) -> tuple[FlowConfig, FlowModel]:
 
 
 def run(part: object, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return the read-outs of a network of the chip."""
+    """Return the read-outs of a network that the chip runs."""
     assert isinstance(part, Net)
     with torch.no_grad():
         every, _ = part(dict(inputs))
@@ -103,7 +103,7 @@ def test_what_reaches_a_map_is_recorded_at_every_call(
 
 
 def test_tokens_are_ticks_in_their_order() -> None:
-    """The first map reads the modulated tokens of the noise, one after the other."""
+    """The first map reads the modulated tokens of the noise one by one."""
     config, model = make()
     start, calls = draw_start(config, 2, 0), list[torch.Tensor]()
     hook = model.blocks[0].attention.qkv.register_forward_pre_hook(  # type: ignore[union-attr,operator]
@@ -144,7 +144,7 @@ def test_what_stays_on_torch_is_told_with_a_cure() -> None:
 def test_every_verb_takes_the_spiking_network(
     tmp_path: Path, cli: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Lava runs in verify; a second time, for export, takes too long here."""
+    """Lava runs in verify; a second run for export would take too long."""
     monkeypatch.setattr("tasks.flow.features.STEPS", 5)
     skipped = Parity(samples=0, skipped="not here")
     monkeypatch.setattr("tasks.measures.export.check_samples", lambda *_: skipped)

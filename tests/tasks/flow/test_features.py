@@ -1,4 +1,4 @@
-"""Feature-FD: halves of equal classes, and what is too little."""
+"""Feature-FD: halves with equal classes; too few images are refused."""
 
 from dataclasses import replace
 
@@ -27,7 +27,7 @@ def test_halves_of_images_by_class_are_not_classes() -> None:
 
 @pytest.mark.parametrize("by_class", [False, True])
 def test_the_floor_is_that_of_independent_halves_whatever_the_order(by_class: bool) -> None:
-    """In both orders the first half differs from the second: by drift, or by its classes."""
+    """In both orders the halves differ: by drift, or in their classes."""
     rng, n, d = np.random.default_rng(0), 2000, 4
     labels = np.sort(rng.integers(0, 5, n)) if by_class else np.arange(n) % 5
     drift = labels if by_class else np.arange(n) / n
@@ -35,14 +35,14 @@ def test_the_floor_is_that_of_independent_halves_whatever_the_order(by_class: bo
     features = drawn + 3 * drift[:, None]
     ordered = compute_distance(*(fit_gaussian(x) for x in np.split(features, 2)))
     assert ordered > 5
-    # Means of halves differ by 4 var / n a dimension, roots of covariances by as much again.
+    # The means of halves differ by 4 var / n per dimension, the roots of covariances equally.
     expected = 4 * np.trace(np.cov(features.T)) / n
     assert expected / 10 < measure_floor(features, labels, 5) < 3 * expected
 
 
 def test_the_reference_is_of_the_training_part(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.flow.features.STEPS", 5)
-    config = replace(tiny(), train=300, test=200, seed_of_data=40)  # no other test has it
+    config = replace(tiny(), train=300, test=200, seed_of_data=40)  # used by no other test
     found = make_reference(config)
     (images, labels), (tested, _) = (read_split(config, part) for part in ("train", "test"))
     features = describe(found.classifier, images)

@@ -1,4 +1,4 @@
-"""New images: contexts, guidance, and that nothing of one batch reaches another."""
+"""Generated images: contexts, guidance, and images that do not depend on their batch."""
 
 from dataclasses import replace
 from typing import Any
@@ -48,7 +48,7 @@ def test_noise_of_the_first_images_does_not_depend_on_their_number() -> None:
 def test_noise_on_the_way_differs_from_image_to_image_and_from_what_they_begin_with(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A batch may have any size: each image and each donor has a generator of its own."""
+    """A batch may have any size, because each image and each donor has its own generator."""
     config, model = make(sampler="sde", steps=2)
     start = draw_start(config, 5, 0)
     whole = generate(config, model, start)
@@ -122,7 +122,7 @@ def test_a_start_that_does_not_fit_is_refused_with_all_that_is_wrong() -> None:
 
 
 def test_without_a_state_path_a_reset_changes_nothing() -> None:
-    """Where k and v are zero, no state is written, and all contexts are the same."""
+    """If k and v are zero, no state is written, and all contexts give the same images."""
     config, model = make()
     for block in model.blocks:
         block.attention.qkv.weight.data[config.width :] = 0  # type: ignore[union-attr,index]

@@ -1,4 +1,4 @@
-"""What is learned from: times, noise, hidden labels; and the loss of a network that knows."""
+"""The loss: times, noise, hidden labels, and its value for a network that knows the answer."""
 
 from dataclasses import replace
 from typing import Any
@@ -16,7 +16,7 @@ CONFIG = replace(tiny(), images=3, batch=4, width=16, heads=2, train=200, held=5
 
 
 class Spy(nn.Module):
-    """A network that puts out zeros and keeps what it was given."""
+    """A network that returns zeros and records its inputs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ def test_validation_is_the_same_every_time_and_leaves_the_mode() -> None:
         validate(CONFIG, model) == validate(CONFIG, model) == measure_loss(CONFIG, model, "val")
     )
     assert model.training
-    # A fresh network puts out zeros: the loss is the mean square of image and noise.
+    # A fresh network returns zeros, so the loss is the mean square of image minus noise.
     assert measure_loss(CONFIG, model, "test") == pytest.approx(1.75, abs=0.15)
 
 

@@ -1,4 +1,4 @@
-"""The network: sizes as published, arms at equal cost, and what an image sees."""
+"""The network: published sizes, arms of equal cost, and the images that an image sees."""
 
 import math
 from dataclasses import replace
@@ -28,7 +28,7 @@ SMALL = replace(tiny(), width=16, heads=2, side=6, patch=2, classes=3)
 
 
 def open_gates(model: FlowModel) -> FlowModel:
-    """Return it with random weights everywhere, in float64; fresh gates are closed."""
+    """Randomise all weights, because fresh gates are closed; return the model in float64."""
     with seeded(1):
         for p in model.parameters():
             nn.init.normal_(p, std=0.3)
@@ -58,7 +58,7 @@ def batch(images: int, samples: int, config: FlowConfig = SMALL) -> tuple[Tensor
     ],
 )
 def test_sit_has_the_published_size(name: str, frozen: int, total: int) -> None:
-    """The published networks count their fixed positions, too."""
+    """The published numbers include the fixed position embeddings."""
     config = replace(getattr(configs, name)(), arm="sit")
     assert count_parameters(config) + frozen == total
     gated = replace(config, arm="arflow")
@@ -78,7 +78,7 @@ def test_arms_have_equally_many_parameters_and_nearly_equal_macs(make_config: ob
     assert sizes[3] == sizes[4]
     assert abs(sizes[3] - sizes[0]) <= config.depth * (
         config.width + 0.5
-    )  # half a channel each
+    )  # half a channel per block
     macs = [count_macs(replace(config, arm=arm)) for arm in arms]  # type: ignore[arg-type]
     assert macs[0] == macs[2]
     assert macs[0] < macs[3] < 1.08 * macs[0]

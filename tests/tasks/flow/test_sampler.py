@@ -1,4 +1,4 @@
-"""Samplers against images whose velocity is known exactly: Gaussian ones."""
+"""Samplers on Gaussian images, whose velocity is known exactly."""
 
 import math
 from itertools import pairwise
@@ -28,7 +28,7 @@ MEAN, SD = 1.5, 0.4
 
 
 def exact(x: Tensor, t: float, state: Any) -> tuple[Tensor, Any]:
-    """Return E(x_1 - e | x_t) where images are N(MEAN, SD^2)."""
+    """Return E(x_1 - e | x_t) for images from N(MEAN, SD^2)."""
     variance = (t * SD) ** 2 + (1 - t) ** 2
     gain = (t * SD**2 - (1 - t)) / variance
     return MEAN + gain * (x - t * MEAN), state
@@ -68,7 +68,7 @@ def test_ordinary_samplers_converge_at_their_order(sampler: Sampler, order: int)
 
 
 def test_the_stochastic_sampler_has_the_moments_of_its_own_recursion() -> None:
-    """Its steps are linear here, so mean and variance follow exactly."""
+    """All steps are linear here, so mean and variance are known exactly."""
     steps, mean, variance = 30, 0.0, 1.0
     for t, length in list_steps("sde", steps):
         spread = (t * SD) ** 2 + (1 - t) ** 2
@@ -86,7 +86,7 @@ def test_the_stochastic_sampler_has_the_moments_of_its_own_recursion() -> None:
 def test_the_stochastic_sampler_converges_to_the_images() -> None:
     x = sample(exact, noise(20_000), "sde", 400, rng())
     assert float(x.mean()) == pytest.approx(MEAN, abs=0.02)
-    # The last step adds no noise, so the deviation stays a little below.
+    # The last step adds no noise, so the deviation is slightly below SD.
     assert SD * 0.95 < float(x.std()) < SD * 1.02
 
 
@@ -142,7 +142,7 @@ def test_no_guidance_is_the_conditional_velocity_bit_for_bit() -> None:
     v, state = almost(x, 0.3, None)
     cond, null = counted([])(x, 0.3, None)[0], counted([], 3.0)(x, 0.3, None)[0]
     torch.testing.assert_close(v[:, :2], (null + 1.5 * (cond - null))[:, :2])
-    assert torch.equal(v[:, 2:], cond[:, 2:])  # channels that are not guided
+    assert torch.equal(v[:, 2:], cond[:, 2:])  # channels without guidance
     assert state == (1, 1)
 
 

@@ -1,4 +1,4 @@
-"""``flow`` from the command line: training, evaluation, report; what is refused."""
+"""``flow`` on the command line: training, evaluation, report, and refusals."""
 
 import json
 from dataclasses import replace

@@ -41,7 +41,7 @@ def test_splits_share_no_recording_and_mix_the_classes() -> None:
 
 
 def test_a_tick_holds_the_events_of_its_span() -> None:
-    """Of all ticks, in the order of the split; the first 50 of 80 are one batch."""
+    """Checks all ticks in the order of the split; the first 50 of 80 clips are one batch."""
     config, clips = replace(tiny(), downsample=2), find_clips(tiny(), "test")
     (x, labels), (rest, _) = batches(config, "test", 0)
     assert (x.shape, rest.shape) == ((20, 50, 2, 8, 8), (20, 30, 2, 8, 8))

@@ -1,4 +1,4 @@
-"""What is wrong in texts, checkpoints, states and prompts is told with its cure."""
+"""Messages about bad texts, checkpoints, states and prompts name the problem and its cure."""
 
 import json
 import math
@@ -50,21 +50,21 @@ TASK = replace(WHOLE, configs={{"tiny": tiny}}, training=TRAINING)
 
 
 def write_task(folder: Path, text: Path, good: float = 0.8, more: str = "") -> Path:
-    """Write a task whose loss is a number for such a share of its training."""
+    """Write a task whose loss turns NaN after the share ``good`` of its training."""
     path = folder / "task.py"
     path.write_text(TASK_FILE.format(text=str(text), good=good, more=more))
     return path
 
 
 def clear_texts() -> None:
-    """Forget what was read, as in another process."""
+    """Clear the caches of texts, as in a new process."""
     for known in (data._find_text, data.find_part, data._split, data.measured_lanes):
         known.cache_clear()
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with a task whose loss is not a number in its last epoch."""
+    """Return a folder with a task whose loss is NaN in its last epoch."""
     folder = tmp_path_factory.mktemp("bad")
     text = folder / "a.txt"
     text.write_bytes(b"".join(b"%d and %d.\n" % (k, k % 5) for k in range(400)))
@@ -138,7 +138,7 @@ def test_a_tokenizer_that_changed_after_the_training_is_refused(
     main(train)
     main(["generate", run, "--tokens", "2"])
     words.write_text("".join([*lines, "257 b'. and' 5\n"]), encoding="utf-8")
-    make_tokenizer.cache_clear()  # as in another process
+    make_tokenizer.cache_clear()  # as in a new process
     for argv in (["generate", run], ["eval", run]):
         said = cli.refuse(*argv)
         assert f"{words} has changed since the model was trained" in said
@@ -180,7 +180,7 @@ def test_a_text_that_changed_after_the_training_began_is_refused(
     train = ["train", str(task), "--out", str(run)]
     main(train)
     monkeypatch.chdir(texts)
-    main(["eval", str(run)])  # the path is whole in the run
+    main(["eval", str(run)])  # the run holds the absolute path
     before = json.loads((run / "eval.json").read_text())
     assert (before["counted"], before["n"]) == (
         "bytes",
@@ -192,7 +192,7 @@ def test_a_text_that_changed_after_the_training_began_is_refused(
     for change in (b"1 or so on.\n" * 20, None):
         changed.write_bytes(change or whole)
         if change is None:
-            changed.rename(texts / "f1.text")  # at the same place among the others
+            changed.rename(texts / "f1.text")  # keeps its position in the order of files
         clear_texts()
         said = cli.refuse("eval", run)
         assert f"60 files of {texts} are not the text that was trained on" in said

@@ -58,9 +58,9 @@ def test_softmax_layers_are_evenly_spread_and_end_the_stack(ratio: str, softmax:
 
 
 def reach(values: Means, ratios: tuple[str, ...] = RATIOS) -> Reached:
-    """Return shares that differ a little from seed to seed and from task to task.
+    """Return accuracies that differ slightly between seeds and between tasks.
 
-    values: mean in percent by mixer and ratio; others have 50.
+    values: mean in percent by mixer and ratio; all others are 50.
     """
     return {
         f"{task}, {mixer} {ratio}": {
@@ -136,7 +136,7 @@ def test_ranks_of_pure_mixers_are_correlated_with_those_at_three_to_one() -> Non
 
 
 def reach_bits() -> Reached:
-    """Return bits per byte: from 3 of HGRN to 8, by ratio a little fewer, 9 of softmax."""
+    """Return bits per byte: 3 for HGRN up to 8, slightly less by ratio, and 9 for softmax."""
     factors = dict(zip(RATIOS, (1.0, 0.995, 1.0, 0.97), strict=True))
     bits = {f"{m} {r}": (3.0 + k) * factors[r] for k, m in enumerate(MIXERS) for r in RATIOS}
     return {

@@ -1,4 +1,4 @@
-"""What ``neuro bench decode`` measures beside each other computes the same."""
+"""All programs that ``neuro bench decode`` compares compute the same results."""
 
 import sys
 

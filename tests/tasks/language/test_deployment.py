@@ -1,4 +1,4 @@
-"""What logits of any executor are worth, beside those of the trained model."""
+"""Metrics of an executor's logits, compared with those of the trained model."""
 
 import math
 from pathlib import Path
@@ -14,19 +14,19 @@ from tasks.language.data import NOTHING, count_target_bytes
 from tasks.language.deployment import Targets, measure, stimuli
 from tasks.language.task import build
 
-# Two streams of three tokens of a vocabulary of 2; the second ends before its last.
+# Two streams of three tokens from a vocabulary of 2; the second ends before its last token.
 FOLLOWING = torch.tensor([[0, 1, 1], [1, 0, NOTHING]])
 
 
 def prefer(*tokens: int) -> Tensor:
-    """Return logits of 1 for these tokens, and 0 for others, two streams of three."""
+    """Return logits for two streams of three: 1 for the given tokens, 0 for the others."""
     return torch.nn.functional.one_hot(torch.tensor(tokens).view(2, 3), 2).float()
 
 
 def test_executors_are_measured_beside_the_trained_model_where_streams_have_tokens() -> None:
     trained, answers = prefer(0, 1, 0, 1, 0, 0), prefer(0, 1, 0, 0, 0, 1)
     answers[0, 0, 0] = 1.5
-    answers[1, 2] = 9.0  # behind the end
+    answers[1, 2] = 9.0  # after the end, so it must not count
     found = measure(LanguageConfig(), answers.double(), Targets(FOLLOWING, trained))
     right, wrong, surer = (math.log2(1 + math.exp(-x)) for x in (1.0, -1.0, 1.5))
     assert found == {

@@ -1,4 +1,4 @@
-"""The spiking language model outside torch: on events, and what of it costs."""
+"""The spiking language model on the event engine, and its counted operations."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +28,7 @@ from tasks.language.deployment import chip_part
 from tasks.language.model import LanguageModel
 
 SMALL = make_small()
-LAST_BITS = 1e-13  # sums in another order
+LAST_BITS = 1e-13  # tolerance for sums in another order
 
 
 def take(tokens: slice) -> dict[str, Events]:
@@ -81,7 +81,7 @@ def test_its_ternary_maps_alone_lie_on_a_chip_where_a_host_does_the_rest() -> No
     maps = 2 * 7 + 1
     assert sum(layer.cores > 0 for layer in found.placement.layers.values()) == maps
     assert set(found.host_macs) >= {"block0_state", "block1_down_spikes", "norm"}
-    assert "block0_up_value_value" not in found.host_macs  # handed on as it is
+    assert "block0_up_value_value" not in found.host_macs  # passed on without computation
 
 
 def test_a_graph_has_the_weights_and_counts_of_the_model(tmp_path: Path) -> None:

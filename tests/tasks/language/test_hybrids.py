@@ -1,4 +1,4 @@
-"""The task of hybrids: what is drawn, built, trained and measured."""
+"""The task of hybrids: its sequences, models, trainings and metrics."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -45,7 +45,7 @@ SMALL_TEXT = replace(
 
 
 class Knows(nn.Module):
-    """Answers a share of the questions of sequences that it was told."""
+    """A model that knows the answers to a share of the questions of given sequences."""
 
     def __init__(self, seed: int, right: dict[str, int]) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Knows(nn.Module):
         for name, draw in TASKS.items():
             x, y = draw(np.random.default_rng(seed), SIZES, SMALL.tested)
             due = np.flatnonzero(y.ravel() != NOTHING)
-            y.ravel()[due[right[name] :]] = 0  # FILLER is no answer
+            y.ravel()[due[right[name] :]] = 0  # FILLER is a wrong answer
             self.told[x.tobytes()] = torch.from_numpy(np.maximum(y, 0))
 
     def forward(self, x: Tensor) -> tuple[Tensor, None]:
@@ -150,7 +150,7 @@ def test_a_hybrid_learns_to_recall_and_its_last_weights_are_measured(tmp_path: P
     run = replace(make_run("hybrids:recall", tmp_path / "run"), config=config)
     assert not train_as_task(run)
     found = evaluate_run(run)
-    assert found["accuracy"] > 0.6  # 0.97; who guesses among the values of a sample has 0.33
+    assert found["accuracy"] > 0.6  # 0.97; guesses among the values of a sample reach 0.33
     assert (found["n"], found["counted"]) == (300, "answers")
     last = load_checkpoint(run.folder)
     assert last is not None

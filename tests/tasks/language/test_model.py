@@ -76,7 +76,7 @@ def test_tiny_models_have_about_the_same_size() -> None:
 
 
 def list_eps(model: torch.nn.Module) -> list[float]:
-    """Return that of each norm: of maps, mixers, blocks and the last."""
+    """Return eps of every norm: those of maps, mixers, blocks and the last one."""
     kinds = (BitLinear, PackedLinear, torch.nn.RMSNorm)
     return [m.eps for m in model.modules() if isinstance(m, kinds)]
 
@@ -116,7 +116,7 @@ def test_a_text_in_parts_is_the_text_and_no_token_sees_the_next(linear: str) -> 
         changed = tokens.clone()
         changed[11:] = 7
         other, _ = model(changed)
-    # Of quantised maps a rounding may go the other way.
+    # In quantised maps a value may round the other way.
     close = {"rtol": 1e-4, "atol": 1e-4 if linear == "float" else 2e-2}
     torch.testing.assert_close(torch.cat(parts), whole, **close)
     for one, same in zip(tree_leaves(state), tree_leaves(end), strict=True):
@@ -161,7 +161,7 @@ def test_generated_text_is_what_the_whole_text_predicts(linear: str) -> None:
 
 
 class Watched(torch.nn.Module):
-    """A model that writes down how many tokens it reads at once."""
+    """A model that records how many tokens each call reads."""
 
     def __init__(self, model: torch.nn.Module) -> None:
         super().__init__()

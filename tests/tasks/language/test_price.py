@@ -1,4 +1,4 @@
-"""What a token costs on a chip: shapes, steps and the constants of a file."""
+"""The price of a token on a chip: shapes, steps and the constants of a chip file."""
 
 from collections import Counter
 from dataclasses import replace
@@ -109,7 +109,7 @@ def test_synapses_take_as_long_as_those_of_the_fullest_core() -> None:
     def add_up(end: str, a: float, b: float, barrier: float) -> float:
         """Return seconds; a, b: share of weights that count."""
         synapse, message = (getattr(t, end) for t in (CHIP.time.synapse, CHIP.time.message))
-        served = (5 * 3 * a + 4 * 6 * b) * synapse + (5 + 4) * message  # 8 targets, 3 a core
+        served = (5 * 3 * a + 4 * 6 * b) * synapse + (5 + 4) * message  # 8 targets, 3 per core
         return float(served + (3 + 2 * 3) * barrier)
 
     nominal = add_up("value", 0.75, 0.5, CHIP.barrier[-1].time.value)
@@ -119,9 +119,9 @@ def test_synapses_take_as_long_as_those_of_the_fullest_core() -> None:
 
 def test_cores_hold_as_many_rows_as_their_memory() -> None:
     plan = map_by_memory(describe_token(matmulfree_370m()), CHIP)
-    # A row of 1,024 sources: 11 words of 64 bits for 35 neurons of 20 bits are 11,264 words.
-    assert plan.cores["block0_gate"] == 30  # of 1,024 neurons
-    assert plan.cores["block23_down"] == 86  # 2,816 sources: 12 neurons a core
+    # Each of 1,024 sources has 35 targets of 20 bits, 11 words of 64 bits: 11,264 words.
+    assert plan.cores["block0_gate"] == 30  # 1,024 neurons
+    assert plan.cores["block23_down"] == 86  # 2,816 sources: 12 neurons per core
     assert plan.chips == 82
     assert sum(plan.cores.values()) == 24 * (4 * 30 + 2 * 81 + 86) + plan.cores["logits"]
 

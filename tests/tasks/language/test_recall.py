@@ -1,4 +1,4 @@
-"""Sequences of synthetic recall: plain readers answer them, and what is drawn is as told."""
+"""Synthetic recall: simple programs answer the sequences; draws follow their description."""
 
 from collections import Counter
 from itertools import combinations, pairwise
@@ -40,20 +40,20 @@ EVERY = st.builds(
 
 
 def look_up(tokens: list[int], pairs: int) -> dict[int, int]:
-    """Return the answers of MQAR by position: a dictionary of the pairs is looked up."""
+    """Return the answers of MQAR by position, looked up in a dictionary of the pairs."""
     held = dict(zip(tokens[0 : 2 * pairs : 2], tokens[1 : 2 * pairs : 2], strict=True))
     rest = list(enumerate(tokens))[2 * pairs :]
     return {k: held[token] for k, token in rest if token != FILLER}
 
 
 def read_statements(tokens: list[int], first_value: int) -> dict[int, int]:
-    """Return the answers of the other tasks: statements are done in turn, then questions."""
+    """Return the answers of the other tasks: execute the statements, then the questions."""
     held: dict[int, int] = {}
     found = {}
     for k, token in enumerate(tokens):
         if token in (NEEDLE, SET):
             name, source = tokens[k + 1], tokens[k + 2]
-            assert name not in held  # no name is given twice
+            assert name not in held  # names are distinct
             held[name] = source if source >= first_value else held[source]
         if token == QUERY:
             found[k + 1] = held[tokens[k + 1]]
@@ -115,7 +115,7 @@ def test_queries_of_mqar_come_soon_as_often_as_the_power_law_says() -> None:
     counts = Counter(taken)
     pairs = list(combinations(range(5), 2))
     assert set(counts) == set(pairs)
-    # One after the other, without putting back: i then j, or j then i.
+    # Two draws without replacement: i then j, or j then i.
     expected = [p[i] * p[j] * (1 / (1 - p[i]) + 1 / (1 - p[j])) for i, j in pairs]
     observed = [counts[pair] for pair in pairs]
     assert stats.chisquare(observed, MANY * np.array(expected)).pvalue > 1e-3

@@ -1,4 +1,4 @@
-"""RWKV-5 and 6 read published checkpoints, and say what the package ``rwkv`` says of them."""
+"""RWKV-5 and 6 read published checkpoints, and agree with the package ``rwkv`` on them."""
 
 import os
 from itertools import islice
@@ -23,7 +23,7 @@ def sizes(version: Any) -> RWKVSizes:
 
 
 def random_tensors(version: int) -> dict[str, Tensor]:
-    """Return a checkpoint of which no tensor is at its first value, in its published layout."""
+    """Return a checkpoint in the published layout, with every tensor off its initial value."""
     with seeded(version):
         model = RWKV(sizes(version))
         return {n: p.data + 0.2 * torch.randn(p.shape) for n, p in model.named_parameters()}

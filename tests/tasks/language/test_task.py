@@ -27,7 +27,7 @@ from tasks.language.task import TASK, build, measure_bits
 from tasks.report.tables import format_joules
 from tasks.runs.find import find_task
 
-BESIDE = GREEDY, MEAN_APART, FARTHEST  # beside the trained model
+BESIDE = GREEDY, MEAN_APART, FARTHEST  # metrics relative to the trained model
 LINES = b"".join(b"%d and %d is %d\n" % (k, k % 5, k + k % 5) for k in range(900))
 TASK_FILE = """
 from dataclasses import replace
@@ -97,7 +97,7 @@ def test_held_out_lanes_hold_every_byte_once(config: LanguageConfig) -> None:
     assert LINES.endswith(b"".join(every)[:-1])
     assert count_bytes(replace(config, held_out=0), "test") == sum(map(len, every))
     for lane, whole in zip(some, every, strict=True):
-        assert whole.startswith(lane)  # of each lane the first 100, behind an end of a line
+        assert whole.startswith(lane)  # the first 100 bytes, cut after the end of a line
         assert 100 - 20 < len(lane) <= 100
         assert lane.endswith(b"\n")
     assert count_bytes(replace(config, held_out=400), "test") == sum(map(len, some))
@@ -231,7 +231,7 @@ def test_a_packed_run_and_its_file_write_the_same_text(
     assert cli.run("generate", file, *how) == text
     main(["pack", str(run)])
     assert (run / "packed.safetensors").read_bytes() == file.read_bytes()
-    main(["pack", str(run), "--out", str(file)])  # over one of its own
+    main(["pack", str(run), "--out", str(file)])  # overwrites a packed model
     torch.save({}, other := tmp_path / "other.pth")
     kept = (run / "best.safetensors").read_bytes()
     lost = "would be overwritten, but is not a packed model; name another file, or remove it"

@@ -1,4 +1,4 @@
-"""Answers of networks that say what a test wants: exact matches, words, calls."""
+"""Answers of networks with scripted words: exact matches, words, calls."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,7 +24,7 @@ CONFIG = ReasoningConfig(width=16, hidden=24, heads=2, arm="cot", latents=1, sta
 
 
 class Script(nn.Module):
-    """A read-out that says given words, one by one."""
+    """A read-out that says the given words one by one."""
 
     def __init__(self, *rows: Sequence[int]) -> None:
         super().__init__()
@@ -51,9 +51,9 @@ def test_words_are_counted_to_the_end_and_the_answer_stands_behind_its_mark() ->
     found = speak(
         CONFIG,
         [8, 9, ANSWER, 10, 11, END],
-        [8, ANSWER, 10, 11, END],  # other steps, the same answer
+        [8, ANSWER, 10, 11, END],  # different steps, same answer
         [8, 9, ANSWER, 10, END],
-        [10, 11, END],  # no answer, although its words are said
+        [10, 11, END],  # not an answer, because ANSWER is missing
         [8, 9, ANSWER, 10, 11, 11, END],
     )
     assert found == [
@@ -103,7 +103,7 @@ def test_the_depth_of_an_answer_is_the_mean_behind_its_words(
     read, seen = model.read, list[int]()
 
     def count(x: Tensor, *arguments: Any) -> Reading:
-        """Say that the depth behind a token is the number of tokens before it."""
+        """Replace the depth of each token by the number of tokens before it."""
         depth = torch.arange(len(seen), len(seen) + len(x))[:, None].expand(x.shape[:2])
         seen.extend(depth[:, 0].tolist())
         return read(x, *arguments)._replace(depth=depth)
@@ -136,7 +136,7 @@ def count_most(config: ReasoningConfig) -> int:
 def _check_greedy(
     config: ReasoningConfig, model: ReasoningModel, item: EncodedItem, answer: tuple[int, ...]
 ) -> None:
-    """Say the words of an item again, every time from the beginning."""
+    """Check that every word is the greedy one when the text is read from its beginning."""
     question = torch.tensor([*item.question, 1])[:, None]
     said = [3] if config.arm == "cot" else [3, ANSWER]
     first = len(said)

@@ -1,4 +1,4 @@
-"""What is trained and what stands beside it; what a trained run is measured for; costs."""
+"""The bench of reasoning: arms and their baselines, metrics of trained runs, costs."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -47,7 +47,7 @@ FULL, QUICK = list_experiments(False), list_experiments(True)
 
 
 def train(folder: Path, part: str, arm: str) -> TaskRun:
-    """Return the run of a short training, measured."""
+    """Train an arm briefly and evaluate it; return its run."""
     experiment = QUICK[part]
     run = experiment.make_runs(folder)[arm, 0]
     complete_run(run, experiment)
@@ -141,7 +141,7 @@ def test_a_diffusion_has_a_row_for_each_other_order_and_recalls_by_its_last_weig
         (load_trained_model(run), False),
     ):
         own = sum(float(p.detach().double().sum()) for p in model.parameters())
-        assert (sums == [own]) is is_last  # the best weights are those of an earlier epoch
+        assert (sums == [own]) is is_last  # the best weights come from an earlier epoch
     (run.folder / LAST).unlink()
     with pytest.raises(RunError, match="has no checkpoint any more; delete the folder"):
         measure(run)
@@ -224,7 +224,7 @@ def test_a_spiking_core_is_tried_at_other_depths_and_in_closed_loop(
         assert values[name_loop("events: logits from torch", r)] < 1e-9
     joules = [values[name_loop(f"{CHIP}: joules", r)] for r in LOOPS]
     assert joules == sorted(joules)
-    assert priced == [10 * r for r in LOOPS]  # 10 items; a sample is a run
+    assert priced == [10 * r for r in LOOPS]  # 10 items; each run is a sample
     assert values["torch: runs up to the exit"] == values["events: runs up to the exit"]
     assert 2 <= values["iterations_at_the_exit"] <= 4
 
@@ -240,7 +240,7 @@ def test_depths_and_the_exit_are_tried_on_the_trained_weights_and_the_test_split
     def answer(
         own: ReasoningConfig, net: ReasoningModel, split: str, depth: int | None = None
     ) -> list[Said]:
-        """Be right at a depth of 2, and with an exit."""
+        """Answer correctly at a depth of 2 and with an exit only."""
         assert split == "test"
         pairs = zip(net.parameters(), model.parameters(), strict=True)
         assert all(torch.equal(one, other) for one, other in pairs)

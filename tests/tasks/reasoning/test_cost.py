@@ -1,4 +1,4 @@
-"""What a core that recurs costs, and Huginn at its published size."""
+"""The cost of a recurrent core, and Huginn at its published size."""
 
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ def test_parameters_of_huginn_follow_from_its_sizes() -> None:
     with torch.device("meta"):
         model = build(huginn())
     core = sum(p.numel() for p in model.blocks.parameters()) + adapter
-    assert round(core / 1e9, 1) == 1.6  # published: 1.5B recur
+    assert round(core / 1e9, 1) == 1.6  # published: 1.5B in the recurrent core
     assert model.head.weight is model.embedding.weight
 
 
@@ -51,7 +51,7 @@ def test_an_exit_costs_what_torch_multiplies() -> None:
             model.head(reading.hidden[-1:])
             word = model.read(model.embedding(tokens[:1]), reading.state)
             model.head(word.hidden)
-        gates = 9 * (1 + 3 + codas) * 2 * 32  # of MLGRU, which are no matrix products
+        gates = 9 * (1 + 3 + codas) * 2 * 32  # gates of MLGRU, which are not matrix products
         assert count_macs(own, 5, 2) == counter.get_total_flops() / 2 + gates
 
 

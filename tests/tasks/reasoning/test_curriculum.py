@@ -1,4 +1,4 @@
-"""What stands in a batch, stage by stage, of items made by hand."""
+"""The content of batches in each stage, for items made by hand."""
 
 from dataclasses import replace
 
@@ -27,7 +27,7 @@ CONFIG = ReasoningConfig(stages=3, first_epochs=2, stage_epochs=2, epochs=8, lat
 
 
 def lay_out(arm: str, stage: int, item: EncodedItem = LONG) -> tuple[int, list[int]]:
-    """Return the number of thoughts, and what is said of an item of its own."""
+    """Return (number of thoughts, tokens said) for a batch with one item."""
     config = replace(CONFIG, arm=arm)  # type: ignore[arg-type]
     batch = make_batch(config, [item], stage, 4, [0])
     assert batch.question[:, 0].tolist() == [*item.question, BEGIN]

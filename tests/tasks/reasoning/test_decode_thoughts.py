@@ -1,4 +1,4 @@
-"""Decoded thoughts: places, steps and the control, by a twin that recomputes every thought."""
+"""Decoded thoughts against a slow version that recomputes every thought; the control."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +29,7 @@ def test_each_place_is_decoded_without_marks(arm: Arm) -> None:
     config = replace(SMALL, arm=arm)
     with seeded(3):
         model = build(config)
-    model.head.weight.data[: len(MARKS)] *= 1e3  # marks would win
+    model.head.weight.data[: len(MARKS)] *= 1e3  # marks would win if they were not excluded
     items = load(config).items["test"][:4]
     found = read_thoughts(config, model, items)
     question = torch.tensor([(*item.question, BEGIN) for item in items]).T

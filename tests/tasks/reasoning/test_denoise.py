@@ -1,4 +1,4 @@
-"""Filling hidden tokens: orders, steps, temperature, by guesses made by hand."""
+"""Filling hidden tokens with guesses made by hand: orders, steps, temperature."""
 
 import math
 from itertools import pairwise
@@ -17,7 +17,7 @@ SURE = torch.tensor([[9.0, 9.0], [1.0, 4.0], [3.0, 2.0], [4.0, 1.0], [2.0, 3.0]]
 
 
 def guess_truth(_: Tensor, __: Tensor) -> Tensor:
-    """Return logits of the true words, as sure as SURE."""
+    """Return logits of the true words, with the confidences in SURE."""
     return torch.nn.functional.one_hot(TOKENS, 7) * SURE[..., None]
 
 
@@ -26,7 +26,7 @@ def rng(seed: int = 0) -> torch.Generator:
 
 
 def fill(how: Denoising, seed: int = 0) -> list[list[int]]:
-    """Return the steps of each text, and check the words."""
+    """Check the filled words; return the steps of each text."""
     text = fill_hidden(guess_truth, TOKENS, HIDDEN, rng(seed), how)
     assert torch.equal(text.tokens, TOKENS)
     return text.step.T.tolist()
@@ -47,7 +47,7 @@ def test_the_first_places_are_filled_first_and_random_ones_by_the_seed() -> None
 
 
 def test_of_equally_sure_guesses_the_first_stay() -> None:
-    """More than 16 places, which a sort that is not stable exchanges."""
+    """An unstable sort would exchange equal guesses once there are more than 16 places."""
     hidden, tokens = torch.ones(40, 2, dtype=torch.bool), torch.zeros(40, 2).long()
     text = fill_hidden(lambda *_: torch.zeros(40, 2, 3), tokens, hidden, rng(), Denoising())
     assert text.step.T.tolist() == [list(range(40))] * 2
@@ -100,7 +100,7 @@ def test_temperature_draws_words_by_their_probability() -> None:
 
 
 def test_it_is_as_sure_of_an_unlikely_word_as_that_is_likely() -> None:
-    """At a high temperature an unlikely word can be drawn, and then does not stay first."""
+    """A high temperature can draw an unlikely word, whose guess is then not kept first."""
     logits = torch.tensor([[0.0, math.log(9.0)], [0.0, math.log(3.0)]])[:, None]
     hidden, tokens = torch.ones(2, 1, dtype=torch.bool), torch.zeros(2, 1).long()
     found = set[tuple[int, ...]]()

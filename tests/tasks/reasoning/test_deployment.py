@@ -76,7 +76,7 @@ def test_every_verb_takes_a_spiking_core_that_recurs(tmp_path: Path, cli: Comman
     assert (folder / "accuracy_by_depth.png").read_bytes().startswith(b"\x89PNG")
     verify = json.loads((folder / "verify.json").read_text())
     assert verify["torch_events"]["mismatches"] == 0
-    assert (verify["n"], verify["ticks"]) == (8 * 3, 9)  # a sample is a run
+    assert (verify["n"], verify["ticks"]) == (8 * 3, 9)  # each run is a sample
     by_executor = verify["metrics"][GREEDY.name]
     assert by_executor["torch"] == by_executor["events"] == 1.0
     energy = json.loads((folder / "energy.json").read_text())

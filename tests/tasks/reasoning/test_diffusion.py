@@ -1,4 +1,4 @@
-"""The arm "diffusion": its batches, its answers in three orders, its costs, what is refused."""
+"""The arm "diffusion": batches, answers in three orders, costs, and refusals."""
 
 import json
 from dataclasses import replace
@@ -143,7 +143,7 @@ def test_an_answer_is_right_word_for_word_and_words_that_had_to_be_found_are_cou
     model = make()
 
     def guess_copies(tokens: Tensor, _: Tensor) -> Tensor:
-        """Say that a word of the answer is that of the question at the same place."""
+        """Guess for each word of the answer the word of the question at the same place."""
         shown = torch.cat([tokens[:4], tokens[:3]])
         return torch.nn.functional.one_hot(shown, 30).double()
 
@@ -164,7 +164,7 @@ def test_an_untrained_network_has_the_bound_of_guessing() -> None:
 
 
 def test_the_bound_is_of_the_answer_behind_its_question() -> None:
-    """Guesses that no mask changes have the bound of the answer's probability, exactly."""
+    """If guesses do not depend on the mask, the bound equals -log p of the answer."""
     model = make().train()
     known = {item.question: item.answer for item in load(SMALL).items["test"]}
 
@@ -187,7 +187,7 @@ def test_questions_are_recalled_from_answers_that_tell_them() -> None:
     config = replace(SMALL, puzzle="reversal", size=10, train=15, val=2, test=2)
     model = make(config).train()
     trained = load(config).items["train"]
-    # 5 of 10 pairs are trained from one end alone
+    # 5 of 10 pairs are trained in one direction only.
     names = [item.question[:2] for item in trained]
     one_way = [item for item in trained if item.answer not in names]
     assert len(one_way) == 5
@@ -240,7 +240,7 @@ def test_what_diffusion_cannot_do_is_refused() -> None:
 
 
 def replace_answer(data: ReasoningData, answer: tuple[int, ...]) -> ReasoningData:
-    """Return items whose first one of the test split has another answer."""
+    """Return data in which the first test item has another answer."""
     first, *rest = data.items["test"]
     return replace(data, items={**data.items, "test": (replace(first, answer=answer), *rest)})
 

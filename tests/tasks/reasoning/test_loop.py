@@ -1,4 +1,4 @@
-"""A spiking core in closed loop: every executor goes on with s of its own run before."""
+"""A spiking core in closed loop: every executor continues from its own previous s."""
 
 from dataclasses import replace
 
@@ -60,7 +60,7 @@ def test_a_loop_ends_where_every_token_has_come_to_its_exit() -> None:
     full = run_loop(list_executors(make_loop_graph(model))["torch"], e, 9).logits
     logs = full.log_softmax(-1)
     apart = (logs[:-1].exp() * (logs[:-1] - logs[1:])).sum(-1)
-    threshold = 1.01 * float(apart[:4].amax((1, 2)).min())  # all exit in run 5, or before
+    threshold = 1.01 * float(apart[:4].amax((1, 2)).min())  # all tokens exit by run 5
     config, deep, _ = make(exit_kl=threshold, depth=9)
     reading = deep.read(e)
     for name, run in list_executors(make_loop_graph(deep)).items():

@@ -1,4 +1,4 @@
-"""What is learned from, by hand; and that no gradient reaches the teacher of CODI."""
+"""The losses, checked by hand; no gradient reaches the teacher of CODI."""
 
 import math
 from dataclasses import replace
@@ -31,7 +31,7 @@ def test_every_word_that_is_said_counts_and_no_padding() -> None:
     said = torch.tensor([[SPEAK, 8, ANSWER, 9, END], [SPEAK, ANSWER, 9, END, PAD]]).T
     logits = torch.zeros(5, 2, 16)
     logits[0, 0, 8] = 3.0  # the first word of the first item
-    logits[4] = 100.0  # behind END nothing is asked
+    logits[4] = 100.0  # no target follows END
     logits[3, 1] = torch.arange(16.0)  # what would follow END
     certain = -math.log(math.exp(3) / (math.exp(3) + 15))
     want = (certain + 6 * math.log(16)) / 7
@@ -39,7 +39,7 @@ def test_every_word_that_is_said_counts_and_no_padding() -> None:
 
 
 def test_a_question_and_thoughts_are_no_targets() -> None:
-    """The gradient of logits at questions and thoughts is zero: they are not computed."""
+    """Questions and thoughts have no logits, so the loss cannot depend on any."""
     config, model, batch = make("coconut", 1)
     seen = list[tuple[int, ...]]()
     model.head.register_forward_hook(lambda _, x, __: seen.append(tuple(x[0].shape)))

@@ -1,7 +1,7 @@
 """The bound of masked diffusion, by enumeration of masks, orders and answers.
 
-A table model guesses each place from what is in sight, with logits drawn at random, so that its
-guesses need not fit together. A consistent one has the conditionals of a joint distribution.
+An inconsistent table model guesses each place from the visible words with random logits, so no
+joint distribution need exist. A consistent one has the conditionals of a joint distribution.
 """
 
 import math
@@ -33,7 +33,7 @@ LogP = Callable[[Text, Text], np.ndarray]  # (text, mask) -> log p of each word 
 
 
 def make_inconsistent(n: int, seed: int) -> LogP:
-    """Return guesses drawn at random for whatever is in sight."""
+    """Return a model with random logits for every set of visible words."""
     rng, known = np.random.default_rng(seed), dict[tuple[int, ...], np.ndarray]()
 
     def guess(text: Text, mask: Text) -> np.ndarray:
@@ -47,7 +47,7 @@ def make_inconsistent(n: int, seed: int) -> LogP:
 
 
 def make_consistent(joint: np.ndarray) -> LogP:
-    """Return the conditionals of a joint distribution (WORDS, WORDS, ...)."""
+    """Return a model with the conditionals of a joint distribution (WORDS, WORDS, ...)."""
 
     def guess(text: Text, mask: Text) -> np.ndarray:
         seen = joint[tuple(slice(None) if m else slice(w, w + 1) for w, m in zip(text, mask))]  # noqa: B905
@@ -82,7 +82,7 @@ def list_masks(n: int) -> Iterator[Text]:
 
 
 def say_in_order(log_p: LogP, text: Text, order: Text) -> float:
-    """Return -log p of a text whose words are said one by one in an order."""
+    """Return -log p of a text when its words are said one by one in ``order``."""
     mask, total = [1] * len(text), 0.0
     for place in order:
         total -= log_p(text, tuple(mask))[place, text[place]]
@@ -96,10 +96,10 @@ def average_orders(log_p: LogP, text: Text) -> float:
 
 
 def integrate_loss(log_p: LogP, text: Text, least: float) -> float:
-    """Return n times the expected loss: over all masks, and over p by Gauss-Legendre.
+    """Return n times the expected loss: sum over all masks, Gauss-Legendre over p.
 
-    Exact up to rounding, as everything is a polynomial in p: each CE has a weight 1 / p, and
-    its mask a probability with a factor p.
+    The result is exact up to rounding, because the integrand is a polynomial in p: each CE has
+    the weight 1 / p, and the probability of its mask has a factor p.
     """
     n = len(text)
     nodes, weights = np.polynomial.legendre.leggauss(8)
@@ -126,7 +126,7 @@ def weigh_in_closed_form(n: int, k: int) -> float:
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4])
 def test_the_expected_loss_is_the_mean_over_all_orders(n: int) -> None:
-    """Without the floor of the rate; with it, by the weights in closed form."""
+    """Exact without the floor of the rate; with it, equal to weights in closed form."""
     log_p, text = make_inconsistent(n, 1), (2, 0, 1, 1)[:n]
     assert integrate_loss(log_p, text, 0.0) == pytest.approx(average_orders(log_p, text), 1e-6)
     closed = 0.0
@@ -190,7 +190,7 @@ def test_the_estimate_of_the_bound_has_no_bias() -> None:
 
 
 def test_the_drawn_masks_average_to_the_integral() -> None:
-    """What training draws: 40,000 masks of one text, against the weights in closed form."""
+    """40,000 training masks of one text agree with the weights in closed form."""
     log_p, text, many = make_inconsistent(3, 9), (0, 1, 2), 40_000
     tokens = torch.tensor(text)[:, None].expand(3, many)
     every = torch.ones(3, many, dtype=torch.bool)

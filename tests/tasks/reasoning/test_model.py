@@ -1,4 +1,4 @@
-"""Thoughts: through states and by recomputing everything; of no word, and of a learned one."""
+"""Thoughts: states against full recomputation; no thoughts, and learned ones."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ def make(arm: Arm, stack: str = "softmax*2") -> ReasoningModel:
 
 
 def recompute(model: ReasoningModel, count: int) -> Tensor:
-    """Return hidden states behind thoughts, each read from the beginning: the slow twin."""
+    """Return the hidden states after thoughts, slowly: read each from the beginning."""
     x = model.embedding(QUESTION)
     for _ in range(count):
         x = torch.cat([x, model.make_thought(model.read(x).hidden[-1:])])

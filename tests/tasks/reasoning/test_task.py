@@ -1,4 +1,4 @@
-"""The task under its verbs, on puzzles and on files; what is refused before a training."""
+"""The task under its verbs, on puzzles and on files; refusals before a training."""
 
 import json
 from dataclasses import replace
@@ -155,7 +155,7 @@ def test_the_context_of_an_arm_is_counted_exactly(arm: Arm, tokens: int) -> None
     for epoch in range(config.epochs):
         TASK.training.loss(config, model, next(iter(batches(config, "train", epoch))), 0.0)
     model = build(replace(config, limit=tokens - 1))
-    model.head.weight.data.zero_()  # it says PAD for ever
+    model.head.weight.data.zero_()  # it only says PAD
     with pytest.raises(ValueError, match=f"exceed the limit of {tokens - 1}"):  # noqa: PT012
         answer_split(config, model, "test")
         TASK.training.loss(config, model, next(iter(batches(config, "train", 0))), 0.0)
@@ -176,7 +176,7 @@ def test_a_question_in_two_splits_and_a_small_vocabulary_are_refused() -> None:
 
 @pytest.mark.parametrize("arm", ["none", "cot", "icot", "coconut", "pause", "codi"])
 def test_every_arm_learns(arm: str) -> None:
-    """On sums of two digits: the loss of an arm falls, and its model says whole answers."""
+    """On sums of two digits the loss of an arm falls, and its model says whole answers."""
     config = ReasoningConfig(
         arm=arm,  # type: ignore[arg-type]
         puzzle="addition",

@@ -1,4 +1,4 @@
-"""What a classifier answers, and how answers are counted."""
+"""The answers of a classifier, and how they are counted."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -47,7 +47,7 @@ def test_a_confusion_matrix_has_a_row_for_each_true_class() -> None:
 def test_weights_are_selected_on_the_validation_split_and_measured_on_the_test_split(
     tmp_path: Path,
 ) -> None:
-    """Of two samples in "val" one is right, of four in "test" three."""
+    """One of two samples in "val" is right, and three of four in "test"."""
     labels = {"val": torch.tensor([0, 1]), "test": torch.tensor([0, 0, 0, 1])}
 
     def batches(_: object, split: Split, __: int) -> list[Pair]:

@@ -15,7 +15,7 @@ CONFIG = ImageConfig(held=4, batch=3, ticks=1, code="direct")
 
 
 def numbered(n: int) -> Labelled:
-    """Return images whose one pixel is their number, as is their label."""
+    """Return images of one pixel; pixel and label are the number of the image."""
     images = np.arange(n, dtype=np.uint8).reshape(n, 1, 1, 1)
     return Labelled(images=images, labels=np.arange(n), source=f"{n} images")
 
@@ -78,7 +78,7 @@ def test_the_order_depends_on_epoch_and_seed_of_the_data() -> None:
 
 
 def test_digits_are_warped_as_much_as_asked() -> None:
-    """A tenth of the warp moves a digit less than all of it; none leaves shifts alone."""
+    """A tenth of the warp moves a digit less than the full warp; no warp leaves only shifts."""
     config = replace(mnist.tiny(), code="direct", ticks=1, shift=0)
 
     def moved(warp: float) -> float:

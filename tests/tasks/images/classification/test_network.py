@@ -66,7 +66,7 @@ def test_the_paper_s_network_for_cifar10_has_its_size() -> None:
 
 
 def test_kernels_keep_the_size_of_padded_maps() -> None:
-    """The first convolution has kernels of its own size, the others of 3 x 3."""
+    """The first convolution has its own kernel size, the others have 3 x 3."""
     config = NetConfig(blocks=(2, 0, 4), first=5)
     model = build(config, (3, 16, 12), 10)
     first, other = model.get_submodule("conv1"), model.get_submodule("conv2")
@@ -134,7 +134,7 @@ def test_a_direct_code_is_the_image_at_every_tick() -> None:
 
 
 def test_behind_the_encoder_of_a_direct_code_the_network_is_the_same() -> None:
-    """What the chip makes of the first population's spikes is what the whole network says."""
+    """From the first population's spikes the chip part computes the whole network's output."""
     config = replace(mnist.tiny(), code="direct", vote=2)
     task = find_task("mnist")
     with seeded(0):

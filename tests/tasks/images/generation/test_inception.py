@@ -1,7 +1,7 @@
 """FID and IS by torch-fidelity and an Inception network of random weights.
 
-The figures mean nothing; that the images, the file and the scores pass through as they should
-does not depend on the weights.
+The figures have no meaning, but the path of the images, the file and the scores does not depend
+on the weights.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ pytest.importorskip("torch_fidelity", reason="torch-fidelity is not installed; m
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Return the network that torch-fidelity reads; its file lies in the folder ``data``."""
+    """Return the network that torch-fidelity reads from a file in the folder ``data``."""
     from torch_fidelity import feature_extractor_inceptionv3 as inception
 
     kind, layers = inception.FeatureExtractorInceptionV3, ["2048", "logits_unbiased"]
@@ -52,10 +52,10 @@ def seen(network: Any, x: Tensor) -> list[Tensor]:
 
 @pytest.fixture
 def mixed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the extractor give three float64 mixtures of its 2,048 features, on the CPU.
+    """Replace the 2,048 features of the extractor by three float64 mixtures, on the CPU.
 
-    The covariance of more features than images is singular, and the roots of its zeros are
-    whatever the BLAS at hand rounds them to. That of three features of eight images is not.
+    With more features than images the covariance is singular, and the roots of its zeros depend
+    on the rounding of the BLAS. With three features of eight images it is not singular.
     """
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3 as Kind
 

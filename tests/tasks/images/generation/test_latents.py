@@ -35,7 +35,7 @@ def stack(inputs: int, seed: int = 0) -> Stack:
 
 
 def by_prefixes(net: Stack, given: Tensor, index: Tensor) -> Tensor:
-    """Feed the whole past again at every tick, from rest, as published: O(T^2)."""
+    """Feed the whole past again at every tick, from the initial state, as published: O(T^2)."""
     z = torch.zeros_like(index, dtype=given.dtype)
     with torch.no_grad():
         for t in range(len(index)):
@@ -123,7 +123,7 @@ def test_from_the_sixth_latent_on_the_prior_may_hear_its_own(share: float, kept:
             with torch.no_grad():
                 copies, state = prior(past[t : t + 1], state)
             p = average_copies(copies, BITS)[0]
-            if t >= 5:  # where ones and zeros are as many, noise decides
+            if t >= 5:  # if ones and zeros are equally many, noise decides
                 sure = p != 0.5
                 assert torch.equal(past[t + 1][sure], (p > 0.5).double()[sure])
 

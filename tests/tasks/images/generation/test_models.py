@@ -97,8 +97,8 @@ def watch_calls(layer: Any, add: Callable[[tuple[Tensor], Tensor], None]) -> Non
 
 
 def test_an_image_takes_232_million_products_at_full_size() -> None:
-    # The posterior runs twice, to draw and to learn; the published code, 389 million, runs it
-    # on every prefix.
+    # The posterior runs twice, to draw and to learn. The published code runs it on every
+    # prefix, which takes 389 million products.
     found: dict[str, int] = {}
 
     def add(name: str, layer: nn.Module, given: tuple[Tensor], made: Tensor) -> None:
@@ -269,7 +269,7 @@ def test_the_surrogate_is_centred_on_zero_and_not_on_the_threshold() -> None:
 
 
 def different(one: Record, other: Record, layers: tuple[str, ...]) -> float:
-    """Return the spikes that only one has, by those that the first has."""
+    """Return the number of spikes in only one record, relative to the first record's spikes."""
     pairs = [(set(zip(*r.spikes[n][:3], strict=True)) for r in (one, other)) for n in layers]
     found = [(len(a ^ b), len(a)) for a, b in pairs]
     return sum(x for x, _ in found) / sum(n for _, n in found)
