@@ -71,9 +71,7 @@ def of_delta(n: int, seconds: float, p: float = 0.02, v_inf: float = 21.0) -> Be
 
 
 def of_kicked(n: int, seconds: float, kicks: float) -> BenchProblem:
-    """Return voltage jumps in a network that is silent except for ``kicks`` per cell and
-    second.
-    """
+    """Return voltage jumps, silent except for ``kicks`` per neuron and second."""
     quiet = networks.delta(1, n, v_inf=10.0)
     return kicked(quiet, round(kicks * n * seconds), KICK, Seconds(seconds))
 
