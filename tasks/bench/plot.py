@@ -46,7 +46,7 @@ def speed(rows: list[Row], path: Path) -> None:
 
 
 def points(rows: list[Row]) -> Iterator[tuple[str, float, float]]:
-    """Yield (simulator, rate, time) of the network that ran at several rates on one thread."""
+    """Yield (simulator, firing rate, time) of the network with several rates, on one thread."""
     for row in rows:
         here = row.case.startswith(NETWORK) and row.case.endswith("Hz")
         for side, name, time in (

@@ -279,7 +279,7 @@ def _name_folder(full: str) -> Path:
 
 
 def _list_flags(run: TaskRun) -> list[str]:
-    """Return the flags that set the configuration of a run; none if its task lost it."""
+    """Return the flags that set the configuration of a run; none if the task dropped it."""
     task = run.definition
     if run.name not in task.configs:
         return []

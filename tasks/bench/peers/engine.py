@@ -50,7 +50,7 @@ CLASSIFIERS: Mapping[str, Callable[[TorchStimulus, int], Run]] = {
     "Norse": subjects_torch.norse,
     "snnTorch": subjects_torch.snntorch,
 }
-FULL, SMALL = (4000, 1.0), (400, 0.1)  # cells and simulated seconds
+FULL, SMALL = (4000, 1.0), (400, 0.1)  # neurons and simulated seconds
 SMALL_STIMULUS = TorchStimulus(layers=(50, 20, 10), ticks=20)
 TORCH = tuple(name for name in CLASSIFIERS if name.startswith("torch"))
 
@@ -79,7 +79,7 @@ def of_kicked(n: int, seconds: float, kicks: float) -> BenchProblem:
 def of_network(
     name: str, subjects: Mapping[str, Build], pairs: tuple[Pair, ...], size: tuple[int, float]
 ) -> Case:
-    """Return subjects that run a network. size: cells and simulated seconds."""
+    """Return subjects that run a network. size: neurons and simulated seconds."""
     n, seconds = size
     return Case(
         name=name,
@@ -100,7 +100,7 @@ def recurrent_case(
 ) -> Case:
     """Return a network under our exact clock beside the peers in ``targets``.
 
-    size: cells and simulated seconds.
+    size: neurons and simulated seconds.
     """
     names = (EXACT, BOUND, *(peer for peer in targets if peer != BOUND))
     subjects = {k: partial(SIMULATORS[k], partial(make, *size)) for k in names}

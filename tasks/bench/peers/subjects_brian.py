@@ -1,4 +1,4 @@
-"""Brian2 as a subject: interpreted with Cython, and as a C++ program of its own.
+"""Brian2 as a subject: interpreted with Cython, and as a separate C++ program.
 
 Times exclude preparation: code is generated, compiled and loaded before the loop over ticks.
 The compiler gets the fastest flags (``-O3 -ffast-math -march=native``).

@@ -27,7 +27,7 @@ ALL: Mapping[str, Callable[[Work, int], Run]] = {
     FLOOR: subjects.floor,
     **PEERS,
 }
-ALONE = ("Norse LIF",)  # its synaptic current makes it another network: no best of them
+ALONE = ("Norse LIF",)  # its synaptic current makes it another network, never the best
 SAME = tuple(name for name in PEERS if name not in ALONE)
 SMALL = Work(name="tiny", ticks=3, batch=4)
 
