@@ -1,4 +1,4 @@
-"""The process of one subject: it builds, runs when told to, and answers by a pipe."""
+"""The process of one subject: builds it, runs it on request, and answers through a pipe."""
 
 import os
 import pickle
@@ -12,9 +12,9 @@ from tasks.runs.allocator import keep_freed_memory
 
 
 def main() -> None:
-    """Serve until the pipe is closed; what others print goes to stderr instead.
+    """Serve requests until the pipe is closed; print statements of libraries go to stderr.
 
-    Freed memory is kept, as in all commands, by ours and by the others.
+    The process keeps freed memory, as all commands do, for our subjects and for peers.
     """
     keep_freed_memory()
     with os.fdopen(os.dup(1), "wb") as out:
@@ -26,7 +26,7 @@ def main() -> None:
             _answer(out, (time.perf_counter() - start, measure_peak()))
             while _next():
                 _answer(out, (run(), measure_peak()))
-        except Exception as error:  # such as an import of what is not there
+        except Exception as error:  # for example, a package is not installed
             _answer(out, Failure(told(error)))
 
 
@@ -44,10 +44,10 @@ def _answer(out: BinaryIO, answer: Any) -> None:
 
 
 def told(error: Exception) -> str:
-    """Return an error in a line, with the cure where a package is missing."""
+    """Return an error as one line, with the cure if a package is missing."""
     if isinstance(error, ModuleNotFoundError):
         from neuro.base.extras import (
-            describe_cure,  # and with it torch, which few subjects need
+            describe_cure,  # imports torch, which few subjects need
         )
 
         return f"{error.name} is not installed; {describe_cure('peers')}"

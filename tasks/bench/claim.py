@@ -1,4 +1,4 @@
-"""What a publication claims, beside what was measured here: a difference, and a verdict."""
+"""Compares a claim of a publication with the difference measured here, and gives a verdict."""
 
 from dataclasses import asdict, dataclass
 
@@ -8,16 +8,17 @@ from jaxtyping import Float64
 from tasks.bench.rows import Row
 from tasks.measures.statistics import Paired, compare_paired
 
-FEW = 6  # with fewer pairs, all to one side, a sign test is not below 5 %
+FEW = 6  # with fewer pairs, a two-sided sign test cannot reach p < 5 %
 HOLDS, FAILS, OPEN = "holds", "does not hold", "is not shown"
-Values = Float64[np.ndarray, " _"]  # pair by pair, or seed by seed
+Values = Float64[np.ndarray, " _"]  # one value per pair or per seed
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Claim:
-    """That the first side has more than the second; or, with ``alike``, no more and no less.
+    """The claim that ``first`` exceeds ``second`` or, with ``alike``, that both are equal.
 
-    more, less: values of both, pair by pair. alike: the difference that counts as none.
+    more, less: values of ``first`` and ``second``, pair by pair.
+    alike: the largest difference that counts as equal.
     """
 
     name: str
@@ -29,7 +30,7 @@ class Claim:
     alike: float | None = None
 
     def judge(self, paired: Paired) -> str:
-        """Return whether it holds, by the interval of the difference, of pairs enough."""
+        """Return whether the claim holds, by the interval of the difference of enough pairs."""
         if paired.low is None or paired.high is None or len(self.more) < FEW:
             return OPEN
         if self.alike is None:
@@ -39,7 +40,7 @@ class Claim:
         return FAILS if paired.low > self.alike or paired.high < -self.alike else OPEN
 
     def as_row(self) -> Row:
-        """Return it as a row, with the sentence that is printed."""
+        """Return the claim as a row, with the sentence that is printed."""
         paired = compare_paired(self.more[None], self.less[None])
         verdict = self.judge(paired)
         ours, theirs = float(self.more.mean()), float(self.less.mean())

@@ -1,4 +1,4 @@
-"""Cases of a benchmark: subjects that do the same, and which of them stand side by side."""
+"""Cases of a benchmark: subjects with the same work, and the pairs that are compared."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ PACKAGES = {
     "litespark": ("litespark-inference",),
     "Lava": ("lava-nc",),
     "torch.compile": ("torch",),
-}  # by the first word of a subject: what its speed depends on
+}  # first word of a subject -> packages that determine its speed
 BOUND = "scatter-add"
 
 
@@ -26,9 +26,9 @@ MEMORY = "its peak memory needs the /proc of Linux"
 
 
 class Pair(NamedTuple):
-    """One of ours beside the best of some of theirs. target: the least ratio.
+    """One of our subjects beside the best of some peers.
 
-    by: what is compared: time, or the memory that a run needs.
+    target: smallest ratio that we aim for. by: compare time, or the memory that a run needs.
     """
 
     ours: str
@@ -41,9 +41,9 @@ class Pair(NamedTuple):
 class Case:
     """Subjects that are timed together.
 
-    unit: of the times, each divided by ``per``. cell_seconds: cells times simulated seconds,
-    by which spikes become rates; 0: they do not. clock: which time is compared.
-    conditions: what else a row says.
+    unit: of the times, each divided by ``per``. clock: the time that is compared.
+    cell_seconds: neurons times simulated seconds, which turns spikes into rates; 0: no rates.
+    conditions: further conditions in a row.
     """
 
     name: str
@@ -58,20 +58,20 @@ class Case:
 
 
 def measure_case(case: Case, repeats: int) -> list[Row]:
-    """Measure a case; return a row a pair, also where one of the two could not be measured."""
+    """Measure a case; return one row per pair, even if one of the two could not be measured."""
     measurements = measure(case.subjects, repeats, case.threads)
     return [_row(case, pair, measurements, repeats) for pair in case.pairs]
 
 
 def find_best(names: Iterable[str], values: Mapping[str, float | None]) -> str:
-    """Return who has the least value among those that have one, else the first."""
+    """Return the name with the smallest value; the first name if none has a value."""
     names = tuple(names)
     known = [(value, name) for name in names if (value := values[name]) is not None]
     return min(known)[1] if known else names[0]
 
 
 def describe_machine(peer: str) -> dict[str, Any]:
-    """Return what a row says about this machine, and of the versions of both sides."""
+    """Return the description of this machine and the versions of both sides, for a row."""
     packages = PACKAGES.get(peer.split()[0].rstrip(","), ())
     return {
         "processor": name_processor(),
@@ -123,7 +123,7 @@ def _row(case: Case, pair: Pair, measurements: Mapping[str, Measurement], repeat
 
 
 def _about(case: Case, measured: Measurement) -> dict[str, Any]:
-    """Return what is known of one side beside its time."""
+    """Return the measured values of one side besides its time."""
     if not measured.runs:
         return {}
     spikes = measured.runs[0].counted
@@ -145,7 +145,7 @@ def _about(case: Case, measured: Measurement) -> dict[str, Any]:
 
 
 def _work(case: Case, measurements: Mapping[str, Measurement], ours: str) -> dict[str, float]:
-    """Return synaptic events a second, and which share that is of the additions alone."""
+    """Return synaptic events per second, and their share of the rate of additions alone."""
     if not measurements[ours].runs or not measurements[ours].runs[0].events:
         return {}
     speed = _speed(measurements[ours], case.clock)

@@ -1,7 +1,7 @@
 """Experiments: arms of a task, trained from the same seeds and compared on them.
 
 Each training is an ordinary run in ``OUT/BENCH/PART/ARM/seed-K``: ``neuro report`` shows it,
-and what is finished is not trained again. The task's own evaluation measures it, and all
+and finished runs are not trained again. The task's own evaluation measures it, and all
 numbers here come from its ``eval.json``, and from ``measures.json`` where an experiment
 measures more.
 """
@@ -34,10 +34,10 @@ from tasks.runs.task import Metric, TaskRun, as_json, from_json
 
 MADE_BY = "made_by.json"  # in a run folder: digests of the code and of the configuration
 MEASURES = "measures.json"  # in a run folder: values that the evaluation lacks, by variant
-VARIANTS = "variants"  # these values, beside those of eval.json
-Variants = Mapping[str, Mapping[str, float]]  # values by name, by variant; "" is the training
-Reached = dict[str, dict[str, dict[int, float]]]  # by arm or variant, by name, by seed
-Runs = Mapping[tuple[str, int], TaskRun]  # by arm and seed
+VARIANTS = "variants"  # key of these values beside those of eval.json
+Variants = Mapping[str, Mapping[str, float]]  # variant -> name -> value; "": the training
+Reached = dict[str, dict[str, dict[int, float]]]  # arm or variant -> name -> seed -> value
+Runs = Mapping[tuple[str, int], TaskRun]  # (arm, seed) -> run
 
 
 def train_as_task(run: TaskRun) -> bool:
@@ -49,24 +49,30 @@ def train_as_task(run: TaskRun) -> bool:
 class Experiment:
     """Arms of a task, compared seed by seed.
 
-    title: for tables. run: "task:configuration", which the arms vary. arms: their complete
-    configurations, by name; arms called "setting: arm" have a table per setting. seeds: of the
-    weights; the configuration's ``seed_fields`` take the number of their unit. further: more
-    seeds of single arms. unit: seed -> what it is a repetition of, such as a patient; values of
-    seeds of one unit are averaged before arms are compared. By default each seed is a unit of
-    its own. sources: for an arm that begins from a finished run of another arm with the same
-    seed, the name of that arm, which stands before it; see :func:`open_beside`. beside: the
-    arms that an arm is compared with, by name; the first is the peer of its row. baseline: the
-    peer where ``beside`` names none. metrics: the columns of the table; the first is judged.
-    measures: a trained run -> values that its evaluation lacks, by variant: "" is the training
-    itself, and another name a further use of the same weights, which has its own row and is
-    compared with the training. costs: configuration, means of what an arm reaches -> numbers
-    for the table, by name. together: all trained runs -> values that take several of them, and
-    rows of methods that train nothing, by title of their table, "" for that of the arms; an arm
-    may then lack the judged metric, and has no row. judge: what all arms reach -> rows of
-    findings, each with a note. tabulate: rows of arms -> further tables. train: trains a run,
-    and returns whether it has diverged; it may complete the configuration of the run by what
-    finished runs tell.
+    title: for tables. run: "task:configuration", which the arms vary.
+    arms: their complete configurations, by name; arms called "setting: arm" have one table per
+    setting.
+    seeds: of the weights; the configuration's ``seed_fields`` are set to the number of the
+    unit.
+    further: more seeds of single arms.
+    unit: seed -> the unit that it repeats, such as a patient; values of one unit's seeds are
+    averaged before arms are compared. By default each seed is its own unit.
+    sources: for an arm that begins from a finished run of another arm with the same seed, the
+    name of that arm, which precedes it; see :func:`open_beside`.
+    beside: the arms that an arm is compared with, by name; the first is the peer of its row.
+    baseline: the peer if ``beside`` names none.
+    metrics: the columns of the table; the first is judged.
+    measures: a trained run -> values that its evaluation lacks, by variant. "" is the training
+    itself; another name is a further use of the same weights, with its own row, compared with
+    the training.
+    costs: (configuration, mean values of an arm) -> numbers for the table, by name.
+    together: all trained runs -> values that need several of them, and rows of methods without
+    training, by title of their table ("" for the table of the arms). An arm may then lack the
+    judged metric, and gets no row.
+    judge: values of all arms -> rows of findings, each with a note.
+    tabulate: rows of arms -> further tables.
+    train: trains a run, and returns whether it has diverged; it may complete the run's
+    configuration from finished runs.
     """
 
     title: str
@@ -124,7 +130,7 @@ class Experiment:
         }
 
     def list_stages(self) -> list[list[str]]:
-        """Return the arms of each stage of training; an arm begins from earlier ones alone."""
+        """Return the arms of each stage; arms begin only from arms of earlier stages."""
         stage = dict[str, int]()
         for arm in self.arms:
             stage[arm] = stage[self.sources[arm]] + 1 if arm in self.sources else 0
@@ -132,7 +138,7 @@ class Experiment:
         return [[arm for arm in stage if stage[arm] == k] for k in range(last + 1)]
 
 
-Experiments = Callable[[bool], Mapping[str, Experiment]]  # quick -> by part
+Experiments = Callable[[bool], Mapping[str, Experiment]]  # quick -> part -> experiment
 
 
 def name_folder(arm: str) -> str:
@@ -146,12 +152,12 @@ def open_beside(run: TaskRun, arm: str) -> TaskRun:
 
 
 def describe_maker(run: TaskRun) -> dict[str, str]:
-    """Return the digests of what determines a training, beside its seed."""
+    """Return the digests of everything that determines a training, except its seed."""
     return {"code": digest_code(), "configuration": digest(asdict(run.config))}
 
 
 def is_measured(run: TaskRun, experiment: Experiment) -> bool:
-    """Say whether the present code has trained and measured a run."""
+    """Say whether a run was trained and measured by the present code."""
     files = ["eval.json", *([MEASURES] if experiment.measures else [])]
     if not all((run.folder / file).exists() for file in files):
         return False
@@ -161,11 +167,10 @@ def is_measured(run: TaskRun, experiment: Experiment) -> bool:
 
 
 def complete_run(run: TaskRun, experiment: Experiment) -> None:
-    """Train a run to the end and measure it, on one thread; a finished one does not change.
+    """Train a run to the end and measure it, on one thread; a finished run is left as it is.
 
     Raises:
-        RunError: another version of the code has begun it, or another configuration; or the
-            training has diverged.
+        RunError: the run began with other code or another configuration, or it has diverged.
     """
     maker = describe_maker(run)
     begun = run.read(MADE_BY)
@@ -181,14 +186,14 @@ def complete_run(run: TaskRun, experiment: Experiment) -> None:
     with limit_threads(1):
         if experiment.train(run):
             raise RunError(f"{run.folder}: the training has diverged")
-        run = open_folder(run.folder)  # with the configuration that its training completed
+        run = open_folder(run.folder)  # with the configuration as completed by training
         evaluate_run(run)
         if experiment.measures:
             run.write(MEASURES, experiment.measures(run))
 
 
 def measure(make: Experiments, bench: str, part: str, options: BenchOptions) -> Iterator[Row]:
-    """Train what is missing of a part; yield a row per arm and variant, then the findings."""
+    """Train the missing runs of a part; yield one row per arm and variant, then findings."""
     experiment = make(options.quick)[part]
     runs = experiment.make_runs(options.out / bench / part)
     complete_all = share_work(complete_run, options.workers, experiment)
@@ -200,13 +205,13 @@ def measure(make: Experiments, bench: str, part: str, options: BenchOptions) -> 
 
 
 def read_result(run: TaskRun, experiment: Experiment) -> dict[str, Any]:
-    """Return the contents of ``eval.json``, with what the experiment measures by variant."""
+    """Return ``eval.json``, with the experiment's own measures by variant."""
     measures = run.read(MEASURES) if experiment.measures else {}
     return {**run.read("eval.json"), VARIANTS: measures}
 
 
 def collect_reached(arm: str, results: Mapping[int, Mapping[str, Any]]) -> Reached:
-    """Return what an arm and its variants reach, from its results by seed."""
+    """Return the values of an arm and its variants, from its results by seed."""
     reached = Reached()
     for seed, result in results.items():
         own = {name: result[name] for name in result["metrics"] if name in result}
@@ -220,7 +225,7 @@ def collect_reached(arm: str, results: Mapping[int, Mapping[str, Any]]) -> Reach
 
 
 def average_units(reached: Reached, unit: Callable[[int], int]) -> Reached:
-    """Return what arms reach by unit, each the mean over its seeds."""
+    """Average the values of arms over the seeds of each unit."""
 
     def average(by_seed: Mapping[int, float]) -> dict[int, float]:
         units: dict[int, list[float]] = {}
@@ -242,7 +247,7 @@ def make_rows(
 ) -> Iterator[Row]:
     """Yield a row per arm, variant and method beside its peers, then the findings.
 
-    results: of each arm and seed, see :func:`read_result`. together: see :class:`Experiment`.
+    results: by arm and seed, see :func:`read_result`. together: see :class:`Experiment`.
     """
     by_arm = {
         arm: average_units(
@@ -275,7 +280,7 @@ def make_rows(
 
 
 def announce(make: Experiments, bench: str, options: BenchOptions) -> str:
-    """Return how many trainings are about to be made, and where they are kept."""
+    """Say how many trainings will run, and where they are kept."""
     folder = options.out / bench
     measured = [
         is_measured(run, experiment)
@@ -291,7 +296,7 @@ def announce(make: Experiments, bench: str, options: BenchOptions) -> str:
 
 
 def make_parts(make: Experiments, bench: str) -> dict[str, MeasurePart]:
-    """Return the parts of a bench, each an experiment."""
+    """Return the parts of a benchmark, each of which is an experiment."""
 
     def make_part(part: str) -> MeasurePart:
         return lambda options: measure(make, bench, part, options)
@@ -335,7 +340,7 @@ def list_arms(rows: Iterable[Row]) -> list[Row]:
 
 
 def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:  # noqa: ARG001
-    """Yield the tables of a part, one per setting: what its rows reach, and what they cost."""
+    """Yield the tables of a part, one per setting: values and costs of its rows."""
     tables: dict[tuple[str, str], list[Row]] = {}
     for row in list_arms(rows):
         tables.setdefault((row.case, find_setting(row.subject)), []).append(row)

@@ -1,7 +1,7 @@
-"""Subjects of a benchmark, each in a process of its own, timed in turns.
+"""Runs the subjects of a benchmark, each in its own process, and times them in turns.
 
-Libraries disturb each other in one process. Turns: what else the machine does meanwhile hits
-all subjects alike.
+Separate processes, because libraries disturb each other. Turns, so that other load on the
+machine affects all subjects equally.
 """
 
 import os
@@ -16,14 +16,14 @@ from threading import Timer
 from types import MappingProxyType
 from typing import IO, Any, NamedTuple
 
-LIMIT = 600.0  # s that one build or run may take
-THREADS = ("OMP", "MKL", "OPENBLAS", "NUMBA")  # prefixes of variables that libraries read
+LIMIT = 600.0  # [s] time limit for one build or run
+THREADS = ("OMP", "MKL", "OPENBLAS", "NUMBA")  # prefixes of libraries' thread variables
 
 
 class RunTiming(NamedTuple):
-    """One run: CPU and wall time [s], what it counted, and synaptic events where known.
+    """One run: CPU and wall time [s], the number it counted, and synaptic events if known.
 
-    grown: peak of the memory it needs on top of what was there before [bytes]; None: not known.
+    grown: peak memory above the memory in use before the run [bytes]; None: unknown.
     """
 
     cpu: float
@@ -34,19 +34,20 @@ class RunTiming(NamedTuple):
 
 
 Run = Callable[[], RunTiming]
-Build = Callable[[int], Run]  # of a number of threads; it is pickled
+Build = Callable[[int], Run]  # number of threads -> run; picklable
 
 
 class Failure(NamedTuple):
-    """What a child answers instead."""
+    """The answer of a child whose build or run failed."""
 
     reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """All runs of a subject. built: wall time of its build [s]. peak: of its memory [bytes].
+    """All runs of a subject.
 
+    built: wall time of its build [s]. peak: peak memory [bytes].
     problem: why there are no runs, or "".
     """
 
@@ -56,17 +57,17 @@ class Measurement:
     problem: str = ""
 
     def best(self, clock: str) -> float:
-        """Return the least time by "cpu" or "wall" [s]."""
+        """Return the shortest time by "cpu" or "wall" [s]."""
         return float(min(getattr(run, clock) for run in self.runs))
 
     @property
     def grown(self) -> int | None:
-        """Return the most memory a run needed [bytes]; None: it is not known."""
+        """Return the largest memory that a run needed [bytes]; None: unknown."""
         sizes = [run.grown for run in self.runs if run.grown is not None]
         return max(sizes, default=None)
 
     def median(self, clock: str) -> float:
-        """Return the time in the middle; of two, the longer."""
+        """Return the median time; of an even number of runs, the longer middle one."""
         return float(sorted(getattr(run, clock) for run in self.runs)[len(self.runs) // 2])
 
 
@@ -78,7 +79,7 @@ def measure(
 ) -> dict[str, Measurement]:
     """Build all subjects at once, then run them in turns, ``repeats`` times each.
 
-    environments: variables that the process of a subject sees on top of ours.
+    environments: by subject, environment variables of its process besides ours.
     """
     with ExitStack() as stack:
         children = {}
@@ -94,7 +95,7 @@ def measure(
 
 
 class _Child:
-    """A process with one subject; after a failure it does no more."""
+    """A process with one subject; it ends after a failure."""
 
     def __init__(self, build: Build, threads: int, environment: Mapping[str, str]) -> None:
         own = {f"{prefix}_NUM_THREADS": str(threads) for prefix in THREADS}
@@ -142,7 +143,7 @@ class _Child:
         self._errors.close()
 
     def _tell(self, question: object) -> None:
-        with suppress(BrokenPipeError):  # it is dead: its answer will say so
+        with suppress(BrokenPipeError):  # the process is dead, which its answer will report
             self._questions.write(pickle.dumps(question))
             self._questions.flush()
 

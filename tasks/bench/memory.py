@@ -1,4 +1,4 @@
-"""What a process takes of memory at most while it does something; only Linux tells."""
+"""Measures the peak memory of a process during an action; only on Linux."""
 
 import gc
 import resource
@@ -12,14 +12,14 @@ OWN = Path("/proc/self")
 
 
 def measure_growth(do: Callable[[], object], before: int | None = None) -> int | None:
-    """Return by how many bytes this process is larger at its peak than before it did this.
+    """Return the peak memory of this process during ``do``, minus the memory before [bytes].
 
-    before: what it took at an earlier time, by :func:`measure_resident`; None: now.
-    None: this system does not tell, or does not let its peak be forgotten.
+    before: an earlier result of :func:`measure_resident`; None: measure now.
+    Returns None if this system does not report or cannot reset the peak.
     """
     now = measure_resident()
     try:
-        (OWN / "clear_refs").write_text("5")  # from now on the peak is that of this moment
+        (OWN / "clear_refs").write_text("5")  # resets the peak to the present value
     except OSError:
         return None
     do()
@@ -27,7 +27,7 @@ def measure_growth(do: Callable[[], object], before: int | None = None) -> int |
 
 
 def measure_resident() -> int:
-    """Return the bytes that this process takes, without freed ones; 0: they are unknown."""
+    """Return the resident memory of this process, without freed memory [bytes]; 0: unknown."""
     gc.collect()
     return_freed_memory()
     try:
@@ -37,7 +37,7 @@ def measure_resident() -> int:
 
 
 def measure_peak() -> int:
-    """Return the bytes that this process has taken at most since it began its program.
+    """Return the peak resident memory of this process [bytes], since it began its program.
 
     On Linux ``ru_maxrss`` does not answer this: a process inherits the peak of its parent.
     """

@@ -1,4 +1,4 @@
-"""What a user of ``neuro bench`` chooses."""
+"""The options of ``neuro bench``."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,10 +9,12 @@ from tasks.bench.rows import Row
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """The flags of ``neuro bench``. out: folder for files. parts: (): all of them.
+    """The flags of ``neuro bench``.
 
-    quick: networks too small to judge. runs: folders of trained runs, where a benchmark asks
-    for some. workers: processes that share work whose speed is not measured.
+    out: folder for files. parts: names of parts; (): all parts.
+    quick: use networks that are too small for conclusions.
+    runs: folders of trained runs, for benchmarks that need them.
+    workers: number of processes that share work whose speed is not measured.
     """
 
     out: Path = Path("bench")

@@ -1,4 +1,4 @@
-"""Speeds and their ratios as a picture, and the style of all pictures of benchmarks."""
+"""Draws speeds and their ratios, and defines the style of all benchmark pictures."""
 
 from collections.abc import Iterator
 from itertools import cycle
@@ -27,12 +27,12 @@ STYLE: Any = {
     "savefig.dpi": 160,
 }
 _LINES = ((ACCENT, "o-"), (INK, "s--"), (MUTED, "^:"), (INK, "x:"), (MUTED, "D--"))
-NETWORK = "delta, "  # cases of one network at several rates begin so
+NETWORK = "delta, "  # prefix of the cases with one network at several rates
 
 
 @mpl.rc_context(STYLE)
 def speed(rows: list[Row], path: Path) -> None:
-    """Draw time against the rate of one network, where it was measured, above the ratios."""
+    """Draw time against firing rate of one network, if it was measured, above the ratios."""
     measured = list(points(rows))
     ratios = [row for row in rows if row.ratio is not None]
     ratios = [row for row in ratios if "target" in row.conditions] or ratios
@@ -46,7 +46,7 @@ def speed(rows: list[Row], path: Path) -> None:
 
 
 def points(rows: list[Row]) -> Iterator[tuple[str, float, float]]:
-    """Yield (simulator, rate, time) of the network that ran at several rates on one thread."""
+    """Yield (simulator, firing rate, time) of the network with several rates, on one thread."""
     for row in rows:
         here = row.case.startswith(NETWORK) and row.case.endswith("Hz")
         for side, name, time in (
@@ -74,7 +74,7 @@ def _against_rate(ax: Axes, measured: list[tuple[str, float, float]]) -> None:
 
 
 def draw_ratios(ax: Axes, rows: list[Row]) -> None:
-    """Draw ratios as bars, targets as marks."""
+    """Draw ratios as bars, and targets as marks."""
     places = range(len(rows))
     names = [f"{row.case}: {row.subject} / {row.peer}" for row in rows]
     kept = [row.reached is not False for row in rows]

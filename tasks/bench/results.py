@@ -1,8 +1,8 @@
-"""What was measured so far, so that a benchmark that was stopped goes on where it was.
+"""Stores results as they are measured, so that a stopped benchmark can continue.
 
-A line of the file is one result: its key, what it is of, its value. The key is a digest of all
-that the value depends on, the code included: what was measured with other weights or by other
-code has another key, and is never read again.
+A line of the file is one result: its key, its description, its value. The key is a digest of
+everything that the value depends on, including the code. Results of other weights or other code
+have other keys, and are never read again.
 """
 
 import json
@@ -29,14 +29,14 @@ def complete_results(
     measure: Callable[[list[K]], Iterable[tuple[K, Any]]],
     further: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[K, Any]:
-    """Return results by name; those that a file does not hold yet are measured and added.
+    """Return results by name; results missing from the file are measured and added to it.
 
     Args:
         path: of the file.
-        about: what each result depends on, by its name; it stands in the file, too.
+        about: what each result depends on, by its name; the file also holds this.
         kind: the type of the results.
-        measure: names of results -> each with its value for JSON, in any order.
-        further: what all results depend on besides.
+        measure: names of results -> pairs of name and JSON value, in any order.
+        further: what all results additionally depend on.
 
     Raises:
         StoreError: the file is damaged.
@@ -53,7 +53,9 @@ def list_missing_results(
     about: Mapping[K, Mapping[str, Any]],
     further: Mapping[str, Any] = MappingProxyType({}),
 ) -> list[K]:
-    """Return the names of the results that a file does not hold yet; about, further: as above.
+    """Return the names of the results missing from a file.
+
+    about, further: see :func:`complete_results`.
 
     Raises:
         StoreError: the file is damaged.
@@ -65,9 +67,9 @@ def list_missing_results(
 def share_work(
     measure: Callable[..., V], workers: int, *common: Any
 ) -> Callable[[Iterable[K]], Iterator[tuple[K, V]]]:
-    """Return a function that measures names in so many processes: each with its value.
+    """Return a function that measures names in ``workers`` processes, and yields (name, value).
 
-    measure: (name, *common) -> its value.
+    measure: (name, *common) -> value.
     """
 
     def measure_all(names: Iterable[K]) -> Iterator[tuple[K, V]]:
@@ -83,17 +85,17 @@ def _measure_one(measure: Callable[..., V], name: K, *common: Any) -> tuple[K, V
 
 
 def make_key(about: Mapping[str, Any]) -> str:
-    """Return the key of a result; about: all that its value depends on, beside the code."""
+    """Return the key of a result; about: everything its value depends on, except the code."""
     return digest({"code": digest_code(), **about})
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    """Return the values in a file by key; none where there is no file.
+    """Return the values in a file by key; none if there is no file.
 
-    A last line without an end is what a killed process left: it is cut off.
+    An incomplete last line, which a killed process leaves, is cut off.
 
     Raises:
-        StoreError: another line is no result.
+        StoreError: another line is not a result.
     """
     if not path.exists():
         return {}
@@ -115,9 +117,9 @@ def read_results(path: Path) -> dict[str, Any]:
 
 
 def append_result(path: Path, key: str, about: Mapping[str, Any], value: object) -> Any:
-    """Write a result behind the others, and return its value as it will be read.
+    """Append a result to a file, and return its value as it will be read.
 
-    about: what people would like to know of it.
+    about: description of the result for readers of the file.
     """
     require_writable(path.parent)
     line = json.dumps({"key": key, **about, "value": value}, allow_nan=False)
@@ -127,10 +129,10 @@ def append_result(path: Path, key: str, about: Mapping[str, Any], value: object)
 
 
 def read_value(path: Path, value: Any, kind: Any) -> Any:
-    """Return the value of a result as a type says.
+    """Convert the value of a result to a type.
 
     Raises:
-        StoreError: it is of another shape.
+        StoreError: the value has another layout.
     """
     try:
         return convert(value, kind)

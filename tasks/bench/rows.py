@@ -14,10 +14,11 @@ from typing import Any
 class Row:
     """One comparison.
 
-    case: what both did. subject: which part of neuro. peer: whom it stands beside.
-    unit: of ``ours`` and ``theirs``; None: it was not measured, and ``note`` says why.
-    ratio: > 1 where neuro is better, unless the benchmark says otherwise.
-    conditions: all that the numbers depend on; "target" is the least ratio that we aim for.
+    case: the work that both did. subject: the part of neuro. peer: what it is compared with.
+    unit: of ``ours`` and ``theirs``, which are None if not measured; ``note`` then says why.
+    ratio: > 1 if neuro is better, unless the benchmark says otherwise.
+    conditions: everything that the numbers depend on; "target" is the smallest ratio that we
+    aim for.
     """
 
     case: str
@@ -32,15 +33,15 @@ class Row:
 
     @property
     def reached(self) -> bool | None:
-        """Whether the ratio is as large as its target; None: either is missing."""
+        """Whether the ratio reaches its target; None if either is missing."""
         target = self.conditions.get("target")
         return None if target is None or self.ratio is None else self.ratio >= target
 
 
 def find_ratio(ours: float | None, theirs: float | None, better: str = "lower") -> float | None:
-    """Return by how much we are better, > 1 if we are.
+    """Return the ratio of ours and theirs, > 1 if ours is better.
 
-    None by zero, or where one is NaN or None: not measured.
+    Returns None for a division by zero, or if one value is NaN or None (not measured).
     """
     if ours is None or theirs is None:
         return None
@@ -50,14 +51,14 @@ def find_ratio(ours: float | None, theirs: float | None, better: str = "lower") 
 
 def write(rows: Iterable[Row], path: Path) -> None:
     """Write rows as a list in JSON, atomically."""
-    from neuro.io.store import write_bytes  # brings torch: not to processes that measure
+    from neuro.io.store import write_bytes  # torch: not in measuring processes
 
     text = json.dumps([asdict(row) for row in rows], indent=1, ensure_ascii=False)
     write_bytes(path, f"{text}\n".encode())
 
 
 def list_versions(*packages: str) -> dict[str, str]:
-    """Return the versions of Python, of ourselves and of some packages."""
+    """Return the versions of Python, of neuro and of some packages."""
     versions = {"python": platform.python_version()}
     for package in ("neuro", "numba", *packages):
         try:

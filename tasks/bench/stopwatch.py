@@ -1,4 +1,4 @@
-"""How subjects time themselves."""
+"""The stopwatch with which subjects time themselves."""
 
 import math
 import time
@@ -7,11 +7,11 @@ from collections.abc import Callable
 from tasks.bench.harness import Run, RunTiming
 from tasks.bench.memory import measure_growth
 
-LEAST = 0.2  # s that a timed run lasts: what is shorter is repeated until then
+LEAST = 0.2  # [s] shortest timed run; shorter work is repeated until then
 
 
 class Stopwatch:
-    """CPU and wall time since it was made.
+    """CPU and wall time since the stopwatch was created.
 
     >>> Stopwatch().timing(3).counted
     3
@@ -21,17 +21,17 @@ class Stopwatch:
         self._cpu, self._wall = time.process_time(), time.perf_counter()
 
     def timing(self, counted: int, events: int = 0) -> RunTiming:
-        """Return what a run took that ends now."""
+        """Return the timing of a run that ends now."""
         cpu, wall = time.process_time() - self._cpu, time.perf_counter() - self._wall
         return RunTiming(cpu, wall, counted, events)
 
 
 def repeat(once: Callable[[], tuple[int, int]], before: int | None = None) -> Run:
-    """Return a run that lasts long enough to be timed, and tells the mean, and its memory.
+    """Return a run that repeats work until it can be timed, and gives mean time and memory.
 
-    once: returns what it counted, and its synaptic events. Runs at once, to compile; what this
-    takes of memory counts, so who wants to leave the code itself out has run some of it before.
-    before: what the process took when there was nothing yet that is to count.
+    once: returns (count, synaptic events). It runs once immediately, to compile. Memory of this
+    first run counts, so a caller that wants to exclude the code itself runs it beforehand.
+    before: memory of the process before anything that is to count.
     """
     memory = measure_growth(once, before)
     watch = Stopwatch()

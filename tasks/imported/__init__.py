@@ -1,4 +1,4 @@
-"""A network from elsewhere as a run: ``neuro import`` makes it, every verb takes it."""
+"""A network of another library as a run: ``neuro import`` makes it, every verb accepts it."""
 
 from tasks.imported.task import define_task
 

@@ -1,4 +1,4 @@
-"""The answers of the source of an import, and its own precision, beside those of the run.
+"""Compares answers and spikes of an import with its source, in the source's own precision too.
 
 Axes: T ticks, B samples, ``*N`` the shape of a node.
 """
@@ -30,10 +30,10 @@ REFUSED = (
 def find_answers(
     name: str, network: ImportedNetwork, stimulus: ImportedStimulus
 ) -> Decoding | None:
-    """Return how a source makes its answers in a run of this stimulus; None: no labels.
+    """Return how the source decodes its answers for this stimulus; None if there are no labels.
 
     Raises:
-        RunError: in a way that a run cannot hold.
+        RunError: a run folder cannot store the way in which the source decodes.
     """
     if stimulus.labels is None:
         return None
@@ -46,7 +46,7 @@ def find_answers(
 
 
 def say_otherwise(decoding: Decoding) -> str:
-    """Return that a decoding does not hold for all inputs, and what follows."""
+    """Return the message that a decoding does not hold for all inputs, with the cure."""
     return (
         f"what the module returns is not always {decoding.describe()}: it depends on its "
         f"values in another way. {REFUSED}"
@@ -54,9 +54,9 @@ def say_otherwise(decoding: Decoding) -> str:
 
 
 def describe_answers(network: ImportedNetwork, ticks: int, *, shown: bool) -> dict[str, str]:
-    """Return in words how a source makes its answers of so many ticks, as a choice.
+    """Describe how a source decodes its answers from ``ticks`` ticks, as the choice "answers".
 
-    shown: whether what it returned was that under every stimulus.
+    shown: whether its outputs matched this decoding under every stimulus.
     """
     if network.find_decoding is None:
         return {}
@@ -72,16 +72,16 @@ def compare_precision(
     own: OwnPrecision,
     compare: Callable[[ImportedNetwork], Sequence[ComparedPopulation]],
 ) -> PrecisionFacts:
-    """Return how many spikes of a source in its own precision are not ours.
+    """Count the spikes in which a source in its own precision differs from our float64 clock.
 
-    compare: a source with our clock, under all stimuli.
+    compare: compares a source with our clock under all stimuli.
     """
     narrow = replace(network, run_source=own.run, find_decoding=None)
     rows: Sequence[ComparedPopulation] = ()
     failed = ""
     try:
         rows = compare(narrow)
-    except RuntimeError as error:  # such as of a layer that torch has not in this precision
+    except RuntimeError as error:  # for example, torch lacks a layer in this precision
         failed = str(error)
     return PrecisionFacts(
         name=own.name,
@@ -95,12 +95,12 @@ def compare_precision(
 def compare_answers(
     name: str, network: ImportedNetwork, stimulus: ImportedStimulus, decoding: Decoding
 ) -> AnswerFacts:
-    """Return how many answers of a source and of ours are right.
+    """Count the correct answers of the source and of the run.
 
-    network: its ``own`` precision is that of the answers; None: float64.
+    network: the source answers in its ``own`` precision, or in float64 if that is None.
 
     Raises:
-        RunError: they differ in float64, too.
+        RunError: the answers differ in float64, too.
     """
     labels = np.asarray(stimulus.labels)
     net = Net(network.graph).double()
@@ -125,6 +125,6 @@ def compare_answers(
 
 
 def _read_answers(run: SourceRun, decoding: Decoding) -> np.ndarray:
-    """Return the answers of a source (B)."""
+    """Return the answers in a run of the source (B)."""
     scores = np.asarray(sum_ticks(run.returned, decoding.axis))
     return scores.astype(np.int64) if scores.ndim == 1 else scores.argmax(1)

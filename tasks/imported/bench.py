@@ -41,8 +41,8 @@ from tasks.runs.samples import Samples
 LIBRARIES = ("snntorch", "spikingjelly", "norse")
 TRAINED, TESTED = 2000, 500  # embedded digits
 CHIP = "loihi2"
-FILE_RATE = 0.1  # spikes a tick of the random stimulus of a file
-RANDOM = 300  # networks of each library
+FILE_RATE = 0.1  # spikes per tick in the random stimulus of a NIR file
+RANDOM = 300  # networks per library
 # What a user writes to import a module.
 IMPORT = """from neuro.interop import {0}
 network = {0}.import_module(net, shape)
@@ -56,7 +56,7 @@ def list_tutorials() -> dict[str, Tutorial]:
 
 
 def import_tutorial(tutorial: Tutorial, net: nn.Module) -> ImportedNetwork:
-    """Return the network of a tutorial, imported as it is."""
+    """Import the network of a tutorial without changes."""
     return _import_module(tutorial.library, net, tutorial.input_shape)
 
 
@@ -82,7 +82,7 @@ def take_digits(split: Literal["train", "test"], most: int) -> DigitSplit:
 
 
 def compare_tutorials(options: BenchOptions) -> Iterator[Row]:
-    """Yield the rows of each tutorial and NIR file: spikes that differ, accuracies, joules."""
+    """Yield the rows per tutorial and NIR file: differing spikes, accuracies, energies."""
     for tutorial in list_tutorials().values():
         yield from _compare_tutorial(tutorial, options.quick)
     folder = in_neuro_data(["nir"])
@@ -91,7 +91,7 @@ def compare_tutorials(options: BenchOptions) -> Iterator[Row]:
 
 
 def _compare_file(file: Path, quick: bool) -> Iterator[Row]:
-    """Yield the rows of a NIR file; its joules are under random spikes."""
+    """Yield the rows of a NIR file; its energy is estimated under random spikes."""
     from neuro.interop import nir
 
     def row(
@@ -128,7 +128,7 @@ def _compare_file(file: Path, quick: bool) -> Iterator[Row]:
 
 
 def _count_spikes(compared: Iterable[ComparedPopulation]) -> tuple[float, float]:
-    """Return how many spikes differ, and how many the source has."""
+    """Return the number of spikes that differ, and the number of spikes of the source."""
     rows = tuple(compared)
     return float(sum(c.different for c in rows)), float(sum(c.spikes for c in rows))
 
@@ -193,7 +193,7 @@ def _compare_tutorial(tutorial: Tutorial, quick: bool) -> Iterator[Row]:
 
 
 def _stimulate(tutorial: Tutorial, digits: DigitSplit) -> Tensor:
-    """Return digits as a tutorial shows them; for other images, values from 0 to 1."""
+    """Return digits in the coding of a tutorial; other inputs get random values."""
     rng = np.random.default_rng(1)
     if tutorial.input_shape[-2:] == (28, 28) or tutorial.input_shape == (784,):
         return tutorial.encode(digits.images, rng)
@@ -202,7 +202,7 @@ def _stimulate(tutorial: Tutorial, digits: DigitSplit) -> Tensor:
 
 
 def compare_random(options: BenchOptions) -> Iterator[Row]:
-    """Yield how many spikes differ between random networks and their imports."""
+    """Yield the number of spikes that differ between random networks and their imports."""
     for library in (*LIBRARIES, "nir"):
         spikes = different = error = 0.0
         count = 3 if options.quick else RANDOM
@@ -228,7 +228,7 @@ def compare_random(options: BenchOptions) -> Iterator[Row]:
 
 
 def _draw_import(library: str, seed: int) -> ImportedNetwork:
-    """Return a random network of a library, imported."""
+    """Draw a random network of a library and import it."""
     from tasks.imported.tutorials import (
         random_nir,
         random_norse,
@@ -292,7 +292,7 @@ def build_source(name: str, batch: int, threads: int) -> Run:
 
 
 def build_engine(name: str, batch: int, threads: int) -> Run:
-    """Return a run of the event engine, in float32 as the library."""
+    """Return a run of the event engine in float32, the precision of the library."""
     torch.set_num_threads(threads)
     tutorial, net, x = _make_timed(name, batch)
     graph = import_tutorial(tutorial, net).graph
@@ -310,7 +310,7 @@ def build_engine(name: str, batch: int, threads: int) -> Run:
 
 
 def tabulate_random(rows: list[Row]) -> Table:
-    """Return a table with a line for each library."""
+    """Return a table with one row per library."""
     head = ("networks", "spikes", "differ", "largest relative error")
     lines = [
         (
@@ -326,7 +326,7 @@ def tabulate_random(rows: list[Row]) -> Table:
 
 
 def tabulate_tutorials(rows: list[Row]) -> Table:
-    """Return a table with a line for each tutorial."""
+    """Return a table with one row per tutorial."""
     head = ("network", "spikes", "differ", "source", *EXECUTORS, "core, uJ")
     lines = []
     for case in dict.fromkeys(row.case for row in rows):

@@ -1,6 +1,6 @@
-"""``neuro check``: what each target cannot take of a network, before anything runs.
+"""``neuro check``: finds the parts of a network that each target cannot run, before it runs.
 
-A target answers with the problems by which it refuses a run, in the same words.
+A target lists the same problems, in the same words, as when it refuses a run.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,22 +29,22 @@ from tasks.runs.find import open_folder
 from tasks.runs.names import require_one_of
 from tasks.runs.trained_run import open_trained_run
 
-Inputs = Mapping[str, Events]  # a sample of what drives a graph; empty: unknown
-Problems = Callable[[Graph, int, Inputs], list[str]]  # of a graph, in runs of so many ticks
+Inputs = Mapping[str, Events]  # a sample of the stimulus by input; empty: unknown
+Problems = Callable[[Graph, int, Inputs], list[str]]  # graph, ticks per run, inputs -> problems
 
 
 def check_torch(graph: Graph, _: int, __: Inputs) -> list[str]:
-    """Return what torch's clock cannot run."""
+    """Return the parts that torch's clock cannot run."""
     return problems_on_a_clock(graph)
 
 
 def check_events(graph: Graph, _: int, __: Inputs) -> list[str]:
-    """Return what the event engine cannot run on a grid."""
+    """Return the parts that the event engine cannot run on a grid."""
     return problems_on_a_clock(graph) + problems_of_neurons(graph, "the event engine")
 
 
 def check_exact(graph: Graph, _: int, __: Inputs) -> list[str]:
-    """Return what has no continuous time."""
+    """Return the parts that cannot run in continuous time."""
     try:
         require_continuous(graph)
         compile_exactly(graph, 1)
@@ -54,7 +54,7 @@ def check_exact(graph: Graph, _: int, __: Inputs) -> list[str]:
 
 
 def check_lava(graph: Graph, ticks: int, inputs: Inputs) -> list[str]:
-    """Return what has no integers that Lava runs."""
+    """Return the parts that have no integer form that Lava runs."""
     try:
         return list_unfit_inputs(lower_graph(graph, ticks), graph, inputs)
     except LowerError as error:
@@ -62,7 +62,7 @@ def check_lava(graph: Graph, ticks: int, inputs: Inputs) -> list[str]:
 
 
 def check_chip(chip: str, graph: Graph, ticks: int, inputs: Inputs) -> list[str]:
-    """Return what a chip cannot run, and which of its limits are too small."""
+    """Return the parts that a chip cannot run, and the limits of the chip that they exceed."""
     own = {**load_chips(), **load_one_core_chips()}[chip]
     try:
         program = lower_graph(graph, ticks, type(own))
@@ -72,12 +72,12 @@ def check_chip(chip: str, graph: Graph, ticks: int, inputs: Inputs) -> list[str]
 
 
 def check_netx(graph: Graph, ticks: int, inputs: Inputs) -> list[str]:
-    """Return what has no integers, or none that a ``.net`` file holds."""
+    """Return the parts that have no integer form, or none that a ``.net`` file can store."""
     return check_lava(graph, ticks, inputs) or lower_graph(graph, ticks).list_net_problems()
 
 
 def check_nest(graph: Graph, ticks: int, _: Inputs) -> list[str]:
-    """Return what NEST cannot run with exact spike times."""
+    """Return the parts that NEST cannot run with exact spike times."""
     none = np.zeros(0, np.int32)
     silent = {
         name: Times(none, np.zeros(0), none, np.zeros(0), (ticks, 1, graph.size(name)))
@@ -91,7 +91,7 @@ def check_nest(graph: Graph, ticks: int, _: Inputs) -> list[str]:
 
 
 def check_nir(graph: Graph, _: int, __: Inputs) -> list[str]:
-    """Return what no NIR file can say."""
+    """Return the parts that a NIR file cannot express."""
     try:
         nir.to_nir(graph)
     except nir.NirError as error:
@@ -117,7 +117,7 @@ TARGETS: dict[str, Problems] = {
 
 
 def read_targets(text: str) -> list[str]:
-    """Return the targets of words with commas; "all" means all.
+    """Return the targets in a comma-separated list; "all" selects every target.
 
     Raises:
         UnknownName: there is no such target.
@@ -135,7 +135,7 @@ def check_network(
     ticks: int = 100,
     choices: Mapping[str, str] | None = None,
 ) -> dict[str, list[str]]:
-    """Return the problems of each target; none where it takes the network.
+    """Return the problems by target; a target that can run the network has none.
 
     network: a run folder, all of whose networks are checked, or a source as ``neuro import``
     takes it. shape, choices: see :func:`tasks.imported.source.open_source`.
@@ -160,7 +160,7 @@ def check_network(
 
 
 def tabulate_check(checked: Mapping[str, Sequence[str]]) -> Table:
-    """Return a row a target."""
+    """Return a table with one row per target."""
     rows = [
         [
             target,
@@ -176,7 +176,7 @@ def tabulate_check(checked: Mapping[str, Sequence[str]]) -> Table:
 
 
 def list_problems(checked: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return every problem in a line; one that several targets share stands there once."""
+    """Return one line per problem; a problem of several targets is listed once."""
     targets: dict[str, list[str]] = {}
     for target, found in checked.items():
         for problem in found:

@@ -1,7 +1,7 @@
-"""How a run takes a stimulus that is no spikes: graded, as a rate, or as the values are.
+"""Codes a stimulus of values for a run: as graded spikes, as a rate, or unchanged.
 
-A chip takes spikes. Values of an image become whole numbers of 8 bits (graded spikes, which
-Loihi 2 multiplies by its weights), or spikes at a rate. Axes: T ticks, B samples.
+A chip takes spikes. Values of an image become 8-bit integers (graded spikes, which Loihi 2
+multiplies by its weights), or spikes at a rate. Axes: T ticks, B samples.
 """
 
 from collections.abc import Mapping
@@ -23,11 +23,11 @@ from tasks.imported.stimulus import ImportedStimulus, StimulusError, split_sampl
 from tasks.runs.names import require_one_of
 
 Code = Literal["graded", "rate", "real"]
-FIELD = "input"  # of --set
+FIELD = "input"  # its name in --set
 
 
 class CodedNetwork(NamedTuple):
-    """What a run holds: the graph and its stimulus. facts: None where nothing was coded."""
+    """The graph and the stimulus of a run. facts: None if the stimulus was not coded."""
 
     graph: Graph
     stimulus: ImportedStimulus
@@ -35,7 +35,7 @@ class CodedNetwork(NamedTuple):
 
 
 def is_spikes(values: Shaped[np.ndarray, "T B ..."]) -> bool:
-    """Say whether values are spikes: 0 and 1."""
+    """Say whether all values are 0 or 1."""
     return bool(((values == 0) | (values == 1)).all())
 
 
@@ -45,13 +45,13 @@ def is_constant(values: Shaped[np.ndarray, "T B ..."]) -> bool:
 
 
 def choose_code(word: str, stimulus: ImportedStimulus) -> Code:
-    """Return how a stimulus is coded; word: of ``--set input=``, "" without it.
+    """Return the code of a stimulus; word: the value of ``--set input=``, "" without it.
 
-    Without a word, spikes and values that change from tick to tick stay as they are, and
-    constant ones are graded.
+    By default, spikes and values that change from tick to tick stay as they are, and constant
+    values are graded.
 
     Raises:
-        StimulusError: no such code, or one that does not suit the stimulus; lists all.
+        StimulusError: the code does not suit the stimulus; lists all problems.
     """
     values = {n: x for n, x in stimulus.inputs.items() if not is_spikes(x)}
     if not word:
@@ -83,10 +83,11 @@ def choose_code(word: str, stimulus: ImportedStimulus) -> Code:
 def code_network(
     code: Code, graph: Graph, stimulus: ImportedStimulus, decoding: Decoding | None
 ) -> CodedNetwork:
-    """Return a network that takes its stimulus in a code, and what that changes.
+    """Return a network with its stimulus in a code, and the effect on spikes and answers.
 
     Raises:
-        GraphError: a graded input has no weights that could take up its unit; lists all.
+        GraphError: a graded input leads to no weights that its unit can be folded into; lists
+            all.
     """
     values = {n: x for n, x in stimulus.inputs.items() if not is_spikes(x)}
     if code == "real" or not values:
@@ -123,7 +124,7 @@ def _draw_rate(x: Shaped[np.ndarray, "T B ..."]) -> Shaped[np.ndarray, "T B ..."
 
 
 class _Counted(NamedTuple):
-    """Spikes by population, T B *N, and the answers that are right; None: no labels."""
+    """Spikes by population, T B *N, and the number of correct answers; None without labels."""
 
     spikes: Mapping[str, np.ndarray]
     right: int | None

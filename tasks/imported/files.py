@@ -1,7 +1,7 @@
-"""The folder of an imported network: its files, and the digests that hold them together.
+"""The folder of an imported network: its files, and the digests that detect changed files.
 
-config.json names the digest of every other file that the network and its stimulus are read
-from. A run in which one of them changed is refused. No file names a place outside the folder.
+config.json holds the digest of every other file that the network and its stimulus are read
+from. A run with a changed file is refused. No file contains a path outside the folder.
 """
 
 import re
@@ -22,9 +22,9 @@ from tasks.runs.find import digest
 
 ABOUT = "import.json"
 STIMULUS = "stimulus.npz"
-DECODING = "decoding.npz"  # of the answers, where there are labels
-DRAWN = {"rate", "seed", "static"}  # of a random stimulus
-# field -> file
+DECODING = "decoding.npz"  # how answers are decoded; only with labels
+DRAWN = {"rate", "seed", "static"}  # fields of a random stimulus
+# field of ImportConfig -> file
 KEPT = {"graph": NETWORK, "stimulus": STIMULUS, "about": ABOUT, "decoding": DECODING}
 
 
@@ -47,7 +47,7 @@ class ImportConfig:
 
 
 class SourceFacts(TypedDict):
-    """name: of the file. function: "" for a file that holds the network. digest: SHA-256."""
+    """File of the source. function: "" if the file holds the network. digest: SHA-256."""
 
     name: str
     function: str
@@ -55,9 +55,10 @@ class SourceFacts(TypedDict):
 
 
 class StimulusFacts(TypedDict):
-    """What drives the network.
+    """The stimulus of the network.
 
-    file: "" where spikes are drawn: then ``DRAWN`` are there. static: one tick, shown in all.
+    file: "" if spikes are drawn; only then are the fields in ``DRAWN`` present.
+    static: one tick is drawn and shown in every tick.
     """
 
     file: str
@@ -72,8 +73,9 @@ class StimulusFacts(TypedDict):
 class PrecisionFacts(TypedDict):
     """The source in its own precision, beside neuro's clock in float64.
 
-    casts: to less than that, with their lines. spikes: of the source, of which ``different``
-    differ. failed: why it did not run; "": it did.
+    casts: casts to a lower precision, with their lines of code.
+    spikes, different: number of spikes of the source, and of spikes that differ.
+    failed: why the source did not run; "" if it ran.
     """
 
     name: str
@@ -84,9 +86,9 @@ class PrecisionFacts(TypedDict):
 
 
 class AnswerFacts(TypedDict):
-    """The answers of the source, in a precision, beside those of the run in float64.
+    """The answers of the source, in ``precision``, beside those of the run in float64.
 
-    source, run: how many of them are right. different: samples with two answers.
+    source, run: number of correct answers. different: samples on which the two disagree.
     """
 
     precision: str
@@ -97,10 +99,12 @@ class AnswerFacts(TypedDict):
 
 
 class VerificationFacts(TypedDict):
-    """ticks, samples, seed: of the generated stimuli. rows: of :func:`verify_import`.
+    """The comparison with the source.
 
-    hidden: populations that the source does not show. silent: those that can fire and did
-    not. precision, answers: where the source shows them.
+    ticks, samples, seed: of the generated stimuli. rows: the result of :func:`verify_import`.
+    hidden: populations that the source does not show.
+    silent: populations that can fire but never did.
+    precision, answers: present if the source shows them.
     """
 
     ticks: int
@@ -114,11 +118,12 @@ class VerificationFacts(TypedDict):
 
 
 class CodeFacts(TypedDict):
-    """How a stimulus that is no spikes is coded, beside the values themselves.
+    """How a stimulus of values is coded, and how the code changes the run.
 
-    code: "graded" or "rate". bits: of a message. units: the value that one stands for, by
-    graded input. spikes: without the code, over all samples, of which ``different`` differ with
-    it. right: right answers without and with it; None without labels.
+    code: "graded" or "rate". bits: bits per message.
+    units: by graded input, the value that the integer 1 stands for.
+    spikes, different: spikes without the code, and spikes that it changes; all samples.
+    right: correct answers [without, with] the code; None without labels.
     """
 
     code: str
@@ -144,7 +149,7 @@ class ImportFacts(TypedDict):
 
 
 def describe_mapping(network: ImportedNetwork, folder: Path) -> list[dict[str, str]]:
-    """Return what became of each part, as ``import.json`` holds it; folder: of the source."""
+    """Return how each part was imported, as in ``import.json``; folder: of the source."""
     return [
         {k: shorten_places(text, folder) for k, text in asdict(n).items()}
         for n in network.mapping
@@ -152,18 +157,18 @@ def describe_mapping(network: ImportedNetwork, folder: Path) -> list[dict[str, s
 
 
 def shorten_places(text: str, folder: Path) -> str:
-    """Return words about lines of code, which are named from the folder of the source.
+    """Shorten paths in a text: those in the folder of the source become relative to it.
 
-    Others are named by their file alone: a run names no place of the machine that made it.
+    Other paths become file names, so that a run reveals no folder of the machine that made it.
     """
-    # A container of a library has no line of the user: the caller is then this package.
+    # Containers of a library have no line in the user's code: their caller is this package.
     text = re.sub(r" at \S*\btasks/imported/\w+\.py:\d+", "", text)
     text = text.replace(f"{folder.resolve()}/", "")
     return re.sub(r"(?<!\S)/\S*/(\S+\.py:\d+)", r"\1", text)
 
 
 def describe_rows(rows: tuple[ComparedPopulation, ...]) -> list[dict[str, Any]]:
-    """Return the comparison with the source, as ``import.json`` holds it."""
+    """Return the comparison with the source, as in ``import.json``."""
     return [asdict(row) for row in rows]
 
 
@@ -178,10 +183,10 @@ def read_rows(facts: ImportFacts) -> list[ComparedPopulation]:
 
 
 def save_decoding(path: Path, decoding: Decoding) -> None:
-    """Write how the answers are read off the output.
+    """Write the decoding of the answers.
 
     Raises:
-        StoreError: it cannot be written.
+        StoreError: the file cannot be written.
     """
     words = {"over_ticks": decoding.over_ticks, "final": decoding.final}
     arrays = {"weights": decoding.weights, "bias": decoding.bias}
@@ -189,7 +194,7 @@ def save_decoding(path: Path, decoding: Decoding) -> None:
 
 
 def load_decoding(path: Path) -> Decoding:
-    """Read what :func:`save_decoding` wrote.
+    """Read a file that :func:`save_decoding` wrote.
 
     Raises:
         StoreError: the file is damaged.
@@ -209,7 +214,7 @@ def load_decoding(path: Path) -> Decoding:
 
 
 def digest_files(folder: Path) -> dict[str, str]:
-    """Return the digests of the files in ``KEPT``, by field; "" of a file that is gone."""
+    """Return the digests of the files in ``KEPT``, by field; "" for a missing file."""
     return {
         field: digest((folder / file).read_bytes()) if (folder / file).is_file() else ""
         for field, file in KEPT.items()
@@ -220,7 +225,7 @@ def read_facts(folder: Path) -> ImportFacts:
     """Return ``import.json``.
 
     Raises:
-        StoreError: it is damaged or of another shape; lists all problems.
+        StoreError: the file is damaged or has another layout; lists all problems.
     """
     path = folder / ABOUT
     try:
@@ -239,13 +244,13 @@ def read_facts(folder: Path) -> ImportFacts:
 
 
 def name_source(facts: ImportFacts) -> str:
-    """Return the source as the command line names it, without its folder."""
+    """Return the source as written on the command line, without its folder."""
     source = facts["source"]
     return f"{source['name']}:{source['function']}" if source["function"] else source["name"]
 
 
 def make_config(folder: Path) -> ImportConfig:
-    """Return the configuration of the files as they are."""
+    """Return the configuration that holds the present digests of the files."""
     facts = read_facts(folder)
     return ImportConfig(
         source=name_source(facts), library=facts["library"], **digest_files(folder)

@@ -1,8 +1,8 @@
-"""``neuro import``: a network that was not trained here as a run folder, proved equal first.
+"""``neuro import``: makes a run folder of a network after comparing it with its source.
 
-The source runs in its own library beside neuro's clock. Where a spike differs, nothing is
-written, nor where there are labels and a run cannot hold how the source makes its answers. The
-folder is made under another name and renamed when it is whole.
+The source runs in its own library beside neuro's clock. Nothing is written if a spike differs,
+or if there are labels and a run folder cannot store how the source decodes its answers. The
+folder is written under a temporary name and renamed when complete.
 """
 
 import math
@@ -86,19 +86,19 @@ from tasks.imported.stimulus import (
 from tasks.runs.names import IMPORTED
 from tasks.runs.settings import split_settings
 
-USUAL_TICKS = 100  # of a random stimulus
-TICKS, SAMPLES, SEED = 64, 4, 0  # of each stimulus of the comparison with the source
-STRONGER = (4, 16, 64)  # largest values that are tried while a population never fires
-MOST_VALUES = 2**24  # of one tick of one sample
-GIVEN = 4  # samples of the user's stimulus that are compared, too
+USUAL_TICKS = 100  # default length of a random stimulus
+TICKS, SAMPLES, SEED = 64, 4, 0  # of each stimulus that compares the import with its source
+STRONGER = (4, 16, 64)  # largest input values, tried in turn while a population stays silent
+MOST_VALUES = 2**24  # in one tick of one sample
+GIVEN = 4  # samples of the user's stimulus that are also compared
 
 
 @dataclass(frozen=True, kw_only=True)
 class StimulusWords:
-    """What the command line says of the stimulus.
+    """The stimulus as given on the command line.
 
-    file: None: random spikes of the numbers below. ticks: None: USUAL_TICKS, or as many as the
-    source always runs.
+    file: None draws random spikes from the numbers below.
+    ticks: None is the fixed number of ticks of the source, or else USUAL_TICKS.
     """
 
     file: Path | None = None
@@ -116,7 +116,7 @@ def import_network(
     shape: tuple[int, ...] | None = None,
     choices: Mapping[str, str] | None = None,
 ) -> ImportFacts:
-    """Make the run folder ``out`` of a source; return what ``import.json`` holds.
+    """Make the run folder ``out`` of a source; return the contents of ``import.json``.
 
     shape, choices: see :func:`tasks.imported.source.open_source`.
 
@@ -195,18 +195,18 @@ def name_run(source: str) -> str:
 
 
 def read_choices(words: Sequence[str]) -> dict[str, str]:
-    """Return the choices of ``--set``, by name."""
+    """Return the choices given by ``--set``, by name."""
     return split_settings(words, "dt=0.0001")
 
 
 def read_shape(text: str) -> tuple[int, ...] | None:
-    """Return the shape that ``--shape`` names; None for "".
+    """Parse the value of ``--shape``; "" gives None.
 
     >>> read_shape("2,34,34"), read_shape("16"), read_shape("")
     ((2, 34, 34), (16,), None)
 
     Raises:
-        ValueError: it names none.
+        ValueError: the text is not a shape, or the shape is too large.
     """
     if not text:
         return None
@@ -225,14 +225,14 @@ def read_shape(text: str) -> tuple[int, ...] | None:
 
 
 def require_new(out: Path) -> None:
-    """Raise unless a run folder can be made here: what is there is not overwritten."""
+    """Raise unless ``out`` is free for a run folder; existing files are never overwritten."""
     require_utf_8(out)
     if not is_free(out):
         raise RunError(f"{out} exists; choose another --out, or delete it")
 
 
 def _guess_shape(arrays: Mapping[str, Any]) -> tuple[int, ...] | None:
-    """Return the shape of the only input of a file; None: it has none, or there are several."""
+    """Return the shape of the only array of a file; None unless there is exactly one."""
     shapes = list(find_shapes(arrays).values())
     return (shapes[0] or None) if len(shapes) == 1 else None
 
@@ -245,12 +245,12 @@ def compare_with_source(
 ) -> tuple[ComparedPopulation, ...]:
     """Return the comparison with the source, under random stimuli and the user's own.
 
-    What is returned is left out where no decoding makes it, and none is needed.
+    Returned values are left out if no decoding explains them and none is needed.
 
     Raises:
-        CaptureError: the source changes by the tick; names the line.
-        RunError: they differ; holds the whole table, and the first population that differs; or
-            the answers are made otherwise than by the decoding.
+        CaptureError: the source behaves differently from tick to tick; names the line.
+        RunError: a population differs (the message holds the first one and the whole table),
+            or the source does not decode its answers as ``decoding`` does.
     """
     rows = _compare(opened.network, stimulus, words)
     wrong = next((row for row in rows if not row.agrees and row.population != RETURNED), None)
@@ -288,7 +288,7 @@ def _compare(
 
 
 def _find_silent(graph: Graph, rows: Sequence[ComparedPopulation]) -> list[str]:
-    """Return the compared populations that can fire and never did."""
+    """Return the compared populations that can fire but never did."""
     shown = {row.population for row in rows}
     fired = {row.population for row in rows if row.spikes}
     return [name for name in graph.firing if name in shown and name not in fired]
@@ -300,7 +300,7 @@ def describe_import(
     stimulus: ImportedStimulus,
     words: StimulusWords,
 ) -> ImportFacts:
-    """Return what ``import.json`` holds."""
+    """Return the contents of ``import.json``."""
     graph, shown = opened.network.graph, {row.population for row in rows}
     drawn = {"rate": words.rate, "seed": words.seed, "static": opened.network.static}
     return ImportFacts(
@@ -337,11 +337,11 @@ def describe_import(
 def write_run(
     out: Path, coded: CodedNetwork, facts: ImportFacts, decoding: Decoding | None
 ) -> None:
-    """Write the run folder: whole, or not at all.
+    """Write the run folder completely, or not at all.
 
     Raises:
-        RunError: another process has made one there in the meantime.
-        StoreError: it cannot be written.
+        RunError: another process has made a folder there in the meantime.
+        StoreError: the folder cannot be written.
     """
     with rename_when_whole(out) as part:
         save_graph(part / NETWORK, coded.graph)
@@ -356,7 +356,7 @@ def write_run(
 
 
 def show_import(console: Console, out: Path, facts: ImportFacts) -> None:
-    """Print what became of what, the comparison with the source, and the stimulus."""
+    """Print the mapping of parts, the comparison with the source, and the stimulus."""
     from tasks.report.tables import make_table
 
     said = partial(console.print, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What an import says of itself, in the terminal and in the report."""
+"""Describes an import for the terminal and the report."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -23,7 +23,7 @@ COMPARED = ("population", "stimulus", *TOTALS[1:])
 
 
 class TotalOfPopulation(NamedTuple):
-    """A population under all stimuli."""
+    """The comparison of a population with its source, over all stimuli."""
 
     population: str
     spikes: int
@@ -32,7 +32,7 @@ class TotalOfPopulation(NamedTuple):
 
 
 def describe_stimulus(stimulus: StimulusFacts) -> str:
-    """Return what drives the network, where that is no data; "": it is a file of the user."""
+    """Describe a random stimulus; "" if the stimulus is a file of the user."""
     if stimulus["file"]:
         return ""
     when = "in all" if stimulus["static"] else "in each"
@@ -45,7 +45,7 @@ def describe_stimulus(stimulus: StimulusFacts) -> str:
 
 
 def describe_code(facts: CodeFacts) -> str:
-    """Return in words how the stimulus is coded, and what that changes."""
+    """Describe how the stimulus is coded, and which spikes and answers the code changes."""
     if facts["code"] == "graded":
         units = ", ".join(f"{name} {unit:.4g}" for name, unit in facts["units"].items())
         how = (
@@ -68,7 +68,7 @@ def describe_code(facts: CodeFacts) -> str:
 
 
 def add_stimuli(rows: Sequence[ComparedPopulation]) -> list[TotalOfPopulation]:
-    """Return the comparison of each population over all stimuli."""
+    """Sum the comparison of each population over all stimuli."""
     out = []
     for name in dict.fromkeys(row.population for row in rows):
         of_it = [row for row in rows if row.population == name]
@@ -83,7 +83,7 @@ def add_stimuli(rows: Sequence[ComparedPopulation]) -> list[TotalOfPopulation]:
 
 
 def list_remarks(facts: ImportFacts) -> list[str]:
-    """Return what the comparison with the source does not cover."""
+    """Return remarks on the parts that the comparison with the source does not cover."""
     verification = facts["verification"]
     if not verification["rows"]:
         return [f"{facts['library']}: not compared, there is no other library to compare with"]
@@ -113,7 +113,7 @@ def _name(precision: PrecisionFacts) -> str:
 
 
 def list_own_figures(facts: ImportFacts) -> list[str]:
-    """Return what the source computes and answers in its own precision."""
+    """Describe the spikes and answers of the source in its own precision."""
     lines = []
     precision = facts["verification"].get("precision")
     if precision is not None and precision["failed"]:
@@ -137,7 +137,7 @@ def list_own_figures(facts: ImportFacts) -> list[str]:
 
 
 def describe_comparison(facts: ImportFacts) -> str:
-    """Return in a line what was compared; "" where nothing was."""
+    """Describe the comparison in one line; "" if there was none."""
     rows, verification = read_rows(facts), facts["verification"]
     if not rows:
         return ""
@@ -181,12 +181,12 @@ def show_import(facts: ImportFacts) -> list[Html]:
 
 
 def list_cells(row: ComparedPopulation | TotalOfPopulation) -> list[str]:
-    """Return a row of ``COMPARED``, or of ``TOTALS``."""
+    """Return the values of a row in the table ``COMPARED`` or ``TOTALS``."""
     stimulus = [row.stimulus] if isinstance(row, ComparedPopulation) else []
     error = f"{row.error:.1e}" if row.error else "0"
     return [row.population, *stimulus, f"{row.spikes:,}", f"{row.different:,}", error]
 
 
 def list_differing(rows: Sequence[ComparedPopulation]) -> str:
-    """Return the comparison of every population as lines, for an import that failed."""
+    """Return one line per population, for the message of a failed import."""
     return align_columns([COMPARED, *map(list_cells, rows)])

@@ -1,7 +1,7 @@
-"""The source of an import: a file of NIR, a Graph, or a function that returns a network.
+"""The source of an import: a NIR file, a Graph, or a function that returns a network.
 
-The classes inside a module say which library runs it. A function is called without arguments;
-its file runs like a script, with its folder on the path.
+The classes inside a module determine the library that runs it. A function is called without
+arguments; its file runs like a script, with its folder on the path.
 """
 
 import sys
@@ -40,19 +40,20 @@ READERS = {  # module and function that return an ImportedNetwork, imported when
     "norse": "neuro.interop.norse:import_module",
     "spikingjelly": "neuro.interop.spikingjelly:import_module",
 }
-LIBRARIES = ("snntorch", "norse", "spikingjelly")  # by the packages of their modules
-OTHERS = ("sinabs", "rockpool", "lava", "spyx", "bindsnet", "brevitas")  # known to have no file
+LIBRARIES = ("snntorch", "norse", "spikingjelly")  # recognised by the packages of modules
+OTHERS = ("sinabs", "rockpool", "lava", "spyx", "bindsnet", "brevitas")  # without a reader
 
 
 class SourceError(ValueError):
-    """A source that cannot be imported; the message says why, with the cure."""
+    """The source cannot be imported; the message says why, with the cure."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OpenedSource:
-    """A source, read.
+    """A source after reading.
 
-    folder: of its file. name: of its file. function: "" for a file that holds the network.
+    folder, name: folder and name of its file.
+    function: "" if the file holds the network itself. digest: SHA-256 of the file.
     """
 
     network: ImportedNetwork
@@ -65,15 +66,15 @@ class OpenedSource:
 def open_source(
     source: str, shape: tuple[int, ...] | None = None, choices: Mapping[str, str] | None = None
 ) -> OpenedSource:
-    """Return the network of a source.
+    """Read the network of a source.
 
-    shape: of one tick of one sample, which a module does not say itself. choices: what the
-    source leaves open, as keywords of the reader in :mod:`neuro.interop`; values as text.
+    shape: of one tick of one sample; a module does not contain it.
+    choices: keywords of the reader in :mod:`neuro.interop` that the source leaves open; text.
 
     Raises:
-        SourceError: there is no such source, or nothing reads it.
-        TaskFileError: its Python file cannot be run.
-        ValueError: a reader refuses it; lists every reason with its cure.
+        SourceError: there is no such source, or no reader for it.
+        TaskFileError: the Python file of the source cannot be run.
+        ValueError: a reader refuses the source; lists every reason with its cure.
     """
     choices = dict(choices or {})
     file, colon, function = source.rpartition(":")
@@ -114,7 +115,7 @@ def _explain_kind(path: Path) -> str:
 
 
 def _call(path: Path, name: str) -> Any:
-    """Return what a function of a file returns, or a network that stands there by that name."""
+    """Return the result of a function in a file, or the network that has this name there."""
     with _on_path(path.parent):
         module = run_file(path)
         names = [n for n, value in vars(module).items() if _is_source(module, value)]
@@ -148,7 +149,7 @@ def _is_source(module: Any, value: Any) -> bool:
 
 @contextmanager
 def _on_path(folder: Path) -> Iterator[None]:
-    """Let imports find the files of a folder, as those of a script."""
+    """Let imports find the modules in a folder, as for a script."""
     place = str(folder.resolve())
     sys.path.insert(0, place)
     try:
@@ -160,7 +161,7 @@ def _on_path(folder: Path) -> Iterator[None]:
 def _import_value(
     value: Any, source: str, shape: tuple[int, ...] | None, choices: Mapping[str, str]
 ) -> ImportedNetwork:
-    """Return the network that a function of the user returned."""
+    """Import the network that the user's function returned."""
     if isinstance(value, ImportedNetwork):
         _refuse_choices(choices, f"{source}, which imports itself")
         return value
@@ -191,10 +192,10 @@ def _import_value(
 
 
 def find_library(module: nn.Module, source: str) -> str:
-    """Return the library whose neurons a module holds.
+    """Return the library whose neurons a module contains.
 
     Raises:
-        SourceError: there are none, or of several.
+        SourceError: the module has no neurons, or neurons of several libraries.
     """
     packages = {type(m).__module__.partition(".")[0]: m for m in module.modules()}
     found = [name for name in LIBRARIES if name in packages]
@@ -222,7 +223,7 @@ def find_library(module: nn.Module, source: str) -> str:
 def _read(
     reader: str, what: str, choices: Mapping[str, str], *source: object
 ) -> ImportedNetwork:
-    """Return what a reader of ``READERS`` makes of a source."""
+    """Read a source with a reader of ``READERS``."""
     module, _, name = reader.partition(":")
     read = getattr(import_module(module), name)
     network: ImportedNetwork = read(*source, **_read_choices(read, choices, what))
@@ -232,7 +233,7 @@ def _read(
 def _read_choices(
     reader: Callable[..., Any], choices: Mapping[str, str], what: str
 ) -> dict[str, Any]:
-    """Return the keywords of a reader; raise where it does not know one, or its type."""
+    """Return the choices as keywords of a reader; raise if a name or a type is wrong."""
     hints = get_type_hints(reader)
     known = [
         p.name
@@ -248,7 +249,7 @@ def _read_choices(
 
 
 def _is_function(hint: Any) -> bool:
-    """Say whether a type is that of a function, which no text can be."""
+    """Say whether a type is a function type, which text cannot express."""
     return get_origin(hint) is Callable or any(map(_is_function, get_args(hint)))
 
 
@@ -261,7 +262,7 @@ def _refuse_choices(choices: Mapping[str, str], what: str) -> None:
 
 
 def import_graph(graph: Graph) -> ImportedNetwork:
-    """Return a Graph of ours: there is no other library to compare it with."""
+    """Import a Graph of ours, which has no other library to be compared with."""
     return ImportedNetwork(
         graph=graph,
         library=f"neuro {__version__}",
@@ -272,7 +273,7 @@ def import_graph(graph: Graph) -> ImportedNetwork:
 
 
 def import_stack(stack: nn.Module, shape: tuple[int, ...]) -> ImportedNetwork:
-    """Return the Graph of a Stack of ours; its source shows the output alone."""
+    """Import a Stack of ours; its source shows only the output."""
     graph = trace(stack.eval(), shape)
     mapping = [
         MappedNode(node=name, source=name, became=format_model(node))

@@ -1,7 +1,7 @@
-"""What drives an imported network: arrays of the user with labels, or random spikes.
+"""The stimulus of an imported network: the user's arrays with labels, or random spikes.
 
-A file of NumPy holds an array for each input, or one array for the only input; labels may
-stand in it, or in a file of their own. Nothing in such a file is executed.
+A NumPy file holds one array per input, or one array for the only input. Labels may be in the
+same file or in another one. No code in such a file is executed.
 Axes: T ticks, B samples, ``*N`` the shape of an input.
 """
 
@@ -22,21 +22,21 @@ from neuro.graph import Graph
 from neuro.io.store import StoreError, read_bytes, write_bytes
 from tasks.runs.settings import require_seed
 
-# What zip files and headers of NumPy raise where they are damaged.
+# Errors that damaged zip files and NumPy headers raise.
 DAMAGE = (
     *(ValueError, OSError, EOFError, KeyError, TypeError, SyntaxError, IndexError),
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, TokenError),
     *(NotImplementedError, RuntimeError, MemoryError, OverflowError),
 )
-MOST_VALUES = 2**29  # of a random stimulus, each drawn in 8 bytes
-LABELS = "labels"  # their name in a file
-MOST = 2**25  # values of all nodes, over all ticks, that a batch may have
+MOST_VALUES = 2**29  # in a random stimulus, each drawn in 8 bytes
+LABELS = "labels"  # name of the labels in a file
+MOST = 2**25  # values per batch, over all nodes and ticks
 AXES = "ticks, samples, then the shape of the input"
 SAVED = "np.savez(FILE, input=x, labels=y)"
 
 
 class StimulusError(ValueError):
-    """A stimulus that does not fit; ``problems`` lists each reason with its cure."""
+    """The stimulus does not fit the network; ``problems`` lists each reason with its cure."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(["the stimulus cannot be used:", *problems]))
@@ -45,7 +45,7 @@ class StimulusError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImportedStimulus:
-    """inputs: values by Input (T B *N), numbers of any kind. labels: class of each sample."""
+    """inputs: values by Input (T B *N), of any numeric type. labels: class of each sample."""
 
     inputs: Mapping[str, np.ndarray]
     labels: np.ndarray | None = None
@@ -62,9 +62,9 @@ class ImportedStimulus:
 
 
 def require_numbers(ticks: int, samples: int, rate: float, seed: int, values: int = 1) -> None:
-    """Raise unless the numbers of a random stimulus can be drawn.
+    """Raise unless a random stimulus can be drawn from these numbers.
 
-    values: of one tick of one sample.
+    values: number of values in one tick of one sample.
 
     Raises:
         StimulusError: a number is out of range; lists all.
@@ -92,16 +92,16 @@ def require_numbers(ticks: int, samples: int, rate: float, seed: int, values: in
 def generate_stimulus(
     graph: Graph, *, ticks: int, samples: int, rate: float, seed: int, static: bool = False
 ) -> ImportedStimulus:
-    """Return random spikes: each value is 1 in a tick with probability ``rate``, else 0.
+    """Draw random spikes: each value is 1 with probability ``rate``, else 0.
 
-    static: one tick is drawn, and shown in all.
+    static: draw one tick and show it in every tick.
 
     Raises:
         StimulusError: a number is out of range; lists all.
     """
     require_numbers(ticks, samples, rate, seed, sum(map(graph.size, graph.inputs)))
     rng = np.random.default_rng(seed)
-    times = ticks if static else 1  # that each drawn tick is shown
+    times = ticks if static else 1  # repetitions of each drawn tick
     shapes = {name: (ticks // times, samples, *graph.shapes[name]) for name in graph.inputs}
     spikes = {name: (rng.random(s) < rate).repeat(times, 0) for name, s in shapes.items()}
     return ImportedStimulus(inputs=spikes)
@@ -112,8 +112,8 @@ def require_run_of_source(
 ) -> None:
     """Raise unless the source itself could run a stimulus.
 
-    ticks: which it always runs; None: any. static: whether it takes one value a sample, and
-    shows it in every tick.
+    ticks: fixed number of ticks of the source; None: any number.
+    static: whether the source takes one value per sample and shows it in every tick.
 
     Raises:
         StimulusError: lists every reason.
@@ -136,15 +136,14 @@ def require_run_of_source(
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of an ``.npz`` by name; the array of an ``.npy`` is called "".
+    """Return the arrays of an ``.npz`` by name; the array of an ``.npy`` is named "".
 
     Raises:
-        StimulusError: there is no such file, it is damaged, or an array holds objects; lists
-            all.
+        StimulusError: the file is missing or damaged, or an array holds objects; lists all.
     """
     try:
         data = read_bytes(path)
-    except StoreError as error:  # a pipe, or another thing that is no file
+    except StoreError as error:  # a pipe, or anything else that is not a regular file
         raise StimulusError([str(error)]) from error
     except OSError as error:
         problem = f"{path}: cannot be read ({error.strerror}); NumPy writes one: {SAVED}"
@@ -169,7 +168,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def _explain(error: BaseException) -> str:
-    """Return what is wrong with a file or an array, and the cure."""
+    """Describe the problem of a file or an array, with the cure."""
     if "allow_pickle" in str(error):
         return (
             "holds Python objects, or is no file of NumPy's, and nothing of it is executed; "
@@ -179,7 +178,7 @@ def _explain(error: BaseException) -> str:
 
 
 def find_shapes(arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
-    """Return the shape of one tick of one sample of each array, labels left out."""
+    """Return the shape of one tick of one sample of each array, without labels."""
     return {name: x.shape[2:] for name, x in arrays.items() if name != LABELS}
 
 
@@ -190,12 +189,12 @@ def make_stimulus(
     labels_path: Path | None = None,
     classes: int | None = None,
 ) -> ImportedStimulus:
-    """Return the stimulus of a graph from the arrays of a file, with its labels if any.
+    """Make the stimulus of a graph from the arrays of a file, with labels if there are any.
 
-    classes: of an answer; None: as many as the output has values.
+    classes: number of classes; None: the size of the output.
 
     Raises:
-        StimulusError: lists everything that does not fit.
+        StimulusError: the arrays do not fit the graph; lists all problems.
     """
     given = {name: x for name, x in arrays.items() if name != LABELS}
     if len(given) == 1 and len(graph.inputs) == 1:
@@ -237,7 +236,7 @@ def make_stimulus(
 def _find_labels(
     path: Path, arrays: Mapping[str, np.ndarray], labels_path: Path | None
 ) -> np.ndarray | None:
-    """Return the labels of a file of their own, or of the stimulus; None: there are none."""
+    """Return the labels of the labels file, or of the stimulus file; None without labels."""
     if labels_path is None:
         return arrays.get(LABELS)
     if LABELS in arrays:
@@ -256,7 +255,7 @@ def _find_labels(
 
 
 def _check_input(x: np.ndarray, shape: tuple[int, ...]) -> list[str]:
-    """Return what is wrong with the values of an input."""
+    """List the problems of the values of an input."""
     own = f"({', '.join(['ticks', 'samples', *map(str, shape)])})"
     if x.dtype.kind not in "biuf":
         return [f"holds {x.dtype}, which are no numbers; spikes are 0 and 1"]
@@ -281,7 +280,7 @@ def _check_input(x: np.ndarray, shape: tuple[int, ...]) -> list[str]:
 def _check_labels(
     labels: np.ndarray, size: tuple[int, ...] | None, graph: Graph, classes: int | None
 ) -> list[str]:
-    """Return what is wrong with labels; size: ticks and samples, None if unknown."""
+    """List the problems of labels; size: ticks and samples, None if unknown."""
     if len(graph.outputs) != 1:
         return [
             f"the network has {len(graph.outputs)} outputs, {', '.join(graph.outputs)}, and a "
@@ -314,7 +313,7 @@ def _check_labels(
 def split_samples(
     graph: Graph, stimulus: ImportedStimulus
 ) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
-    """Yield batches in float64 that a run of the graph holds in memory, with their samples."""
+    """Yield (samples, batch in float64); a run of the graph on a batch fits into memory."""
     values = sum(map(graph.size, graph.nodes)) * stimulus.ticks
     batch = max(1, MOST // max(1, values))
     for i in range(0, stimulus.samples, batch):
@@ -323,17 +322,17 @@ def split_samples(
 
 
 def save_stimulus(path: Path, stimulus: ImportedStimulus) -> None:
-    """Write a stimulus; equal ones make equal files.
+    """Write a stimulus; equal stimuli give equal files.
 
     Raises:
-        StoreError: it cannot be written.
+        StoreError: the file cannot be written.
     """
     labels = {} if stimulus.labels is None else {LABELS: stimulus.labels}
     save_arrays(path, {**stimulus.inputs, **labels})
 
 
 def load_stimulus(path: Path) -> ImportedStimulus:
-    """Read what :func:`save_stimulus` wrote.
+    """Read a file that :func:`save_stimulus` wrote.
 
     Raises:
         StoreError: the file is damaged.
@@ -350,7 +349,7 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read what :func:`save_arrays` wrote; raise a StoreError if it is damaged."""
+    """Read a file that :func:`save_arrays` wrote; raise a StoreError if it is damaged."""
     try:
         return read_arrays(path)
     except StimulusError as error:

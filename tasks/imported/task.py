@@ -1,8 +1,8 @@
 """The task of an imported network, made from the files of its run folder.
 
-The answer to a sample is the class with the highest score; of equal ones the first. Scores are
-made of the output as the source makes them; where it says nothing of that, they are the sum of
-the output over all ticks. Samples with a tie are counted.
+The answer to a sample is the class with the highest score; in a tie, the first class. Scores
+are decoded from the output as in the source; if the source does not define a decoding, a score
+is the output summed over all ticks. Samples with a tie are counted.
 Axes: T ticks, B samples, K neurons of the output, ``*N`` the shape of a node.
 """
 
@@ -59,7 +59,7 @@ def define_task(folder: Path) -> Task[ImportConfig]:
     """Return the task of the network in a run folder.
 
     Raises:
-        RunError: a file of it has changed since the import, or is gone.
+        RunError: a file of the run has changed since the import, or is missing.
         StoreError: a file is damaged.
     """
     require_unchanged(folder)
@@ -110,7 +110,7 @@ def _show_confusion(run: Run, evaluation: Mapping[str, Any]) -> list[Html]:
 
 @dataclass(frozen=True)
 class ImportedRun:
-    """The functions of the task; files are read at their first use."""
+    """The functions of the task; each file is read at its first use."""
 
     folder: Path
 
@@ -126,12 +126,12 @@ class ImportedRun:
 
     @cached_property
     def stimulus(self) -> ImportedStimulus:
-        """What drives it."""
+        """The stimulus of the network."""
         return load_stimulus(self.folder / STIMULUS)
 
     @cached_property
     def decoding(self) -> Decoding:
-        """How answers are read off the output, where there are labels."""
+        """The decoding of answers from the output; only with labels."""
         return load_decoding(self.folder / DECODING)
 
     def count_host(self) -> dict[str, int]:
@@ -141,7 +141,7 @@ class ImportedRun:
 
     @property
     def refusal(self) -> str:
-        """Why it is not trained, with the cure."""
+        """Why the network is not trained here, with the cure."""
         return (
             "an imported network is not trained here; to go on with its weights, write a task "
             "(neuro new FILE) whose model is Net(load_graph("
@@ -149,7 +149,7 @@ class ImportedRun:
         )
 
     def refuse(self, *_: object) -> NoReturn:
-        """Raise a RunError: there is no training."""
+        """Raise a RunError: an imported network cannot be trained."""
         raise RunError(self.refusal)
 
     def build(self, _: ImportConfig) -> nn.Module:
@@ -157,7 +157,7 @@ class ImportedRun:
         return Net(unroll_delays(self.graph).graph).double()
 
     def iterate_batches(self, _: ImportConfig, __: Split, ___: int) -> Iterator[Tree]:
-        """Yield (values by input T B *N, labels B or nothing): every split has the same."""
+        """Yield (values by input T B *N, labels B or nothing), the same for every split."""
         labels = self.stimulus.labels
         for some, inputs in split_samples(self.graph, self.stimulus):
             values = {name: torch.from_numpy(x) for name, x in inputs.items()}
@@ -166,12 +166,12 @@ class ImportedRun:
     def iterate_stimuli(
         self, config: ImportConfig, _: nn.Module, split: Split
     ) -> Iterator[Stimulus]:
-        """Yield the same batches."""
+        """Yield the batches of :meth:`iterate_batches` as stimuli."""
         for inputs, labels in self.iterate_batches(config, split, 0):
             yield Stimulus(inputs, labels)
 
     def decode(self, _: ImportConfig, __: nn.Module, outputs: Mapping[str, Tensor]) -> Tree:
-        """Return the answer to each sample; without labels, the mean of every output."""
+        """Return the answer to each sample; without labels, the mean of each output."""
         if self.stimulus.labels is None:
             return {name: y.mean(0) for name, y in outputs.items()}
         (y,) = outputs.values()
@@ -184,7 +184,7 @@ class ImportedRun:
         return {"accuracy": int((answers == labels).sum()) / len(labels)}
 
     def describe(self, _: ImportConfig, answers: Tree, labels: Tree) -> list[str]:
-        """Return "label → answer" of each sample, if there are labels."""
+        """Return "label → answer" per sample, if there are labels."""
         if self.stimulus.labels is None:
             return []
         return [
@@ -194,7 +194,7 @@ class ImportedRun:
 
     @torch.no_grad()
     def evaluate(self, run: Run, model: nn.Module) -> Findings:
-        """Return accuracy and confusion matrix where there are labels; rates and values."""
+        """Return rates and output values, and with labels accuracy and confusion matrix."""
         graph, stimulus = self.graph, self.stimulus
         device = next((p.device for p in model.parameters()), torch.device("cpu"))
         spikes = dict.fromkeys(graph.firing, 0.0)
@@ -232,7 +232,7 @@ def judge_scores(
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """Return (accuracy by its name, facts for ``eval.json``) of scores B K.
 
-    tied: samples whose highest score has more than one neuron.
+    tied: number of samples in which several neurons have the highest score.
     """
     classes = scores.shape[1]
     answers = scores.argmax(1)
@@ -252,7 +252,7 @@ def judge_scores(
 def _tabulate_rates(
     graph: Graph, spikes: Mapping[str, float], stimulus: ImportedStimulus
 ) -> Table:
-    """Return spikes and rates of each population."""
+    """Return the spikes and rates of each population as a table."""
     rows = []
     for name, count in spikes.items():
         rate = count / (graph.size(name) * stimulus.ticks * stimulus.samples)
@@ -270,9 +270,9 @@ def _tabulate_rates(
 def _tabulate_values(
     values: Mapping[str, list[Tensor]], stimulus: ImportedStimulus
 ) -> list[Table]:
-    """Return the range of each read-out; none: there is no read-out.
+    """Return a table with the range of each read-out; no table without read-outs.
 
-    values: for each batch (lowest, sum over ticks and samples of the mean neuron, highest).
+    values: per batch (lowest, mean over neurons summed over ticks and samples, highest).
     """
     rows = []
     for name, batches in values.items():

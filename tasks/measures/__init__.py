@@ -1,1 +1,1 @@
-"""What is done with a run: it is trained, simulated, verified, exported, priced, compared."""
+"""The verbs on a run: train, simulate, verify, export, estimate energy, compare."""

@@ -1,4 +1,4 @@
-"""Check a data set, and list its problems in few lines."""
+"""Checks a data set and summarises its problems in a few lines."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -11,8 +11,8 @@ from tasks.runs.names import require_one_of
 if TYPE_CHECKING:
     from drivers.nuscenes.problem import Problem
 
-KINDS = ("nuscenes",)  # of data sets that can be made and checked
-ALIKE = 5  # problems of the same table, field and cure that are listed one by one
+KINDS = ("nuscenes",)  # kinds of data sets that can be made and checked
+ALIKE = 5  # most problems with the same table, field and cure that are listed one by one
 
 
 def check_data_set(kind: str, path: Path, version: str = "") -> tuple["Problem", ...]:
@@ -21,7 +21,7 @@ def check_data_set(kind: str, path: Path, version: str = "") -> tuple["Problem",
     Raises:
         UnknownName: there is no such kind.
         FileNotFoundError: there is no data set at ``path``.
-        RuntimeError: a package that it needs is not installed.
+        RuntimeError: a package that the check needs is not installed.
     """
     require_one_of(kind, KINDS, "kind of data set")
     with require_devkit():
@@ -30,7 +30,7 @@ def check_data_set(kind: str, path: Path, version: str = "") -> tuple["Problem",
 
 
 def shorten_problems(problems: Sequence["Problem"]) -> Iterator[str]:
-    """Yield a line for each problem; of many like problems only for the first."""
+    """Yield one line per problem; of many similar problems only the first ones are listed."""
     alike = defaultdict(list)
     for problem in problems:
         alike[problem.table, problem.field, problem.cure].append(problem)

@@ -1,4 +1,4 @@
-"""Samples on a Ray cluster: workers of joblib on other machines."""
+"""Distributes samples over a Ray cluster, as joblib workers on other machines."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,14 +10,14 @@ from neuro.base.extras import require_extra
 
 @contextmanager
 def use_cluster(address: str) -> Iterator[None]:
-    """Run the block with the workers of a Ray cluster; "": with those of this machine.
+    """Run the block with the workers of a Ray cluster; "": with workers on this machine.
 
-    address: as Ray writes it, such as "auto" or "ray://host:10001"; "local" starts a Ray on
-    this machine, and stops it after the block. neuro must be installed on every machine.
+    address: in Ray's notation, such as "auto" or "ray://host:10001"; "local" starts Ray on this
+    machine and stops it after the block. neuro must be installed on every machine.
 
     Raises:
         RuntimeError: Ray is not installed.
-        ConnectionError: no cluster answers there, or it is not an address.
+        ConnectionError: no cluster answers at the address, or the address is malformed.
     """
     if not address:
         yield

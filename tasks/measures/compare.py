@@ -1,4 +1,4 @@
-"""``neuro compare``: runs side by side, read from their results files.
+"""``neuro compare``: compares runs by their results files.
 
 The runs of a configuration form a group, and its seeds are the samples. Two groups are compared
 on their common seeds by the exact sign-flip test (Fisher's randomization test): under the null
@@ -35,7 +35,7 @@ from tasks.runs.results import FIGURES, KEY, read_result
 from tasks.runs.task import Metric, Table, from_json
 
 COMPARED = ("eval", "verify", "energy")  # verbs whose results are compared
-SHOWN = 6  # most seeds whose values have a column each
+SHOWN = 6  # most seeds that get one column each
 
 
 class Value(NamedTuple):
@@ -48,11 +48,13 @@ class Value(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredRun:
-    """The results in a run folder. group: "task:configuration".
+    """The results in a run folder.
 
-    out_of_date, measured_on: of its results files, see :mod:`tasks.runs.provenance`. too_small:
-    chips that it does not fit. without_metric: networks that no metric of verify covers.
-    seed_changes: as of a :class:`tasks.runs.task.Training`.
+    group: "task:configuration".
+    out_of_date, measured_on: of its results files, see :mod:`tasks.runs.provenance`.
+    too_small: chips that the network does not fit.
+    without_metric: networks that no metric of verify covers.
+    seed_changes: see :class:`tasks.runs.task.Training`.
     """
 
     folder: Path
@@ -70,7 +72,7 @@ class MeasuredRun:
 
 @dataclass(frozen=True, kw_only=True)
 class GroupValues:
-    """A metric of a group, by seed."""
+    """The values of a metric in a group, by seed."""
 
     group: str
     metric: Metric
@@ -97,7 +99,7 @@ class GroupValues:
 
 @dataclass(frozen=True, kw_only=True)
 class GroupDifference(GroupValues):
-    """A group minus the baseline on the common seeds."""
+    """The difference group minus baseline on the seeds that both have."""
 
     baseline: str
 
@@ -123,7 +125,7 @@ class RunComparison:
     remarks: Sequence[str]
 
     def sheets(self) -> list[Table]:
-        """Return a table for each metric, and one of the differences."""
+        """Return one table per metric, and a table of the differences."""
         out = []
         for name in dict.fromkeys(s.metric.name for s in self.summaries):
             of_metric = [s for s in self.summaries if s.metric.name == name]
@@ -163,7 +165,7 @@ def compare_runs(paths: Iterable[Path], out: Path) -> RunComparison:
     paths: run folders, or patterns of them. The group of the first is the baseline.
 
     Raises:
-        RunError: there are no runs, some are not evaluated, or one stands twice; lists all.
+        RunError: there are no runs, some are not evaluated, or one is given twice; lists all.
     """
     runs = [_read(folder) for folder in find_runs(paths)]
     _require_comparable(runs)
@@ -175,10 +177,10 @@ def compare_runs(paths: Iterable[Path], out: Path) -> RunComparison:
 
 
 def find_runs(paths: Iterable[Path]) -> list[Path]:
-    """Return the run folders of paths and patterns, each once; other matches are left out.
+    """Return the run folders among paths and matches of patterns; other matches are ignored.
 
     Raises:
-        RunError: a path is no run, or named twice, or a pattern matches none.
+        RunError: a path is not a run or is given twice, or a pattern matches no run.
     """
     found: list[Path] = []
     paths = list(paths)
@@ -228,7 +230,7 @@ def _read(folder: Path) -> MeasuredRun:
 def _list_values(
     evaluation: dict[str, Any], verify: dict[str, Any], energy: dict[str, Any]
 ) -> Iterator[Value]:
-    """Yield the values in the results of eval, verify and energy, if there are any."""
+    """Yield the values in the results of eval, verify and energy."""
     metrics = from_json(evaluation.get("metrics", {}))
     notes = evaluation.get("notes", {})
     for m in metrics:
@@ -246,9 +248,9 @@ def _list_values(
 
 
 def list_differences(one: Any, other: Any, name: str = "") -> list[str]:
-    """Return "field (value and other value)" of the fields in which configurations differ.
+    """Return "field (value and other value)" per field in which two configurations differ.
 
-    one, other: as in ``config.json``. Fields inside another field are named with a dot.
+    one, other: contents of ``config.json``. Fields inside another field are named with a dot.
     """
     if isinstance(one, dict) and isinstance(other, dict):
         names = dict.fromkeys((*one, *other))
@@ -308,7 +310,7 @@ def _require_comparable(runs: Sequence[MeasuredRun]) -> None:
 
 
 def compare(runs: Sequence[MeasuredRun]) -> RunComparison:
-    """Return means over seeds, and differences from the group of the first run."""
+    """Compare groups: means over seeds, and differences from the group of the first run."""
     groups = list(dict.fromkeys(run.group for run in runs))
     metrics = dict.fromkeys(v.metric for run in runs for v in run.values.values())
     summaries: list[GroupValues] = []
@@ -362,7 +364,7 @@ def compare(runs: Sequence[MeasuredRun]) -> RunComparison:
 
 
 def _list_seed_changes(runs: Sequence[MeasuredRun]) -> list[str]:
-    """Return what a seed changes: a line for all groups with the same answer."""
+    """Return what a seed changes in each group, one line per distinct answer."""
     seeds: dict[str, set[int]] = {}
     groups: dict[str, list[str]] = {}  # by what a seed changes
     for run in runs:
@@ -422,7 +424,7 @@ def _difference_row(d: GroupDifference) -> list[str]:
 
 
 def as_markdown(comparison: RunComparison) -> str:
-    """Return the tables in Markdown."""
+    """Return the tables of a comparison in Markdown."""
     parts = []
     for sheet in comparison.sheets():
         lines = [f"{sheet.title}:", ""]
@@ -436,7 +438,7 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def draw(summaries: Sequence[GroupValues], path: Path) -> None:
-    """Write a picture: a panel for each metric with all seeds, and mean ± sd of each group."""
+    """Draw one panel per metric: all seeds, and mean ± sd of each group."""
     metrics = list(dict.fromkeys(s.metric for s in summaries))
     groups = list(dict.fromkeys(s.group for s in summaries))
     columns = min(3, len(metrics))

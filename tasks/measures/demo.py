@@ -13,7 +13,7 @@ from tasks.runs.task import TaskRun
 
 
 class Step(NamedTuple):
-    """A verb of the demo. done: the line when it has ended. apply: run -> its result."""
+    """A verb of the demo. done: the line printed afterwards. apply: run -> result."""
 
     name: str
     done: str

@@ -1,4 +1,4 @@
-"""``neuro train --dry-run``: the memory that a training needs on each device, from shapes.
+"""``neuro train --dry-run``: computes the memory of a training on each device from shapes.
 
 Model, optimizer and loss run on torch's device "meta", which has shapes without values: any
 machine can measure a model of any size.
@@ -26,15 +26,16 @@ META = torch.device("meta")
 class Memory:
     """The memory of a training on each device [bytes].
 
-    gradients, activations: of the stage with the largest. optimizer: its states. activations:
-    the values that autograd keeps from the forward to the backward pass of this device's share
-    of a batch, in float32, on a GPU with Triton; a CPU keeps less: it skips zeros and keeps no
-    membranes. Gated linear attention is counted with strong decays, an eighth more than with
-    weak ones. Blocks that the backward pass computes again count with their inputs, and the
-    largest in full. None: unknown. gathered: with whole models (DDP) the buckets of the
-    gradients that processes exchange; sharded (FSDP) the largest block and everything outside
-    of blocks, whose weights are whole while they compute. Code and temporary values are not
-    counted.
+    gradients, activations: maximum over the stages. optimizer: states of the optimizer.
+    activations: the values that autograd keeps from the forward to the backward pass of this
+    device's share of a batch, in float32, on a GPU with Triton; None: unknown. A CPU keeps
+    less: it skips zeros and keeps no membranes. Gated linear attention is counted with strong
+    decays, which need an eighth more than weak ones. Blocks that the backward pass recomputes
+    count with their inputs, and the largest of them in full.
+    gathered: with whole models (DDP) the buckets of gradients that processes exchange; sharded
+    (FSDP) the largest block and everything outside of blocks, whose weights are whole during
+    their computation.
+    Code and temporary values are not counted.
     """
 
     parameters: int
@@ -53,9 +54,10 @@ class Memory:
 class DryRun:
     """The result of a dry run.
 
-    parameters: their number. sharded: None where stages rule it out. unknown: why activations
-    are unknown; "": they are known. precision: of the training; activations are those of
-    "32-true". data: lines of the task on the data of the training.
+    parameters: number of parameters. sharded: None if the training has stages.
+    unknown: why the size of activations is unknown; "" if it is known.
+    precision: of the training; activations are always those of "32-true".
+    data: the task's description of the training data, in lines.
     """
 
     parameters: int
@@ -68,7 +70,7 @@ class DryRun:
 
 
 def measure_dry_run(run: TaskRun, devices: int) -> DryRun:
-    """Return the memory of a training on so many devices, whole on each (DDP) and sharded.
+    """Compute the memory of a training on ``devices`` devices, with DDP and with FSDP.
 
     Raises:
         RunError: building the model needs values.
@@ -130,7 +132,7 @@ def measure_dry_run(run: TaskRun, devices: int) -> DryRun:
 
 
 def list_stages(run: TaskRun, plan: Plan) -> list[tuple[float, Stage | None]]:
-    """Return each stage with the share of the training at its middle."""
+    """Return (share of the training at the middle of the stage, stage) for each stage."""
     if not plan.stages:
         return [(0.0, None)]
     in_steps = any(stage.steps is not None for stage in plan.stages)
@@ -147,9 +149,9 @@ def list_stages(run: TaskRun, plan: Plan) -> list[tuple[float, Stage | None]]:
 def measure_activations(
     run: TaskRun, model: nn.Module, devices: int, at: float
 ) -> tuple[int, str]:
-    """Return (bytes that autograd keeps of the loss of one device's share of a batch, "").
+    """Return (bytes that autograd keeps for the loss of one device's share of a batch, "").
 
-    at: share of the training that is done. If the bytes are unknown: (0, why).
+    Returns (0, reason) if the bytes are unknown. at: share of the training that is done.
     """
     training = run.definition.training
     if run.gradient == "eventprop":
@@ -172,12 +174,12 @@ def measure_activations(
 
 
 def count_bytes(values: Iterable[Any]) -> int:
-    """Return the bytes of the tensors among some values."""
+    """Return the total size [bytes] of the tensors among some values."""
     return sum(v.nbytes for v in values if isinstance(v, Tensor))
 
 
 def count_gathered(model: nn.Module) -> int:
-    """Return the most bytes that are whole at the same time while the rest is sharded."""
+    """Return the largest size [bytes] that FSDP keeps whole at the same time."""
     blocks = [count_bytes(block.parameters()) for block in list_blocks(model)]
     return count_bytes(model.parameters()) - sum(blocks) + max(blocks, default=0)
 
@@ -209,7 +211,7 @@ def describe_dry_run(result: DryRun) -> list[tuple[str, str, str]]:
 
 
 def explain_dry_run(result: DryRun) -> str:
-    """Return what the numbers mean."""
+    """Return the sentence that explains the numbers of a dry run."""
     size = f"{result.parameters:,} parameters; activations: "
     if result.unknown:
         return f"{size}not estimated: {result.unknown}; code and temporary values come on top"

@@ -1,4 +1,4 @@
-"""``neuro energy``: joules per inference, from the operations of the test split."""
+"""``neuro energy``: estimates joules per inference from the operations of the test split."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -43,13 +43,13 @@ def estimate_energy(
 ) -> dict[str, Any]:
     """Estimate joules per inference from the test split's spikes; write ``energy.json``.
 
-    Host operations before or behind the chip are counted in MACs, as the task says. ``misfits``
-    of a chip says why the network does not fit it.
+    Host operations before or behind the chip are counted in MACs, as the task declares them.
+    ``misfits`` of a chip lists why the network does not fit it.
 
-    chip: the file of a chip that is not in the folder ``neuro/energy/chips``, or the name of
-        one that is. The result holds a digest of the constants in that file.
-    goal: search for a placement of little "energy" or "time" on each chip, of which the result
-        is then; what it brings stands in ``mapping.searched`` of the chip.
+    chip: name of a chip in the folder ``neuro/energy/chips``, or the file of another chip. The
+    result holds a digest of the constants in such a file.
+    goal: search for a placement with less "energy" or "time" on each chip, and use it for the
+    estimate; ``mapping.searched`` of the chip holds the savings.
     """
     trained = open_trained_run(run)
     chips: dict[str, Hardware] = {**load_chips()}
@@ -100,24 +100,24 @@ def estimate_samples(
 ) -> dict[str, Any]:
     """Estimate joules per inference from the spikes of samples on the event engine.
 
-    chips: values or names; None: all chips. beside: multiply-accumulates per inference of host
-    operations before or behind the graph, by name. ann_passes: as of
-    :func:`neuro.energy.estimate`; for a sequence, its number of steps.
+    chips: chips or their names; None: all chips.
+    beside: MACs per inference of host operations before or behind the graph, by name.
+    ann_passes: see :func:`neuro.energy.estimate`; for a sequence, its number of steps.
 
     Returns:
-        Plain values, see :func:`neuro.energy.as_json`; misfits: why a chip cannot run the
-        graph; measured_on: of :func:`describe_samples`.
+        JSON values, see :func:`neuro.energy.as_json`; misfits: why a chip cannot run the graph;
+        measured_on: the result of :func:`describe_samples`.
 
     Raises:
-        TypeError, ValueError: samples or chips are of another kind, or do not fit the graph;
-            says the cure.
+        TypeError, ValueError: samples or chips have the wrong type, or do not fit the graph;
+            the message holds the cure.
     """
     priced = price_samples(graph, samples, chips, beside or {}, ann_passes)
     return {**as_json(*priced.estimates), KEY: priced.digests}
 
 
 class PricedSamples(NamedTuple):
-    """The estimates of a run of samples, by chip, the run, and its digests."""
+    """The estimates by chip, with the record of the samples and their digests."""
 
     estimates: list[Estimate]
     record: Record
@@ -131,7 +131,7 @@ def price_samples(
     beside: Mapping[str, int],
     ann_passes: int | None,
 ) -> PricedSamples:
-    """Return what :func:`estimate_samples` writes, before it is JSON."""
+    """Return the estimates of :func:`estimate_samples` before conversion to JSON."""
     all_chips = find_chips() if chips is None else find_hardware(chips)
     batches = iterate_batches(graph, samples)
     record = concatenate([simulate(graph, some.inputs)[0] for some in batches])
@@ -149,12 +149,12 @@ def price_samples(
 def search_placement(
     graph: Graph, record: Record, greedy: Estimate, goal: Goal
 ) -> tuple[Estimate, Sequence[str]]:
-    """Return the estimate of a searched placement, and why that of ``place`` was kept."""
+    """Return the estimate of a searched placement, and reasons if ``place``'s was kept."""
     if not isinstance(greedy.chip, Chip):
         return greedy, [f"{greedy.chip.hardware} has no mesh of cores"]
     try:
         searched = search_mapping(graph, record, greedy.chip, goal)
-    except MappingError as error:  # a layer that fits no core
+    except MappingError as error:  # a layer does not fit any core
         return greedy, error.problems
     if not searched.better:
         return greedy, [f"no other placement takes less {goal}"]

@@ -1,4 +1,4 @@
-"""``neuro export``: the trained network as Loihi integers, checked against Lava."""
+"""``neuro export``: converts the trained network to Loihi's integers, checked against Lava."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,21 +19,20 @@ from tasks.runs.trained_run import open_trained_run
 
 
 class LoweredNetwork(NamedTuple):
-    """The program of a network, and what ``export.json`` holds of it."""
+    """The program of a network, and its report in ``export.json``."""
 
     program: ChipProgram
     report: ExportReport
 
 
 def export_run(run: TaskRun, lava_samples: int = 8) -> dict[str, Any]:
-    """Write the graph, its program and ``export.json``; return the latter.
+    """Write ``graph.safetensors``, ``program.safetensors`` and ``export.json``.
 
-    Their files are ``graph.safetensors`` and ``program.safetensors``. Further networks of the
-    chip stand in files of their own, ``graph-NAME.safetensors``.
+    Further networks of the chip have their own files, such as ``graph-NAME.safetensors``.
 
     Returns:
-        The report of :func:`export_samples`, of all networks that the chip runs, as plain
-        values.
+        The contents of ``export.json``: the reports of :func:`export_samples` on all networks
+        that the chip runs, as JSON values.
 
     Raises:
         LowerError: the networks have parts that Loihi cannot run.
@@ -44,7 +43,7 @@ def export_run(run: TaskRun, lava_samples: int = 8) -> dict[str, Any]:
     problems = []
     for name, net in trained.networks.items():
         save_graph(run.folder / name_file("graph", name), net.graph)
-        samples = net.iterate_samples(most=lava_samples or 1)  # one says how many ticks
+        samples = net.iterate_samples(most=lava_samples or 1)  # one is enough for the ticks
         try:
             program, reports[name] = export_samples(net.graph, samples, lava_samples)
         except LowerError as error:
@@ -59,13 +58,13 @@ def export_run(run: TaskRun, lava_samples: int = 8) -> dict[str, Any]:
 
 
 def write_nets(folder: Path) -> list[str]:
-    """Write each program of an exported run for netx of lava-dl, beside its own file.
+    """Write each program of an exported run as a file for lava-dl's netx, beside the program.
 
     Returns:
-        A line a file, with the call that loads it.
+        One line per file, with the call that loads it.
 
     Raises:
-        NetxError: netx cannot hold a program; no file is written.
+        NetxError: netx cannot express a program; no file is written.
     """
     files = sorted(folder.glob("program*.safetensors"))
     programs = {file: load_program(file) for file in files}
@@ -86,13 +85,13 @@ def export_samples(
 ) -> LoweredNetwork:
     """Lower a network to the integers of Loihi, and check its program against Lava.
 
-    samples: the first batch runs; all have as many ticks. lava_samples: how many of it run on
-    Lava, at most; 0: none.
+    samples: all of the same length; only the first batch runs.
+    lava_samples: most samples of this batch that run on Lava; 0: none.
 
     Raises:
         LowerError: the network has parts that Loihi cannot run.
         RuleBreach: the program fits none of the chips.
-        TypeError, ValueError: the samples do not fit the graph; says the cure.
+        TypeError, ValueError: the samples do not fit the graph; the message holds the cure.
     """
     first = next(iterate_batches(graph, samples))
     program = lower_graph(graph, first.ticks)
@@ -109,5 +108,5 @@ def export_samples(
 
 
 def name_file(kind: str, part: str) -> str:
-    """Return the file of a part's graph or program; the first part adds nothing."""
+    """Return the file name of a network's graph or program; the first network has no suffix."""
     return f"{kind}-{part}.safetensors" if part else f"{kind}.safetensors"

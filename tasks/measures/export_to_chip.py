@@ -1,4 +1,4 @@
-"""``neuro export --chip``: the network in the integers of one chip, beside the floats."""
+"""``neuro export --chip``: compares a network in the integers of one chip with its floats."""
 
 from collections.abc import Iterable, Mapping
 from itertools import chain
@@ -63,19 +63,21 @@ def export_samples_to(
 ) -> tuple[ChipProgram, dict[str, Any]]:
     """Lower a network to the integers of a chip, and run them beside the floats.
 
-    Ranges of integers are chosen on the stimuli of the first batch; no target is looked at.
+    Ranges of integers are chosen on the stimuli of the first batch, without its targets.
 
     Returns:
-        The program, and plain values. scaling: a row a layer. layers: {name: spikes of the
-        floats and of the integers, and the share of ticks x neurons in which they differ}, of
-        a read-out the root mean square of the difference over that of its values. metrics: of
-        the answers of both. excess: where the integers left the rules of the float network, a
-        line each. n, ticks: of the samples.
+        The program, and JSON values.
+        scaling: one row per layer.
+        layers: {name: spikes of floats and of integers, and the share of ticks x neurons in
+            which they differ}; for a read-out the RMS of the difference over the RMS of its
+            values.
+        metrics: of the answers of both. n, ticks: of the samples.
+        excess: one line per way in which the integers left the rules of the float network.
 
     Raises:
         LowerError: the chip cannot run the network.
         RuleBreach: the network is too large for the chip.
-        TypeError, ValueError: the samples do not fit the graph or the chip; says the cure.
+        TypeError, ValueError: the samples do not fit the graph or the chip; with the cure.
     """
     batches = iterate_batches(graph, samples)
     first = next(batches)
@@ -114,7 +116,7 @@ def export_samples_to(
 def _add_differences(
     sums: dict[str, dict[str, Any]], graph: Graph, floats: Any, integers: Any
 ) -> None:
-    """Add what one batch of both differs in."""
+    """Add the differences between floats and integers in one batch to ``sums``."""
     differ = find_layer_differences(graph, floats, integers)
     for name, where in differ.items():
         if name in floats.spikes:
@@ -136,7 +138,7 @@ def _add_differences(
 
 
 def _share(of_layer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return counts with the share of them that differs."""
+    """Return the counts of a layer, with the share that differs."""
     if "of" in of_layer:
         counts = {k: int(of_layer[k]) for k in ("spikes", "integers")}
         return {**counts, "differ": of_layer["differ"] / of_layer["of"]}

@@ -12,21 +12,21 @@ from tasks.runs.names import CONFIGURATIONS
 
 
 def make_table_of(name: str) -> Table:
-    """Return the table of all tasks, of the configurations of one, or of the fields of one.
+    """Return a table of all tasks, of a task's configurations, or of the fields of one.
 
-    name: "", "mnist" or "mnist:tiny"; the name of a file means the task that it defines.
+    name: "", "mnist" or "mnist:tiny"; the name of a file stands for the task that it defines.
     """
     if name:
         return make_fields_table(name) if ":" in name else make_configurations_table(name)
     out = Table("task", "configurations", box=box.SIMPLE_HEAD, title_justify="left")
     out.title = "neuro train TASK:CONFIGURATION; neuro tasks TASK says more about one"
-    for task, configs in CONFIGURATIONS.items():  # without loading any
+    for task, configs in CONFIGURATIONS.items():  # without importing the tasks
         out.add_row(task, ", ".join(configs))
     return out
 
 
 def make_configurations_table(name: str) -> Table:
-    """Return the configurations of a task, with the number of parameters of each."""
+    """Return a table of a task's configurations, with their numbers of parameters."""
     import torch
 
     from tasks.report.tables import make_table
@@ -44,7 +44,7 @@ def make_configurations_table(name: str) -> Table:
 
 
 def make_fields_table(full: str) -> Table:
-    """Return every field of a configuration, with its value for ``--set`` and docstring."""
+    """Return a table of a configuration's fields, with values for ``--set`` and docstrings."""
     from tasks.report.tables import make_table
     from tasks.runs.find import find_config, find_task, split_name
 
@@ -57,7 +57,7 @@ def make_fields_table(full: str) -> Table:
 
 
 def list_described_fields(config: Any, prefix: str = "") -> Iterator[tuple[str, str, str]]:
-    """Yield name, value as JSON, and docstring of each field, those inside others included."""
+    """Yield (name, value as JSON, docstring) of each field, nested fields included."""
     described = read_field_docstrings(type(config))
     for field in fields(config):
         name, value = f"{prefix}{field.name}", getattr(config, field.name)

@@ -1,4 +1,4 @@
-"""Make a generated data set, and describe its size and difficulty."""
+"""Generates a data set, and describes its size and difficulty."""
 
 from pathlib import Path
 
@@ -9,13 +9,13 @@ from tasks.runs.settings import require_seed
 
 
 def make_data_set(kind: str, path: Path, scenes: int, seed: int, workers: int = 1) -> str:
-    """Make a data set of a ``kind`` unless it exists; return its description.
+    """Generate a data set of a ``kind`` unless it exists; return its description.
 
     Raises:
         UnknownName: there is no such kind.
         FileExistsError: something else is at ``path``.
-        ValueError: there are no names for so many scenes, or the seed is out of range.
-        RuntimeError: a package that it needs is not installed.
+        ValueError: ``scenes`` exceeds the available names, or the seed is out of range.
+        RuntimeError: a package that the generator needs is not installed.
     """
     require_seed(seed)
     require_one_of(kind, KINDS, "kind of data set")

@@ -1,4 +1,4 @@
-"""The progress of a training: a bar in a terminal, lines elsewhere."""
+"""Shows the progress of a training: as a bar in a terminal, as lines elsewhere."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,12 +12,12 @@ from tasks.measures.train import Tell
 from tasks.report.tables import describe_raised_slopes
 from tasks.runs.task import Metric, TaskRun
 
-Row = dict[str, float | int]  # of a history
+Row = dict[str, float | int]  # one validation in the history of a training
 
 
 @contextmanager
 def show_progress(console: Console, run: TaskRun, *, shown: bool) -> Iterator[Tell | None]:
-    """Yield the function that shows the progress; None: nothing is shown."""
+    """Yield the function that shows the progress, or None to show nothing."""
     if not shown:
         yield None
         return
@@ -48,7 +48,7 @@ def show_progress(console: Console, run: TaskRun, *, shown: bool) -> Iterator[Te
 def show_share(words: str) -> Iterator[Callable[[float], None]]:
     """Yield a function that shows a share from 0 to 1 on stderr, with the remaining time.
 
-    It shows nothing where stderr is no terminal.
+    It shows nothing if stderr is not a terminal.
     """
     console = Console(stderr=True)
     columns: list[Any] = [TextColumn(words, markup=False), BarColumn(), TimeRemainingColumn()]
@@ -60,7 +60,7 @@ def show_share(words: str) -> Iterator[Callable[[float], None]]:
 
 @contextmanager
 def _print_lines(console: Console, epochs: int, metric: Metric) -> Iterator[Tell]:
-    """Yield a function that prints a line for each validation of this process."""
+    """Yield a function that prints one line per validation since this process began."""
     history: list[Row] = []  # it grows; ``done`` rows of it are printed
     done = 0
     tell_news = _make_teller(console)
@@ -84,7 +84,7 @@ def _print_lines(console: Console, epochs: int, metric: Metric) -> Iterator[Tell
 
 
 def _make_teller(console: Console) -> Callable[[Progress, int], None]:
-    """Return a function that prints where a training resumes, and what falls silent."""
+    """Return a function that prints where a training resumes, and newly silent populations."""
     silent: tuple[str, ...] | None = None  # None: nothing is printed yet
 
     def tell(progress: Progress, step: int) -> None:
@@ -103,7 +103,7 @@ def _make_teller(console: Console) -> Callable[[Progress, int], None]:
 
 
 def describe_training(run: TaskRun, progress: Progress) -> list[str]:
-    """Return how a training ended, in lines: its score, and what went wrong."""
+    """Describe the end of a training in lines: its score, and its problems."""
     training = run.definition.training
     metric, keep = training.validation, training.plan(run.config).keep
     lines = [
@@ -122,7 +122,7 @@ def describe_training(run: TaskRun, progress: Progress) -> list[str]:
 
 
 def describe_silence(names: Sequence[str]) -> list[str]:
-    """Return in a line that populations never fire, and the cure; none: all fire."""
+    """Return a line on populations that never fire, with the cure; no line if all fire."""
     if not names:
         return []
     return [
@@ -133,7 +133,7 @@ def describe_silence(names: Sequence[str]) -> list[str]:
 
 
 def _describe(row: Row, metric: Metric) -> str:
-    """Return loss and validation of a row of the history, and the raised slopes."""
+    """Describe a row of the history: loss, validation score and raised slopes."""
     value = metric.text(row[f"val_{metric.name}"])
     slopes = describe_raised_slopes([row])
     return f"loss {row['train_loss']:.3f}  val {value}" + (f"  {slopes}" if slopes else "")

@@ -1,4 +1,4 @@
-"""``neuro simulate``: the test split on the event engine, under one clock or both."""
+"""``neuro simulate``: replays the test split on the event engine, under one clock or both."""
 
 import math
 import time
@@ -35,12 +35,12 @@ from tasks.runs.samples import (
 from tasks.runs.task import TaskRun, Tree
 from tasks.runs.trained_run import ChipNetwork, open_trained_run
 
-SHOWN = 20  # test samples whose record is kept for the report
+SHOWN = 20  # number of test samples in the record for the report
 CLOCKS = ("exact", "exact_spread")  # beside the grid
 
 
 class PlacedClock(NamedTuple):
-    """A clock, and how the events of the stimulus are put in time for it."""
+    """A clock, and the function that places the events of a stimulus in its time."""
 
     clock: Clock
     place: Callable[[Mapping[str, Events]], Mapping[str, Events] | Mapping[str, Times]]
@@ -54,16 +54,15 @@ def simulate_run(
     """Replay the test split on the event engine; write ``simulate.json`` and a record.
 
     Returns:
-        What :func:`simulate_samples` returns of the network that answers; captions of the
-        samples in the record, and its digest.
-        Of a task of several networks per_sample and milliseconds_per_sample are of all of them,
-        under every clock. without_metric: those that answer nothing; the metrics are of the
-        other one. others: rate and
-        number of neurons of their layers on the grid.
+        The result of :func:`simulate_samples` on the network that answers, the captions of the
+        samples in the record, and the digest of the record.
+        If the task has several networks, per_sample and milliseconds_per_sample cover all of
+        them under every clock, and the metrics cover the one that answers. without_metric names
+        the others; others: rate and number of neurons of their layers on the grid.
 
     Raises:
         ValueError: there are no workers.
-        GraphError: a network does not run under the clock; says which.
+        GraphError: a network cannot run under the clock; names the network.
     """
     require_workers(workers)
     trained = open_trained_run(run)
@@ -106,30 +105,30 @@ def simulate_samples(
 ) -> dict[str, Any]:
     """Replay samples on the event engine.
 
-    Under the exact clock they run three times: on the grid; in exact time with the stimulus at
-    the ends of its ticks, as on the grid; and in exact time with the stimulus anywhere in its
-    ticks, as a sensor would send it.
+    Under the exact clock the samples run three times: on the grid; in exact time with events at
+    the ends of their ticks, as on the grid; and in exact time with events at random times
+    within their ticks, as a sensor would send them.
 
     Args:
         graph: the network.
-        samples: all of as many ticks; they are run together.
+        samples: all of the same length; they are run together.
         judge: how outputs are judged against the targets.
         clock: the clock of the engine.
-        workers: samples are split over so many.
-        seed: of the times inside of ticks.
+        workers: number of processes that share the samples.
+        seed: of the random times within ticks.
 
     Returns:
-        Of the grid: the metrics by name, n; spikes, synaptic_events and updates by node, a
-        sample; milliseconds of wall time a sample, in which only the spikes of outputs are
-        kept; and the shape of a tick of each input.
-        "exact" and "exact_spread": the same in exact time, the change of each metric, and how
-        far the answers are from those of the grid, see :func:`compare_answers`.
-        measured_on: of :func:`describe_samples`.
+        On the grid: the metrics by name; n; spikes, synaptic_events and updates per sample, by
+        node; wall time per sample [ms], recording only the spikes of outputs; and the shape of
+        one tick of each input.
+        "exact" and "exact_spread": the same in exact time, with the change of each metric and
+        the distance between the answers and those of the grid, see :func:`compare_answers`.
+        measured_on: the result of :func:`describe_samples`.
 
     Raises:
-        TypeError, ValueError: samples or judge do not fit the graph, or do not fit each other;
-            says the cure.
-        GraphError: the graph does not run under the clock.
+        TypeError, ValueError: samples or judge do not fit the graph or each other; the message
+            holds the cure.
+        GraphError: the graph cannot run under the clock.
     """
     require_judge(judge)
     batches = list(iterate_batches(graph, samples))
@@ -139,7 +138,7 @@ def simulate_samples(
         clocks["exact"] = PlacedClock(clock, dict)
         clocks["exact_spread"] = PlacedClock(clock, partial(spread, dt=graph.dt, rng=rng))
     few = batches[0].take(SHOWN)
-    for placed in clocks.values():  # compiles each clock: the times below are without that
+    for placed in clocks.values():  # compiles each clock before the timed runs
         simulate(graph, placed.place(few.inputs), placed.clock)
     whole = {name: join([b.inputs[name] for b in batches]) for name in graph.inputs}
     targets = join_batches([read_targets(b) for b in batches])
@@ -205,7 +204,7 @@ def _join_simulated(
 def _add_costs(
     runs: Mapping[str, int], ways: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Return counts and time of all networks, each as often as it runs for an inference."""
+    """Return counts and times of all networks, each times its runs per inference."""
     return {
         "per_sample": {
             name_layer(name, node): {k: runs[name] * n for k, n in counts.items()}
@@ -219,12 +218,13 @@ def _add_costs(
 
 
 def compare_answers(one: Tree, other: Tree) -> dict[str, float]:
-    """Return how far answers are from ``other`` ones; pytrees whose first axis is B.
+    """Return the distance between answers and ``other`` ones; pytrees whose first axis is B.
 
-    answered_differently: of answers that are chosen (integers, such as classes), the share of
-    samples where one differs. answers_apart: of answers that are values (floats), the root mean
-    square of the difference over that of ``other``, of the part where it is largest. Only what
-    there is of the two.
+    answered_differently: for integer answers, such as classes, the share of samples with a
+    differing answer.
+    answers_apart: for float answers, the RMS of the difference over the RMS of ``other``, in
+    the part of the pytree where this is largest.
+    A key is missing if there are no answers of its kind.
     """
     pairs = list(zip(tree_leaves(one), tree_leaves(other), strict=True))
     chosen = [
@@ -246,7 +246,7 @@ def compare_answers(one: Tree, other: Tree) -> dict[str, float]:
 def spread(
     inputs: Mapping[str, Events], dt: Seconds, rng: np.random.Generator
 ) -> dict[str, Times]:
-    """Return each event at a time drawn from its whole tick of ``dt`` [s], not at its end."""
+    """Move each event from the end of its tick of ``dt`` [s] to a random time in the tick."""
     out = {}
     for name, e in inputs.items():
         time = (e.tick + 1.0 - rng.random(e.tick.size)) * dt

@@ -1,7 +1,7 @@
 """Means over seeds, and comparisons of two subjects on the same units.
 
-Subjects are planners, or stacks of mixers. Axes: S seeds, U units (courses, scenes, trainings),
-which are the same for all seeds and subjects.
+Subjects are, for example, planners or stacks of mixers. Axes: S seeds, U units (courses,
+scenes, trainings); all seeds and subjects have the same units.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,14 +12,14 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 RESAMPLES = 9999
-EXACT = 16  # most seeds with all 2^n choices of signs; with more, choices are drawn
+EXACT = 16  # most pairs for which all 2^n choices of signs are tried; above, choices are drawn
 DRAWS = 100_000
-LEVEL = 0.05  # below which a difference is shown
+LEVEL = 0.05  # significance level: a difference with a smaller p-value counts as shown
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What each seed reached; of these the mean and the standard deviation of a sample.
+    """The value of each seed, with mean and sample standard deviation.
 
     sd: None with fewer than two seeds.
     """
@@ -31,11 +31,12 @@ class Summary:
 
 @dataclass(frozen=True, kw_only=True)
 class Paired:
-    """A difference between two subjects, unit by unit, each the mean over its seeds.
+    """The paired difference of two subjects: mean over units of the difference of seed means.
 
-    low, high: of Student's 95 % interval of the mean; None with fewer than two units. more,
-    fewer: units in which the first has more, and fewer. p: of a sign test of these two numbers,
-    exact and two-sided (for one seed and yes or no: McNemar's test).
+    low, high: Student's 95 % interval of this mean; None with fewer than two units.
+    more, fewer: number of units in which the first subject has the larger, the smaller value.
+    p: of the exact two-sided sign test on more and fewer (for one seed and yes/no values:
+    McNemar's test).
     """
 
     difference: float
@@ -48,10 +49,10 @@ class Paired:
 
 @dataclass(frozen=True, kw_only=True)
 class RateDifference:
-    """Of two rates.
+    """The difference between two rates.
 
-    low, high: 95 % of the rates of units drawn anew (percentile bootstrap), for the rate of few
-    units is no mean; None with fewer than two units, or where some draw has no rate.
+    low, high: 95 % interval of the percentile bootstrap over units, since a rate is not a mean
+    over units; None with fewer than two units, or if a resample has no rate.
     """
 
     difference: float
@@ -61,10 +62,10 @@ class RateDifference:
 
 @dataclass(frozen=True, kw_only=True)
 class PairedVerdict:
-    """Of pairs by the sign-flip test.
+    """The result of the sign-flip test on pairs.
 
-    difference: mean of ours minus theirs. p: two-sided; None with one pair. test: its name.
-    verdict: whether ours are "better" or "worse", where p is below 5 %; else "not shown".
+    difference: mean of ours minus theirs. p: two-sided; None with one pair.
+    test: name of the test. verdict: "better" or "worse" if p is below 5 %, else "not shown".
     """
 
     difference: float
@@ -77,17 +78,17 @@ class PairedVerdict:
 def summarise(
     values: Float64[np.ndarray, "S U"], per: Float64[np.ndarray, "S U"] | None = None
 ) -> Summary:
-    """Return the summary of what seeds reached: means, or rates.
+    """Summarise the means of seeds over units, or their rates.
 
-    per: what the values are counted in. A rate is the sum of values over the sum of these; NaN
-    where that is zero.
+    per: denominators of the rates, such as distances. A rate is the sum of the values over the
+    sum of the denominators; NaN if that is zero.
     """
     seeds = values.mean(1) if per is None else _find_rate(values, per)
     return summarise_seeds(seeds.tolist())
 
 
 def summarise_seeds(values: Iterable[float]) -> Summary:
-    """Return the summary of a value by seed."""
+    """Summarise one value per seed."""
     seeds = tuple(values)
     sd = float(np.std(seeds, ddof=1)) if len(seeds) > 1 else None
     return Summary(mean=float(np.mean(seeds)), sd=sd, seeds=seeds)
@@ -96,11 +97,11 @@ def summarise_seeds(values: Iterable[float]) -> Summary:
 def compare_paired(
     first: Float64[np.ndarray, "S U"], second: Float64[np.ndarray, "S2 U"]
 ) -> Paired:
-    """Return how two subjects differ on the same units, each the mean over its seeds."""
-    from scipy import stats  # late: it takes a second
+    """Compare two subjects on the same units, each by its means over seeds."""
+    from scipy import stats  # imported late, because this takes a second
 
     each = first.mean(0) - second.mean(0)
-    each = np.where(np.abs(each) < 1e-12, 0.0, each)  # means of equal values, up to rounding
+    each = np.where(np.abs(each) < 1e-12, 0.0, each)  # equal means may differ by rounding
     more, fewer = int((each > 0).sum()), int((each < 0).sum())
     mean, number, low, high = float(each.mean()), len(each), None, None
     if number > 1:
@@ -122,9 +123,9 @@ def compare_rates(
     second: Float64[np.ndarray, "S2 U"],
     second_per: Float64[np.ndarray, "S2 U"],
 ) -> RateDifference:
-    """Return how the rates of two subjects differ, means over their seeds.
+    """Compare the rates of two subjects, each the mean over its seeds.
 
-    A rate is of all units together, so that units are drawn anew for both subjects at once.
+    A rate is taken over all units, so the bootstrap draws the same units for both subjects.
     """
 
     def subtract(units: Int64[np.ndarray, "... U"]) -> Float64[np.ndarray, "..."]:
@@ -153,17 +154,17 @@ def _find_rate(
 def stack_seeds(
     values: Mapping[str, Sequence[Any]],
 ) -> dict[str, Float64[np.ndarray, "_ U"]]:
-    """Return values by seed and unit, or by seed, as arrays; by subject."""
+    """Return the values of each subject as an array over seeds and units."""
     return {k: np.array(v, np.float64).reshape(len(v), -1) for k, v in values.items()}
 
 
 def compute_sign_flip_p(differences: Sequence[float]) -> float:
     """Return the two-sided p-value of the sign-flip test of paired differences.
 
-    Exact for up to :data:`EXACT` pairs; of more, :data:`DRAWS` choices of signs are drawn and
-    the observed one is counted among them (Phipson and Smyth 2010).
-    scipy.stats.permutation_test compares sums up to a share of the observed sum alone: near 0
-    it takes equal sums of decimal fractions, which are rounded apart, for different ones.
+    The test is exact for up to :data:`EXACT` pairs. For more, :data:`DRAWS` choices of signs
+    are drawn, and the observed one is counted among them (Phipson and Smyth 2010).
+    scipy.stats.permutation_test is not used: its tolerance is a share of the observed sum, so
+    near 0 it treats equal sums that differ by rounding as different.
 
     >>> compute_sign_flip_p([1.0, 2.0, 3.0]), compute_sign_flip_p([1.0, -1.0])
     (0.25, 1.0)
@@ -175,12 +176,12 @@ def compute_sign_flip_p(differences: Sequence[float]) -> float:
     else:
         signs = np.random.default_rng(0).choice((-1.0, 1.0), (DRAWS, n))
         signs[0] = 1.0
-    least = abs(d.sum()) - 1e-12 * np.abs(d).sum()  # sums in other orders are rounded apart
+    least = abs(d.sum()) - 1e-12 * np.abs(d).sum()  # the order of a sum changes its rounding
     return float((np.abs(signs @ d) >= least).mean())
 
 
 def name_test(pairs: int) -> str:
-    """Return the name of the test that :func:`compute_sign_flip_p` makes with so many pairs."""
+    """Return the name of the test that :func:`compute_sign_flip_p` runs on ``pairs`` pairs."""
     if pairs <= EXACT:
         return "exact sign-flip test, two-sided"
     return f"sign-flip test by {DRAWS:,} draws, two-sided"
@@ -189,7 +190,7 @@ def name_test(pairs: int) -> str:
 def judge_pairs(
     ours: Sequence[float], theirs: Sequence[float], better: Literal["lower", "higher"]
 ) -> PairedVerdict:
-    """Return how ours differ from theirs, pair by pair, and whether that is shown."""
+    """Test ours against theirs, pair by pair."""
     differences = [a - b for a, b in zip(ours, theirs, strict=True)]
     mean = float(np.mean(differences))
     p = compute_sign_flip_p(differences) if len(differences) > 1 else None

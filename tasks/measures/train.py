@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from lightning_fabric.loggers.logger import Logger
 
 Tell = Callable[[Progress, int, int], None]
-Kind = Literal["none", "csv", "tensorboard"]  # of a logger
+Kind = Literal["none", "csv", "tensorboard"]  # kinds of loggers
 SILENT = "silent.json"  # the populations without a spike in the last validation
 
 
 def require_device(device: str, devices: int = 1) -> None:
-    """Raise a RunError unless this machine has so many of a ``device`` for torch."""
+    """Raise a RunError unless torch has ``devices`` devices of this kind here."""
     if device == "cuda" and not torch.cuda.is_available():
         raise RunError("--device cuda: torch sees no CUDA device here; use --device cpu")
     if devices < 1:
@@ -50,13 +50,12 @@ def require_device(device: str, devices: int = 1) -> None:
 def launch_fabric(
     run: TaskRun, device: str, devices: int, logger: Kind = "none", *, sharded: bool = False
 ) -> "Fabric":
-    """Return Fabric, launched on ``devices`` processes of a device, or on those of torchrun.
+    """Return Fabric, launched on ``devices`` processes, or on those of torchrun.
 
     sharded: each process keeps a share of the parameters (FSDP), otherwise all of them (DDP).
 
     Raises:
-        RunError: there is no such device here, the logger is not installed, or a single process
-            cannot share a model.
+        RunError: the device or the logger is missing here, or one process is to shard a model.
     """
     from lightning_fabric import Fabric
 
@@ -82,7 +81,7 @@ def launch_fabric(
 
 @contextmanager
 def _keep_quiet() -> Iterator[None]:
-    """Run a block in which Fabric prints only warnings: it greets every launch."""
+    """Run a block in which Fabric prints only warnings, without its message at every launch."""
     log = logging.getLogger("lightning_fabric")
     level = log.level
     log.setLevel(logging.WARNING)
@@ -97,7 +96,7 @@ def make_plan(run: TaskRun) -> Plan:
 
     Raises:
         RunError: the task does not return a Plan.
-        ValueError: its numbers are out of range.
+        ValueError: a number of the plan is out of range.
     """
     plan = run.definition.training.plan(run.config)
     if not isinstance(plan, Plan):
@@ -112,7 +111,7 @@ def count_steps(run: TaskRun) -> int:
     """Return the number of batches in an epoch of training.
 
     Raises:
-        RunError: the task does not return a whole number >= 1.
+        RunError: the task does not return an integer >= 1.
     """
     steps = run.definition.training.steps(run.config)
     if not isinstance(steps, Integral) or steps < 1:
@@ -124,7 +123,7 @@ def count_steps(run: TaskRun) -> int:
 
 
 def make_loggers(kind: Kind, folder: Path) -> "list[Logger]":
-    """Return Fabric's logger of that kind, which writes into ``logs`` of a run folder.
+    """Return Fabric's logger of a kind, which writes into ``logs`` of a run folder.
 
     csv: ``logs/version_K/metrics.csv``, with a new K each time the training resumes.
     tensorboard: event files in ``logs``; ``tensorboard --logdir logs`` shows them.
@@ -147,7 +146,7 @@ def make_loggers(kind: Kind, folder: Path) -> "list[Logger]":
 
 
 def build_beginning(run: TaskRun) -> nn.Module:
-    """Return a fresh model, with what its task begins with unless a checkpoint replaces it."""
+    """Build a model, and let the task set its initial weights unless there is a checkpoint."""
     model, begin = build_fresh_model(run), run.definition.training.begin
     if begin is not None and not has_checkpoint(run.folder):
         with seeded(run.seed):
@@ -156,9 +155,9 @@ def build_beginning(run: TaskRun) -> nn.Module:
 
 
 def train_run(run: TaskRun, fabric: "Fabric", tell: Tell | None = None) -> Progress:
-    """Train a run from its last checkpoint to the end; a finished run does not change.
+    """Train a run from its last checkpoint to the end; a finished run is left as it is.
 
-    tell: called after every step with (progress, step, steps in an epoch).
+    tell: called after every step with (progress, step, steps per epoch).
     """
     keep_freed_memory(of_any_size=True)
     training, config = run.definition.training, run.config
@@ -168,7 +167,7 @@ def train_run(run: TaskRun, fabric: "Fabric", tell: Tell | None = None) -> Progr
     if fabric.is_global_zero:
         require_utf_8(run.folder)
         require_writable(run.folder)
-    begin_run(run, write=False)  # what a task begins with may take long, or be refused
+    begin_run(run, write=False)  # only checks, since initial weights may take long or fail
     model, tally = build_beginning(run), Tally()
     digest = begin_run(run, write=fabric.is_global_zero)
     if fabric.is_global_zero:
@@ -203,7 +202,7 @@ def train_run(run: TaskRun, fabric: "Fabric", tell: Tell | None = None) -> Progr
         metric=training.validation.name,
         better=training.validation.better,
         seed=run.seed,
-        watched=not exact,  # which traces the model
+        watched=not exact,  # watching traces the model
         tally=vars(tally) if exact else {},
         run=digest,
     )
@@ -216,7 +215,7 @@ def train_run(run: TaskRun, fabric: "Fabric", tell: Tell | None = None) -> Progr
 
 
 def write_progress(run: TaskRun, progress: Progress) -> None:
-    """Write the curve of a training, and its silent populations if there are any."""
+    """Write ``metrics.jsonl`` and, if there are any, the silent populations."""
     run.write_lines("metrics.jsonl", progress.history)
     if progress.silent:
         epoch = progress.history[-1]["epoch"]
@@ -246,10 +245,10 @@ def validate_run(run: TaskRun, model: nn.Module) -> float:
 
 
 def require_all_counted(batches: Iterable[Tree], steps: int) -> Iterator[Tree]:
-    """Yield batches; raise before the last of ``steps`` if there are more.
+    """Yield ``steps`` batches; raise before the last of them if there are more.
 
     Raises:
-        RunError: every epoch would leave batches out.
+        RunError: there are more batches, which every epoch would leave out.
     """
     rest = iter(batches)
     for step, batch in enumerate(rest, 1):
@@ -265,7 +264,7 @@ def require_all_counted(batches: Iterable[Tree], steps: int) -> Iterator[Tree]:
 class InExactTime(nn.Module):
     """A model in the continuous time of EventProp; maps (x) to (y, None).
 
-    tally, least: as of :func:`neuro.eventprop.compute_outputs`.
+    tally, least: see :func:`neuro.eventprop.compute_outputs`.
     """
 
     def __init__(
@@ -282,12 +281,12 @@ class InExactTime(nn.Module):
 
 
 def place_in_trained_time(run: TaskRun, model: nn.Module) -> nn.Module:
-    """Return a model on the clock, or in continuous time if EventProp trains the run."""
+    """Return a model as it is, or in continuous time if EventProp trains the run."""
     return InExactTime(model) if run.gradient == "eventprop" else model
 
 
 def require_exact(run: TaskRun, fabric: "Fabric") -> float:
-    """Return the least slope; raise unless EventProp can train a run with this Fabric."""
+    """Return the smallest slope; raise unless EventProp can train the run with this Fabric."""
     if fabric.world_size > 1:
         raise RunError("--gradient eventprop runs in one process; leave --devices out")
     training = run.definition.training
@@ -306,12 +305,12 @@ def require_exact(run: TaskRun, fabric: "Fabric") -> float:
 def evaluate_run(run: TaskRun, device: str = "cpu") -> dict[str, Any]:
     """Measure the trained model on the test split; write and return ``eval.json``.
 
-    A run that EventProp trained is measured in continuous time, too.
+    A run trained by EventProp is also measured in continuous time.
 
     Returns:
-        The value of each metric by its name; n, split, counted, gradient; the facts that the
-        task adds; notes, tables and pictures if there are any; and direction, unit and format
-        of ``metrics``.
+        The values of the metrics by name; n, split, counted, gradient; the facts that the task
+        adds; notes, tables and pictures if there are any; and under ``metrics`` the direction,
+        unit and format of each metric.
     """
     require_device(device)
     trained = open_trained_run(run)

@@ -1,8 +1,8 @@
-"""``neuro verify``: torch = events, reference = Lava, and how far integers are from floats.
+"""``neuro verify``: torch = events, reference = Lava, and the distance of integers from floats.
 
-Two pairs must agree exactly: the torch clock and the event engine on one Graph, and the integer
-reference and Lava on one LoihiProgram. What lies between the pairs is quantisation: measured
-layer by layer, never asserted away.
+Two pairs must agree exactly: torch's clock and the event engine on one Graph, and the integer
+reference and Lava on one LoihiProgram. The difference between the pairs is quantisation, which
+is measured layer by layer.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -49,17 +49,17 @@ from tasks.runs.trained_run import open_trained_run
 
 EXECUTORS = ("torch", "events", "integers")
 DOES_NOT_FIT = "the network, or its stimulus, does not fit Loihi's integers"
-ROUNDING = 1e-12  # float64 sums of thousands of numbers, in different orders
+ROUNDING = 1e-12  # relative error of float64 sums of thousands of numbers in different orders
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """``verify.json``; :func:`verify_samples` says what its figures mean.
+    """``verify.json``; :func:`verify_samples` explains its figures.
 
-    layers, flips: by layer. unexplained: differences that rounding cannot bring about. errors:
-    standard errors of integers minus events, by metric. misfits: why there are no integers;
-    none where there are. measured_on: digests of the graph and of
-    the stimuli. without_metric: networks that no metric covers.
+    layers, flips: by layer. unexplained: differences that rounding cannot cause.
+    errors: standard errors of integers minus events, by metric.
+    misfits: why there is no integer program; empty if there is one.
+    measured_on: digests of graph and stimuli. without_metric: networks that no metric covers.
     """
 
     layers: Mapping[str, Mapping[str, Any]]
@@ -77,7 +77,7 @@ class Verification:
 
     @property
     def mismatches(self) -> int:
-        """Differences between torch and the event engine, of all layers."""
+        """Number of differences between torch and the event engine, over all layers."""
         return sum(layer["mismatches"] for layer in self.layers.values())
 
     def as_json(self) -> dict[str, Any]:
@@ -102,7 +102,7 @@ class Verification:
 
 
 def join_verifications(networks: Mapping[str, Verification]) -> Verification:
-    """Return the verification of all networks; metrics, n and digests are of the first."""
+    """Join the verifications of all networks; metrics, n and digests are those of the first."""
     first = next(iter(networks.values()))
     return replace(
         first,
@@ -124,8 +124,8 @@ def verify_run(run: TaskRun, lava_samples: int = 8) -> dict[str, Any]:
     """Compare the executors on the whole test split; write and return ``verify.json``.
 
     Returns:
-        The result of :func:`verify_samples`, of all networks that the chip runs. Of several,
-        without_metric: the networks that do not answer; the metrics are of the other one.
+        The result of :func:`verify_samples` on all networks that the chip runs. If there are
+        several, metrics cover the one that answers; ``without_metric`` names the others.
     """
     trained = open_trained_run(run)
     networks = {
@@ -145,38 +145,38 @@ def verify_samples(
 ) -> dict[str, Any]:
     """Compare torch, the event engine, the integers and Lava on samples.
 
-    A network that does not fit Loihi, or has graded spikes as its stimulus, is compared only on
-    torch and the event engine.
+    If a network does not fit Loihi, or its stimulus is graded spikes, only torch and the event
+    engine are compared.
 
     Args:
         graph: the network.
-        samples: all of as many ticks; several batches need less memory than one.
+        samples: all of the same length; several batches need less memory than one.
         judge: how outputs are judged against the targets.
         lava_samples: the most samples of the first batch that run on Lava; 0: none.
 
     Returns:
         torch_events: ``layers`` {name: {spikes, mismatches, margins, rounding}} and the sum of
-            mismatches, both sides in float64; margins: how far from its threshold each was.
+            mismatches, both sides in float64; margins: distance of each from its threshold.
             Values of a read-out may differ by the rounding of sums in different orders;
-            rounding: the largest such distance, over the largest value.
+            rounding: the largest such difference, over the largest value.
             ``float32_flips``: by layer, spikes that float32 rounding alone changes in torch
             (flips) and the largest margin among them; spikes that differ between torch and the
-            engine, both in float32 (executors); and membranes of the float64 run so near to
-            their threshold that float32 decides (near), None where that is unknown.
-            ``unexplained``: first differences of a sample that rounding cannot cause.
-        reference_lava: samples, layers, mismatches (or why it was skipped, or failed).
-        quantisation: share of ticks x neurons whose spike differs between events and integers;
-            of a read-out, the root mean square of the difference over that of its values.
+            engine, both in float32 (executors); and float64 membranes so close to their
+            threshold that float32 rounding decides (near), None if that is unknown.
+            ``unexplained``: the first differences in a sample that rounding cannot cause.
+        reference_lava: samples, layers, mismatches (or why Lava was skipped, or failed).
+        quantisation: share of ticks x neurons in which events and integers differ; for a
+            read-out, the RMS of the difference over the RMS of its values.
         metrics: of the answers that torch, events and integers give: {metric: {executor:
             value}}. errors: by metric, the standard error of integers minus events over these
             samples (:func:`tasks.runs.samples.estimate_errors`). n, ticks: test samples, and
-            the length of each. measured_on: of :func:`describe_samples`.
-        misfits: why there are no integers; missing where there are.
+            the length of each. measured_on: see :func:`describe_samples`.
+        misfits: why there is no integer program; missing if there is one.
 
     Raises:
-        TypeError, ValueError: samples or judge are of another kind, do not fit the graph, or do
-            not fit each other; says the cure.
-        GraphError: the graph does not run on a clock.
+        TypeError, ValueError: samples or judge have the wrong type, or do not fit the graph or
+            each other; the message holds the cure.
+        GraphError: the graph cannot run on a clock.
     """
     return compare_executors(graph, samples, judge, lava_samples).as_json()
 
@@ -238,19 +238,19 @@ def compare_executors(
 
 
 def has_disagreement(result: Mapping[str, Any]) -> bool:
-    """Say whether executors differ in a result that must not, or Lava failed."""
+    """Say whether executors that must agree differ in a result, or Lava failed."""
     both = result["torch_events"]
     wrong = both["mismatches"] or both["unexplained"]
     return bool(wrong) or differs_from_lava(result["reference_lava"])
 
 
 def differs_from_lava(parity: Mapping[str, Any]) -> bool:
-    """Say whether Lava computed otherwise than the reference, or failed."""
+    """Say whether Lava and the reference differ, or Lava failed."""
     return bool(parity.get("mismatches") or parity.get("failed"))
 
 
 def _try_to_lower(graph: Graph, some: Samples) -> tuple[ChipProgram | None, list[str]]:
-    """Return the program, or why there is none for such samples."""
+    """Return (program, []), or (None, reasons) if there is none for these samples."""
     try:
         program = lower_graph(graph, some.ticks)
         program.require_run(some.inputs)
@@ -262,7 +262,7 @@ def _try_to_lower(graph: Graph, some: Samples) -> tuple[ChipProgram | None, list
 
 
 def check_samples(program: ChipProgram, samples: Samples, most: int) -> Parity:
-    """Compare a program with Lava on samples, ``most`` at most; 0: on none."""
+    """Compare a program with Lava on at most ``most`` samples; 0: skip the comparison."""
     if not most:
         return Parity(samples=0, skipped="no samples asked for")
     return check_parity(program, samples.take(most).inputs)
@@ -271,8 +271,8 @@ def check_samples(program: ChipProgram, samples: Samples, most: int) -> Parity:
 def find_layer_differences(graph: Graph, one: Record, other: Record) -> dict[str, np.ndarray]:
     """Return, for each recorded population, where two records differ: bool, T B N.
 
-    Values differ where they are farther apart than :data:`ROUNDING` of the largest: sums of the
-    same numbers in another order.
+    Values differ if their distance exceeds :data:`ROUNDING` times the largest value: smaller
+    distances come from sums in another order.
     """
     out = {}
     for name in graph.populations:
@@ -281,7 +281,7 @@ def find_layer_differences(graph: Graph, one: Record, other: Record) -> dict[str
         elif name in one.values:
             a, b = one.values[name], other.values[name]
             near = np.abs(a - b) <= ROUNDING * np.abs(a).max(initial=0)
-            out[name] = ~near  # NaN differs, too
+            out[name] = ~near  # NaN counts as a difference
     return out
 
 
@@ -312,7 +312,7 @@ class _Tally:
     def add(
         self, inputs: dict[str, Events], clock: Record, events: Record, integers: Record | None
     ) -> None:
-        """Compare one batch; integers: of the program, where there is one."""
+        """Add the differences in one batch; integers: record of the program, if any."""
         for name, differ in find_layer_differences(self.graph, clock, events).items():
             layer = self.layers[name]
             layer["spikes"] += len(clock.spikes[name].tick) if name in clock.spikes else 0

@@ -1,1 +1,1 @@
-"""Results of a run, as tables for the terminal and as one page with figures."""
+"""Shows the results of a run: as tables in the terminal, and as one page with figures."""

@@ -1,4 +1,4 @@
-"""The part of the report about joules, seconds and cores."""
+"""The section of the report on energy, time and cores."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ Json = Mapping[str, Any]
 
 
 def show_energy(energy: Json) -> Html:
-    """Return ``energy.json`` as pictures and tables."""
+    """Show ``energy.json`` as pictures and tables."""
     chips = _chips(energy)
     convention = energy["conventional45nm"]
     layers = {show.name_chip(x["title"], x): x["layers"] for x in chips.values()}
@@ -86,7 +86,7 @@ def _bars(energy: Json) -> list[Bar]:
 
 
 def _break_even(convention: Json) -> str:
-    """Return the break-even of spikes with the ANN, and the spikes of this run."""
+    """Describe the spike count at break-even with the ANN, and the count of this run."""
     return (
         f"The same-shape ANN takes {show.count_passes(convention)} over its layers for an "
         "inference: one for an image, one for each step of a sequence. "
@@ -108,9 +108,9 @@ def _published(p: Json) -> str:
 
 
 def show_mapping(energy: Json, file: Path | None = None) -> Html:
-    """Return the cores of the layers, what binds them, and the time of an inference.
+    """Show the cores of each layer, the resource that limits them, and the time per inference.
 
-    file: for the picture of the cores as PNG.
+    file: where to write the picture of the cores as PNG.
     """
     chips = _chips(energy)
     placed = [layer for chip in chips.values() for layer in chip["mapping"]["layers"].values()]
@@ -142,7 +142,7 @@ def show_mapping(energy: Json, file: Path | None = None) -> Html:
 
 
 def _show_loads(chips: Mapping[str, Json], file: Path | None) -> list[Html]:
-    """Return the cores with their load; nothing of a file of an earlier version."""
+    """Show the load of each core; nothing if an earlier version wrote the file."""
     mappings = {name: chip["mapping"] for name, chip in chips.items()}
     loads = {name: x["loads"] for name, x in mappings.items() if "loads" in x}
     if not loads:

@@ -1,6 +1,6 @@
-"""Pictures of a run as inline SVG, in the colours of their page.
+"""Draws a run as inline SVG, in the colours of the page.
 
-Drawn on matplotlib's Figure objects, without pyplot. Axes: T ticks, B samples, N neurons.
+Uses matplotlib's Figure objects, without pyplot. Axes: T ticks, B samples, N neurons.
 """
 
 import io
@@ -29,14 +29,14 @@ from tasks.runs.task import Html
 
 _ON_THE_PAGE = {INK: "--ink", MUTED: "--muted", LINE: "--line", ACCENT: "--accent"}
 _PARTS = ((ACCENT, 1.0), (ACCENT, 0.3), (ACCENT, 0.6), (INK, 1.0), (INK, 0.55), (INK, 0.25))
-CHIPS_DRAWN = 4  # of a network on many
-_READABLE = 0.7  # least share of the drawn width: text is too small to read below it
+CHIPS_DRAWN = 4  # most chips that are drawn
+_READABLE = 0.7  # smallest share of the drawn width at which text is readable
 
 
 class Bar(NamedTuple):
-    """An energy [J] from low to high, under the heading of its group.
+    """An energy [J] from low to high; ``group`` is the heading above the bar.
 
-    nominal: None where it is not published.
+    nominal: None if it is not published.
     """
 
     group: str
@@ -48,7 +48,7 @@ class Bar(NamedTuple):
 
 @mpl.rc_context(STYLE)
 def draw_curves(history: Sequence[Mapping[str, Any]], shares: Collection[str] = ()) -> Html:
-    """Return one panel a quantity of ``metrics.jsonl``, over epochs.
+    """Draw one panel per quantity of ``metrics.jsonl``, over epochs.
 
     shares: names of the quantities that are drawn in percent.
     """
@@ -71,11 +71,12 @@ def draw_curves(history: Sequence[Mapping[str, Any]], shares: Collection[str] = 
 def draw_activity(
     record: Record, shapes: Mapping[str, Sequence[int]], titles: Sequence[str], file: Path
 ) -> Html:
-    """Return one column a sample: stimuli, rasters of every layer, read-outs.
+    """Draw one column per sample: stimuli, rasters of every layer, read-outs.
 
     shapes: of one tick of each input, by name; the last two axes are drawn as an image, an
-    input of one axis only as a raster. titles: of the first samples, which are drawn. file: for
-    the same picture as PNG.
+    input with one axis only as a raster.
+    titles: of the first samples; only these samples are drawn.
+    file: where to write the same picture as PNG.
     """
     images = {name: shape for name, shape in shapes.items() if len(shape) > 1}
     stimuli = {name: f"stimulus\n{name}" if len(shapes) > 1 else "stimulus" for name in images}
@@ -118,7 +119,7 @@ def _stimulus(ax: Axes, raster: Float[np.ndarray, "T N"], shape: Sequence[int]) 
 
 @mpl.rc_context(STYLE)
 def draw_rates(by_layer: Mapping[str, float]) -> Html:
-    """Return one bar a layer: spikes per neuron and tick."""
+    """Draw one bar per layer: spikes per neuron and tick."""
     figure = Figure((6.2, 0.5 + 0.3 * len(by_layer)), layout="constrained")
     ax = figure.subplots()
     bars = ax.barh(list(by_layer), list(by_layer.values()), color=ACCENT, height=0.6)
@@ -132,7 +133,7 @@ def draw_rates(by_layer: Mapping[str, float]) -> Html:
 
 @mpl.rc_context(STYLE)
 def draw_energies(bars: Sequence[Bar]) -> Html:
-    """Return energies on one logarithmic axis: a bar from low to high, a mark at nominal."""
+    """Draw energies on one logarithmic axis: a bar from low to high, a mark at nominal."""
     places: list[float] = []
     labels: list[str] = []
     heads: list[int] = []
@@ -179,7 +180,7 @@ def draw_energies(bars: Sequence[Bar]) -> Html:
 
 @mpl.rc_context(STYLE)
 def draw_layer_energies(chips: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Html:
-    """Return one panel a chip: core energy of each layer by part, low to high as a line.
+    """Draw one panel per chip: core energy of each layer by part, low to high as a line.
 
     chips: heading -> layer -> {low, nominal, high, parts: {name: joules}}.
     """
@@ -202,10 +203,11 @@ def draw_layer_energies(chips: Mapping[str, Mapping[str, Mapping[str, Any]]]) ->
 
 @mpl.rc_context(STYLE)
 def draw_cores(chips: Mapping[str, Mapping[str, Any]], file: Path | None = None) -> Html:
-    """Return the cores of each kind of chip on their mesh, with their load and what binds.
+    """Draw the cores of each kind of chip on their mesh, with load and limiting resource.
 
-    chips: heading -> columns of ``mapping.loads`` in ``energy.json``. Of many chips the first
-    :data:`CHIPS_DRAWN` are drawn. file: for the same picture as PNG.
+    chips: heading -> columns of ``mapping.loads`` in ``energy.json``. At most
+    :data:`CHIPS_DRAWN` chips of a network are drawn. file: where to write the same picture as
+    PNG.
     """
     sizes = [_measure_mesh(loads) for loads in chips.values()]
     heights = [0.5 + 0.32 * high for _, high in sizes]
@@ -222,14 +224,14 @@ def draw_cores(chips: Mapping[str, Mapping[str, Any]], file: Path | None = None)
 
 
 def _measure_mesh(loads: Mapping[str, Any]) -> tuple[int, int]:
-    """Return the columns and rows of tiles that are drawn."""
+    """Return the number of columns and rows of tiles that are drawn."""
     drawn = [k for k, chip in enumerate(loads["chip"]) if chip < CHIPS_DRAWN]
     return 1 + max(loads["x"][k] for k in drawn), 1 + max(loads["y"][k] for k in drawn)
 
 
 def _cores(ax: Axes, name: str, loads: Mapping[str, Any]) -> None:
     seconds = np.array(list_core_seconds(loads))
-    side = math.ceil(math.sqrt(1 + max(loads["in_tile"])))  # of a tile, in cores
+    side = math.ceil(math.sqrt(1 + max(loads["in_tile"])))  # side of a tile, in cores
     most, size = seconds.max() or 1.0, 0.9 / side
     for k, chip in enumerate(loads["chip"]):
         if chip < CHIPS_DRAWN:
@@ -275,15 +277,16 @@ def save_png(figure: Figure, path: Path, **style: Any) -> None:
 
 
 def _svg(figure: Figure, name: str, title: str) -> Html:
-    """Return the figure as SVG, which shrinks with the page as long as text stays readable.
+    """Return the figure as SVG that shrinks with the page while its text stays readable.
 
-    name: separates its references from those of other figures. title: for screen readers.
+    name: distinguishes its internal references from those of other figures.
+    title: for screen readers.
     """
     file = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": name}):
         metadata = {"Date": None, "Title": title}
         figure.savefig(file, format="svg", transparent=True, metadata=metadata)
-    text = show_controls(file.getvalue())  # names of nodes stand in it as they are
+    text = show_controls(file.getvalue())  # names of nodes may hold control characters
     least = _READABLE * 96 * figure.get_figwidth()
     opening = f'<svg role="img" style="min-width:{least:.0f}px"'
     text = opening + text[text.index("<svg") + len("<svg") :]

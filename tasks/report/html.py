@@ -1,4 +1,4 @@
-"""A self-contained web page from text, tables and pictures: everything is escaped here."""
+"""Builds a self-contained web page from text, tables and pictures, and escapes all of them."""
 
 import base64
 import html
@@ -12,7 +12,7 @@ from rich.table import Table
 from tasks.report.terminal import show_controls
 from tasks.runs.task import Html
 
-MOST_PIXELS = 1 << 26  # of a picture: a small file may unpack to any number
+MOST_PIXELS = 1 << 26  # largest picture, since a small file may decompress to any size
 
 
 class KeyFigure(NamedTuple):
@@ -87,12 +87,12 @@ summary { cursor: pointer; color: var(--muted); font-size: 13px; }
 
 
 def text(value: object) -> Html:
-    """Return a value as text of a page; control and format characters as ``\\u202e``."""
+    """Return a value as escaped text, with control and format characters as ``\\u202e``."""
     return Html(html.escape(show_controls(str(value))))
 
 
 def join(parts: Iterable[Html]) -> Html:
-    """Return pieces of a page, one after the other."""
+    """Return pieces of a page joined in their order."""
     return Html("\n".join(parts))
 
 
@@ -112,12 +112,12 @@ def paragraph(words: str, kind: str = "") -> Html:
 
 
 def missing(command: str) -> Html:
-    """Return that something is not measured yet, and the command that measures it."""
+    """Return a note that a result is not measured yet, with the command that measures it."""
     return Html(f'<p class="missing">not measured yet: <code>{text(command)}</code></p>')
 
 
 def warning(words: str, command: str) -> Html:
-    """Return a warning, and the command that measures again."""
+    """Return a warning with the command that measures again."""
     return Html(f'<p class="warning">{text(words)}: <code>{text(command)}</code></p>')
 
 
@@ -127,7 +127,7 @@ def section(title: str, *parts: Html) -> Html:
 
 
 def picture(svg: Html, caption: str) -> Html:
-    """Return a picture with a caption; where it cannot shrink, it scrolls."""
+    """Return a picture with a caption; it scrolls if it cannot shrink."""
     return Html(
         f'<figure><div class="wide">{svg}</div>'
         f"<figcaption>{text(caption)}</figcaption></figure>"
@@ -135,7 +135,7 @@ def picture(svg: Html, caption: str) -> Html:
 
 
 def photo(image: bytes, caption: str) -> Html:
-    """Return a picture of pixels, PNG or animated GIF, with a caption."""
+    """Return a PNG or an animated GIF with a caption."""
     data = base64.b64encode(image).decode()
     kind = "gif" if image.startswith(b"GIF8") else "png"
     return Html(
@@ -146,16 +146,16 @@ def photo(image: bytes, caption: str) -> Html:
 
 
 def is_photo(image: bytes) -> bool:
-    """Say whether bytes are a PNG or GIF of at most MOST_PIXELS that can be decoded."""
+    """Say whether bytes are a decodable PNG or GIF with at most MOST_PIXELS pixels."""
     try:
         with Image.open(io.BytesIO(image), formats=("PNG", "GIF")) as opened:
             return opened.width * opened.height <= MOST_PIXELS and opened.load() is not None
-    except Exception:  # decoders raise errors of any kind for bytes that are no picture
+    except Exception:  # decoders raise any kind of error for damaged bytes
         return False
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Html:
-    """Return a table; columns of numbers are aligned right, those of words left."""
+    """Return a table; columns of numbers are right-aligned, columns of words left-aligned."""
     cells = [[str(cell) for cell in row] for row in rows]
     sides = [
         "num" if i and any(row[i].lstrip("-")[:1].isdigit() for row in cells) else "word"
@@ -165,7 +165,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Html:
 
 
 def text_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Html:
-    """Return a table of words, whose cells are broken instead of scrolled."""
+    """Return a table of words, whose cells wrap instead of scrolling."""
     return _make_table(head, list(rows), ["text"] * len(head))
 
 
@@ -188,14 +188,14 @@ def _row(tag: str, cells: Sequence[str], sides: Sequence[str]) -> str:
 
 
 def terminal_table(table_: Table) -> Html:
-    """Return a table that was made for the terminal, with the same cells."""
+    """Return a terminal table as HTML, with the same cells."""
     head = [str(column.header).replace("_", " ") for column in table_.columns]
     rows = zip(*(list(column.cells) for column in table_.columns), strict=True)
     return table(head, [[str(cell) for cell in row] for row in rows])
 
 
 def pairs(values: Iterable[tuple[str, object]]) -> Html:
-    """Return names and values as a table without a head."""
+    """Return names and values as a table without a header."""
     rows = "\n".join(
         f'<tr><td>{text(name)}</td><td class="text">{text(value)}</td></tr>'
         for name, value in values
@@ -204,7 +204,7 @@ def pairs(values: Iterable[tuple[str, object]]) -> Html:
 
 
 def matrix(names: Sequence[str], counts: Sequence[Sequence[int]]) -> Html:
-    """Return a confusion matrix: true classes down, answers across, shaded by share of row."""
+    """Return a confusion matrix: true classes down, answers across, shaded by row share."""
     n = len(names)
     top = "".join(f'<th scope="col">{text(name)}</th>' for name in names)
     rows = [

@@ -1,7 +1,7 @@
-"""The verdict on a run and its key figures, on top of its report.
+"""The verdict on a run and its key figures, at the top of its report.
 
-The verdict is one sentence from ``energy.json`` and ``verify.json``: which chip the network
-fits, what quantisation costs, which layers are silent. It names what is not measured.
+The verdict is one sentence from ``energy.json`` and ``verify.json``: which chips the network
+fits, what quantisation costs, which layers are silent. It names results that are missing.
 """
 
 import shlex
@@ -21,16 +21,16 @@ def name_command(run: TaskRun, verb: str) -> str:
 
 
 def explain_refusal(run: TaskRun, verb: str) -> str:
-    """Return why a verb refuses this run, whose network only torch runs; "": it does not."""
+    """Return why a verb refuses a run whose network only torch can run; "" if it does not."""
     return "" if verb == "eval" else run.definition.deployment.only_torch(run.config)
 
 
 def list_key_figures(
     run: TaskRun, results: Mapping[str, Any], out_of_date: Mapping[str, str]
 ) -> list[KeyFigure]:
-    """Return the results of eval, verify and energy, or the verb that measures them.
+    """Return the key figures of eval, verify and energy; missing ones name their verb.
 
-    results: of each verb, or None. out_of_date: verb -> why, "of earlier weights" for example.
+    results: by verb, or None. out_of_date: verb -> reason, for example "of earlier weights".
     """
     metrics = run.definition.evaluation.metrics
     out = []
@@ -69,7 +69,7 @@ def list_agreement(verify: Mapping[str, Any], metrics: Sequence[Metric]) -> list
     spikes = sum(layer["spikes"] for layer in both["layers"].values())
     out = [figure for m in metrics for figure in _by_executor(verify, m)]
     of = f"of {spikes:,} spikes" if spikes else "of no spike: nothing fired"
-    if not both["float32_flips"]:  # no node could: all spikes are graded, of host nodes
+    if not both["float32_flips"]:  # empty if all spikes are graded spikes of host nodes
         of = "of all values of read-outs"
     out += [KeyFigure("torch ≠ events", f"{both['mismatches']:,}", of)]
     if "mismatches" not in lava:
@@ -95,7 +95,7 @@ def _by_executor(verify: Mapping[str, Any], metric: Metric) -> list[KeyFigure]:
 
 
 def _tell_step(joules: Mapping[str, Any], chip: Mapping[str, Any]) -> str:
-    """Return the energy of a step of a sequence, to follow that of an inference."""
+    """Return the energy per step of a sequence, as a suffix to the energy per inference."""
     if "sequence" not in joules:
         return ""
     nominal = show.format_joules(show.share_step(joules, chip)["nominal"])
@@ -116,7 +116,7 @@ def list_prices(joules: Mapping[str, Any]) -> list[KeyFigure]:
     ]
     convention = joules["conventional45nm"]
     snn, ann = (show.format_joules(convention[key]) for key in ("snn", "ann"))
-    # A ratio instead of an energy: that of arithmetic cannot be compared with that of a chip.
+    # A ratio, because energies of arithmetic cannot be compared with energies of chips.
     ratio = f"{convention['snn'] / convention['ann']:.3g}×" if convention["ann"] else "–"
     passes = show.count_passes(convention)
     note = f"{snn} : {ann} ({passes}) by the 45 nm convention, arithmetic only"
@@ -126,9 +126,9 @@ def list_prices(joules: Mapping[str, Any]) -> list[KeyFigure]:
 def state_verdict(
     run: TaskRun, results: Mapping[str, Any], out_of_date: Mapping[str, str]
 ) -> str:
-    """Return the sentence.
+    """Return the verdict on a run.
 
-    results: of each verb, or None. out_of_date: verb -> why, "of earlier weights" for example.
+    results: by verb, or None. out_of_date: verb -> reason, for example "of earlier weights".
     """
     if why := explain_refusal(run, "verify"):
         return f"Only torch runs this network, and no chip: {why}."
@@ -151,7 +151,7 @@ def state_verdict(
 
 
 def describe_fit(energy: Mapping[str, Any]) -> str:
-    """Return which chips of ``energy.json`` the network fits, and which it does not."""
+    """Say which chips of ``energy.json`` the network fits, and which it does not fit."""
     chips = show.list_chips(energy)
     small = [name for name in chips if energy[name].get("misfits")]
     fits = [name for name in chips if name not in small]
@@ -161,7 +161,7 @@ def describe_fit(energy: Mapping[str, Any]) -> str:
 
 
 def describe_cost(verify: Mapping[str, Any], metrics: Sequence[Metric]) -> str:
-    """Return the cost of quantisation, by the most important metric of ``verify.json``."""
+    """State the cost of quantisation in the most important metric of ``verify.json``."""
     if verify.get("misfits"):
         return "quantisation is not possible: the network does not fit Loihi's integers"
     metric = next((m for m in metrics if m.name in verify["metrics"]), None)
@@ -177,7 +177,7 @@ def describe_cost(verify: Mapping[str, Any], metrics: Sequence[Metric]) -> str:
 
 
 def describe_silent(verify: Mapping[str, Any]) -> str:
-    """Return which layers of ``verify.json`` never fired."""
+    """Say which layers of ``verify.json`` never fired."""
     if not verify["torch_events"]["float32_flips"]:
         return "silence of graded spikes is not measured"
     silent = show.list_silent(verify)
@@ -191,6 +191,6 @@ def _date(statement: str, why: str | None) -> str:
 
 
 def _list(names: Sequence[str]) -> str:
-    """Return names with commas, and "and" before the last."""
+    """Join names with commas, and with "and" before the last."""
     *first, last = names
     return f"{', '.join(first)} and {last}" if first else last

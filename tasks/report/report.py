@@ -1,6 +1,6 @@
-"""``neuro report``: everything that a run folder holds, on one page.
+"""``neuro report``: shows all results of a run folder on one page.
 
-The page names each missing result with the verb that makes it; nothing is measured for it.
+The page names each missing result with the verb that makes it; the report measures nothing.
 """
 
 import math
@@ -48,24 +48,24 @@ from tasks.runs.task import Html, TaskRun
 LARGEST_PICTURE = 64 << 20  # bytes
 SHOWN = 6  # samples whose activity is drawn
 PARITY = "Do the executors agree?"
-RAN_ON = {  # executor of a record -> its name in the report
+RAN_ON = {  # executor of a record -> name in the report
     "torch": "torch's clock",
     "events": "the event engine",
     "integers": "the integers of Loihi",
     "lava": "Lava",
 }
-COUNTED = ("spikes", "raised")  # in rows of metrics.jsonl, by EventProp
+COUNTED = ("spikes", "raised")  # EventProp's counts in metrics.jsonl, which are no curves
 
 
 def write_report(run: TaskRun) -> Path:
     """Write ``report.html`` into the run folder and return its path.
 
-    The page refers to nothing outside itself. A warning stands above each result that was
-    measured on other weights, configuration, data or code than the present ones.
+    The page is self-contained. A warning precedes each result that was measured on other
+    weights, configuration, data or code than the present ones.
 
     Raises:
-        StoreError: a result is damaged, or the record belongs to another run; names the verb to
-            run again.
+        StoreError: a result is damaged, or the record belongs to another run; the message names
+            the verb to run again.
         RunError: a result names a picture outside the run folder.
     """
     metrics = run.definition.evaluation.metrics
@@ -109,7 +109,7 @@ def _remark(run: TaskRun) -> list[Html]:
 
 
 def _describe_now(run: TaskRun) -> dict[str, str]:
-    """Return the present digests, without that of data which are not here."""
+    """Return the present digests, without the digest of test data if they are missing here."""
     try:
         return describe_provenance(run)
     except (OSError, ValueError):
@@ -123,7 +123,7 @@ def _not_yet(run: TaskRun, title: str, verb: str) -> Html:
 
 
 def _describe_model(run: TaskRun) -> Sequence[Html]:
-    """Return where the model comes from: its training, or the sections of its origin."""
+    """Return the training curves, or the sections of the model's origin."""
     origin = run.definition.origin
     return [_training(run)] if origin is None else origin.sections(run)
 
@@ -191,7 +191,7 @@ def _table(table: Mapping[str, Any]) -> Html:
 
 
 def _picture(run: TaskRun, picture: Mapping[str, str]) -> Html:
-    """Return a picture of eval if it is one, and the one that eval wrote."""
+    """Return a picture that eval wrote, if it is still a picture and unchanged."""
     name, command = picture["file"], name_command(run, "eval")
     path = find_file(run.folder, name, "eval.json")
     if not path.exists():
@@ -251,8 +251,8 @@ def show_activity(
 ) -> Html:
     """Return a section with stimuli, spikes and read-outs of the first samples of a record.
 
-    shapes: of one tick of each input, by name. captions: of the samples, or none. file: for the
-    picture as PNG. remarks: sentences below the picture.
+    shapes: of one tick of each input, by name. captions: of the samples, or none.
+    file: where to write the picture as PNG. remarks: sentences below the picture.
     """
     n = min(SHOWN, record.samples)
     titles = [captions[i] if captions else f"sample {i + 1}" for i in range(n)]
@@ -326,7 +326,7 @@ def _energy(run: TaskRun, energy: Mapping[str, Any] | None) -> list[Html]:
 
 
 def show_parity(verify: Mapping[str, Any]) -> Html:
-    """Return ``verify.json`` as a section."""
+    """Return a section on ``verify.json``."""
     both, networks = verify["torch_events"], 1 + len(verify.get("without_metric", ()))
     summed = f", summed over {networks} networks" if networks > 1 else ""
     lines = [
@@ -371,7 +371,7 @@ def show_parity(verify: Mapping[str, Any]) -> Html:
 
 
 def _lava(lava: Mapping[str, Any]) -> list[Html]:
-    """Return why Lava was not run, or where it first differs from the reference."""
+    """Say why Lava was not run, or where it first differs from the reference."""
     skipped = [page.paragraph(f"Lava was not run: {x}") for x in [lava.get("skipped")] if x]
     first = {name: layer.get("first") for name, layer in lava.get("layers", {}).items()}
     return skipped + [
@@ -399,7 +399,7 @@ def _scaling(run: TaskRun, export: Mapping[str, Any] | None) -> list[Html]:
 
 
 def _integers(run: TaskRun, export: Mapping[str, Any] | None) -> list[Html]:
-    """Return the integers of a chip of its own kind beside the floats."""
+    """Return a section on the integers of a chip with its own export, beside the floats."""
     if export is None:
         return []
     line = (

@@ -1,4 +1,4 @@
-"""The page of a Graph and samples of the user, without a task and a run folder."""
+"""A report on a Graph and samples of the user, without a task or a run folder."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,21 +32,21 @@ def write_samples_report(
     energy: Mapping[str, Any] | None = None,
     metrics: Sequence[Metric] = (ACCURACY,),
 ) -> Path:
-    """Write a self-contained page of a record and results, and return its path.
+    """Write a self-contained page with a record and results; return its path.
 
     Args:
-        path: of the page, for example "report.html"; the picture of the activity goes to the
-            same path with the suffix ".png".
+        path: of the page, for example "report.html"; the picture of the activity gets the same
+            path with the suffix ".png".
         graph: the network.
-        record: of a run on the event engine; its first samples are drawn.
+        record: record of the event engine; its first samples are drawn.
         verify: the result of :func:`tasks.measures.verify.verify_samples`.
         energy: the result of :func:`tasks.measures.energy.estimate_samples`.
-        metrics: the format of the values of ``verify``; other values are left out.
+        metrics: the metrics of ``verify`` that are shown, with their formats.
 
     Raises:
-        TypeError: an argument is of another kind.
-        ValueError: the record or a result is of another graph, they are of different samples,
-            or a result is not as its function returns it; lists all problems.
+        TypeError: an argument has the wrong type.
+        ValueError: the record or a result belongs to another graph or to other samples, or a
+            result has another layout than its function returns; lists all problems.
     """
     _require_kinds(path, graph, record, verify, energy, metrics)
     path, results = Path(path), {"verify": verify, "energy": energy}
@@ -70,7 +70,7 @@ def write_samples_report(
 def _require_kinds(
     path: object, graph: object, record: object, verify: object, energy: object, metrics: object
 ) -> None:
-    """Raise unless each argument is of its kind."""
+    """Raise a TypeError unless each argument has the right type."""
     if not isinstance(path, str | Path):
         cure = 'the arguments are (path, graph, record=...): "report.html" comes first'
         raise make_type_error("path", "the path of a page", path, cure)
@@ -90,7 +90,7 @@ def _require_kinds(
 def _require_fit(
     graph: Graph, record: Record | None, results: Mapping[str, dict[str, Any]]
 ) -> None:
-    """Raise a ValueError unless everything is of this graph and of the same samples."""
+    """Raise a ValueError unless all results belong to this graph and to the same samples."""
     problems = [p for name in results for p in _list_problems(graph, name, results[name])]
     measured_on = {name: result.get(KEY, {}) for name, result in results.items()}
     if record is not None:
@@ -110,7 +110,7 @@ def _require_fit(
 
 
 def _list_problems(graph: Graph, name: str, result: dict[str, Any]) -> list[str]:
-    """Return why a result is not of this graph, or is not a result."""
+    """Return why a result does not belong to this graph, or is malformed."""
     again = f"give what {MAKERS[name]}(graph, samples) returns"
     try:
         about = convert(check_result(result, name).get(KEY, {}), dict[str, Any], KEY)
@@ -124,7 +124,7 @@ def _list_problems(graph: Graph, name: str, result: dict[str, Any]) -> list[str]
 def _describe_record(
     graph: Graph, record: Record, results: Mapping[str, dict[str, Any]]
 ) -> dict[str, str]:
-    """Return the samples of a record; if ``verify`` has more of them, only the first."""
+    """Return the digests of a record's samples; only of the first if ``verify`` has more."""
     stimuli = digest_stimuli({name: record.spikes[name] for name in graph.inputs})
     samples = describe_samples(graph, stimuli)
     if "verify" not in results or record.samples < results["verify"]["n"]:

@@ -14,7 +14,7 @@ WORDS = (
     *("about", "tier", "what", "result", "limit", "beside", "unit", "metric", "parts"),
     *("in the source", "became", "stimulus"),
 )
-MAPPED = (  # what a mapping decides: key of energy.json, words, unit
+MAPPED = (  # effects of a mapping: key in energy.json, words, unit
     ("chip", "energy, chip tier", "J"),
     ("seconds", "time of an inference", "s"),
     ("core", "energy, core tier", "J"),
@@ -27,9 +27,9 @@ JOULES = (("J", 1.0), ("mJ", 1e-3), ("µJ", 1e-6), ("nJ", 1e-9), ("pJ", 1e-12))
 
 
 def make_table(title: str, *columns: str, rows: Iterable[Iterable[Any]] = ()) -> Table:
-    """Return a table: the first column and those of words left, the others right.
+    """Return a table; the first column and columns of words are left-aligned, others right.
 
-    A cell is folded where the terminal is too narrow: nothing is cut off.
+    Cells wrap if the terminal is too narrow, so nothing is cut off.
     """
     out = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
     out.padding = (0, 1, 0, 0)
@@ -45,7 +45,7 @@ def make_table(title: str, *columns: str, rows: Iterable[Iterable[Any]] = ()) ->
 
 
 def format_joules(value: float) -> str:
-    """Return an energy with three digits and its prefix.
+    """Return an energy with three digits and an SI prefix.
 
     >>> format_joules(2.36e-11)
     '23.6 pJ'
@@ -57,7 +57,7 @@ def format_joules(value: float) -> str:
 
 
 def format_range(tier: Mapping[str, Any]) -> str:
-    """Return "nominal (low – high)" of an energy; its nominal may be "not published"."""
+    """Return "nominal (low – high)" of an energy; nominal may read "not published"."""
     low, high = (format_joules(tier[k]) for k in ("low", "high"))
     return f"{format_nominal(tier['nominal'])} ({low} – {high})"
 
@@ -68,7 +68,7 @@ def format_nominal(value: float | None) -> str:
 
 
 def tabulate_equality(verify: dict[str, Any]) -> Table:
-    """Return the layers of ``verify.json``: where executors differ."""
+    """Return the layers of ``verify.json`` with the differences between executors."""
     out = make_table(
         "Layer by layer",
         "layer",
@@ -113,7 +113,7 @@ def list_silent(verify: Mapping[str, Any]) -> list[str]:
 
 
 def describe_silence(names: Sequence[str]) -> list[str]:
-    """Return in a line that nodes never fired, and what that means; none: all fired."""
+    """Return a line on nodes that never fired, with the consequence; no line if all fired."""
     if not names:
         return []
     return [
@@ -123,7 +123,7 @@ def describe_silence(names: Sequence[str]) -> list[str]:
 
 
 def describe_coverage(result: Mapping[str, Any]) -> list[str]:
-    """Return in a line which networks the metrics of a result do not cover; none: all."""
+    """Return a line on networks that the metrics of a result do not cover, if there are any."""
     names = result.get("without_metric", ())
     if not names:
         return []
@@ -134,7 +134,7 @@ def describe_coverage(result: Mapping[str, Any]) -> list[str]:
 
 
 def describe_parity(parity: dict[str, Any]) -> str:
-    """Return in a line how the reference and Lava agree, or why that is unknown."""
+    """Describe in a line the agreement of reference and Lava, or why it is unknown."""
     skipped = f"no parity with Lava: {parity['skipped']}" if "skipped" in parity else ""
     if "mismatches" not in parity:
         return skipped
@@ -150,7 +150,7 @@ def describe_parity(parity: dict[str, Any]) -> str:
 def tabulate_scaling(rows: list[dict[str, Any]], bound: str = "worst\n/ 2^23") -> Table:
     """Return the rows of a scaling table; ``export.json`` holds all columns.
 
-    bound: head of the last column, of the worst case by the largest state of the chip.
+    bound: header of the last column, the worst case over the chip's largest state.
     """
     errors = ("weight\nerror", "threshold\nerror", "decay\nerror")
     columns = ("layer", "kind", "scale", "weights", *errors, "lag", bound)
@@ -172,7 +172,7 @@ def tabulate_scaling(rows: list[dict[str, Any]], bound: str = "worst\n/ 2^23") -
 
 
 def format_share(x: float) -> str:
-    """Return a share in percent with three digits, and no exponent where it is large.
+    """Return a share in percent with three digits, without an exponent if it is large.
 
     >>> format_share(0.1234), format_share(14.9)
     ('12.3%', '1,490%')
@@ -181,7 +181,7 @@ def format_share(x: float) -> str:
 
 
 def tabulate_integers(result: Mapping[str, Any]) -> Table:
-    """Return a row a layer of ``export-CHIP.json``: its integers beside its floats."""
+    """Return one row per layer of ``export-CHIP.json``: integers beside floats."""
     out = make_table(
         f"Integers of {result['chip']} beside floats", "layer", "spikes", "integers", "differ"
     )
@@ -193,7 +193,7 @@ def tabulate_integers(result: Mapping[str, Any]) -> Table:
 
 
 def describe_integers(result: Mapping[str, Any], metrics: Sequence[Metric]) -> list[str]:
-    """Return what ``export-CHIP.json`` says besides its tables, in lines."""
+    """Return the contents of ``export-CHIP.json`` besides its tables, as lines."""
     both = [
         f"{m.label}: {', '.join(f'{who} {m.text(x)}' for who, x in values.items())}"
         for m in metrics
@@ -204,7 +204,7 @@ def describe_integers(result: Mapping[str, Any], metrics: Sequence[Metric]) -> l
 
 
 def describe_evaluation(result: dict[str, Any], metrics: Sequence[Metric]) -> str:
-    """Return ``eval.json`` in a line."""
+    """Summarise ``eval.json`` in one line."""
     notes = {k: f" ({note})" for k, note in result.get("notes", {}).items()}
     values = [
         f"{m.label} {value}{notes.get(m.name, '')}" for m, value in list_values(result, metrics)
@@ -213,15 +213,15 @@ def describe_evaluation(result: dict[str, Any], metrics: Sequence[Metric]) -> st
 
 
 def count_samples(result: Mapping[str, Any]) -> str:
-    """Return how many samples ``eval.json`` is of: "1,000 test samples", "90 new images"."""
+    """Return the number and kind of samples of ``eval.json``, such as "1,000 test samples"."""
     of = f"{result['split']} " if result["split"] else ""
     return f"{result['n']:,} {of}{result.get('counted', 'samples')}"
 
 
 def describe_raised_slopes(history: Sequence[Mapping[str, Any]]) -> str:
-    """Return how many slopes at spikes EventProp raised in rows of ``metrics.jsonl``.
+    """Say how many slopes at spikes EventProp raised, by rows of ``metrics.jsonl``.
 
-    "": EventProp did not train.
+    Returns "" if EventProp did not train.
     """
     rows = [row for row in history if "raised" in row]
     spikes, raised = (sum(row[k] for row in rows) for k in ("spikes", "raised"))
@@ -239,13 +239,13 @@ def list_values(result: dict[str, Any], metrics: Sequence[Metric]) -> list[tuple
 
 
 def describe_length(verify: Mapping[str, Any]) -> str:
-    """Return the number of samples of ``verify.json``, and their length if it holds that."""
+    """Return the number of samples of ``verify.json``, and their length if it is known."""
     length = f" of {verify['ticks']:,} ticks" if "ticks" in verify else ""
     return f"{verify['n']:,} test samples{length}"
 
 
 def describe_equality(verify: dict[str, Any], metrics: Sequence[Metric]) -> list[str]:
-    """Return what ``verify.json`` says besides its table, in lines."""
+    """Return the contents of ``verify.json`` besides its table, as lines."""
     by_executor = [
         f"{m.label}: {', '.join(f'{who} {m.text(x)}' for who, x in values.items())}"
         for m in metrics
@@ -269,7 +269,7 @@ def describe_equality(verify: dict[str, Any], metrics: Sequence[Metric]) -> list
 
 
 def tabulate_simulation(result: dict[str, Any], metrics: Sequence[Metric]) -> Table:
-    """Return ``simulate.json``: the counts of each node, or the clocks side by side."""
+    """Return ``simulate.json`` as a table: counts per node, or the clocks side by side."""
     if "exact" in result:
         return _clocks(result, metrics)
     head, rows = list_counts_per_sample(result)
@@ -279,9 +279,9 @@ def tabulate_simulation(result: dict[str, Any], metrics: Sequence[Metric]) -> Ta
 
 
 def list_counts_per_sample(result: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Return the names of counts, and a row for each node; host operations are marked.
+    """Return the names of the counts, and one row per node; host operations are marked.
 
-    A cell with 0 is empty: most nodes have one kind of count.
+    Zeros are left empty, because most nodes have one kind of count.
     """
     nodes = result["per_sample"]
     hosted = any(node.get("macs") for node in nodes.values())
@@ -327,7 +327,7 @@ def _clocks(grid: dict[str, Any], metrics: Sequence[Metric]) -> Table:
 
 
 def tabulate_energy(result: dict[str, Any]) -> Table:
-    """Return ``energy.json`` as one row a chip and tier."""
+    """Return ``energy.json`` with one row per chip and tier."""
     title = f"Energy per {name_inference(result)}"
     out = make_table(title, "chip", "tier", "nominal (low – high)")
     for chip, tiers in result.items():
@@ -351,7 +351,7 @@ def tabulate_energy(result: dict[str, Any]) -> Table:
 
 
 def name_inference(result: Mapping[str, Any]) -> str:
-    """Return the name of an inference of ``energy.json``: "inference of 32 tokens", say."""
+    """Return the name of an inference of ``energy.json``, such as "inference of 32 tokens"."""
     sequence = result.get("sequence")
     if not sequence:
         return "inference"
@@ -360,7 +360,7 @@ def name_inference(result: Mapping[str, Any]) -> str:
 
 
 def share_step(result: Mapping[str, Any], chip: Mapping[str, Any]) -> dict[str, float]:
-    """Return the mean joules of the chip tier for a step of a sequence."""
+    """Return the mean energy [J] per step of a sequence, in the chip tier."""
     steps = result["sequence"]["steps"]
     return {end: chip["chip"][end] / steps for end in ("low", "nominal", "high")}
 
@@ -377,18 +377,18 @@ def tabulate_own(result: Mapping[str, Any]) -> list[tuple[Table, str]]:
 
 
 def count_passes(convention: Mapping[str, Any]) -> str:
-    """Return how often the same-shape ANN computes its layers for an inference."""
+    """Return how often the same-shape ANN computes its layers per inference."""
     passes = convention.get("ann_passes", 1)
     return "one pass" if passes == 1 else f"{passes:,} passes"
 
 
 def name_chip(name: str, chip: Mapping[str, Any]) -> str:
-    """Return the name of a chip of ``energy.json``, which says if the network does not fit."""
+    """Return the name of a chip of ``energy.json``, marked if the network does not fit it."""
     return f"{name} (does not fit)" if chip.get("misfits") else name
 
 
 def describe_misfits(result: Mapping[str, Any]) -> list[str]:
-    """Return why the network does not fit chips of ``energy.json``, a line for each reason."""
+    """Return why the network does not fit chips of ``energy.json``, one line per reason."""
     return [
         f"{name}: the network does not fit, the figures are of one that would; {reason}"
         for name, chip in result.items()
@@ -422,7 +422,7 @@ def tabulate_layers(name: str, chip: dict[str, Any]) -> Table:
 
 
 def describe_energy(result: dict[str, Any]) -> str:
-    """Return what ``energy.json`` says besides its tables."""
+    """Return the contents of ``energy.json`` besides its tables."""
     lines = []
     for name, chip in result.items():
         if "latency" in chip:
@@ -451,7 +451,7 @@ def describe_energy(result: dict[str, Any]) -> str:
 
 
 def describe_binding(name: str, chip: Mapping[str, Any]) -> list[str]:
-    """Return what the time of an inference waits for, and which core is the busiest."""
+    """Say which resource limits the time per inference, and which core is the busiest."""
     latency, loads = chip["latency"], chip["mapping"].get("loads")
     if loads is None:  # of an earlier version
         return []
@@ -469,7 +469,7 @@ def describe_binding(name: str, chip: Mapping[str, Any]) -> list[str]:
 
 
 def list_core_seconds(loads: Mapping[str, Any]) -> list[float]:
-    """Return the seconds of an inference that each core is busy."""
+    """Return the busy time of each core per inference [s]."""
     columns = (loads[key] for key in ("memory", "compute", "sending", "arriving"))
     parts = zip(*columns, strict=True)
     return [
@@ -479,7 +479,7 @@ def list_core_seconds(loads: Mapping[str, Any]) -> list[float]:
 
 
 def tabulate_mappings(result: Mapping[str, Any]) -> Table:
-    """Return what searched placements bring on each chip, beside the greedy ones."""
+    """Return a table of searched placements beside the greedy ones, by chip."""
     head = ("chip", "what", "greedy", "searched", "greedy / searched")
     table = make_table("Mapping: searched and greedy", *head, rows=list_mapping_rows(result))
     table.caption = "\n".join(list_kept(result)) or None
@@ -488,7 +488,7 @@ def tabulate_mappings(result: Mapping[str, Any]) -> Table:
 
 
 def list_mapping_rows(result: Mapping[str, Any]) -> list[list[str]]:
-    """Return the rows of a table of searched placements; none where nothing was searched."""
+    """Return the rows of the table of searched placements; none if nothing was searched."""
     rows = []
     for name, chip in result.items():
         searched = chip.get("mapping", {}).get("searched") if isinstance(chip, dict) else None
@@ -505,7 +505,7 @@ def list_mapping_rows(result: Mapping[str, Any]) -> list[list[str]]:
 
 
 def list_kept(result: Mapping[str, Any]) -> list[str]:
-    """Return why a search left the greedy placement as it is, a line for each reason."""
+    """Return why a search kept the greedy placement, one line per reason."""
     mappings = {k: x.get("mapping", {}) for k, x in result.items() if isinstance(x, dict)}
     return [
         f"{name}: greedy is kept: {line}"
@@ -520,7 +520,7 @@ def format_quantity(value: float, unit: str) -> str:
 
 
 def describe_host(parts: list[dict[str, Any]]) -> str:
-    """Return what ``energy.json`` says about host operations."""
+    """Describe the host operations of ``energy.json``."""
     names, total = ", ".join(part["node"] for part in parts), sum(x["macs"] for x in parts)
     return (
         f"host: {names} run on a host, {total:,} MACs per inference (an exponential counts as "
@@ -529,10 +529,10 @@ def describe_host(parts: list[dict[str, Any]]) -> str:
 
 
 def describe_loss(metric: Metric, verify: Mapping[str, Any]) -> str:
-    """Return how much worse the integers of ``verify.json`` answer than the floats.
+    """Say how much worse the integers of ``verify.json`` answer than the floats.
 
-    With the 95 % interval of the difference on the same samples; a difference within it is no
-    measurable cost.
+    Includes the 95 % interval of the difference on the same samples; if it contains 0, there is
+    no measurable cost.
     """
     values = verify["metrics"][metric.name]
     lost = metric.loss(values["integers"], values["events"])

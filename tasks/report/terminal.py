@@ -1,8 +1,8 @@
-"""The terminal: text appears as it is, and never acts as a command.
+"""Prints text to the terminal literally, so that it never acts as a command.
 
-Names of folders, layers and metrics may look like markup of rich, ``[bold]`` or ``[/b]``: our
-consoles read no markup. A :class:`rich.text.Text` sets a style. Names may also hold commands of
-a terminal, or characters that change the order of the others: both are written out, not sent.
+Names of folders, layers and metrics may look like rich's markup, ``[bold]`` or ``[/b]``, so our
+consoles ignore markup; a :class:`rich.text.Text` sets a style. Names may also contain terminal
+commands, or characters that reorder text; both are printed as escapes.
 """
 
 import codecs
@@ -20,27 +20,27 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-WIDE = 160  # characters of a line in a file or a pipe, where no window limits tables
+WIDE = 160  # characters per line in a file or a pipe, where no window limits tables
 DONE, FAILED = Text("✓", "green"), Text("✗", "red")
 UNSAFE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # categories: controls, formats, surrogates, line ends
-JOINERS = "\u200c\u200d"  # formats that Persian, Hindi and emoji are written with
-SPELLED = {  # our own signs, for a terminal that cannot show them
+JOINERS = "\u200c\u200d"  # format characters that Persian, Hindi and emoji need
+SPELLED = {  # spellings of our own symbols for terminals that cannot show them
     **{"✓": "ok", "✗": "failed", "µ": "u", "±": "+-", "×": "x", "·": "."},
     **{"≠": "!=", "→": "->", "–": "-"},
 }
 
 
 class _ShowingConsole(Console):
-    """A console that writes out control and format characters."""
+    """A console that prints control and format characters as escapes."""
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Return a text; written out here, so that a table is wide enough for its cells."""
+        """Return a text with escapes, so that tables reserve enough width for its cells."""
         return super().render_str(show_controls(text), **options)
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """Yield the segments of a text; control characters of rich itself stay."""
+        """Yield the segments of a text with escapes; rich's own control characters are kept."""
         for segment in super().render(renderable, options):
             yield (
                 segment
@@ -50,9 +50,9 @@ class _ShowingConsole(Console):
 
 
 def make_console(*, stderr: bool = False) -> Console:
-    """Return a console that prints text as it is, without markup and names of emoji.
+    """Return a console that prints text literally, without markup and emoji names.
 
-    Its width is $COLUMNS, or that of the window, or :data:`WIDE` where there is no window.
+    Its width is $COLUMNS, or the width of the window, or :data:`WIDE` without a window.
     """
     stream = sys.stderr if stderr else sys.stdout
     known = "COLUMNS" in os.environ or stream.isatty()
@@ -62,7 +62,7 @@ def make_console(*, stderr: bool = False) -> Console:
 
 
 def show_controls(text: str) -> str:
-    r"""Return a text with control and format characters written out, but tabs and newlines.
+    r"""Return a text with control and format characters as escapes, except tabs and newlines.
 
     >>> show_controls("\x1b[31mred\x07\n\u202eder") == r"\x1b[31mred\x07" + "\n" + r"\u202eder"
     True
@@ -77,13 +77,13 @@ def _show_character(match: re.Match[str]) -> str:
 
 
 def write_text(text: str) -> None:
-    """Write text of a model; a file or a pipe receives control characters, too."""
+    """Write text of a model; only a terminal gets control characters as escapes."""
     sys.stdout.write(show_controls(text) if sys.stdout.isatty() else text)
     sys.stdout.flush()
 
 
 def spell_out(error: UnicodeError) -> tuple[str, int]:
-    """Return a spelling of characters that a terminal cannot show, and where they end."""
+    """Return an ASCII spelling of characters that a terminal cannot show, and their end."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     odd = error.object[error.start : error.end]
@@ -92,7 +92,7 @@ def spell_out(error: UnicodeError) -> tuple[str, int]:
 
 
 def take_words(argv: list[str] | None) -> list[str]:
-    """Return the words of a command line; None: prepare this process and return its own."""
+    """Return ``argv``; if it is None, prepare this process and return its arguments."""
     if argv is not None:
         return argv
     prepare_process()
@@ -102,8 +102,8 @@ def take_words(argv: list[str] | None) -> list[str]:
 def prepare_process() -> None:
     """Let this process print and draw with any locale and any screen.
 
-    Characters that the encoding of the terminal lacks are spelled out, warnings and tracebacks
-    write out control characters, and figures need no window, even if $MPLBACKEND names one.
+    Characters that the terminal's encoding lacks are spelled in ASCII, warnings and tracebacks
+    print control characters as escapes, and figures need no window, whatever $MPLBACKEND is.
     """
     os.environ["MPLBACKEND"] = "agg"
     codecs.register_error("neuro", spell_out)

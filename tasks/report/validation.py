@@ -1,4 +1,4 @@
-"""The appendix of the report: how far the estimates of energy and time can be trusted."""
+"""The appendix of the report: validates the estimates of energy and time."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from tasks.runs.task import Html
 
 
 def show_validation(energy: Mapping[str, Any]) -> Html:
-    """Return the model beside published figures, and counts that compare with other tables."""
+    """Show the model beside published figures, and counts comparable with other tables."""
     chips = load_chips()
     checks = [check_energy(chips["loihi1"]), *check_steps(chips["loihi2"])]
     rows = [
@@ -46,7 +46,7 @@ def show_validation(energy: Mapping[str, Any]) -> Html:
 
 
 def _show_operations(operations: Mapping[str, float] | None) -> list[Html]:
-    if operations is None:  # of an earlier version
+    if operations is None:  # written by an earlier version
         return []
     return [
         page.paragraph(

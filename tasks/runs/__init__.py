@@ -1,1 +1,1 @@
-"""A run and its task: the contract of a task, how tasks are found, and results files."""
+"""Runs and tasks: the interface of a task, finding tasks, and results files."""

@@ -1,8 +1,8 @@
-"""Whether freed memory stays with the process: settings of glibc's allocator.
+"""Settings of glibc's allocator that let a process keep the memory that it frees.
 
-glibc returns large arrays to the system as soon as they are freed, and the next step waits for
-new pages: up to a sixth of the time of a small network on a CPU. With activations of 32 MB and
-more it is up to half of the time.
+By default glibc returns large arrays to the system as soon as they are freed, and the next step
+waits for new pages: up to a sixth of the time of a small network on a CPU, and up to half of
+the time with activations of 32 MB and more.
 """
 
 import ctypes
@@ -11,24 +11,24 @@ import sys
 from typing import Any
 
 MMAP_MAX, MMAP_THRESHOLD, TRIM_THRESHOLD = -4, -3, -1  # parameters of mallopt(3)
-LARGEST = 32 << 20  # [bytes] of an array that is kept; the most that every glibc takes
+LARGEST = 32 << 20  # [bytes] largest array that is kept; the most that every glibc accepts
 KEPT = 256 << 20  # [bytes] at the end of the heap
 CHOICES = (
     "MALLOC_MMAP_MAX_",
     "MALLOC_MMAP_THRESHOLD_",
     "MALLOC_TRIM_THRESHOLD_",
     "GLIBC_TUNABLES",
-)  # variables by which users choose for themselves
+)  # variables with which users set the allocator themselves
 
 
 def keep_freed_memory(*, of_any_size: bool = False) -> bool:
-    """Make glibc keep the memory that this process frees; return whether it will.
+    """Make glibc keep the memory that this process frees; return whether this succeeded.
 
-    Nothing changes with another C library, or if the environment has one of :data:`CHOICES`.
-    Results are the same.
+    Nothing happens with another C library, or if the environment has one of :data:`CHOICES`.
+    Results do not change.
 
-    of_any_size: also arrays above :data:`LARGEST`. The gaps between them may raise the peak of
-    memory by a third; without, the peak is the same.
+    of_any_size: keep arrays above :data:`LARGEST`, too. Gaps between them may raise the peak
+    memory by a third; without this option the peak does not change.
     """
     mallopt = _find_c_function("mallopt")
     if mallopt is None or any(name in os.environ for name in CHOICES):
@@ -39,7 +39,7 @@ def keep_freed_memory(*, of_any_size: bool = False) -> bool:
 
 
 def return_freed_memory() -> None:
-    """Return the memory freed so far to the system, where the C library can."""
+    """Return the memory freed so far to the system, if the C library can."""
     trim = _find_c_function("malloc_trim")
     if trim is not None:
         trim(0)

@@ -1,4 +1,4 @@
-"""What every training has in its configuration, and what is wrong with a configuration."""
+"""The fields that every training has in its configuration, and checks of a configuration."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,10 +48,10 @@ class ClippedConfig(ScheduledConfig):
 
 
 def make_plan(config: Any, **more: Any) -> Plan:
-    """Return how a configuration trains. more: further arguments of the plan.
+    """Return the training plan of a configuration. more: further arguments of the plan.
 
     Raises:
-        ValueError: the configuration is wrong; lists every problem.
+        ValueError: the configuration is invalid; lists every problem.
     """
     require_sound(config)
     named = {name: getattr(config, name) for name in PLANNED if hasattr(config, name)}
@@ -59,17 +59,17 @@ def make_plan(config: Any, **more: Any) -> Plan:
 
 
 def require_sound(config: Any) -> None:
-    """Raise a ValueError that lists everything that is wrong with a configuration.
+    """Raise a ValueError with all problems of a configuration, if it has any.
 
-    Fields are set one by one, so this runs where data or a model are made of them.
+    Fields may be set one by one, so the check runs when data or a model are made from them.
     """
     refuse_problems(list_problems(config))
 
 
 def list_problems(config: Any) -> list[str]:
-    """Return the fields out of their bounds; without any, the problems between fields.
+    """Return the fields out of bounds or, if there are none, conflicts between fields.
 
-    The rules between fields may divide by a field, so they run only if all fields are sound.
+    Rules between fields may divide by a field, so they run only if every field is in bounds.
     """
     conflicts = getattr(config, "list_conflicts", list)
     return list_wrong_fields(config) or conflicts()

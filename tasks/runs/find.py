@@ -1,7 +1,7 @@
-"""How a task is found: by its name, or in a Python file of the user.
+"""Finds a task by its name, or in a Python file of the user.
 
 A file is one module that defines ``TASK``. A run folder keeps a copy of the file and its
-digest, and the verbs on a run read the copy.
+digest; the verbs on a run read this copy.
 """
 
 import hashlib
@@ -50,18 +50,18 @@ TASKS = {
     "attribution": "tasks.attribution",
 }
 NAMES = tuple(TASKS)
-OF_A_RUN = {IMPORTED: "tasks.imported"}  # tasks that a run folder holds
+OF_A_RUN = {IMPORTED: "tasks.imported"}  # tasks defined by the files of a run folder
 ONE_FILE = "a task is one file, which imports installed packages only"
-SOURCE = "__source__"  # in a module: the content of its file
-MODULE = "neuro_task_"  # the beginning of the names of modules of task files
+SOURCE = "__source__"  # attribute of a module: the content of its file
+MODULE = "neuro_task_"  # prefix of the module names of task files
 
 
 class TaskFileError(ValueError):
-    """A file that defines no task; the message says why, and what to do."""
+    """The file does not define a task; the message says why, with the cure."""
 
 
 def find_task(name: str) -> Task[Any]:
-    """Return the task of that name, or of the file if the name ends in ".py".
+    """Return the task with a name, or the task of the file if the name ends in ".py".
 
     Raises:
         UnknownName: there is no such task.
@@ -97,7 +97,7 @@ def split_name(full: str) -> tuple[str, str]:
 
 
 def find_config(task: Task[Any], name: str) -> Callable[[], Any]:
-    """Return the configuration function of that name."""
+    """Return the configuration function with this name."""
     return task.configs[require_one_of(name, tuple(task.configs), "configuration")]
 
 
@@ -107,10 +107,10 @@ def digest(data: bytes) -> str:
 
 
 def load_task(path: Path) -> Task[Any]:
-    """Return the ``TASK`` that a file defines; a process loads the same content once.
+    """Return the ``TASK`` of a file; a process loads the same content only once.
 
     Raises:
-        TaskFileError: it cannot be read or run, or defines no task.
+        TaskFileError: the file cannot be read or run, or defines no task.
     """
     task = getattr(_load_file(path), "TASK", None)
     if not isinstance(task, Task):
@@ -125,7 +125,7 @@ def load_experiments(path: Path) -> Any:
     """Return the ``EXPERIMENTS`` of a task's file, by part.
 
     Raises:
-        TaskFileError: it cannot be read or run, or defines no experiments.
+        TaskFileError: the file cannot be read or run, or defines no experiments.
     """
     found = getattr(_load_file(path), "EXPERIMENTS", None)
     if not isinstance(found, Mapping) or not found:
@@ -137,7 +137,7 @@ def load_experiments(path: Path) -> Any:
 
 
 def _load_file(path: Path) -> ModuleType:
-    """Return the module of a task's file; a process runs the same content once."""
+    """Return the module of a task's file; a process runs the same content only once."""
     if not path.exists():
         raise TaskFileError(
             f"{path}: no such file; neuro new {path} writes a task to start from"
@@ -148,17 +148,17 @@ def _load_file(path: Path) -> ModuleType:
 
 
 def run_file(path: Path) -> ModuleType:
-    """Run a Python file of the user, which may import what lies beside it; return its module.
+    """Run a Python file of the user, which may import files beside it; return its module.
 
     Raises:
-        TaskFileError: it cannot be run.
+        TaskFileError: the file cannot be run.
     """
     data = read_bytes(path)
     return _run(path, data, _module_name(digest(data + bytes(path.resolve()))), "")
 
 
 def find_task_line(error: BaseException) -> str | None:
-    """Return the line of a task file in which an error arose, with its file; None: in none."""
+    """Return the file and line of a task in which an error arose; None if in none."""
     files = {m.__file__ for n, m in sys.modules.items() if n.startswith(MODULE) and m.__file__}
     lines = [
         f"{frame.filename} line {frame.lineno}"
@@ -177,8 +177,8 @@ def _run(path: Path, data: bytes, name: str, import_cure: str) -> ModuleType:
     """Run a task file, and return its module, which stays in ``sys.modules``."""
     module = ModuleType(name)
     module.__file__ = str(path.resolve())
-    module.__dict__[SOURCE] = data  # the file itself may change, or lie in several places
-    sys.modules[name] = module  # before it runs: dataclasses look their module up
+    module.__dict__[SOURCE] = data  # the file itself may change, or exist in several folders
+    sys.modules[name] = module  # before it runs, because dataclasses look up their module
     try:
         exec(compile(data, str(path), "exec"), module.__dict__)
     except Exception as error:
@@ -201,18 +201,19 @@ def make_run(  # noqa: PLR0913 - the words of a command
     settings: Sequence[str] = (),
     pin: bool = True,
 ) -> TaskRun:
-    """Return the run of "task:configuration"; nothing is written.
+    """Return the run of "task:configuration" without writing anything.
 
-    folder: None is ``runs/TASK-CONFIGURATION``. skip_bad: leave out bad samples. settings: of
-    fields, see :func:`tasks.runs.settings.set_fields`. pin: put the digests of the files that
-    training reads into the configuration; the files must exist.
+    folder: None means ``runs/TASK-CONFIGURATION``. skip_bad: leave out bad samples.
+    settings: values of fields, see :func:`tasks.runs.settings.set_fields`.
+    pin: put the digests of the files that training reads into the configuration; the files must
+    exist.
 
     Raises:
         UnknownName: there is no such task, configuration or field.
         ValueError: the seed is out of range, see :func:`tasks.runs.settings.require_seed`, or
             the configuration is wrong, see :func:`tasks.runs.configuration.require_sound`.
         RunError: the name belongs to a run folder, the configuration is not a frozen dataclass,
-            the task cannot leave out bad samples, or the folder holds a run of another content
+            the task cannot leave out bad samples, or the folder holds a run of another version
             of the task's file.
     """
     require_seed(seed)
@@ -278,7 +279,7 @@ def _name_folder(full: str) -> Path:
 
 
 def _list_flags(run: TaskRun) -> list[str]:
-    """Return the flags that make the configuration of a run; none if its task lost it."""
+    """Return the flags that set the configuration of a run; none if the task dropped it."""
     task = run.definition
     if run.name not in task.configs:
         return []
@@ -292,9 +293,9 @@ def _list_flags(run: TaskRun) -> list[str]:
 
 
 def _require_same_file(run: TaskRun) -> None:
-    """Raise unless the folder is new, of another task, or holds a run of the same file.
+    """Raise if the folder holds a run of this task from another version of the task's file.
 
-    The configuration of the same run is removed where no checkpoint of it was written.
+    If the same run has no checkpoint yet, its configuration is removed instead.
     """
     header = run.folder / "config.json"
     if not header.exists():
@@ -303,7 +304,7 @@ def _require_same_file(run: TaskRun) -> None:
     if old["task"] != run.task or old["digest"] == run.digest:
         return
     same = all(old[k] == getattr(run, k) for k in ("name", "seed", "gradient"))
-    if same and not has_begun(run.folder):  # the user mended the file before a checkpoint
+    if same and not has_begun(run.folder):  # the file was fixed before a checkpoint
         header.unlink()
         return
     begun = replace(run, **{k: old[k] for k in ("name", "seed", "gradient")})
@@ -314,7 +315,7 @@ def _require_same_file(run: TaskRun) -> None:
 
 
 def keep_task_file(run: Run) -> None:
-    """Write the task file as it was loaded into the run folder, unless training has begun."""
+    """Copy the task file, as loaded, into the run folder, unless training has begun."""
     copy = run.folder / run.task
     if not is_file(run.task) or (copy.exists() and has_begun(run.folder)):
         return
@@ -347,7 +348,7 @@ def name_train_command(run: TaskRun) -> str:
 
 
 def _suggest_folder(path: Path) -> None:
-    """Raise where a path belongs to a file of a run, or to a task, and not to a run folder."""
+    """Raise with a suggestion if a path is a file of a run or a task, not a run folder."""
     default = _name_folder(str(path))
     for folder in (path.parent, default) if path.is_file() else (default,):
         if (folder / "config.json").is_file():
@@ -365,7 +366,7 @@ def open_folder(folder: Path) -> TaskRun:
     """Return the run of a folder.
 
     Raises:
-        RunError: the folder holds no run, or its task or configuration has changed.
+        RunError: the folder contains no run, or its task or configuration has changed.
     """
     if not folder.is_dir():
         _suggest_folder(folder)

@@ -1,13 +1,13 @@
-"""Names that a user types, and the nearest name to one that does not exist.
+"""Names that a user types, and suggestions for unknown ones.
 
-It imports nothing that takes long: ``neuro tasks`` lists these names.
+This module imports nothing slow, because ``neuro tasks`` lists these names.
 """
 
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-IMPORTED = "imported"  # the task of a run that neuro import made; it lies in the run folder
-CONFIGURATIONS = {  # of each task, as the task has them
+IMPORTED = "imported"  # task of a run made by neuro import, defined by the run folder
+CONFIGURATIONS = {  # of each task; equal to the names in the task
     "mnist": (
         *("tiny", "demo", "full", "fashion", "fast", "fast_fixed", "fast_adaptive"),
         "paper",
@@ -53,14 +53,14 @@ CONFIGURATIONS = {  # of each task, as the task has them
 
 
 class UnknownName(ValueError):
-    """A verb, task or configuration that does not exist; suggests the nearest."""
+    """A verb, task or configuration does not exist; the message suggests the nearest name."""
 
 
 def require_one_of(name: str, names: Sequence[str], what: str) -> str:
     """Return ``name`` if it is one of ``names``.
 
     Raises:
-        UnknownName: it is not.
+        UnknownName: ``name`` is not one of them.
     """
     if name in names:
         return name

@@ -1,7 +1,7 @@
 """Provenance of results: digests of weights, configuration, test data and code.
 
-Each results file of a run folder holds them as ``measured_on``. A result with other digests
-than the present ones is out of date, and every output that shows it says so.
+Each results file of a run folder holds these digests as ``measured_on``. A result whose digests
+differ from the present ones is out of date, and every output that shows it says so.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,16 +32,16 @@ from tasks.runs.names import IMPORTED
 from tasks.runs.results import CHECKSUM, KEY, compute_checksum, name_result, read_history
 from tasks.runs.task import TaskRun
 
-RESULTS = ("eval", "simulate", "verify", "export", "energy")  # verbs with a results file
+RESULTS = ("eval", "simulate", "verify", "export", "energy")  # verbs that write a results file
 OUT_OF_DATE = {
     "weights": "earlier weights",
     "configuration": "another configuration",
     "data": "other test data",
     "code": "another version of the code",
-    "chip_file": "another content of its chip file",  # only energy, where --chip named a file
+    "chip_file": "another content of its chip file",  # only of energy, if --chip names a file
 }
 OF_EVERY_RESULT = tuple(part for part in OUT_OF_DATE if part != "chip_file")
-_SOURCES = ("*.py", "*.toml")  # code, and the chips that it reads
+_SOURCES = ("*.py", "*.toml")  # code, and the chip files that it reads
 
 
 def describe_provenance(run: TaskRun) -> dict[str, str]:
@@ -50,7 +50,7 @@ def describe_provenance(run: TaskRun) -> dict[str, str]:
 
 
 def describe_trained(folder: Path) -> dict[str, str]:
-    """Return the digests that need no data: those of the run folder and of the code."""
+    """Return the digests of the run folder and of the code, which need no data."""
     header = read_json(folder / "config.json")
     imported = header.get("task") == IMPORTED
     weights = folder / NETWORK if imported else get_best_weights_path(folder)
@@ -62,15 +62,15 @@ def describe_trained(folder: Path) -> dict[str, str]:
 
 
 def digest_file(path: Path) -> str:
-    """Return the digest of the bytes of a file; without a file, that of no bytes."""
+    """Return the digest of a file's bytes; a missing file has the digest of an empty one."""
     data = read_bytes(path) if path.exists() else b""
     return digest(np.frombuffer(data, np.uint8))
 
 
 def describe_unfinished(run: TaskRun) -> str:
-    """Return the progress of an unfinished training, and how to resume it; "": finished.
+    """Describe the progress of an unfinished training, and how to resume it; "" if finished.
 
-    Of a curve that is not that of the training: why, with the cure.
+    If the curve belongs to another training, returns the reason with the cure.
     """
     history = read_history(run.folder)
     if not history:
@@ -84,9 +84,9 @@ def describe_unfinished(run: TaskRun) -> str:
 
 
 def explain_foreign_curve(run: TaskRun, history: Sequence[Mapping[str, Any]]) -> str:
-    """Return why ``metrics.jsonl`` is not of this training, with the cure; "": nothing says so.
+    """Say why ``metrics.jsonl`` is of another training, with the cure; "" without evidence.
 
-    history: its rows. A killed training may have left fewer of them than its checkpoint.
+    history: its rows. A killed training may have left fewer rows than its checkpoint has.
     """
     if explain_unknown_curve(run.folder) or (curve := read_curve(run.folder)) is None:
         return ""
@@ -104,7 +104,7 @@ def explain_foreign_curve(run: TaskRun, history: Sequence[Mapping[str, Any]]) ->
 
 
 def explain_unknown_curve(folder: Path) -> str:
-    """Return why nothing says whose curve ``metrics.jsonl`` is; "": a checkpoint says it."""
+    """Say why the training of ``metrics.jsonl`` is unknown; "" if a checkpoint names it."""
     try:
         lacks = "" if read_curve(folder) else f"there is no {LAST}"
     except StoreError as error:
@@ -114,13 +114,13 @@ def explain_unknown_curve(folder: Path) -> str:
 
 def digest_test_data(run: TaskRun) -> str:
     """Return the digest of the batches of the test split, as the task makes them."""
-    with seeded(0):  # random batches are the same each time
+    with seeded(0):  # so that random batches are the same each time
         batches = run.definition.training.batches(run.config, "test", 0)
         return digest([digest(tree_leaves(batch)) for batch in batches])
 
 
 def digest_stimuli(inputs: Mapping[str, Events]) -> list[str]:
-    """Return the digest of the stimulus of each sample, which does not depend on its batch."""
+    """Return the digest of each sample's stimulus, which does not depend on the batch size."""
     samples = range(next(iter(inputs.values())).shape[1])
     return [
         digest({n: _to_columns(of_sample(e, i)) for n, e in sorted(inputs.items())})
@@ -129,7 +129,7 @@ def digest_stimuli(inputs: Mapping[str, Events]) -> list[str]:
 
 
 def _to_columns(train: Events) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
-    """Return T and the columns of a sample, always in the same types."""
+    """Return T and the columns of a sample, converted to fixed types."""
     ticks, neurons = (np.asarray(column, np.int64) for column in (train.tick, train.neuron))
     return int(train.shape[0]), ticks, neurons, np.asarray(train.value, np.float64)
 
@@ -137,7 +137,7 @@ def _to_columns(train: Events) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]
 def describe_samples(graph: Graph, stimuli: Sequence[str]) -> dict[str, str]:
     """Return the provenance of a result without a run.
 
-    stimuli: of :func:`digest_stimuli`, of all samples in their order.
+    stimuli: the results of :func:`digest_stimuli` for all samples in their order.
 
     Returns:
         Digests of the graph, of all samples, and of the first sample.
@@ -150,12 +150,12 @@ def describe_samples(graph: Graph, stimuli: Sequence[str]) -> dict[str, str]:
 
 
 def describe_chip(chip: Hardware) -> str:
-    """Return name and digest of a chip of the user, whose file is not part of the code."""
+    """Return name and digest of a user's chip, whose file is not part of the code."""
     return f"{chip.name} {digest(repr(chip))}"
 
 
 def _describe_chip_file(result: Mapping[str, Any]) -> dict[str, str]:
-    """Return the chip in the chip file of ``energy.json`` as it is now; nothing: it is gone."""
+    """Describe the present chip file that ``energy.json`` names; empty if it is missing."""
     file = result.get("chip_file")
     if not isinstance(file, dict):
         return {}
@@ -185,7 +185,7 @@ def write_result(
 ) -> None:
     """Write the results file of a verb.
 
-    measured_on: of :func:`describe_provenance`, before the measurement began.
+    measured_on: the result of :func:`describe_provenance` before the measurement.
 
     Raises:
         RunError: a training has replaced the weights since then.
@@ -201,9 +201,9 @@ def write_result(
 
 
 def explain_difference(before: Any, now: Mapping[str, str]) -> str:
-    """Return "of earlier weights and other test data", or "" where no known digest differs.
+    """Return for example "of earlier weights and other test data"; "" if no digest differs.
 
-    before: the digests in a results file; None: it has none. now: the digests that are known.
+    before: the digests in a results file, or None without digests. now: the known digests.
     """
     if not isinstance(before, dict):
         return "of unknown weights, measured by an earlier version"
@@ -216,14 +216,14 @@ def explain_difference(before: Any, now: Mapping[str, str]) -> str:
 
 
 def list_chip_exports(folder: Path) -> list[str]:
-    """Return the results of exports to chips with integers of their own, without endings."""
+    """Return the names of ``export-CHIP.json`` files, without their ending."""
     return sorted(path.stem for path in folder.glob(f"{name_result('*')}.json"))
 
 
 def list_out_of_date(folder: Path, now: Mapping[str, str]) -> dict[str, str]:
     """Return why results files of a run folder are out of date, by verb.
 
-    Those of exports to a chip have their own name, "export-xylo".
+    An export to a chip is named like its file, such as "export-xylo".
     """
     why = {
         verb: _explain_file(path, now)

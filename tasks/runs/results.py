@@ -1,7 +1,7 @@
-"""Results files of a run: their layout, and readers that check them or refuse them by name.
+"""Results files of a run: their layout, and readers that check them.
 
 A results file holds at least these keys; a task or a later version may add more. The checksum
-covers all other keys: figures that were changed by hand are refused.
+covers all other keys, so that figures changed by hand are refused.
 """
 
 import json
@@ -18,8 +18,8 @@ from tasks.runs.task import Metric
 
 KEY = "measured_on"  # digests of the weights, data and code behind a result
 CHECKSUM = "checksum"
-MOST_PLACES = 10_000  # chips, columns or rows of tiles, and cores of a tile
-MOST_SECONDS = 1e9  # of an inference
+MOST_PLACES = 10_000  # limit for chips, columns or rows of tiles, and cores per tile
+MOST_SECONDS = 1e9  # limit for the time per inference
 Number = int | float
 Cell = str | int | float | bool
 
@@ -49,11 +49,11 @@ class _Picture(TypedDict):
     file: str
     title: str
     caption: str
-    digest: NotRequired[str]  # of its bytes when eval had written it
+    digest: NotRequired[str]  # of the bytes that eval wrote
 
 
 class EvalFigures(TypedDict):
-    """The figures of ``eval.json``; its metrics stand beside these keys."""
+    """The figures of ``eval.json``; the metrics are further keys."""
 
     n: int
     metrics: NotRequired[dict[str, _Metric]]
@@ -62,7 +62,7 @@ class EvalFigures(TypedDict):
 
 
 class EvalResult(EvalFigures):
-    """``eval.json``; metrics and the facts of a task stand beside these keys."""
+    """``eval.json``; the metrics and the facts of a task are further keys."""
 
     split: str | None
     tables: NotRequired[list[_Table]]
@@ -82,9 +82,9 @@ class _Rate(TypedDict):
 
 
 class SimulateResult(TypedDict):
-    """``simulate.json``; metrics stand beside these keys.
+    """``simulate.json``; the metrics are further keys.
 
-    record: digest of ``records/events.safetensors``, which was written with it.
+    record: digest of ``records/events.safetensors``, which is written together with it.
     """
 
     n: int
@@ -187,7 +187,7 @@ class ExportResult(TypedDict):
 
 
 class ChipExportResult(ExportResult):
-    """``export-CHIP.json``, of a chip with integers of its own."""
+    """``export-CHIP.json``, for a chip with its own integer format."""
 
     chip: str
     layers: dict[str, dict[str, Number]]
@@ -323,7 +323,7 @@ class _OwnTable(TypedDict):
 
 
 class EnergyResult(TypedDict):
-    """``energy.json``; chips stand beside these keys, by name."""
+    """``energy.json``; the chips are further keys, by name."""
 
     sequence: NotRequired[_Sequence]
     silent: NotRequired[_Silent]
@@ -351,11 +351,11 @@ def read_result(
 ) -> dict[str, Any] | None:
     """Return the result of a verb; None if it has not run yet.
 
-    metrics: the result may hold their values beside its other keys. kinds: the layout of each
-    verb's result, or of the part that the caller needs.
+    metrics: metrics whose values may be further keys of the result.
+    kinds: the layout of each verb's result, or of the part that the caller needs.
 
     Raises:
-        StoreError: the file is damaged or of another shape; lists all problems.
+        StoreError: the file is damaged or has another layout; lists all problems.
     """
     path = folder / f"{verb}.json"
     if not path.exists():
@@ -375,23 +375,23 @@ def name_result(chip: str) -> str:
 
 
 def name_verb(result: str) -> str:
-    """Return the words of the command that writes a results file: "export --chip xylo"."""
+    """Return the verb and flags that write a results file, such as "export --chip xylo"."""
     return result.replace("-", " --chip ", 1)
 
 
 def read_chip_export(folder: Path, result: str) -> dict[str, Any] | None:
     """Return the result of an export to a chip; None if there is none.
 
-    result: as of :func:`name_result`.
+    result: a name from :func:`name_result`.
 
     Raises:
-        StoreError: as :func:`read_result`.
+        StoreError: see :func:`read_result`.
     """
     return read_result(folder, result, kinds={result: ChipExportResult})
 
 
 def compute_checksum(result: Mapping[str, Any]) -> str:
-    """Return the digest of a result as a file holds it; the order of keys does not matter."""
+    """Return the digest of a result as stored in a file; it ignores the order of keys."""
     plain = json.loads(json.dumps(result))
     return digest(json.dumps(plain, sort_keys=True))
 
@@ -402,7 +402,7 @@ def check_result(
     """Return the result of a verb, checked as :func:`read_result` does.
 
     Raises:
-        SchemaError: it is of another shape; lists all problems.
+        SchemaError: the result has another layout; lists all problems.
     """
     result: dict[str, Any] = convert(value, kinds[verb])
     convert(result.get(KEY, {}), dict[str, str], KEY)
@@ -418,7 +418,7 @@ def read_history(folder: Path) -> list[dict[str, Number]]:
     """Return the rows of ``metrics.jsonl``; none before the first validation.
 
     Raises:
-        StoreError: a line is no row of numbers, or has other columns than the first.
+        StoreError: a line is not a row of numbers, or has other columns than the first.
     """
     path = folder / "metrics.jsonl"
     if not path.exists():
@@ -429,15 +429,15 @@ def read_history(folder: Path) -> list[dict[str, Number]]:
             value = parse_json(path, line, i)
             row: dict[str, Number] = convert(value, dict[str, Number], f"line {i}")
             rows.append(row)
-            whole = {"epoch", "train_loss"} <= row.keys()  # of every training
-            whole = whole and ("spikes" in row) == ("raised" in row)  # both of EventProp
+            whole = {"epoch", "train_loss"} <= row.keys()  # columns of every training
+            whole = whole and ("spikes" in row) == ("raised" in row)  # EventProp writes both
             if list(row) != list(rows[0]) or not whole:
                 raise SchemaError(f"line {i}: has the columns {', '.join(row)}")
     return rows
 
 
 def read_environment(folder: Path) -> dict[str, Any]:
-    """Return versions and machine of a run; empty if the run has no such file.
+    """Return versions and machine of a run; empty if the run has no environment file.
 
     Raises:
         StoreError: the file is damaged.
@@ -455,7 +455,7 @@ def check_facts(folder: Path, facts: Mapping[str, Any], hint: Any) -> Any:
     """Return the facts that a task adds to ``eval.json``, checked against a TypedDict.
 
     Raises:
-        StoreError: they are of another shape.
+        StoreError: the facts have another layout.
     """
     with _naming(folder / "eval.json", "eval"):
         return convert(dict(facts), hint)
@@ -463,7 +463,7 @@ def check_facts(folder: Path, facts: Mapping[str, Any], hint: Any) -> Any:
 
 @contextmanager
 def _naming(path: Path, verb: str) -> Iterator[None]:
-    """Add the file and the verb that writes it again to an error."""
+    """Add to an error the file, and the verb that writes it again."""
     cure = f"neuro {verb} writes it again"
     try:
         yield
@@ -476,7 +476,7 @@ def _naming(path: Path, verb: str) -> Iterator[None]:
 
 
 def _list_problems(verb: str, result: Mapping[str, Any], chips: Any) -> Iterator[str]:
-    """Yield what contradicts itself in a result of the right shape."""
+    """Yield the contradictions in a result that has the right layout."""
     if verb == "eval":
         yield from _list_eval_problems(result)
     if verb == "simulate" and len({"macs" in n for n in result["per_sample"].values()}) > 1:
@@ -490,7 +490,7 @@ def _list_problems(verb: str, result: Mapping[str, Any], chips: Any) -> Iterator
 
 
 def _list_eval_problems(result: Mapping[str, Any]) -> Iterator[str]:
-    if {"accuracy", "correct", "confusion"} <= result.keys():  # of a classifier
+    if {"accuracy", "correct", "confusion"} <= result.keys():  # the task is a classifier
         accuracy, correct = (convert(result[k], Number, k) for k in ("accuracy", "correct"))
         if round(accuracy * result["n"]) != correct:
             yield f"accuracy is {accuracy}, and {correct} of {result['n']} samples are right"
@@ -506,7 +506,7 @@ def _list_eval_problems(result: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _list_energy_problems(result: Mapping[str, Any], kind: Any) -> Iterator[str]:
-    """Yield problems of chips: all have the same layers and parts, and limits that bind."""
+    """Yield problems of chips, which must have equal layers and parts, and binding limits."""
     chips = {
         name: convert(part, kind, name)
         for name, part in result.items()
@@ -533,7 +533,7 @@ def _list_energy_problems(result: Mapping[str, Any], kind: Any) -> Iterator[str]
 
 
 def _list_load_problems(name: str, chip: Mapping[str, Any]) -> Iterator[str]:
-    """Yield problems of what the cores of a chip wait for."""
+    """Yield problems in the loads of a chip's cores."""
     latency, loads = chip["latency"], chip["mapping"].get("loads")
     if loads is None:
         return

@@ -1,4 +1,4 @@
-"""Samples that executors run, and how their answers are judged; all is checked before a run.
+"""Samples that executors run, and how their answers are judged; checked before a run.
 
 Axes: T ticks, B samples, K classes, ``*N`` the shape of a node.
 """
@@ -23,12 +23,12 @@ from neuro.spikes import Events, join, of_sample, to_raster
 from neuro.spikes.record import Record
 from tasks.runs.task import Tree
 
-BLOCKS = 20  # of samples, one of which is left out at a time
+BLOCKS = 20  # blocks of samples; the jackknife leaves out one at a time
 MAKE_SAMPLES = "Samples(stimulus, labels)"
 
 
 class Samples(NamedTuple):
-    """Samples of a split. inputs: of a Graph, by name. targets: first axis B."""
+    """Samples of a split. inputs: events by input of a Graph. targets: first axis B."""
 
     inputs: dict[str, Events]
     targets: Tree
@@ -44,18 +44,18 @@ class Samples(NamedTuple):
         return next(iter(self.inputs.values())).shape[0]
 
     def take(self, most: int) -> "Samples":
-        """Return the first samples, ``most`` at most."""
+        """Return the first ``most`` samples, or all if there are fewer."""
         few = range(min(most, self.n))
         inputs = {k: join([of_sample(e, i) for i in few]) for k, e in self.inputs.items()}
         return Samples(inputs, tree_map(itemgetter(slice(len(few))), self.targets))
 
 
 class Judge(NamedTuple):
-    """How answers are read off outputs, and how they are measured.
+    """How answers are decoded from outputs, and how they are measured.
 
     decode: the values of each output of the Graph, by name (float64, T B *N) -> answers, any
-    pytree of tensors or arrays whose first axis is B. measure: (answers, targets) of all
-    samples, as tensors -> the value of each metric by its name.
+    pytree of tensors or arrays whose first axis is B.
+    measure: (answers, targets) of all samples, as tensors -> the value of each metric by name.
     """
 
     decode: Callable[[Mapping[str, Tensor]], Tree]
@@ -66,9 +66,9 @@ def iterate_batches(graph: Graph, samples: Samples | Iterable[Samples]) -> Itera
     """Yield the batches of samples; a value of :class:`Samples` is one batch.
 
     Raises:
-        TypeError: the graph, the samples or a batch is of another kind.
-        ValueError: there is no batch, or one has other inputs than the graph, or other ticks
-            than the first.
+        TypeError: the graph, the samples or a batch has the wrong type.
+        ValueError: there is no batch, or a batch has other inputs than the graph or another
+            length than the first batch.
     """
     require_graph(graph)
     batches = [samples] if isinstance(samples, Samples) else samples
@@ -93,11 +93,11 @@ def iterate_batches(graph: Graph, samples: Samples | Iterable[Samples]) -> Itera
 
 
 def as_rows(what: str, tree: Tree, samples: int, cure: str) -> Tree:
-    """Return a pytree of tensors or arrays as one of tensors whose first axis is B = samples.
+    """Convert a pytree of tensors or arrays to tensors whose first axis is B = samples.
 
     Raises:
-        TypeError: it holds words, or something else that is not numeric.
-        ValueError: its first axis has another length.
+        TypeError: a leaf is text, or anything else that is not numeric.
+        ValueError: the first axis of a leaf has another length.
     """
     leaves = tree_leaves(tree)
     if not all(_is_numeric(leaf) for leaf in leaves):
@@ -147,7 +147,7 @@ def read_answers(judge: Judge, graph: Graph, record: Record) -> Tree:
     """Return the answers of a record as tensors, first axis B.
 
     Raises:
-        TypeError, ValueError: the answers are not numbers, a row a sample.
+        TypeError, ValueError: the answers are not numbers with one row per sample.
     """
     answers = judge.decode(collect_outputs(graph, record))
     cure = "torch.stack(answers)"
@@ -158,18 +158,18 @@ def read_targets(samples: Samples) -> Tree:
     """Return the targets of samples as tensors, first axis B.
 
     Raises:
-        TypeError, ValueError: they are not numbers, a row a sample.
+        TypeError, ValueError: the targets are not numbers with one row per sample.
     """
     return as_rows("targets", samples.targets, samples.n, "torch.tensor(labels)")
 
 
 def join_batches(trees: Sequence[Tree]) -> Tree:
-    """Return pytrees of tensors joined along their first axes."""
+    """Join pytrees of tensors along their first axes."""
     return tree_map(lambda *parts: torch.cat(parts), *trees)
 
 
 def require_judge(judge: object) -> None:
-    """Raise a TypeError unless a value is a Judge whose functions take their arguments."""
+    """Raise a TypeError unless ``judge`` is a Judge whose functions accept their arguments."""
     if not isinstance(judge, Judge):
         cure = "Judge(decode, measure), two functions"
         raise make_type_error("judge", "a Judge", judge, cure)
@@ -190,7 +190,7 @@ def _takes(function: Any, arguments: tuple[str, ...]) -> bool:
         signature(function).bind(*arguments)
     except TypeError:
         return False
-    except ValueError:  # its signature is unknown
+    except ValueError:  # the signature is unknown
         return True
     return True
 
@@ -199,7 +199,7 @@ def measure_answers(judge: Judge, answers: Tree, targets: Tree) -> dict[str, flo
     """Return the value of each metric by its name.
 
     Raises:
-        TypeError: the judge returns something else.
+        TypeError: the judge does not return metrics by name.
     """
     values = judge.measure(answers, targets)
     cure = 'for example {"accuracy": 0.9}'
@@ -215,9 +215,9 @@ def measure_answers(judge: Judge, answers: Tree, targets: Tree) -> dict[str, flo
 def estimate_errors(judge: Judge, ours: Tree, theirs: Tree, targets: Tree) -> dict[str, float]:
     """Return the standard error of ours minus theirs by metric, on the same samples.
 
-    By the jackknife over :data:`BLOCKS` blocks of consecutive samples, so that neighbours that
-    resemble each other count as one. A metric is left out that has no value, or none without
-    one of the blocks; with fewer than two samples, all are.
+    Uses the jackknife over :data:`BLOCKS` blocks of consecutive samples, because neighbours may
+    resemble each other. A metric is left out if it has no value on all samples, or none without
+    one of the blocks; with fewer than two samples, every metric is left out.
     """
     leaves = tree_leaves(ours)
     n = len(leaves[0]) if leaves else 0
@@ -232,7 +232,7 @@ def estimate_errors(judge: Judge, ours: Tree, theirs: Tree, targets: Tree) -> di
                 )
                 for answers in (ours, theirs)
             ]
-        except ValueError:  # such as of one class alone
+        except ValueError:  # for example, a metric is undefined if only one class is left
             return {}
         for name, value in values[0].items():
             found.setdefault(name, []).append(value - values[1][name])

@@ -1,6 +1,6 @@
-"""Fields of a configuration that are set on the command line: ``--set lr=0.001``.
+"""Sets fields of a configuration from the command line: ``--set lr=0.001``.
 
-A field inside another configuration is named with a dot, ``source.scenes``.
+A field of a nested configuration is named with a dot, as in ``source.scenes``.
 """
 
 import ast
@@ -15,11 +15,11 @@ from neuro.io.schema import SchemaError, convert
 from tasks.runs.names import UnknownName
 
 Config = TypeVar("Config")
-MOST_SEEDS = 2**63  # the seeds that every generator takes
+MOST_SEEDS = 2**63  # every generator accepts seeds below this
 
 
 def set_fields(config: Config, settings: Sequence[str]) -> Config:
-    """Return a configuration in which fields have the values of words ``name=value``.
+    """Return a configuration whose fields are set by words of the form ``name=value``.
 
     A value is written as in JSON or in Python; text needs no quotes.
 
@@ -34,7 +34,7 @@ def set_fields(config: Config, settings: Sequence[str]) -> Config:
 
 
 def split_settings(settings: Sequence[str], example: str) -> dict[str, str]:
-    """Return the text of each value by its name, of words ``name=value``.
+    """Return the text of each value by its name, from words of the form ``name=value``.
 
     Raises:
         ValueError: a word is not a setting, or a name is set twice.
@@ -50,7 +50,7 @@ def split_settings(settings: Sequence[str], example: str) -> dict[str, str]:
 
 
 def list_settings(config: Any, other: Any) -> list[str]:
-    """Return the words that turn a configuration into another one of its type."""
+    """Return the words that turn ``config`` into ``other``, which has the same type."""
     known = dict(list_fields(config))
     return [
         f"{name}={value if isinstance(value, str) else json.dumps(value, default=asdict)}"
@@ -60,7 +60,7 @@ def list_settings(config: Any, other: Any) -> list[str]:
 
 
 def list_fields(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (name, value) of every field; a dot names those inside other configurations."""
+    """Yield (name, value) of every field; names of nested fields contain a dot."""
     for field in fields(config):
         name, value = f"{prefix}{field.name}", getattr(config, field.name)
         if is_dataclass(value):
@@ -87,10 +87,10 @@ def _set(config: Any, path: Sequence[str], name: str, value: str) -> Any:
 
 
 def read_value(text: str, hint: Any, name: str) -> Any:
-    """Return the value of a text of a type, written as in JSON or in Python.
+    """Parse a value of type ``hint``, written as in JSON or in Python.
 
     Raises:
-        SchemaError: it has another type.
+        SchemaError: the value has another type.
     """
     readers: tuple[Callable[[str], Any], ...] = (json.loads, ast.literal_eval)
     refused, where = None, f"--set: {name}"
@@ -117,6 +117,6 @@ def read_value(text: str, hint: Any, name: str) -> Any:
 
 
 def require_seed(seed: int) -> None:
-    """Raise a ValueError unless every generator takes the seed as it is."""
+    """Raise a ValueError unless every generator accepts the seed unchanged."""
     if not 0 <= seed < MOST_SEEDS:
         raise ValueError(f"--seed must be >= 0 and < 2^63, got {seed}; use 0, 1, 2, ...")

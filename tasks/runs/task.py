@@ -1,6 +1,6 @@
-"""The contract of a task: what training needs, what a chip runs, what an evaluation returns.
+"""The interface of a task: what training needs, what a chip runs, what an evaluation returns.
 
-The verbs and the report know nothing else about a task than these three parts. Classification
+The verbs and the report use only these three parts of a task. Classification
 (:mod:`tasks.images.classification.classifier`) and image generation
 (:mod:`tasks.images.generation`) are two examples.
 Axes: T ticks, B samples of a batch, ``*N`` the shape of a node of the Graph.
@@ -70,7 +70,7 @@ class Metric:
         return self._with_unit(f"{value:+{self.format}}")
 
     def loss(self, value: float, reference: float) -> float:
-        """Return by how much ``value`` is worse than ``reference``; negative: better."""
+        """Return how much worse ``value`` is than ``reference``; negative if it is better."""
         return reference - value if self.better == "higher" else value - reference
 
     def _with_unit(self, text: str) -> str:
@@ -86,15 +86,16 @@ def from_json(metrics: Mapping[str, Mapping[str, str]]) -> tuple[Metric, ...]:
 
 
 def as_json(metrics: Iterable[Metric]) -> dict[str, dict[str, str]]:
-    """Return direction, unit and format of metrics by name, for a result file."""
+    """Return direction, unit and format of metrics by name, for a results file."""
     return {m.name: {k: v for k, v in asdict(m).items() if k != "name"} for m in metrics}
 
 
 class Stimulus(NamedTuple):
-    """A batch that drives the part of a model that a chip runs.
+    """A batch of stimuli for the part of a model that a chip runs.
 
     inputs: values of every input of its Graph, by name, T B *N; the input of a traced Stack is
-    called "input". targets: the correct answers, any pytree of tensors whose first axis is B.
+    called "input".
+    targets: the correct answers, any pytree of tensors whose first axis is B.
     """
 
     inputs: Mapping[str, Tensor]
@@ -124,10 +125,11 @@ class Picture:
 class Findings:
     """The results of an evaluation on a split.
 
-    values: the metrics by name, without those that could not be computed. n: number of samples;
-    counted: what these are. split: theirs; None where the model makes them. notes: what the
-    value of a metric depends on; values with different notes are not compared. facts: further
-    JSON values for ``eval.json``, by key.
+    values: the metrics by name, without those that could not be computed.
+    n: number of samples. counted: the noun for these samples.
+    split: the split of the samples; None if the model generates them.
+    notes: what the value of a metric depends on; values with different notes are not compared.
+    facts: further JSON values for ``eval.json``, by key.
     """
 
     values: Mapping[str, float]
@@ -144,9 +146,9 @@ class Findings:
 class Training(Generic[C]):
     """What training needs.
 
-    build: configuration -> a fresh model.
-    begin: (configuration, model) -> None: puts weights of an earlier run, or what follows from
-        data, into a fresh model before the first step of a training. None: it begins as built.
+    build: configuration -> an untrained model.
+    begin: (configuration, model) -> None: sets weights from an earlier run or from data before
+        the first step of a training. None: the model is left as built.
     plan: configuration -> epochs, optimizer, schedule and stages, see
         :class:`neuro.training.Plan`.
     steps: configuration -> the number of all batches in an epoch of training.
@@ -158,33 +160,34 @@ class Training(Generic[C]):
     sharded: whether batches of "train" hold this process's samples alone, as in
         :class:`neuro.training.Course`.
     dummy_batch: configuration -> a batch with the shapes of ``batches`` and any values, made
-        without data: ``neuro train --dry-run`` makes it on torch's device "meta". None: the dry
+        without data; ``neuro train --dry-run`` makes it on torch's device "meta". None: the dry
         run reads the first batch.
     describe_data: configuration -> lines for ``neuro train --dry-run``: the size of the data,
-        and what a training would generate; itself it generates nothing.
-    estimate: configuration -> tables for ``neuro train --dry-run``: what a training takes in
-        time and disk, where its data are too large to try; it may measure for a minute.
+        and the data that a training would generate; the function generates nothing.
+    estimate: configuration -> tables for ``neuro train --dry-run``: time and disk space of a
+        training whose data are too large to try; it may measure for a minute.
     loss: (configuration, model, batch, at) -> mean loss; at: share of the training that is
         done. Its draws from torch's global generator depend only on seed, epoch and step; draws
         for each sample come from :func:`neuro.training.distributed.draw_shard`.
-    carry: for continuing streams, how long a state goes from batch to batch: for an "epoch" or
-        all the "training". The loss is then called (configuration, model, batch, at, state) ->
-        (mean loss, state); the first state is None, and no gradient flows through it.
-    carry_types: named tuples and frozen dataclasses in that state, other than those of neurons.
+    carry: for continuous streams, how long a state is passed from batch to batch: for an
+        "epoch" or the whole "training". The loss is then called (configuration, model, batch,
+        at, state) -> (mean loss, state); the first state is None, and no gradient flows
+        through it.
+    carry_types: named tuples and frozen dataclasses in that state, except those of neurons.
     batches_from: (configuration, epoch, step) -> the batches of training from that step on, to
         resume within an epoch; None: earlier batches are made and skipped.
-    validation: the metric whose best value decides which weights are kept.
+    validation: the metric whose best value selects the weights that are kept.
     validate: (configuration, model) -> its value on the validation split.
     eventprop: for tasks that EventProp can train: a batch is (x T B ..., targets), and the loss
         calls the model once, as ``y, _ = model(x)``. Configuration -> the smallest slope of V
         at a spike, ``least`` of :func:`neuro.eventprop.compute_outputs`: smaller slopes are
         raised to it, which makes their gradients too small. 0: all gradients are exact.
-    pin: for training files that must not change, such as a tokenizer's: configuration -> one
-        that holds their digests; a run is made with it.
+    pin: for training files that must not change, such as a tokenizer's: configuration -> a
+        configuration with their digests, which the run then uses.
     seed_changes: what another seed changes, in words that follow "a seed changes", for ``neuro
         compare``. "": unknown.
-    skip_bad: for data files that may be damaged: configuration -> one that leaves out and
-        counts bad samples instead of refusing them.
+    skip_bad: for data files that may be damaged: configuration -> a configuration that leaves
+        out and counts bad samples instead of refusing them.
 
     Raises:
         TypeError: ``validation`` is not a Metric, or another field is not a function.
@@ -228,9 +231,9 @@ class Training(Generic[C]):
 
 
 def _require_functions(part: object, *names: str, problems: Sequence[str] = ()) -> None:
-    """Raise a TypeError for attributes that are not functions, such as a model.
+    """Raise a TypeError if an attribute is not a function, but a model, for example.
 
-    problems: further ones, which the message lists too.
+    problems: further problems that the message lists.
     """
     wrong = [
         f"{name} must be a function, got {describe(value)}; write it as a def or a lambda, "
@@ -244,11 +247,11 @@ def _require_functions(part: object, *names: str, problems: Sequence[str] = ()) 
 
 @dataclass(frozen=True, kw_only=True)
 class FurtherNetwork:
-    """A network that a chip runs for an inference beside the one that answers.
+    """A network that a chip runs for an inference besides the one that answers.
 
-    module: as ``Deployment.part`` returns it. stimuli: split -> its stimuli, whose targets are
-    not read. runs: how often it runs for an inference, such as once a camera. ann_passes: as of
-    :class:`Deployment`, for each of these runs.
+    module: see ``Deployment.part``. stimuli: split -> its stimuli, whose targets are ignored.
+    runs: number of runs per inference, such as one per camera.
+    ann_passes: see :class:`Deployment`, for each of these runs.
     """
 
     module: nn.Module | Graph
@@ -266,21 +269,21 @@ class Deployment(Generic[C]):
         Graph itself.
     stimuli: (configuration, model, split) -> the stimuli of that part: the results of the host
         operations in front of it, such as features of images.
-    runs: configuration -> how often that part runs for an inference. Each sample of its stimuli
-        is one run, and an inference takes as many of them, on average.
+    runs: configuration -> mean number of runs of that part per inference. Each sample of its
+        stimuli is one run.
     host: (configuration, model) -> multiply-accumulates of host operations before or behind
         each run of that part, by name.
-    ann_passes: configuration -> how often an ANN of the same shape computes its layers for an
-        inference, for the 45 nm convention: as often as a sequence has steps. None: once, as
-        for an image; once a tick where the part has a loop.
-    step: the name of a tick, such as "token", where an inference is a sequence of ticks and
-        nothing but the part runs: energies are then also printed for one step.
+    ann_passes: configuration -> how often an ANN of the same shape computes its layers per
+        inference, for the 45 nm convention: once per step of a sequence. None: once, as for an
+        image, or once per tick if the part has a loop.
+    step: the name of a tick, such as "token", if an inference is a sequence of ticks and only
+        the part runs; energies are then also printed per step.
     others: (configuration, model) -> further networks that the chip runs for an inference, by
-        name: those with another number of ticks or samples. They do not answer: every executor
-        runs them, and no metric covers them.
-    prices: (configuration, model, ``energy.json``) -> the task's own tables, such as joules a
-        token; they are printed, and kept in that file.
-    only_torch: configuration -> why only torch can run that part, for the report; "" where
+        name: those with another number of ticks or samples. They do not answer, so no metric
+        covers them, but every executor runs them.
+    prices: (configuration, model, ``energy.json``) -> the task's own tables, such as joules
+        per token; they are printed, and kept in that file.
+    only_torch: configuration -> why only torch can run that part, for the report; "" if
         every executor can.
     """
 
@@ -303,7 +306,7 @@ class Deployment(Generic[C]):
 class Evaluation(Generic[C]):
     """How a task is evaluated.
 
-    metrics: all metrics that it can measure, the most important first.
+    metrics: all metrics that the evaluation can measure, the most important first.
     evaluate: (run, model) -> findings on the test split. It may write pictures into the run
         folder.
     decode: (configuration, model, outputs) -> answers. outputs: the values of each output of
@@ -312,7 +315,7 @@ class Evaluation(Generic[C]):
     measure: (configuration, answers, targets) -> values of metrics, by name, for all samples of
         a split at once. The verbs measure every executor with it.
     describe: (configuration, answers, targets) -> a caption for each sample.
-    reading: a sentence for pictures: how the answer is read off the outputs.
+    reading: a sentence for pictures on how the answer is decoded from the outputs.
     sections: (run, ``eval.json``) -> the task's own sections of the report.
     """
 
@@ -330,12 +333,12 @@ class Evaluation(Generic[C]):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOrigin:
-    """Where a model comes from that is not trained here.
+    """The origin of a model that is not trained here.
 
     refusal: why ``neuro train`` does not train it, with the cure.
-    remark: what every verb on the run must say, such as that its stimulus is random; "":
-        nothing.
-    sections: run -> sections of the report, in the place of the curves of a training.
+    remark: a note that every verb on the run prints, such as that its stimulus is random; "":
+        none.
+    sections: run -> sections of the report, instead of training curves.
     """
 
     refusal: str
@@ -353,7 +356,8 @@ class Task(Generic[C]):
     summary: one line for ``neuro tasks``.
     configs: functions that return complete configurations (frozen dataclasses), by name; "tiny"
         runs in seconds on a CPU, offline.
-    origin: None: the model is trained here. Otherwise ``Training.build`` returns it as it is.
+    origin: None if the model is trained here. Otherwise ``Training.build`` returns the final
+        model.
 
     Raises:
         TypeError: ``configs`` holds a configuration instead of its function.
@@ -378,6 +382,6 @@ class Task(Generic[C]):
 
 @dataclass(frozen=True, kw_only=True)
 class TaskRun(Run):
-    """A run, and the task that it belongs to, as it was when the run began."""
+    """A run, with its task as it was when the run began."""
 
     definition: Task[Any] = field(repr=False, compare=False)

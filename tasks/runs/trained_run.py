@@ -1,4 +1,4 @@
-"""A trained run: its model, and the networks of it that a chip runs, each with its samples."""
+"""A trained run: its model, and the networks that a chip runs, each with its samples."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -32,8 +32,9 @@ Stimuli = Callable[[Split], Iterable[Stimulus]]
 class ChipNetwork:
     """A network that a chip runs for an inference.
 
-    task: the name of its task. stimuli: split -> what drives it. judge: how its outputs answer.
-    runs, ann_passes: as of :class:`tasks.runs.task.FurtherNetwork`.
+    task: the name of its task. stimuli: split -> its stimuli.
+    judge: how answers are decoded from its outputs.
+    runs, ann_passes: see :class:`tasks.runs.task.FurtherNetwork`.
     """
 
     task: str
@@ -44,7 +45,7 @@ class ChipNetwork:
     ann_passes: int | None = None
 
     def iterate_samples(self, most: int = 0) -> Iterator[Samples]:
-        """Yield the stimuli of the test split by batch, ``most`` samples in all (0: all)."""
+        """Yield batches of the test split, at most ``most`` samples in total (0: all)."""
         left = most or np.inf
         for stimulus in self.stimuli("test"):
             n = int(min(left, self._require_sizes(stimulus)))
@@ -73,10 +74,11 @@ class ChipNetwork:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedRun:
-    """A run with its trained model; a verb opens it once, by :func:`open_trained_run`.
+    """A run with its trained model; a verb opens it once, with :func:`open_trained_run`.
 
-    model: with the weights that training kept, in evaluation mode. measured_on: the digests of
-    weights, configuration, test data and code when the run was opened.
+    model: in evaluation mode, with the weights that training kept.
+    measured_on: the digests of weights, configuration, test data and code when the run was
+    opened.
     """
 
     run: TaskRun
@@ -116,11 +118,11 @@ class TrainedRun:
 
 
 def open_trained_run(run: TaskRun) -> TrainedRun:
-    """Return a run with its trained model, and the digests of what is measured from here on.
+    """Return a run with its trained model, and the digests for the results to come.
 
     Raises:
-        RunError: the run has no weights yet, or some that are not finite.
-        TrainError: the weights are of another run.
+        RunError: the run has no weights yet, or weights that are not finite.
+        TrainError: the weights belong to another run.
     """
     require_trained(run)  # first, because the digests take seconds
     measured_on = describe_provenance(run)  # before the weights are read
@@ -128,10 +130,10 @@ def open_trained_run(run: TaskRun) -> TrainedRun:
 
 
 def build_fresh_model(run: TaskRun) -> nn.Module:
-    """Return the model of a run, untrained, from the run's seed.
+    """Build the untrained model of a run from the run's seed.
 
     Raises:
-        RunError: what the task builds is no model.
+        RunError: the task does not build a model.
     """
     with seeded(run.seed):
         model = run.definition.training.build(run.config)
@@ -150,17 +152,17 @@ def build_fresh_model(run: TaskRun) -> nn.Module:
 
 
 def require_trained(run: TaskRun) -> None:
-    """Raise a RunError unless a run has weights, or needs none."""
+    """Raise a RunError unless a run has weights or needs none."""
     if not (run.definition.origin or get_best_weights_path(run.folder).exists()):
         raise RunError(f"{run.folder} is not trained yet; {name_train_command(run)} first")
 
 
 def load_trained_model(run: TaskRun) -> nn.Module:
-    """Return the model of a run with the weights that were kept, in evaluation mode.
+    """Return the model of a run in evaluation mode, with the weights that training kept.
 
     Raises:
-        RunError: the run has no weights yet, or some that are not finite.
-        TrainError: they are of another run.
+        RunError: the run has no weights yet, or weights that are not finite.
+        TrainError: the weights belong to another run.
     """
     require_trained(run)
     if run.definition.origin:
@@ -196,7 +198,7 @@ def _trace_part(task: str, part: nn.Module | Graph, stimuli: Stimuli) -> Graph:
 
 
 def make_judge(run: TaskRun, model: nn.Module) -> Judge:
-    """Return how the task of a run judges what its trained model answers."""
+    """Return the judge with which the task of a run measures its trained model's answers."""
     evaluation = run.definition.evaluation
 
     def measure(answers: Tree, targets: Tree) -> Mapping[str, float]:
@@ -208,7 +210,7 @@ def make_judge(run: TaskRun, model: nn.Module) -> Judge:
 
 
 def require_declared(run: TaskRun, values: Mapping[str, Any]) -> None:
-    """Raise unless the task declares a Metric for each value, and each is finite."""
+    """Raise unless the task declares a Metric for each value, and all values are finite."""
     declared = [m.name for m in run.definition.evaluation.metrics]
     unknown = [name for name in values if name not in declared]
     if unknown:

@@ -1,1 +1,1 @@
-"""neuro beside other simulators and libraries, on published networks among others."""
+"""Compares neuro with other simulators and libraries, partly on published networks."""

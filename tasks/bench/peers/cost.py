@@ -1,6 +1,6 @@
-"""What a synapse takes of memory, and what the first run costs.
+"""Measures memory per synapse, and the cost of the first run.
 
-The peer is neuro itself, or a limit that we keep to.
+The peer is neuro itself, or a limit that we set.
 """
 
 import tempfile
@@ -24,12 +24,12 @@ from tasks.bench.rows import Row, find_ratio
 from tasks.bench.stopwatch import Stopwatch
 
 LIMIT = "limit"
-BYTES = 12.0  # a synapse may take
-SECONDS = 30.0  # the first use of a clock may take
+BYTES = 12.0  # limit per synapse
+SECONDS = 30.0  # [s] limit for the first use of a clock
 
 
 def memory(quick: bool) -> Iterator[Row]:
-    """Yield what a synapse takes: its own arrays, and the whole process beside NEST's."""
+    """Yield the memory per synapse: of its arrays, and of the whole process beside NEST's."""
     make = partial(of_delta, *((400, 0.1) if quick else (20_000, 0.1)))
     measured = measure(
         {
@@ -82,7 +82,7 @@ def make_row(
     note: str = "",
     **conditions: Any,
 ) -> Row:
-    """Return a row. names, values: of ours, and of the peer or limit."""
+    """Return a row. names, values: ours first, then the peer or limit."""
     ours, theirs = values
     return Row(
         case=case,
@@ -132,7 +132,7 @@ def first_uses(quick: bool) -> Iterator[Row]:
 
 
 def first_use(name: str, _: int) -> Run:
-    """Return a run that compiles, or loads, what it needs."""
+    """Return a run that compiles or loads the code it needs."""
     make, clock = FIRST_USES[name]
     problem = make()
     exactly = isinstance(clock, Exact)

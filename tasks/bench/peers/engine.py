@@ -1,7 +1,7 @@
 """``neuro bench engine``: the event engine beside other simulators.
 
 Networks are those of :mod:`tasks.bench.peers.networks`; every simulator gets the same
-synapses, weights, membranes and input. The numbers beside peers are targets: the least ratios.
+synapses, weights, membranes and input. The numbers beside peers are targets: smallest ratios.
 """
 
 import os
@@ -26,7 +26,7 @@ from tasks.bench.peers.problem import BenchProblem, kicked, recurrent
 from tasks.bench.peers.subjects_neuro import Make
 from tasks.bench.peers.subjects_torch import TorchStimulus
 
-KICK = 15.0  # mV: from rest at 10 well over the threshold of 20
+KICK = 15.0  # [mV] lifts a membrane at rest (10) well above the threshold (20)
 RTF = "s / simulated s"
 NEST, NEST_GRID = "NEST precise", "NEST grid"
 CYTHON, CPP = "Brian2 cython", "Brian2 C++"
@@ -50,7 +50,7 @@ CLASSIFIERS: Mapping[str, Callable[[TorchStimulus, int], Run]] = {
     "Norse": subjects_torch.norse,
     "snnTorch": subjects_torch.snntorch,
 }
-FULL, SMALL = (4000, 1.0), (400, 0.1)  # cells and simulated seconds
+FULL, SMALL = (4000, 1.0), (400, 0.1)  # neurons and simulated seconds
 SMALL_STIMULUS = TorchStimulus(layers=(50, 20, 10), ticks=20)
 TORCH = tuple(name for name in CLASSIFIERS if name.startswith("torch"))
 
@@ -71,7 +71,7 @@ def of_delta(n: int, seconds: float, p: float = 0.02, v_inf: float = 21.0) -> Be
 
 
 def of_kicked(n: int, seconds: float, kicks: float) -> BenchProblem:
-    """Return voltage jumps in a network that is silent but for ``kicks`` a cell and second."""
+    """Return voltage jumps, silent except for ``kicks`` per neuron and second."""
     quiet = networks.delta(1, n, v_inf=10.0)
     return kicked(quiet, round(kicks * n * seconds), KICK, Seconds(seconds))
 
@@ -79,7 +79,7 @@ def of_kicked(n: int, seconds: float, kicks: float) -> BenchProblem:
 def of_network(
     name: str, subjects: Mapping[str, Build], pairs: tuple[Pair, ...], size: tuple[int, float]
 ) -> Case:
-    """Return subjects that run a network. size: cells and simulated seconds."""
+    """Return subjects that run a network. size: neurons and simulated seconds."""
     n, seconds = size
     return Case(
         name=name,
@@ -98,9 +98,9 @@ def recurrent_case(
     size: tuple[int, float],
     targets: Mapping[str, float | None],
 ) -> Case:
-    """Return a network under our exact clock beside those that ``targets`` names.
+    """Return a network under our exact clock beside the peers in ``targets``.
 
-    size: cells and simulated seconds.
+    size: neurons and simulated seconds.
     """
     names = (EXACT, BOUND, *(peer for peer in targets if peer != BOUND))
     subjects = {k: partial(SIMULATORS[k], partial(make, *size)) for k in names}
@@ -109,7 +109,7 @@ def recurrent_case(
 
 
 def classifier_case(stimulus: TorchStimulus, pairs: tuple[Pair, ...]) -> Case:
-    """Return the classifier for one size of batch, in time a sample."""
+    """Return the classifier for one batch size; unit: time per sample."""
     names = dict.fromkeys(name for pair in pairs for name in (pair.ours, *pair.theirs))
     return Case(
         name=f"classifier, batch {stimulus.batch}",
@@ -127,7 +127,7 @@ def classifier_case(stimulus: TorchStimulus, pairs: tuple[Pair, ...]) -> Case:
 
 
 def cuba(quick: bool) -> list[Case]:
-    """Return currents that decay: at about 5.8 Hz, kept up by the network itself."""
+    """Return decaying currents: a self-sustained network at about 5.8 Hz."""
     targets: dict[str, float | None] = {BOUND: 0.06, NEST: 20.0, NEST_GRID: 10.0, CYTHON: 6.0}
     if quick:
         return [recurrent_case("CUBA", of_cuba, SMALL, targets)]
@@ -153,7 +153,7 @@ def brette4(quick: bool) -> list[Case]:
 
 
 def large(quick: bool) -> list[Case]:
-    """Return 40 million synapses: what the memory allows."""
+    """Return 40 million synapses, limited by memory."""
     size = (1000, 0.1) if quick else (20_000, 0.5)
     make = partial(of_delta, p=0.1)
     return [recurrent_case(f"delta, {size[0]:,} cells, p = 0.1", make, size, {BOUND: 0.5})]
@@ -164,7 +164,7 @@ def silent(quick: bool) -> list[Case]:
     nearly, few = partial(of_kicked, kicks=0.1), partial(of_kicked, kicks=1.5)
     if quick:
         return [recurrent_case("delta, 0.1 Hz", nearly, SMALL, {CPP: 50.0})]
-    size = (4000, 5.0)  # longer: what a run costs before it starts is not meant
+    size = (4000, 5.0)  # longer, to make the cost of starting a run negligible
     return [
         recurrent_case("delta, 0.1 Hz", nearly, size, {NEST: None, CPP: 50.0}),
         recurrent_case("delta, 1.5 Hz", few, FULL, {NEST: None, CPP: None}),
@@ -172,7 +172,7 @@ def silent(quick: bool) -> list[Case]:
 
 
 def classifier(quick: bool) -> list[Case]:
-    """Return 784-512-10 neurons, 100 ticks, 5 % of the inputs a tick, one sample and 64."""
+    """Return 784-512-10 neurons, 100 ticks, 5 % active inputs per tick, batch 1 and 64."""
     libraries = ("SpikingJelly step", "SpikingJelly multi-step", "Norse", "snnTorch")
     least = dict(zip(libraries, (150.0, 80.0), strict=False))
     pairs = (*(Pair(GRID, (name,), least.get(name)) for name in libraries), Pair(GRID, TORCH))

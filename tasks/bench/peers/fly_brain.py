@@ -26,10 +26,10 @@ from tasks.bench.peers.microcircuit import GRID, take
 from tasks.bench.peers.networks import DT, MS, TAU, PeerNetwork
 from tasks.bench.peers.problem import CELLS, BenchProblem
 
-SYNAPSE = 0.275  # mV of current
+SYNAPSE = 0.275  # current per synapse [mV]
 TAU_SYN, REFRACTORY, DELAY = Seconds(5 * MS), Seconds(2.2 * MS), Seconds(1.8 * MS)
 STIMULUS, RATE, SEED = "stimulus", 200.0, 1  # Hz
-MOST_SECONDS = 0.2  # that a simulated second may take
+MOST_SECONDS = 0.2  # limit per simulated second
 # Neurons, pairs, stimulated neurons. FULL emits 17,000 spikes per second: 14,000 by sources.
 FULL, SMALL = (NEURONS, PAIRS, 70), (1000, 60_000, 200)
 
@@ -49,7 +49,7 @@ def fly_brain(
     fires the stimulated neuron, which has no refractory period; here the spikes of the source
     leave v and g as they are.
 
-    late: delay on top. A spike acts a tick earlier with ``Grid()`` than in Brian2.
+    late: additional delay. A spike acts a tick earlier with ``Grid()`` than in Brian2.
     """
     pairs, k = connectome.connections, stimulated.size
     synapses = replace(pairs, weight=pairs.weight * np.float32(SYNAPSE))
@@ -83,8 +83,8 @@ def fly_brain(
 def make_problem(size: tuple[int, int, int], seconds: float, late: int = 0) -> BenchProblem:
     """Return a generated brain; all simulators get the same spikes of the Poisson source.
 
-    These are at most one per neuron and tick, as in Brian2; a Poisson node may draw more.
-    size: like FULL. late: as in :func:`fly_brain`.
+    The source emits at most one spike per neuron and tick, as in Brian2; a Poisson node may
+    draw more. size: like FULL. late: see :func:`fly_brain`.
     """
     neurons, pairs, k = size
     connectome = draw_connectome(SEED, neurons, pairs)

@@ -1,8 +1,8 @@
 """``neuro bench lava``: the integer reference beside Lava's simulation of the same program.
 
-Time is that of one step of one sample, CPU time of all processes. Lava runs one sample at a
-time, and starts a process for each of its Processes; only its steps are timed, and not how it
-starts. The reference runs a batch, from events to record.
+Times are CPU times of all processes, per step and sample. Lava runs one sample at a time, and
+starts one operating-system process per Lava Process; only its steps are timed, without the
+start. The reference runs a batch, from events to record.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ from tasks.bench.stopwatch import repeat
 REFERENCE, LAVA = "neuro, integer reference", "Lava, CPU simulation"
 TARGET = 20.0
 SIZES = (784, 512, 10)
-SHARE = 0.1  # of the inputs fire in a step
+SHARE = 0.1  # share of the inputs that fire per step
 
 
 def make_program(sizes: tuple[int, ...]) -> LoihiProgram:
@@ -33,7 +33,7 @@ def make_program(sizes: tuple[int, ...]) -> LoihiProgram:
     connections = []
     for k, (before, size) in enumerate(pairwise(sizes), 1):
         weight = as_int32(2 * rng.integers(-100, 110, (size, before)))
-        # A sum of random weights is about as large as its spread: some fire in each step.
+        # A sum of random weights is about as large as its spread, so some fire in each step.
         threshold = int(7 * np.sqrt(SHARE * before) * 120)
         populations.append(
             Population(
@@ -66,7 +66,7 @@ def make_stimulus(program: LoihiProgram, ticks: int, samples: int) -> dict[str, 
 
 
 def run_reference(sizes: tuple[int, ...], ticks: int, samples: int, _: int) -> Run:
-    """Return runs of a batch of samples; their times are those of a step of a sample."""
+    """Return runs of a batch of samples, timed per step and sample."""
     program = make_program(sizes)
     x = make_stimulus(program, ticks, samples)
 
@@ -84,7 +84,7 @@ def run_reference(sizes: tuple[int, ...], ticks: int, samples: int, _: int) -> R
 
 
 def run_lava(sizes: tuple[int, ...], ticks: int, _: int) -> Run:
-    """Return runs of Lava; their times are those of a step."""
+    """Return runs of Lava, timed per step."""
     program = make_program(sizes)
     x = make_stimulus(program, ticks, 1)
 
@@ -96,7 +96,7 @@ def run_lava(sizes: tuple[int, ...], ticks: int, _: int) -> Run:
 
 
 def dense(quick: bool) -> list[Case]:
-    """Return dense layers of LIFs, as of a small digit classifier."""
+    """Return dense layers of LIFs, like those of a small digit classifier."""
     sizes, ticks, samples, steps = (SIZES, 50, 64, 400)
     if quick:
         sizes, ticks, samples, steps = (20, 10, 3), 5, 4, 20

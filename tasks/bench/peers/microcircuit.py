@@ -1,7 +1,7 @@
 """``neuro bench microcircuit``: the cortical microcircuit at three sizes, beside its peers.
 
-All get the same synapses, weights, delays, membranes and drive. NEST and Brian2 run where they
-fit into 24 GB, which they do not at full scale. Grid() has the spikes of NEST at ticks.
+All simulators get the same synapses, weights, delays, membranes and drive. NEST and Brian2 run
+at the scales that fit into 24 GB, so not at full scale. Grid() has the spikes of NEST at ticks.
 """
 
 from collections.abc import Iterator, Mapping
@@ -41,18 +41,19 @@ GRID, GRID64 = "neuro grid, float32", "neuro grid, float64"
 GRID_ALONE, EXACT_ALONE = f"{GRID}, 1 thread", f"{EXACT}, 1 thread"
 PUBLISHED = "NEST's example"  # its network_params.py: mean rates with Poisson background [1/s]
 RATES = (0.971, 2.868, 4.746, 5.396, 8.142, 9.078, 0.991, 7.523)
-BYTES, BYTES_BUILDING = 10.0, 12.0  # a synapse may take at rest, and while it is drawn
-BUILDING = 120.0  # s that building may take at full scale
-ONSET, SHOWN = Seconds(0.5), 0.4  # s: left out of statistics; in the picture after that
+BYTES, BYTES_BUILDING = 10.0, 12.0  # limits per synapse: after, and while building
+BUILDING = 120.0  # [s] limit for building at full scale
+ONSET, SHOWN = Seconds(0.5), 0.4  # [s] left out of statistics; length of the picture after it
 LINES = 4000  # most neurons in the picture
 
 
 class Size(NamedTuple):
-    """A network, and what is measured of it.
+    """A network, and its measurements.
 
-    scale, delay: of :func:`microcircuit`. groups: threads, and pairs that are timed together.
-    most: the most that a synaptic event may take [ns], by subject. most_seconds: that a
-    simulated second may take [s], by threads.
+    scale, delay: see :func:`microcircuit`.
+    groups: number of threads, and the pairs that are timed together.
+    most: limit of the time per synaptic event [ns], by subject.
+    most_seconds: limit of the time per simulated second [s], by number of threads.
     """
 
     name: str
@@ -92,7 +93,7 @@ SIZES = {
 
 
 def make_problem(size: Size, late: int = 0) -> BenchProblem:
-    """Return the network of a size. late: ticks on top of its delays."""
+    """Return the network of a size. late: ticks added to its delays."""
     network = microcircuit(size.scale, SEED, delay=size.delay, late=Ticks(late))
     return recurrent(network, Seconds(size.seconds))
 
@@ -116,12 +117,12 @@ def list_subjects(size: Size, threads: int) -> dict[str, Build]:
 
 
 def take(seconds: float, _: int) -> Run:
-    """Return a "run" that takes so long."""
+    """Return a "run" that takes ``seconds``."""
     return lambda: RunTiming(seconds, seconds, 0)
 
 
 def time_size(size: Size, options: BenchOptions) -> Iterator[Row]:
-    """Yield times beside peers, and of a synaptic event on one thread beside its limit."""
+    """Yield times beside peers, and times per synaptic event on one thread beside limits."""
     size = size.quick() if options.quick else size
     cells = sum(round(n * size.scale) for n in NEURONS.values())
     alone: dict[str, Row] = {}
@@ -143,7 +144,7 @@ def time_size(size: Size, options: BenchOptions) -> Iterator[Row]:
 
 
 def measure_building(options: BenchOptions) -> Iterator[Row]:
-    """Yield what a synapse takes of memory, and how long building takes, by size."""
+    """Yield the memory per synapse and the time of building, by size."""
     kinds = ("memory at rest", "peak memory while it is built", "building")
     for name in ("tenth", "third", "full"):
         size = SIZES[name].quick() if options.quick else SIZES[name]
@@ -176,9 +177,9 @@ def build(scale: float, _: int) -> Run:
 
 
 def compare_activity(size: Size, peer: str, options: BenchOptions) -> Iterator[Row]:
-    """Yield statistics of each population beside a peer's, and draw its spikes.
+    """Yield statistics of each population beside a peer's, and draw the spikes.
 
-    peer: NEST_GRID, or PUBLISHED, which has rates only.
+    peer: NEST_GRID, or PUBLISHED, which has only rates.
     """
     size = size.quick() if options.quick else size
     problem = make_problem(size._replace(seconds=ONSET + size.seconds), late=1)
@@ -211,7 +212,7 @@ def compare_activity(size: Size, peer: str, options: BenchOptions) -> Iterator[R
 def describe_activity(
     times: Mapping[str, Times], duration: Seconds
 ) -> dict[str, dict[str, float]]:
-    """Return rate, CV and correlation of each population after the onset, where known."""
+    """Return rate, CV and correlation of each population after the onset, if known."""
     found = {}
     for name in NEURONS:
         known = statistics(times[name], ONSET, duration)._asdict()
@@ -221,7 +222,7 @@ def describe_activity(
 
 @mpl.rc_context(plot.STYLE)
 def draw_raster(times: Mapping[str, Times], path: Path) -> None:
-    """Draw spikes after the onset, the upper layer first; of many neurons every k-th."""
+    """Draw spikes after the onset, upper layer first; of many neurons only every k-th."""
     step = -(-sum(train.shape[2] for train in times.values()) // LINES)
     figure = Figure((8, 5), layout="constrained")
     ax, first, middles = figure.subplots(), 0, []

@@ -1,9 +1,9 @@
 """``neuro bench mixers``: sequence mixers in chunks and by steps, beside plain torch.
 
-A step of training is forward and backward. The recurrences are those of neuro, token by token
-in torch, with gradients recorded; of a scan the loop that one writes first, too, which takes
-tokens by their number: the gradient of each f[t] is then as large as all of f. Attention is
-torch's. The same arguments for everyone.
+A training step is forward and backward. The recurrences are neuro's, token by token in torch,
+with gradients recorded. A scan also runs as the naive loop that indexes tokens, in which the
+gradient of each f[t] is as large as all of f. Attention is torch's. All subjects get the same
+arguments.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,15 +25,15 @@ from tasks.bench.stopwatch import repeat
 
 OURS, LOOP, ATTENTION = "neuro", "torch, token by token", "torch, attention"
 INDEXED = "torch, f[t] by number"
-DECODED = 64  # tokens of a run of steps
+DECODED = 64  # tokens that a run generates
 HEADS = 4, 16  # of a small model, and of one of 370 million parameters
-# The least that we aim for: beside the recorded loop, beside attention, of a step.
+# Smallest ratios that we aim for: beside the recorded loop (scan, chunks), attention, a step.
 SCAN, CHUNKS, BESIDE_ATTENTION, STEP = 10.0, 8.0, 1.0, 1.5
 Core = Callable[..., tuple[Tensor, Any]]
 
 
 def run_indexed_scan(f: Tensor, i: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what a scan does, as one writes it first."""
+    """Compute a scan as a naive loop that indexes tokens."""
     h, out = torch.zeros_like(i[0]), []
     for t in range(len(i)):
         h = f[t] * h + i[t]
@@ -50,9 +50,9 @@ CORES: Mapping[str, tuple[Core, Core]] = {  # the fast form, and the recurrence
 
 @dataclass(frozen=True, kw_only=True)
 class CoreSizes:
-    """Arguments of a core: tokens, samples, heads and channels a head; and the core.
+    """A core and the sizes of its arguments: tokens, samples, heads, channels per head.
 
-    Its width, heads times channels, is the length of a token.
+    The width, heads times channels, is the length of a token.
     """
 
     core: str
@@ -62,7 +62,7 @@ class CoreSizes:
     channels: int = 64
 
     def arguments(self) -> tuple[Tensor, ...]:
-        """Return queries, keys of length 1, values, gates; of a scan decays and inputs."""
+        """Return queries, keys of length 1, values and gates; for a scan decays and inputs."""
         rng = torch.Generator().manual_seed(0)
         shape = self.tokens, self.batch, self.heads, self.channels
         q, k, v, g = (torch.randn(shape, generator=rng) for _ in range(4))
@@ -76,7 +76,7 @@ class CoreSizes:
 
 
 def train(text: CoreSizes, run: Core, threads: int) -> Run:
-    """Return a step of training: forward, and gradients of all arguments."""
+    """Return a run of a training step: forward, and gradients of all arguments."""
     torch.set_num_threads(threads)
     leaves = [x.requires_grad_() for x in text.arguments()]
 
@@ -89,7 +89,7 @@ def train(text: CoreSizes, run: Core, threads: int) -> Run:
 
 
 def decode(text: CoreSizes, run: Core, threads: int) -> Run:
-    """Return a generation of so many tokens, one after the other; its state is kept."""
+    """Return a run that generates tokens one by one and keeps the state."""
     torch.set_num_threads(threads)
     rows = [torch.split(x, 1) for x in text.arguments()]
 
@@ -106,7 +106,7 @@ def decode(text: CoreSizes, run: Core, threads: int) -> Run:
 def _case(
     name: str, text: CoreSizes, subjects: Mapping[str, Build], targets: Mapping[str, float]
 ) -> Case:
-    """Return ours beside all others; targets: the least ratio, by peer."""
+    """Return ours beside all others; targets: smallest ratio by peer."""
     return Case(
         name=f"{name}, T {text.tokens}",
         subjects=subjects,
@@ -118,7 +118,7 @@ def _case(
 
 
 def recurrences(quick: bool) -> list[Case]:
-    """Return a step of training beside the recurrence, recorded token by token."""
+    """Return a training step beside the recurrence, recorded token by token."""
     tokens, cases = 32 if quick else 512, []
     for core in ("scan", "GLA", "delta rule"):
         text = CoreSizes(core=core, tokens=tokens, batch=8 if core == "scan" else 4)
@@ -132,7 +132,7 @@ def recurrences(quick: bool) -> list[Case]:
 
 
 def attention(quick: bool) -> list[Case]:
-    """Return a step of training on one long text beside softmax attention."""
+    """Return a training step on one long text beside softmax attention."""
     cases = []
     for tokens in (64,) if quick else (2048, 4096):
         for core in ("GLA", "delta rule"):
@@ -145,7 +145,7 @@ def attention(quick: bool) -> list[Case]:
 
 
 def steps(quick: bool) -> list[Case]:
-    """Return generation token by token beside the same in torch."""
+    """Return generation token by token, beside the same generation in torch."""
     cases = []
     for heads in HEADS:
         for core in ("GLA", "delta rule"):

@@ -1,8 +1,8 @@
-"""Published recurrent networks as Graphs: what simulators of spiking neurons are compared on.
+"""Published recurrent networks as Graphs, on which simulators of spiking neurons are compared.
 
-Weights and membranes are in mV, the membrane is shifted so that its reset is 0: a threshold is
-the distance from reset to threshold, a drive the distance from reset to rest. The drive is the
-bias of a Sparse connection. Every network is a function of its seed alone.
+Weights and membranes are in mV. Membranes are shifted so that reset is 0: a threshold is the
+distance from reset to threshold, a drive the distance from reset to rest. The drive is the bias
+of a Sparse connection. Every network depends only on its seed.
 Axes: N neurons; the first 80 % of them excite, the others inhibit.
 """
 
@@ -31,7 +31,7 @@ TAU = Seconds(20 * MS)  # of the membranes of every network here
 
 
 class PeerNetwork(NamedTuple):
-    """A Graph and where its membranes start [mV], by population."""
+    """A Graph and its initial membranes [mV], by population."""
 
     graph: Graph
     membranes: Mapping[str, Float[np.ndarray, " N"]]
@@ -41,8 +41,8 @@ def cuba(seed: int, n: int = 4000, p: float = 0.02) -> PeerNetwork:
     """Return benchmark 2 of Brette et al. 2007, in the form of Brian's CUBA example.
 
     LIF with two exponential currents (5 ms excitatory, 10 ms inhibitory; 1.62 and -9 mV), rest
-    -49, threshold -50, reset -60 mV, refractory 5 ms; here with a delay of 1.5 ms. It keeps
-    itself active at about 5.8 Hz.
+    -49, threshold -50, reset -60 mV, refractory 5 ms; here with a delay of 1.5 ms. Its activity
+    sustains itself at about 5.8 Hz.
     """
     rng = np.random.default_rng(seed)
     excitatory, inhibitory = _kinds(n)
@@ -74,8 +74,8 @@ def cuba(seed: int, n: int = 4000, p: float = 0.02) -> PeerNetwork:
 def delta(seed: int, n: int = 4000, p: float = 0.02, v_inf: float = 21.0) -> PeerNetwork:
     """Return a network of voltage jumps under constant drive.
 
-    Threshold 20, reset 0, jumps of 0.2 and -1 mV, refractory 2 ms, delay 1.5 ms. v_inf: where
-    the drive alone leads [mV]; 21 gives about 15 Hz, below 20 the network falls silent.
+    Threshold 20, reset 0, jumps of 0.2 and -1 mV, refractory 2 ms, delay 1.5 ms. v_inf: the
+    steady state under the drive alone [mV]; 21 gives about 15 Hz, below 20 activity dies out.
     """
     rng = np.random.default_rng(seed)
     cell = LIF(tau=TAU, threshold=20.0, reset="hard", refractory=Seconds(2 * MS))
@@ -98,7 +98,7 @@ def brette4(seed: int, n: int = 4000, p: float = 0.02) -> PeerNetwork:
 def feed_forward(seed: int, *, layers: tuple[int, int, int] = (784, 512, 10)) -> PeerNetwork:
     """Return a classifier's size and activity: two Dense layers of LIF, dt 1 ms.
 
-    At 5 % input activity 3.4 % of the hidden neurons fire in a tick.
+    With 5 % active inputs, 3.4 % of the hidden neurons fire per tick.
     """
     rng = np.random.default_rng(seed)
     inputs, hidden, outputs = layers
@@ -114,7 +114,7 @@ def feed_forward(seed: int, *, layers: tuple[int, int, int] = (784, 512, 10)) ->
 
 
 def silence(graph: Graph, duration: Ticks) -> dict[str, Events]:
-    """Return inputs without a spike: a network that drives itself still runs this long."""
+    """Return inputs without spikes, which set the duration of a network that drives itself."""
     no, none = np.zeros(0, np.int32), np.zeros(0)
     return {
         name: Events(no, no, no, none, (duration, 1, graph.size(name))) for name in graph.inputs
@@ -126,9 +126,9 @@ def start(
     membranes: Mapping[str, Float[np.ndarray, " N"]],
     clock: Clock = Exact(),  # noqa: B008
 ) -> State:
-    """Return the state that starts a network at its membranes, everything else at rest."""
+    """Return the initial state with these membranes and everything else at rest."""
     state: State = make_rest_state(graph, 1)
-    if isinstance(clock, Grid):  # its state after a tick without a spike holds none on its way
+    if isinstance(clock, Grid):  # after a tick without spikes, none are in transit
         state = simulate(graph, silence(graph, Ticks(1)), clock)[1]
     neurons = {name: np.zeros_like(old) for name, old in state.neurons.items()}
     for name, v in membranes.items():
@@ -146,7 +146,7 @@ def make_no_synapses(inputs: int, outputs: int) -> Sparse:
     )
 
 
-# A run's length comes from an Input: this one never spikes, its connection carries the drive.
+# An Input sets the run's length: this one never spikes, its connection carries the drive.
 _DRIVEN = (Edge("start", "drive"), Edge("drive", "cells"))
 
 
@@ -158,12 +158,12 @@ def _drive(n: int, v_inf: float, dt: Seconds) -> dict[str, Node]:
 
 
 def _bias(n: int, v_inf: float, dt: Seconds) -> Float[np.ndarray, " N"]:
-    """Return the bias a tick that leads membranes to ``v_inf`` [mV]."""
+    """Return the bias per tick with which membranes settle at ``v_inf`` [mV]."""
     return np.full(n, -np.expm1(-dt / TAU) * v_inf)
 
 
 def _kinds(n: int) -> tuple[int, int]:
-    """Return how many cells excite and how many inhibit."""
+    """Return the numbers of excitatory and inhibitory neurons."""
     return n * 4 // 5, n - n * 4 // 5
 
 

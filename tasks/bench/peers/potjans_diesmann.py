@@ -1,8 +1,8 @@
 """The cortical microcircuit of Potjans and Diesmann 2014 as a Graph: 1 mm^2 of cortex.
 
 Four layers, each with an excitatory and an inhibitory population: 77,169 LIF neurons and 0.3
-billion synapses. Numbers are those of the authors' NEST code (pynest/examples/Potjans_2014),
-currents as the voltage to which they lead in the end: 1 pA is tau_m / C_m = 0.04 mV.
+billion synapses. Numbers are those of the authors' NEST code (pynest/examples/Potjans_2014).
+Currents are given as steady-state voltages: 1 pA is tau_m / C_m = 0.04 mV.
 A constant drive of the same mean replaces the Poisson background.
 Axes of tables: 8 targets, 8 sources.
 """
@@ -49,7 +49,7 @@ def microcircuit(
 ) -> PeerNetwork:
     """Return the network with a share ``scale`` of its neurons, each with its full in-degree.
 
-    A connection is one Sparse "SOURCE to TARGET": float32 weights, uint16 delays, 10 bytes a
+    A connection is one Sparse "SOURCE to TARGET": float32 weights, uint16 delays, 10 bytes per
     synapse. Its spikes go through the LI "current of TARGET", the drive is the bias of
     "drive of TARGET". Normal weights of the wrong sign and delays below half a tick are drawn
     again, as NEST does.
@@ -57,7 +57,7 @@ def microcircuit(
     Args:
         scale: from 0.001 to 1.
         delay: the one delay of all synapses [s]; None: they are drawn, in ticks of 0.1 ms.
-        late: delay on top, on the edges. A spike acts a tick earlier with ``Grid()`` than in
+        late: added delay, on the edges. A spike acts a tick earlier with ``Grid()`` than in
             NEST and Brian2: one tick makes them agree.
 
     Raises:
@@ -91,9 +91,10 @@ def microcircuit(
 
 
 def count_synapses(scale: float) -> dict[tuple[str, str], int]:
-    """Return the numbers of synapses by (source, target), without connections that have none.
+    """Return the numbers of synapses by (source, target), without empty connections.
 
-    So many synapses, drawn with replacement, connect a pair with the published probability.
+    This number of synapses, drawn with replacement, connects a pair with the published
+    probability.
     """
     n = np.array([*NEURONS.values()], np.float64)
     full = np.log1p(-PROBABILITY) / np.log1p(-1 / np.outer(n, n))
@@ -118,8 +119,9 @@ def _draw_normal(
 ) -> Callable[[int], np.ndarray]:
     """Return a function that draws normal numbers of the sign of ``mean``, above ``least``.
 
-    spread: standard deviation over mean. least: of the absolute values; not itself: of a third
-    of a billion delays some are 0.5, which would be rounded to 0.
+    spread: standard deviation over mean.
+    least: exclusive lower bound of absolute values. Exclusive, because among a third of a
+    billion delays some are exactly 0.5, which would be rounded to 0.
     """
 
     def draw(size: int) -> np.ndarray:

@@ -1,6 +1,6 @@
-"""What simulators of neurons are given: a network, where it starts, its input, how long.
+"""The problem that all simulators get: a network, its initial state, its input, its duration.
 
-All of them get the same synapses, weights and membranes. Axes: N cells.
+All simulators get the same synapses, weights and membranes. Axes: N neurons.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,14 +17,14 @@ from neuro.neurons import LI, LIF
 from neuro.spikes import Events
 from tasks.bench.peers.networks import PeerNetwork, silence
 
-CELLS = "cells"  # the population of networks that have one
+CELLS = "cells"  # the population of networks with only one
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BenchProblem:
-    """A network with cells of one kind. membranes: where they start [mV], by population.
+    """A network with neurons of one kind. membranes: initial values [mV], by population.
 
-    Cells are numbered through all populations, in their order.
+    Neurons are numbered consecutively through the populations, in their order.
     """
 
     graph: Graph
@@ -34,7 +34,7 @@ class BenchProblem:
 
     @property
     def cell(self) -> LIF:
-        """The parameters that all cells share."""
+        """The parameters that all neurons share."""
         cells = [self.graph.nodes[name] for name in self.graph.firing]
         first = cells[0]
         if not isinstance(first, LIF):
@@ -46,23 +46,23 @@ class BenchProblem:
 
     @property
     def first_cells(self) -> dict[str, int]:
-        """The number of the first cell of each population."""
+        """The number of the first neuron of each population."""
         sizes = [self.graph.size(name) for name in self.graph.firing]
         return dict(zip(self.graph.firing, np.cumsum([0, *sizes]).tolist(), strict=False))
 
     @property
     def size(self) -> int:
-        """The number of cells."""
+        """The number of neurons."""
         return sum(self.graph.size(name) for name in self.graph.firing)
 
     @property
     def start(self) -> Float[np.ndarray, " N"]:
-        """Where the membranes start [mV]."""
+        """The initial membranes [mV]."""
         return np.concatenate([self.membranes[name] for name in self.graph.firing])
 
     @property
     def v_inf(self) -> Float[np.ndarray, " N"]:
-        """Where the drive alone leads the membranes [mV]."""
+        """The steady state of the membranes under the drive alone [mV]."""
         drive = [find_bias(self.graph, name, [])[0] for name in self.graph.firing]
         return np.asarray(np.concatenate(drive) / -np.expm1(-self.graph.dt / self.cell.tau))
 
@@ -70,7 +70,7 @@ class BenchProblem:
 class Projection(NamedTuple):
     """Synapses from an Input or a population into a population.
 
-    tau: of their current [s]; None: v jumps. delay: [s], without those of single synapses.
+    tau: of their current [s]; None: v jumps. delay: [s], without delays of single synapses.
     """
 
     name: str
@@ -82,7 +82,7 @@ class Projection(NamedTuple):
 
 
 def recurrent(network: PeerNetwork, duration: Seconds) -> BenchProblem:
-    """Return a network that keeps itself active."""
+    """Return a network whose activity sustains itself."""
     inputs = silence(network.graph, ticks(duration, network.graph.dt))
     return BenchProblem(
         graph=network.graph, membranes=network.membranes, inputs=inputs, duration=duration
@@ -90,9 +90,9 @@ def recurrent(network: PeerNetwork, duration: Seconds) -> BenchProblem:
 
 
 def kicked(network: PeerNetwork, inputs: int, weight: float, duration: Seconds) -> BenchProblem:
-    """Return a network into which ``inputs`` spikes come from outside, each into one cell.
+    """Return a network that gets ``inputs`` spikes from outside, each into one neuron.
 
-    Ticks and cells are drawn from a fixed seed. weight: of each spike [mV].
+    Ticks and neurons are drawn from a fixed seed. weight: of each spike [mV].
     """
     graph, n = network.graph, network.graph.size(CELLS)
     one_to_one = Sparse(
@@ -116,7 +116,7 @@ def kicked(network: PeerNetwork, inputs: int, weight: float, duration: Seconds) 
 
 
 def iterate_projections(problem: BenchProblem) -> Iterator[Projection]:
-    """Yield the synapses into the cells, by connection."""
+    """Yield the synapses onto the neurons, by connection."""
     graph = problem.graph
     for source in (*graph.inputs, *graph.firing):
         for edge in graph.out_of(source):
@@ -134,7 +134,7 @@ def iterate_projections(problem: BenchProblem) -> Iterator[Projection]:
 
 
 class Synapses(NamedTuple):
-    """Synapses one by one. source, target: numbers of cells, or of an Input. delay: [s]."""
+    """Single synapses. source, target: numbers of neurons, or of an Input. delay: [s]."""
 
     source: Int[np.ndarray, " E"]
     target: Int[np.ndarray, " E"]

@@ -1,7 +1,7 @@
-"""Brian2 as a subject: interpreted with Cython, and as a C++ program of its own.
+"""Brian2 as a subject: interpreted with Cython, and as a separate C++ program.
 
-Preparing is left out of the times: code is generated, compiled and loaded before the loop over
-ticks. The compiler gets what makes it fastest (``-O3 -ffast-math -march=native``).
+Times exclude preparation: code is generated, compiled and loaded before the loop over ticks.
+The compiler gets the fastest flags (``-O3 -ffast-math -march=native``).
 """
 
 import tempfile
@@ -27,8 +27,8 @@ CPU_TIME = "results/cpu_time"  # of the loop, in the folder of a program [s]
 def cython(make: Make, _: int, target: str = "cython") -> Run:
     """Return a run from Python, each step in Cython.
 
-    target: of Brian2's code; "numpy" needs no compiler. Brian2 keeps what it compiles, whatever
-    the flags: it gets a new folder, for these flags.
+    target: of Brian2's code; "numpy" needs no compiler. Brian2 caches compiled code regardless
+    of flags, so it gets a new folder.
     """
     import brian2
 
@@ -67,7 +67,7 @@ def cpp(make: Make, _: int, flags: Sequence[str] = FLAGS) -> Run:
     """Return a run of a program in C++ on one thread. flags: of the compiler."""
     import brian2
 
-    folder = tempfile.TemporaryDirectory(prefix="neuro-bench-")  # goes with the process
+    folder = tempfile.TemporaryDirectory(prefix="neuro-bench-")  # deleted with the process
     brian2.set_device("cpp_standalone", build_on_run=False, directory=folder.name)
     brian2.prefs["codegen.cpp.extra_compile_args_gcc"] = list(flags)
     problem, device = make(), brian2.get_device()
@@ -82,14 +82,14 @@ def cpp(make: Make, _: int, flags: Sequence[str] = FLAGS) -> Run:
     def run() -> RunTiming:
         device.run(with_output=False)
         cpu = float((Path(folder.name) / CPU_TIME).read_text())
-        device.array_cache.clear()  # else it answers for the run before
+        device.array_cache.clear()  # otherwise it returns values of the previous run
         return RunTiming(cpu, device._last_run_time, int(monitor.num_spikes))
 
     return run
 
 
 def _network(brian2: Any, problem: BenchProblem) -> tuple[Any, Any]:
-    """Return the network, and the monitor of its cells."""
+    """Return the network, and the monitor of its neurons."""
     mv, second = brian2.mV, brian2.second
     brian2.defaultclock.dt = problem.graph.dt * second
     projections = list(iterate_projections(problem))
@@ -105,7 +105,7 @@ def _network(brian2: Any, problem: BenchProblem) -> tuple[Any, Any]:
         "\n".join([*equations, "v_inf : volt (constant)"]),
         threshold="v >= threshold",
         reset="v = 0*volt",
-        # Brian2 counts the tick of the spike as well.
+        # Brian2 counts the tick of the spike, too.
         refractory=(problem.cell.refractory + problem.graph.dt) * second,
         method="exact",
         namespace=names,

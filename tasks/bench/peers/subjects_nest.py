@@ -22,7 +22,7 @@ def nest(make: Make, threads: int, *, precise: bool) -> Run:
     }
     network = network._replace(populations=faster)
 
-    ready = [nest_script.build(network, threads)]  # NEST is there, and so is the model
+    ready = [nest_script.build(network, threads)]  # NEST and the model are available
 
     def run() -> RunTiming:
         kernel, recorders = ready.pop() if ready else nest_script.build(network, threads)

@@ -1,4 +1,4 @@
-"""neuro as a subject: as a user calls it, and the scatter-add that bounds it."""
+"""neuro as a subject: as users call it, and the scatter-add that bounds its speed."""
 
 from collections.abc import Callable
 
@@ -37,7 +37,7 @@ def exact(make: Make, threads: int) -> Run:
 
 
 def alone(subject: Build, _: int) -> Run:
-    """Return a subject on one thread, however many the others have."""
+    """Return a subject on one thread, whatever the other subjects use."""
     return subject(1)
 
 
@@ -52,7 +52,7 @@ def synaptic_events(record: Record) -> int:
 
 
 def spikes_of(problem: BenchProblem, clock: Clock = Exact()) -> Times:  # noqa: B008
-    """Return the spikes of the cells of the only population, by time."""
+    """Return the spikes of the only population, by time."""
     state = start(problem.graph, problem.membranes)
     only = Recording(spikes=(CELLS,), values=())
     record, _ = simulate(problem.graph, problem.inputs, clock, state=state, record=only)
@@ -60,7 +60,7 @@ def spikes_of(problem: BenchProblem, clock: Clock = Exact()) -> Times:  # noqa: 
 
 
 def bound(make: Make, _: int) -> Run:
-    """Return the additions alone: those of the network's own spikes, in their order."""
+    """Return a run of only the additions that the network's spikes cause, in their order."""
     problem = make()
     times = spikes_of(problem)
     factor = np.exp(times.time / float(problem.cell.tau) % 50)  # decay-free sums have one
@@ -75,7 +75,7 @@ def bound(make: Make, _: int) -> Run:
 
 
 def rows_of(problem: BenchProblem) -> Sparse:
-    """Return all synapses from cells to cells as one connection."""
+    """Return all synapses between neurons as one connection."""
     inner = [p for p in iterate_projections(problem) if p.source in problem.graph.firing]
     if len(inner) == 1:
         return inner[0].synapses

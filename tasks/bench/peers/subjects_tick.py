@@ -1,6 +1,6 @@
-"""What a user would write without a library: a function of one tick in plain torch.
+"""Code that a user would write without a library: a function of one tick in plain torch.
 
-Run as it stands, or compiled by ``torch.compile`` (inductor's C++), which needs a C++ compiler.
+It runs as it is, or compiled by ``torch.compile`` (inductor's C++), which needs a C++ compiler.
 The network is that of :mod:`tasks.bench.peers.subjects_training`.
 """
 
@@ -22,7 +22,7 @@ from tasks.bench.peers.subjects_training import (
 
 
 class _Spike(torch.autograd.Function):
-    """A step, with the derivative of arctan(pi x) / pi."""
+    """A step function with the derivative of arctan(pi x) / pi."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -38,7 +38,7 @@ class _Spike(torch.autograd.Function):
 
 
 class _Tick(nn.Module):
-    """Layers at one tick. states: membranes of its cells, in their order; 0.0 at the start."""
+    """Layers at one tick. states: membranes of its neurons, in layer order; 0.0 at first."""
 
     def __init__(self, layers: list[Layer]) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class _Tick(nn.Module):
 
 
 def compiled(work: Work, threads: int, backend: str = "inductor") -> Run:
-    """Return a loop over ticks, each a call of compiled code. Inductor's cache is not used.
+    """Return a loop over ticks that calls compiled code, without inductor's cache.
 
     backend: of ``torch.compile``.
     """
@@ -86,5 +86,5 @@ def plain(work: Work, threads: int, backend: str | None = None) -> Run:
             out.append(y)
         return torch.stack(out)
 
-    before = 2 if backend is None else work.batch  # code is made for one batch size
+    before = 2 if backend is None else work.batch  # code is compiled for one batch size
     return timed(work, threads, nn.ModuleList([first, rest]), forward, before=before)

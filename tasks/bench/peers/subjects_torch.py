@@ -1,7 +1,7 @@
-"""A classifier by torch: peers' layers, and the fastest code that we found ourselves.
+"""A classifier in torch: peers' layers, and the fastest code that we found ourselves.
 
-784 inputs, two layers of LIF that subtract the threshold where they reach it; float32, without
-gradient. All count the spikes of the outputs. Axes: T ticks, B samples.
+784 inputs, two layers of LIF that subtract the threshold at a spike; float32, without gradient.
+All subjects count the output spikes. Axes: T ticks, B samples.
 """
 
 import math
@@ -22,15 +22,15 @@ from tasks.bench.peers.networks import TAU, feed_forward
 from tasks.bench.peers.subjects_neuro import synaptic_events
 from tasks.bench.stopwatch import repeat
 
-DECAY = math.exp(-1e-3 / TAU)  # of a membrane in a tick of 1 ms
+DECAY = math.exp(-1e-3 / TAU)  # decay factor of a membrane per tick of 1 ms
 THRESHOLD = 3.0
 
-Forward = Callable[[Tensor], Tensor]  # T B I to the spikes of outputs, T B K
+Forward = Callable[[Tensor], Tensor]  # T B I -> output spikes T B K
 
 
 @dataclass(frozen=True, kw_only=True)
 class TorchStimulus:
-    """How much a classifier gets. activity: share of inputs that spike in a tick."""
+    """The stimulus of a classifier. activity: share of inputs that spike per tick."""
 
     batch: int = 1
     ticks: int = 100
@@ -39,7 +39,7 @@ class TorchStimulus:
 
     @property
     def raster(self) -> Float[np.ndarray, "T B I"]:
-        """The same spikes for everyone."""
+        """The input spikes, the same for every subject."""
         rng = np.random.default_rng(0)
         shape = (self.ticks, self.batch, self.layers[0])
         return (rng.random(shape) < self.activity).astype(np.float32)
@@ -51,7 +51,7 @@ class TorchStimulus:
 
 
 def ours(stimulus: TorchStimulus, threads: int, clock: Clock) -> Run:
-    """Return our engine."""
+    """Return a run of our engine."""
     graph, inputs = stimulus.graph, {"in": to_events(stimulus.raster)}
 
     def once() -> tuple[int, int]:
@@ -73,7 +73,7 @@ def gemm(stimulus: TorchStimulus, threads: int) -> Run:
 
 
 def csr(stimulus: TorchStimulus, threads: int) -> Run:
-    """Return the same with a sparse product for the input."""
+    """Return the same code with a sparse product for the input."""
     first, second = _weights(stimulus)
 
     def forward(x: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ def csr(stimulus: TorchStimulus, threads: int) -> Run:
 
 
 def bags(stimulus: TorchStimulus, threads: int) -> Run:
-    """Return the same with sums of the rows of weights whose inputs spike."""
+    """Return the same code with sums over the weight rows whose inputs spike."""
     first, second = _weights(stimulus)
     rows = torch.from_numpy(stimulus.raster).flatten(0, 1).to_sparse_csr()
     at, index = rows.crow_indices()[:-1], rows.col_indices()
@@ -98,7 +98,7 @@ def bags(stimulus: TorchStimulus, threads: int) -> Run:
 
 
 def _fire(x: Tensor, ticks: int) -> Tensor:
-    """Return the spikes T B N for inputs (T B) N, which are used up."""
+    """Return the spikes T B N for inputs (T B) N, which are overwritten."""
     x = x.view(ticks, -1, x.shape[-1])
     v = torch.zeros_like(x[0])
     for now in x:
@@ -113,7 +113,7 @@ def spikingjelly(stimulus: TorchStimulus, threads: int, mode: Literal["s", "m"])
     """Return SpikingJelly, tick by tick ("s"), or layer by layer over all ticks ("m")."""
     from spikingjelly.activation_based import functional, layer, neuron
 
-    tau = 1 / (1 - DECAY)  # of its Euler step, for the same decay
+    tau = 1 / (1 - DECAY)  # of its Euler step, which gives the same decay
     parts: list[nn.Module] = []
     for weight in _weights(stimulus):
         linear = layer.Linear(*weight.shape, bias=False, step_mode=mode)
@@ -135,7 +135,7 @@ def norse(stimulus: TorchStimulus, threads: int) -> Run:
     from norse.torch import LIFBoxCell, LIFBoxParameters
     from norse.torch.functional.reset import reset_subtract
 
-    # Its input leaks in: the weights make up for that.
+    # Norse scales the input by the leak; the weights compensate.
     weights = [w / (1 - DECAY) for w in _weights(stimulus)]
     p = LIFBoxParameters(
         tau_mem_inv=torch.tensor(1.0),
@@ -163,7 +163,7 @@ def _by_ticks(
     layers: list[tuple[Tensor, Any]],
     start: Callable[[Any], Any],
 ) -> Run:
-    """Return cells that hand their states on, behind weights; start: a first state."""
+    """Return weights followed by neurons that pass their states on; start: initial state."""
 
     def forward(x: Tensor) -> Tensor:
         states, out = [start(cell) for _, cell in layers], []

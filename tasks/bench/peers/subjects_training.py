@@ -1,9 +1,9 @@
-"""Networks to train, by neuro and by the libraries beside it: the same layers and weights.
+"""Networks to train, by neuro and by other libraries, with the same layers and weights.
 
 LIF without current: half of the membrane is left after a tick, threshold 1, hard reset, arctan
-surrogate. Loss: mean squared error of the output rates. Where all ticks of the input are the
-same, everyone computes its first layers once. Memory is what a step needs on top of a process
-that has made one with two samples: code, weights and what Adam keeps are there.
+surrogate. Loss: mean squared error of the output rates. If all ticks of the input are equal,
+every subject computes its first layers once. Memory is the growth during a step, in a process
+that has already made a step with two samples: code, weights and Adam's states are not counted.
 Axes: T ticks, B samples, K classes.
 """
 
@@ -25,19 +25,20 @@ from neuro.ops.sparse_linear import store_by_input
 from tasks.bench.harness import Run
 from tasks.bench.stopwatch import repeat
 
-CELLS: Final = "cells"  # where a layer of neurons stands among plain modules
+CELLS: Final = "cells"  # marks a layer of neurons among plain modules
 TAU = 2.0  # ticks: a membrane keeps 1 - 1 / TAU
 
 Layer = nn.Module | Literal["cells"]
-Forward = Callable[[Tensor], Tensor]  # T B ... to spikes T B K
+Forward = Callable[[Tensor], Tensor]  # T B ... -> spikes T B K
 
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """A network, its input and what is done with it.
+    """A network, its input, and its task.
 
-    name: of the network, see LAYERS. share: of inputs that spike in a tick; 0: an analog image
-    that is the same at every tick. trains: forward, backward and a step of Adam; else forward.
+    name: of the network, see LAYERS.
+    share: of inputs that spike per tick; 0: an analog image, the same at every tick.
+    trains: forward, backward and a step of Adam; otherwise only forward.
     """
 
     name: str
@@ -47,7 +48,7 @@ class Work:
     trains: bool = False
 
     def stimulus(self) -> Tensor:
-        """Return the input, T B ..., the same for everyone."""
+        """Return the input, T B ..., the same for every subject."""
         g = torch.Generator().manual_seed(0)
         shape = INPUTS[self.name]
         if self.share:
@@ -61,7 +62,7 @@ class Work:
         return F.one_hot(torch.arange(self.batch) % 10, 10).float()
 
     def layers(self) -> list[Layer]:
-        """Return the layers in order, with their first weights."""
+        """Return the layers in order, with their initial weights."""
         with seeded(0):
             return LAYERS[self.name]()
 
@@ -93,7 +94,7 @@ def dense() -> list[Layer]:
 
 
 def tiny() -> list[Layer]:
-    """Return what a test runs in no time: a layer of each kind."""
+    """Return a network that a test runs quickly: one layer of each kind."""
     return [
         *(_conv(1, 4, 2.0), CELLS, nn.AvgPool2d(2)),
         *(_conv(4, 4, 4.0), nn.BatchNorm2d(4), CELLS, nn.MaxPool2d(2)),
@@ -119,7 +120,7 @@ INPUTS = {"digits": (1, 28, 28), "dense": (784,), "cifar": (3, 32, 32), "tiny": 
 
 
 def neuro(work: Work, threads: int) -> Run:
-    """Return our Stack."""
+    """Return a run of our Stack."""
     cells = LIF(tau=Seconds(1e-3 / math.log(TAU)), reset="hard")
     layers = (x if isinstance(x, nn.Module) else Spiking(cells) for x in work.layers())
     net = store_by_input(Stack(*layers))
@@ -127,7 +128,7 @@ def neuro(work: Work, threads: int) -> Run:
 
 
 def floor(work: Work, threads: int) -> Run:
-    """Return all that is not neurons, densely, with all ticks in one batch."""
+    """Return a run of everything except neurons, densely, with all ticks in one batch."""
     net = nn.Sequential(*(x for x in work.layers() if isinstance(x, nn.Module)))
     return timed(work, threads, net, lambda x: net(x.flatten(0, 1)).unflatten(0, x.shape[:2]))
 
@@ -181,7 +182,7 @@ def _jelly(mode: str) -> nn.Module:
 
 
 class _Stateful(nn.Module):
-    """A cell of a library that hands its state on; forgets it when told to."""
+    """A neuron layer of a library that keeps its state until it is reset."""
 
     def __init__(self, cell: nn.Module, start: Callable[[], Any]) -> None:
         super().__init__()
@@ -219,7 +220,7 @@ def norse_box(work: Work, threads: int) -> Run:
 
 
 def norse_lif(work: Work, threads: int) -> Run:
-    """Return Norse's LIF, which has a synaptic current on top, tick by tick."""
+    """Return Norse's LIF, which also has a synaptic current, tick by tick."""
     from norse.torch import LIFCell
 
     return _forgetful(work, threads, lambda: _Stateful(LIFCell(), lambda: None))
@@ -251,16 +252,17 @@ def _by_ticks(
 
 
 def count_constant_layers(work: Work, layers: list[Layer]) -> int:
-    """Return how many layers see the same at every tick."""
+    """Return the number of layers whose input is the same at every tick."""
     return 0 if work.share else layers.index(CELLS)
 
 
 def timed(
     work: Work, threads: int, net: nn.Module, forward: Forward, *, before: int = 2
 ) -> Run:
-    """Return a run of a step of training, or of inference, which counts output spikes.
+    """Return a run of a training or inference step, which counts output spikes.
 
-    before: samples of the step that is made first, so that code does not count as memory.
+    before: samples of a preceding step, which loads the code so that it is not counted as
+    memory.
     """
     torch.set_num_threads(threads)
     net.train(work.trains)

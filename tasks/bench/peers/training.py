@@ -1,4 +1,4 @@
-"""``neuro bench training``: a step of training, and of inference, beside other libraries."""
+"""``neuro bench training``: training and inference steps beside other libraries."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -27,13 +27,13 @@ ALL: Mapping[str, Callable[[Work, int], Run]] = {
     FLOOR: subjects.floor,
     **PEERS,
 }
-ALONE = ("Norse LIF",)  # its synaptic current makes it another network: no best of them
+ALONE = ("Norse LIF",)  # its synaptic current makes it another network, never the best
 SAME = tuple(name for name in PEERS if name not in ALONE)
 SMALL = Work(name="tiny", ticks=3, batch=4)
 
 
 def of_work(name: str, work: Work, subjects: Mapping[str, Build], *pairs: Pair) -> Case:
-    """Return subjects that do some work, in milliseconds."""
+    """Return subjects with the same work, in milliseconds."""
     about = {"batch": work.batch, "ticks": work.ticks}
     return Case(
         name=name, subjects=subjects, pairs=pairs, unit="ms", per=1e-3, conditions=about
@@ -41,9 +41,9 @@ def of_work(name: str, work: Work, subjects: Mapping[str, Build], *pairs: Pair) 
 
 
 def case(title: str, work: Work, targets: tuple[float, float]) -> list[Case]:
-    """Return training and inference of a network; targets: over the best library in each.
+    """Return training and inference of a network; targets: ratios to the best library in each.
 
-    No peer may be faster, a loop over ticks in torch included, and none may need less memory.
+    No peer, a loop over ticks in torch included, may be faster or need less memory.
     """
     return [
         of_work(
@@ -69,7 +69,7 @@ def digits(quick: bool) -> list[Case]:
 
 
 def dense(quick: bool) -> list[Case]:
-    """Return 784-512-10, 5 % of the inputs a tick."""
+    """Return 784-512-10, with 5 % active inputs per tick."""
     work = Work(name="dense", ticks=100, batch=64, share=0.05)
     work = replace(work, ticks=4, batch=4) if quick else work
     return case("784-512-10", work, (2.0, 6.0))

@@ -1,4 +1,4 @@
-"""Networks of Norse's examples, in the words of their authors."""
+"""Networks of Norse's examples, with the code of their authors."""
 
 import norse.torch as norse
 import torch
@@ -24,7 +24,7 @@ class ConvNet4(nn.Module):
         self.out = norse.LILinearCell(hidden, 10)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return voltages, T B 10."""
+        """Return membrane voltages, T B 10."""
         seq_length = x.shape[0]
         batch_size = x.shape[1]
         s0 = s1 = s2 = so = None
@@ -64,7 +64,7 @@ def make_sequential(channels: tuple[int, int, int] = (20, 50, 500)) -> nn.Module
 
 
 def step_through(net: nn.Module, x: Tensor) -> Tensor:
-    """Return the membranes of a SequentialState, tick by tick."""
+    """Run a SequentialState tick by tick and return its membrane voltages."""
     state, out = None, []
     for x_t in x:
         v, state = net(x_t, state)

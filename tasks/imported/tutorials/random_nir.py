@@ -1,4 +1,4 @@
-"""Random NIR graphs, for the law that a Graph read from one has the spikes of its equations."""
+"""Random NIR graphs, which test that an imported Graph has the spikes of NIR's equations."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 def draw_graph(seed: int) -> nir.NIRGraph:
     """Return a random NIR graph: images, then vectors, recurrent or nested parts, read-outs.
 
-    Times are in seconds, steps of 1e-4 suit all of them.
+    Times are in seconds; a step of 1e-4 s suits all of them.
     """
     rng = np.random.default_rng(seed)
     draw = _Drawing(rng)
@@ -19,7 +19,7 @@ def draw_graph(seed: int) -> nir.NIRGraph:
 
 
 class _Drawing:
-    """A graph while it is drawn: ``end`` is the node that puts out last."""
+    """A graph while it is drawn; ``end`` is the last node so far."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng, self.end = rng, ""
@@ -113,7 +113,7 @@ class _Drawing:
         return size
 
     def populations(self, size: int) -> None:
-        """Draw two or three layers, one perhaps recurrent or a subgraph, and an Output."""
+        """Draw two or three layers, one possibly recurrent or a subgraph, and an Output."""
         rng = self.rng
         for _ in range(rng.integers(2, 4)):
             out = int(rng.integers(2, 7))
@@ -138,7 +138,7 @@ class _Drawing:
         self.add(nir.Output(np.array([size])))
 
     def subgraph(self, size: int) -> nir.NIRGraph:
-        """Return a recurrent population as a graph of its own."""
+        """Return a recurrent population as a separate graph."""
         nodes = {
             "input": nir.Input(np.array([size])),
             "lif": self.neuron((size,)),
@@ -149,13 +149,13 @@ class _Drawing:
         return nir.NIRGraph(nodes=nodes, edges=edges, type_check=False)
 
     def parameter(self, shape: tuple[int, ...], low: Any, high: Any) -> np.ndarray:
-        """Return a parameter: one number for all, one a channel or one a neuron."""
+        """Return a parameter: one value for all, one per channel or one per neuron."""
         ones = [(1,) * len(shape), (shape[0], *(1,) * (len(shape) - 1)), shape]
         own = self.rng.uniform(low, high, ones[self.rng.integers(3)])
         return np.array(np.broadcast_to(own, shape))
 
     def neuron(self, shape: tuple[int, ...]) -> Any:
-        """Return an IF, a LIF or a CubaLIF with a leak and a reset of its own."""
+        """Return an IF, a LIF or a CubaLIF with its own leak and reset."""
         rest = self.parameter(shape, -0.5, 0.5) * (self.rng.random() < 0.5)
         high = rest + self.parameter(shape, 0.5, 1.5)
         reset = high - self.parameter(shape, 0.1, 2.0)

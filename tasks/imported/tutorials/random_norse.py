@@ -1,4 +1,4 @@
-"""Random networks of Norse, for the law that an import has the spikes of its source."""
+"""Random networks of Norse, which test that an import has the spikes of its source."""
 
 from typing import Any
 
@@ -14,10 +14,10 @@ METHODS = ("super", "heaviside", "triangle", "tanh", "circ")
 
 
 def draw_norse(rng: np.random.Generator) -> DrawnNetwork:
-    """Return a network of one to three layers of random cells.
+    """Return a network of one to three layers of random neurons.
 
-    Its cells stand in a SequentialState, lifted or not, in modules over time, or in a loop of
-    its own. torch's generator draws the weights.
+    The neurons are in a SequentialState, lifted or not, in modules over time, or in a loop of
+    the network's own forward. torch's generator draws the weights.
     """
     drawer = _Drawer(rng, dt=float(rng.choice([1e-3, 5e-4])))
     over_time = bool(rng.random() < 0.3)
@@ -39,7 +39,7 @@ def _keeps_state(module: nn.Module) -> bool:
 
 
 class _Loop(nn.Module):
-    """A forward of its own, states as locals."""
+    """A network with its own forward, whose states are local variables."""
 
     def __init__(self, *layers: nn.Module) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class _Drawer:
         self.rng, self.dt = rng, dt
 
     def draw_layers(self, *, over_time: bool) -> tuple[list[nn.Module], tuple[int, ...]]:
-        """Return layers, and the shape of their input in a tick."""
+        """Return layers, and the shape of their input in one tick."""
         rng = self.rng
         layers: list[nn.Module] = []
         shape: tuple[int, ...] = (int(rng.integers(3, 12)),)
@@ -102,7 +102,7 @@ class _Drawer:
         return layers + self._draw_end(shape, over_time=over_time), entry
 
     def _draw_end(self, shape: tuple[int, ...], *, over_time: bool) -> list[nn.Module]:
-        """Return a read-out, or nothing behind the last spikes."""
+        """Return a read-out behind the last spikes, or no layer."""
         kind = self.rng.integers(4)
         if kind == 0 or len(shape) == 3:
             return []
@@ -121,7 +121,7 @@ class _Drawer:
             if rng.random() < 0.3:
                 return norse.IAF(self._draw_iaf(), dt=self.dt)
             return norse.LIF(norse.LIFParameters(**self._draw_lif(())), dt=self.dt)
-        # One value a neuron, or a channel, in two of five.
+        # One value per neuron or channel, in two cases of five.
         own = shape if rng.random() < 0.2 else (shape[0], *[1] * (len(shape) - 1))
         size: tuple[int, ...] = own if rng.random() < 0.4 else ()
         kind = rng.integers(4)
@@ -173,7 +173,7 @@ class _Drawer:
         }
 
     def _rate(self, size: tuple[int, ...] = ()) -> Tensor:
-        """Return 1 / tau [1/s], by which a cell loses 2 to 95 % in a tick."""
+        """Return 1 / tau [1/s], with which a neuron's state decays by 2 to 95 % per tick."""
         return torch.as_tensor(
             self.rng.uniform(0.02, 0.95, size) / self.dt, dtype=torch.float32
         )

@@ -1,4 +1,4 @@
-"""Random networks of snnTorch, written in the ways in which its users write theirs."""
+"""Random networks of snnTorch, written in the styles of its users."""
 
 from typing import Any
 
@@ -13,9 +13,9 @@ KINDS = ("Leaky", "Synaptic", "RLeaky", "RSynaptic", "Lapicque")
 
 
 class RandomLoop(nn.Module):
-    """States as locals, and a loop over ticks.
+    """A network with a loop over ticks, whose states are local variables.
 
-    ticks: of one image in every tick; None: those of x.
+    ticks: number of ticks for which one image is shown; None: x has an axis of ticks.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ def _few(rng: np.random.Generator) -> int:
 def _draw_layer(
     rng: np.random.Generator, size: tuple[int, ...]
 ) -> tuple[nn.Module, tuple[int, ...]]:
-    """Return what leads to a population, with weights that let it fire, and its shape."""
+    """Return a layer with weights that let the next population fire, and its output shape."""
     flat = len(size) == 1 or bool(rng.random() < 0.4)
     parts: list[nn.Module] = []
     if flat:

@@ -1,4 +1,4 @@
-"""Random networks of SpikingJelly, for the law that an import has the spikes of its source."""
+"""Random networks of SpikingJelly, which test that an import has the spikes of its source."""
 
 import numpy as np
 import torch
@@ -13,8 +13,8 @@ SURROGATES = (surrogate.ATan, surrogate.Sigmoid, surrogate.SuperSpike, surrogate
 def draw_spikingjelly(rng: np.random.Generator) -> DrawnNetwork:
     """Return a network of one to three layers of random neurons, in step mode "s" or "m".
 
-    Layers are those of SpikingJelly, or torch's in its containers. torch's generator draws the
-    weights.
+    Layers are SpikingJelly's, or torch's in SpikingJelly's containers. torch's generator draws
+    the weights.
     """
     shape: tuple[int, ...] = (int(rng.integers(3, 12)),)
     if rng.random() < 0.5:
@@ -34,7 +34,7 @@ class _Residual(nn.Module):
         self.body = body
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x and the spikes of the body."""
+        """Return the sum of x and the spikes of the body."""
         y: Tensor = self.body(x)
         return x + y
 
@@ -77,7 +77,7 @@ class _Drawer:
     def _draw_weights(
         self, shape: tuple[int, ...], width: int, padding: int
     ) -> list[nn.Module]:
-        """Return a convolution or linear layer, and a batch norm behind some."""
+        """Return a convolution or linear layer, in some cases with a batch norm behind it."""
         rng, bias = self.rng, bool(self.rng.integers(2))
         contained = self.mode == "m" and rng.random() < 0.4
         library = nn if contained else layer
@@ -117,7 +117,7 @@ class _Drawer:
 
 
 def _settle(norm: nn.Module, rng: np.random.Generator) -> nn.Module:
-    """Return a batch norm with statistics and parameters as of a trained one."""
+    """Return a batch norm with statistics and parameters like those of a trained network."""
     with torch.no_grad():
         for name, values in norm.state_dict().items():
             if values.is_floating_point():

@@ -1,4 +1,4 @@
-"""Networks of snnTorch's tutorials 3 to 7, in the words of their authors."""
+"""Networks of snnTorch's tutorials 2 to 7, with the code of their authors."""
 
 import snntorch as snn
 import torch
@@ -30,7 +30,7 @@ class OneNeuron(nn.Module):
 
 
 class Feedforward(nn.Module):
-    """Tutorial 3: a fully-connected network, states as locals, a loop over the ticks of x."""
+    """Tutorial 3: fully connected, states as local variables, a loop over the ticks of x."""
 
     def __init__(self, num_hidden: int = 1000, beta: float = 0.99) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ class StaticImage(nn.Module):
 def make_convolutional(
     channels: tuple[int, int] = (12, 64), beta: float = 0.5, *, pool_spikes: bool
 ) -> nn.Module:
-    """Return the network of tutorial 6; pool_spikes: the pool stands behind the neurons."""
+    """Return the network of tutorial 6; pool_spikes: whether the pool is behind the neurons."""
     spike_grad = surrogate.fast_sigmoid(slope=25)
 
     def leaky(**others: bool) -> nn.Module:

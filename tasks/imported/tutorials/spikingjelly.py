@@ -1,4 +1,4 @@
-"""Networks of SpikingJelly's examples, in the words of their authors."""
+"""Networks of SpikingJelly's examples, with the code of their authors."""
 
 import torch
 from spikingjelly.activation_based import functional, layer, neuron, surrogate
@@ -14,7 +14,7 @@ PAGE = (
 
 
 class FullyConnected(nn.Module):
-    """``lif_fc_mnist``: single steps, states inside."""
+    """``lif_fc_mnist``: one tick per call, states inside the modules."""
 
     def __init__(self, tau: float = 2.0) -> None:
         super().__init__()
@@ -25,13 +25,13 @@ class FullyConnected(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return spikes of a tick, B 10."""
+        """Return the spikes of one tick, B 10."""
         y: Tensor = self.layer(x)
         return y
 
 
 class CSNN(nn.Module):
-    """``conv_fashion_mnist``: an image for T ticks at once; here all spikes come out."""
+    """``conv_fashion_mnist``: one call for all T ticks of an image; here returns all spikes."""
 
     def __init__(self, ticks: int = 4, channels: int = 128) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class CSNN(nn.Module):
 
 
 def make_sew_resnet18() -> nn.Module:
-    """Return SEW-ResNet-18 for ten classes, all ticks at once."""
+    """Return SEW-ResNet-18 for ten classes, which computes all ticks in one call."""
     net: nn.Module = sew_resnet.sew_resnet18(
         pretrained=False,
         cnf="ADD",
@@ -76,13 +76,13 @@ def make_sew_resnet18() -> nn.Module:
 
 
 def step_through(net: nn.Module, x: Tensor) -> Tensor:
-    """Return what a network in single steps puts out."""
+    """Return the outputs of a network in single-step mode, called once per tick."""
     functional.reset_net(net)
     return torch.stack([net(x_t) for x_t in x])
 
 
 def run_ticks(net: nn.Module, x: Tensor) -> Tensor:
-    """Return what a network of all ticks puts out."""
+    """Return the outputs of a network in multi-step mode, called once for all ticks."""
     functional.reset_net(net)
     y: Tensor = net(x)
     return y

@@ -1,4 +1,4 @@
-"""A network of a library's own tutorial: how it is made, run and trained.
+"""A network from a library's own tutorial: how it is built, run and trained.
 
 Axes: T ticks, B samples, K classes.
 """
@@ -17,15 +17,16 @@ Coding = Literal["static", "rate"]
 
 @dataclass(frozen=True, kw_only=True)
 class Tutorial:
-    """One network, written as its library's authors write it.
+    """One network, with the code of its library's authors.
 
-    library: its package. source: address of the page. make: draws a fresh network.
+    library: its package. source: URL of the page. make: builds a network with random weights.
     run: (network, stimulus T B *N) -> outputs T B K, spikes or membranes, from rest.
-    input_shape: of one tick of one sample. coding: "static" shows the pixels in every tick,
-    "rate" a spike with the probability of the pixel's value. ticks: of a stimulus.
+    input_shape: of one tick of one sample. ticks: length of a stimulus.
+    coding: "static" shows the pixels in every tick, "rate" draws a spike with the probability
+    of the pixel's value.
     changed: what differs from the page, such as a smaller width; "": nothing.
     trains: whether the benchmark trains it on digits, with Adam at learning rate ``lr``;
-    otherwise its weights are as drawn.
+    otherwise it keeps its random weights.
     """
 
     name: str
@@ -59,7 +60,7 @@ class DrawnNetwork(NamedTuple):
 def train_tutorial(
     tutorial: Tutorial, net: nn.Module, images: np.ndarray, labels: np.ndarray, *, seed: int
 ) -> None:
-    """Train a network for one pass over digits: cross-entropy of its summed outputs."""
+    """Train a network for one pass over digits, on the cross-entropy of its summed outputs."""
     net.train()
     rng = np.random.default_rng(seed)
     optimizer = torch.optim.Adam(net.parameters(), lr=tutorial.lr)
