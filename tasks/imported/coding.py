@@ -4,9 +4,8 @@ A chip takes spikes. Values of an image become 8-bit integers (graded spikes, wh
 multiplies by its weights), or spikes at a rate. Axes: T ticks, B samples.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, TypedDict, get_args
 
 import numpy as np
 import torch
@@ -101,19 +100,13 @@ def code_network(
         coded = graph
         own = {n: _draw_rate(x) for n, x in values.items()}
     shown = replace(stimulus, inputs={**stimulus.inputs, **own})
-    before, after = (
-        _count(own_graph, own_stimulus, decoding)
-        for own_graph, own_stimulus in ((graph, stimulus), (coded, shown))
-    )
-    different = sum(int((one != after.spikes[n]).sum()) for n, one in before.spikes.items())
+    plain, graded = CodedNetwork(graph, stimulus, None), CodedNetwork(coded, shown, None)
     facts = CodeFacts(
         code=code,
         bits=BITS if code == "graded" else 1,
         units=units,
         samples=stimulus.samples,
-        spikes=sum(int(one.sum()) for one in before.spikes.values()),
-        different=different,
-        right=None if before.right is None else [before.right, int(after.right or 0)],
+        **_compare(plain, graded, decoding),
     )
     return CodedNetwork(coded, shown, facts)
 
@@ -123,22 +116,32 @@ def _draw_rate(x: Shaped[np.ndarray, "T B ..."]) -> Shaped[np.ndarray, "T B ..."
     return spikes.numpy().astype(np.bool_)
 
 
-class _Counted(NamedTuple):
-    """Spikes by population, T B *N, and the number of correct answers; None without labels."""
+class _Compared(TypedDict):
+    """As of :class:`tasks.imported.files.CodeFacts`."""
 
-    spikes: Mapping[str, np.ndarray]
-    right: int | None
+    spikes: int
+    different: int
+    right: list[int] | None
 
 
 @torch.no_grad()
-def _count(graph: Graph, stimulus: ImportedStimulus, decoding: Decoding | None) -> _Counted:
-    net, parts = Net(graph).double(), dict[str, list[np.ndarray]]()
-    right = None if decoding is None else 0
-    for some, inputs in split_samples(graph, stimulus):
-        activity, _ = net({name: torch.from_numpy(x) for name, x in inputs.items()})
-        for name in graph.firing:
-            parts.setdefault(name, []).append(activity[name].numpy() != 0)
-        if decoding is not None and stimulus.labels is not None:
-            answers = decoding.score(activity[graph.outputs[0]]).argmax(1)
-            right = (right or 0) + int((answers == stimulus.labels[some]).sum())
-    return _Counted({name: np.concatenate(x, 1) for name, x in parts.items()}, right)
+def _compare(plain: CodedNetwork, coded: CodedNetwork, decoding: Decoding | None) -> _Compared:
+    """Compare spikes and answers without and with the code, in batches that memory holds."""
+    both = (plain, coded)
+    nets = [Net(one.graph).double() for one in both]
+    found = _Compared(spikes=0, different=0, right=None if decoding is None else [0, 0])
+    for batches in zip(*(split_samples(x.graph, x.stimulus) for x in both), strict=True):
+        before, after = (
+            net({name: torch.from_numpy(x) for name, x in inputs.items()})[0]
+            for net, (_, inputs) in zip(nets, batches, strict=True)
+        )
+        for name in plain.graph.firing:
+            found["spikes"] += int((before[name] != 0).sum())
+            found["different"] += int(((before[name] != 0) != (after[name] != 0)).sum())
+        if decoding is not None and plain.stimulus.labels is not None:
+            (output,), labels = plain.graph.outputs, plain.stimulus.labels[batches[0][0]]
+            found["right"] = [
+                known + int((decoding.score(own[output]).argmax(1) == labels).sum())
+                for known, own in zip(found["right"] or (), (before, after), strict=True)
+            ]
+    return found
