@@ -8,7 +8,6 @@ have other keys, and are never read again.
 import json
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, TypeVar
 
 from joblib import Parallel, delayed
@@ -27,7 +26,6 @@ def complete_results(
     about: Mapping[K, Mapping[str, Any]],
     kind: Any,
     measure: Callable[[list[K]], Iterable[tuple[K, Any]]],
-    further: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[K, Any]:
     """Return results by name; results missing from the file are measured and added to it.
 
@@ -36,32 +34,15 @@ def complete_results(
         about: what each result depends on, by its name; the file also holds this.
         kind: the type of the results.
         measure: names of results -> pairs of name and JSON value, in any order.
-        further: what all results additionally depend on.
 
     Raises:
         StoreError: the file is damaged.
     """
     known = read_results(path)
-    keys = {name: make_key({**own, **further}) for name, own in about.items()}
+    keys = {name: make_key(own) for name, own in about.items()}
     for name, value in measure([name for name, key in keys.items() if key not in known]):
         known[keys[name]] = append_result(path, keys[name], about[name], value)
     return {name: read_value(path, known[key], kind) for name, key in keys.items()}
-
-
-def list_missing_results(
-    path: Path,
-    about: Mapping[K, Mapping[str, Any]],
-    further: Mapping[str, Any] = MappingProxyType({}),
-) -> list[K]:
-    """Return the names of the results missing from a file.
-
-    about, further: see :func:`complete_results`.
-
-    Raises:
-        StoreError: the file is damaged.
-    """
-    known = read_results(path)
-    return [name for name, own in about.items() if make_key({**own, **further}) not in known]
 
 
 def share_work(
