@@ -130,7 +130,7 @@ def find_real_data() -> Path:
         raise FileNotFoundError(
             "nuScenes must be in $NEURO_DATA/nuscenes, with its maps (expansion 1.3) and "
             "can_bus; set NEURO_DATA to the folder of nuscenes (it is "
-            f"{os.environ.get('NEURO_DATA') or 'not set'}), or use driving:tiny, which "
+            f"{os.environ.get('NEURO_DATA') or 'not set'}), or use driving:small, which "
             "generates its data"
         )
     return folder

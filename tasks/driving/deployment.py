@@ -41,15 +41,15 @@ def explain_only_torch(config: DrivingConfig) -> str:
     """Explain why the decoder cannot be a Graph; returns "" if it can."""
     if config.sees == "maps":
         return (
-            "driving:maps sees true maps, which only neuro eval has; use a run of driving:tiny"
+            "driving:maps sees true maps, which only neuro eval has; use a run of driving:small"
         )
     if not config.decoder.carries:
         return (
-            "the decoder of driving:tiny_reset starts each frame from rest, but the membranes "
-            "of a Graph keep their state; use a run of driving:tiny"
+            "the decoder of driving:small_reset starts each frame from rest, but the membranes "
+            "of a Graph keep their state; use a run of driving:small"
         )
     if config.cells.kind != "lif":
-        return "the twin without spikes has no Graph; use a run of driving:tiny"
+        return "the twin without spikes has no Graph; use a run of driving:small"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Configurations to train: the size of the paper, a tiny one, ANN twins and ablations."""
+"""Configurations to train: the size of the paper, a small one, ANN twins and ablations."""
 
 from dataclasses import replace
 
@@ -56,6 +56,23 @@ def paper() -> DrivingConfig:
 
 
 def tiny() -> DrivingConfig:
+    """All parts of the system at their smallest; a minute's training teaches it nothing yet."""
+    base = small()
+    return replace(
+        base,
+        encoder=replace(base.encoder, channels=(8, 12), blocks=(1, 1), far=12, aspp=6),
+        decoder=replace(base.decoder, channels=(8, 12)),
+        prediction=replace(base.prediction, hidden=8, kernel=3, latent=2, refine=(8,)),
+        planner=replace(base.planner, candidates=60, hidden=16),
+        grid=GroundGrid(x=(-8.0, 24.0), y=(-16.0, 16.0), step=2.0),
+        channels=8,
+        phases=tuple(replace(base.phases[k], epochs=1) for k in (0, 2, 3)),
+        batch=2,
+        source=Source(scenes=5, share=1, held=1),
+    )
+
+
+def small() -> DrivingConfig:
     """The generated world and six small cameras, for two cores."""
     return DrivingConfig(
         image=ImageSize(height=64, width=160, scale=1.0, crop=26),
@@ -163,38 +180,38 @@ def without_spikes(config: DrivingConfig) -> DrivingConfig:
     )
 
 
-def tiny_ann() -> DrivingConfig:
+def small_ann() -> DrivingConfig:
     """The same network without spikes."""
-    return without_spikes(tiny())
+    return without_spikes(small())
 
 
-def tiny_command() -> DrivingConfig:
+def small_command() -> DrivingConfig:
     """A planner that knows only a command (left, forward or right), as in SAD."""
-    config = tiny()
+    config = small()
     return replace(config, planner=replace(config.planner, navigation="command"))
 
 
-def tiny_sweeps() -> DrivingConfig:
+def small_sweeps() -> DrivingConfig:
     """Each tick of the encoder sees an image of its own time, 0.1 s apart."""
-    config = tiny()
+    config = small()
     return replace(config, source=replace(config.source, sweeps=config.encoder.ticks - 1))
 
 
-def tiny_reset() -> DrivingConfig:
+def small_reset() -> DrivingConfig:
     """Every frame decoded from rest, to measure the benefit of memory."""
-    config = tiny()
+    config = small()
     return replace(config, decoder=replace(config.decoder, carries=False))
 
 
-def tiny_multiply() -> DrivingConfig:
+def small_multiply() -> DrivingConfig:
     """Fusion by a product, as in SAD's released code."""
-    config = tiny()
+    config = small()
     return replace(config, prediction=replace(config.prediction, fusion="multiply"))
 
 
-def tiny_gate() -> DrivingConfig:
+def small_gate() -> DrivingConfig:
     """Fusion by gates."""
-    config = tiny()
+    config = small()
     return replace(config, prediction=replace(config.prediction, fusion="gate"))
 
 
@@ -211,19 +228,19 @@ def see_maps(config: DrivingConfig) -> DrivingConfig:
 
 def maps() -> DrivingConfig:
     """Only prediction, from true maps."""
-    return see_maps(tiny())
+    return see_maps(small())
 
 
 def maps_reset() -> DrivingConfig:
     """From true maps, every frame decoded from rest."""
-    return see_maps(tiny_reset())
+    return see_maps(small_reset())
 
 
 def maps_multiply() -> DrivingConfig:
     """From true maps, fusion by a product."""
-    return see_maps(tiny_multiply())
+    return see_maps(small_multiply())
 
 
 def maps_gate() -> DrivingConfig:
     """From true maps, fusion by gates."""
-    return see_maps(tiny_gate())
+    return see_maps(small_gate())

@@ -25,7 +25,7 @@ from neuro.spikes import to_events
 from neuro.spikes.record import Record, concatenate
 from tasks.bench.options import BenchOptions, MeasurePart
 from tasks.bench.rows import Row, find_ratio, list_versions
-from tasks.language.config import tiny_spiking
+from tasks.language.config import small_spiking
 from tasks.language.model import LanguageModel
 from tasks.runs.find import make_run, open_folder
 from tasks.runs.task import TaskRun
@@ -96,7 +96,7 @@ def make_language(options: BenchOptions) -> Iterator[MappedNetwork]:
     """Yield one block of the spiking MatMul-free model, with the width of the 370M model."""
     width, hidden = (64, 96) if options.quick else (1024, 2816)
     with seeded(0):
-        config = replace(tiny_spiking(), stack="mlgru*1", width=width, hidden=hidden)
+        config = replace(small_spiking(), stack="mlgru*1", width=width, hidden=hidden)
         model = LanguageModel(config).eval()
     tokens = np.random.default_rng(0).integers(0, config.vocabulary, (TOKENS, 1))
     with torch.no_grad():

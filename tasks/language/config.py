@@ -96,47 +96,53 @@ class LanguageConfig(BlockSizes):
 
 
 def tiny() -> LanguageConfig:
+    """A spiking model that trains in half a minute; its text is hardly English."""
+    shape = {"stack": "mlgru*2", "width": 64, "hidden": 176}
+    return replace(small_spiking(), **shape, tokens=128, steps=300)
+
+
+def small() -> LanguageConfig:
     """Plain MLGRU, 0.9 million parameters, on the sources of Python's library."""
     return LanguageConfig()
 
 
-def tiny_mlgru() -> LanguageConfig:
-    """The same as tiny, by its name in comparisons."""
-    return tiny()
+def small_mlgru() -> LanguageConfig:
+    """The same as small, by its name in comparisons."""
+    return small()
 
 
-def tiny_transformer() -> LanguageConfig:
+def small_transformer() -> LanguageConfig:
     """Softmax attention in the same stack."""
-    return replace(tiny(), stack="softmax*4", lr=2e-3)
+    return replace(small(), stack="softmax*4", lr=2e-3)
 
 
-def tiny_rwkv6() -> LanguageConfig:
+def small_rwkv6() -> LanguageConfig:
     """The time mixing of RWKV-6 in the same stack."""
-    return replace(tiny(), stack="rwkv6*4", hidden=160)
+    return replace(small(), stack="rwkv6*4", hidden=160)
 
 
-def tiny_eagle() -> LanguageConfig:
+def small_eagle() -> LanguageConfig:
     """RWKV-5 with its own channel mixing, of the same size, by its own recipe."""
-    return replace(_tiny_rwkv(), stack="rwkv5*4", hidden=400)
+    return replace(_small_rwkv(), stack="rwkv5*4", hidden=400)
 
 
-def tiny_finch() -> LanguageConfig:
+def small_finch() -> LanguageConfig:
     """RWKV-6 with its own channel mixing, of the same size, by its own recipe."""
-    return replace(_tiny_rwkv(), stack="rwkv6*4", hidden=176)
+    return replace(_small_rwkv(), stack="rwkv6*4", hidden=176)
 
 
-def _tiny_rwkv() -> LanguageConfig:
-    return replace(tiny(), stack="rwkv6*4", block="rwkv", recipe="rwkv", lr=3e-3, decay=1e-3)
+def _small_rwkv() -> LanguageConfig:
+    return replace(small(), stack="rwkv6*4", block="rwkv", recipe="rwkv", lr=3e-3, decay=1e-3)
 
 
-def tiny_matmulfree() -> LanguageConfig:
+def small_matmulfree() -> LanguageConfig:
     """The MatMul-free model: ternary weights, inputs of 8 bits."""
-    return replace(tiny(), linear="ternary", lr=2e-3)
+    return replace(small(), linear="ternary", lr=2e-3)
 
 
-def tiny_spiking() -> LanguageConfig:
+def small_spiking() -> LanguageConfig:
     """The spiking MatMul-free model: ternary weights, up to 4 spikes an input."""
-    return replace(tiny(), linear="spiking")
+    return replace(small(), linear="spiking")
 
 
 def matmulfree_370m() -> LanguageConfig:

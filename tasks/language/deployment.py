@@ -61,7 +61,7 @@ def explain_only_torch(config: LanguageConfig) -> str:
 
 def _stays(why: str) -> str:
     return (
-        f"this language model stays on torch: {why}; take a run of language:tiny_spiking "
+        f"this language model stays on torch: {why}; take a run of language:small_spiking "
         "(neuro eval and neuro generate work with this one)"
     )
 

@@ -186,7 +186,7 @@ def explain_only_torch(_: HybridConfig) -> str:
     """Explain why no Graph can hold a model."""
     return (
         "stacks of hybrids stay on torch: a Graph has no node for the convolution in front of "
-        "a mixer; take a run of language:tiny_spiking"
+        "a mixer; take a run of language:small_spiking"
     )
 
 

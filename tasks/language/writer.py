@@ -47,7 +47,7 @@ def load_writer(path: Path, packed: bool = False) -> Writer:
     if packed and config.linear == "float":
         raise RunError(
             f"{path} has weights in float32: only ternary and spiking models can be packed; "
-            "train language:tiny_matmulfree, say, or let neuro generate use the run as it is"
+            "train language:small_matmulfree, say, or let neuro generate use the run as it is"
         )
     model = load_trained_model(run)
     return Writer(pack_model(model) if packed else model, config)

@@ -20,12 +20,13 @@ CONFIGURATIONS = {  # of each task; equal to the names in the task
         *("night", "full", "fashion", "cifar10"),
     ),
     "driving": (
-        *("tiny", "tiny_ann", "tiny_command", "tiny_reset", "tiny_multiply", "tiny_gate"),
-        *("tiny_sweeps", "maps", "maps_reset", "maps_multiply", "maps_gate", "paper"),
+        *("tiny", "small", "small_ann", "small_command", "small_reset", "small_multiply"),
+        *("small_gate", "small_sweeps"),
+        *("maps", "maps_reset", "maps_multiply", "maps_gate", "paper"),
     ),
     "language": (
-        *("tiny", "tiny_transformer", "tiny_mlgru", "tiny_matmulfree", "tiny_rwkv6"),
-        *("tiny_eagle", "tiny_finch", "tiny_spiking"),
+        *("tiny", "small", "small_transformer", "small_mlgru", "small_matmulfree"),
+        *("small_rwkv6", "small_eagle", "small_finch", "small_spiking"),
         *("matmulfree_370m", "matmulfree_1b", "matmulfree_3b"),
     ),
     "hybrids": ("recall", "text"),

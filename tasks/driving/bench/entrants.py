@@ -43,7 +43,7 @@ from tasks.runs.trained_run import load_trained_model
 
 NEEDED = (
     "neuro bench driving needs trained runs: --runs RUN [RUN ...], first several seeds of one "
-    "configuration; train them with neuro train driving:tiny --seed 1 --out RUN"
+    "configuration; train them with neuro train driving:small --seed 1 --out RUN"
 )
 VELOCITY, ACCELERATION = "constant velocity", "constant acceleration"
 MLP, STOPS = "ego-only MLP", "stops"
@@ -56,7 +56,7 @@ Drives = tuple[Observation, Tensor]  # observations and true paths (B F 3) of wi
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Runs by the name of their configuration, such as "driving:tiny"; the subject is first.
+    """Runs by the name of their configuration, such as "driving:small"; the subject is first.
 
     config: configuration of the windows that all planners see.
     """

@@ -141,7 +141,7 @@ def _describe_paired(figure: ComparedMetric, paired: Paired, units: int) -> dict
 
 
 COURSES, FEW = 24, 2
-# Least IoU on held-out scenes of the generated world, with driving:tiny. A study with a grid
+# Least IoU on held-out scenes of the generated world, with driving:small. A study with a grid
 # that reaches 24 m to each side showed that these targets can be met.
 TARGETS = {
     f"{where}iou_{name}": least

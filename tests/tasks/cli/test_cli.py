@@ -160,7 +160,7 @@ def test_fields_are_set_on_the_command_line_and_kept_in_the_run(
     assert "--set: no field 'epoch'; did you mean epochs? there are epochs, batch, lr, " in text
     assert "--set: lr: is 'x', expected a number" in cli.refuse(*argv[:4], "--lr", "x")
     assert "--set: lr is set twice" in cli.refuse(*argv[:4], "--lr", "1", "--set", "lr=2")
-    assert "no field 'lr'" in cli.refuse("train", "driving:tiny", "--lr", "1")
+    assert "no field 'lr'" in cli.refuse("train", "driving:small", "--lr", "1")
 
 
 def test_configurations_and_their_fields_are_listed(cli: CommandLine) -> None:
@@ -172,7 +172,7 @@ def test_configurations_and_their_fields_are_listed(cli: CommandLine) -> None:
     rows = [line.split() for line in cli.run("tasks", "yinyang:tiny").splitlines()]
     assert ["epochs", "4", "Passes", "over", "the", "training", "data."] in rows
     assert ["lr", "0.003", "Peak", "learning", "rate."] in rows
-    text = " ".join(cli.run("tasks", "driving:tiny").split())
+    text = " ".join(cli.run("tasks", "driving:small").split())
     assert "cells.threshold 1.0 Membrane at which a neuron fires" in text
     assert "no configuration 'tny'; did you mean 'tiny'?" in cli.refuse("tasks", "mnist:tny")
 

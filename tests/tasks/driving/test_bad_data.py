@@ -89,14 +89,14 @@ def test_more_than_one_reason_is_told() -> None:
 
 
 def test_a_run_keeps_to_it(tmp_path: Path) -> None:
-    run = make_run("driving:tiny", tmp_path / "a", skip_bad=True)
+    run = make_run("driving:small", tmp_path / "a", skip_bad=True)
     assert run.config.source.skip_bad
     assert name_train_command(run).endswith(" --skip-bad")
     begin_run(run)
     assert open_folder(run.folder).config == run.config
     with pytest.raises(RunError, match="holds another run"):
-        begin_run(make_run("driving:tiny", tmp_path / "a"))
-    assert "--skip-bad" not in name_train_command(make_run("driving:tiny", tmp_path / "b"))
+        begin_run(make_run("driving:small", tmp_path / "a"))
+    assert "--skip-bad" not in name_train_command(make_run("driving:small", tmp_path / "b"))
 
 
 def test_a_task_without_files_has_nothing_to_leave_out(
@@ -128,10 +128,10 @@ def test_tables_cannot_be_left_out(
         '"""Real data."""\n'
         "from dataclasses import replace\n"
         "from tasks import driving\n"
-        "from tasks.driving.presets import tiny as whole, use_nuscenes\n"
-        "def tiny():\n"
+        "from tasks.driving.presets import small as whole, use_nuscenes\n"
+        "def small():\n"
         '    return use_nuscenes(whole(), version="v1.0-mini", scale=1.0)\n'
-        'TASK = replace(driving.TASK, configs={"tiny": tiny})\n'
+        'TASK = replace(driving.TASK, configs={"small": small})\n'
     )
     argv = ["train", str(task), "--out", str(tmp_path / "run"), "--skip-bad"]
     assert expected in cli.refuse(*argv)

@@ -56,7 +56,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TaskRun]:
         skipped = Parity(samples=0, skipped="not here")
         patch.setattr(export, "check_samples", lambda *_: skipped)
         folder = tmp_path_factory.mktemp("run") / "run"
-        run = replace(make_run("driving:tiny", folder), config=SMALL)
+        run = replace(make_run("driving:small", folder), config=SMALL)
         train_run(run, launch_fabric(run, "cpu", 1))
         evaluate_run(run)
         simulate_run(run, Exact())

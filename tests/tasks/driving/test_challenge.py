@@ -274,7 +274,7 @@ def test_an_evaluation_writes_its_predictions(
 ) -> None:
     monkeypatch.setattr(evaluate, "draw_pictures", lambda *_: [])
     few = replace(config, source=replace(config.source, test=1))
-    run = Run(folder=tmp_path, task="driving", name="tiny", seed=0, config=few)
+    run = Run(folder=tmp_path, task="driving", name="small", seed=0, config=few)
     with seeded(0), torch.no_grad():
         found = evaluate.evaluate(run, Driver(few).eval())
     assert found.facts["challenge"]["plan"]["predictions"] == found.n == 1

@@ -39,7 +39,7 @@ from tasks.driving.closed_loop import (
     run_course,
 )
 from tasks.driving.planners import KeepVelocity, Stop
-from tasks.driving.presets import tiny
+from tasks.driving.presets import small
 from tasks.driving.score import Score
 
 RULES = Trial(planner=None, size=None)
@@ -137,7 +137,7 @@ def test_what_is_no_size_of_images_is_refused_before_anything_is_driven(
     with pytest.raises(TypeError, match=r"^Trial\.size must be an ImageSize or None, got") as e:
         Trial(planner=None, size=size)
     assert "ImageSize(height=64, width=160, scale=1.0, crop=26)" in str(e.value)
-    assert Trial(planner=None, size=tiny().image).size == ImageSize(
+    assert Trial(planner=None, size=small().image).size == ImageSize(
         height=64, width=160, scale=1.0, crop=26
     )
 
@@ -247,7 +247,7 @@ def test_a_planner_sees_the_images_that_a_recording_of_its_drive_holds(
 @pytest.mark.slow
 def test_a_planner_sees_its_past_in_the_present_frame() -> None:
     watch = Watch()
-    run_course(Trial(planner=watch, size=tiny().image), SEED, limit=2.0)
+    run_course(Trial(planner=watch, size=small().image), SEED, limit=2.0)
     assert len(watch.seen) == 2  # the rules made the first two of four plans
     for seen in watch.seen:
         assert seen.images.shape == (
@@ -255,8 +255,8 @@ def test_a_planner_sees_its_past_in_the_present_frame() -> None:
             3,
             len(CAMERAS),
             3,
-            tiny().image.height,
-            tiny().image.width,
+            small().image.height,
+            small().image.width,
         )
         assert torch.equal(seen.to_present[0, -1], torch.eye(4))
         x = seen.to_present[0, :, 0, 3]

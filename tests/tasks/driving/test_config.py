@@ -7,20 +7,20 @@ from drivers.nuscenes.window import ImageSize
 from tasks.driving.config import Depth, Source
 from tasks.driving.presets import (
     paper,
-    tiny,
-    tiny_ann,
-    tiny_command,
-    tiny_gate,
-    tiny_multiply,
-    tiny_reset,
-    tiny_sweeps,
+    small,
+    small_ann,
+    small_command,
+    small_gate,
+    small_multiply,
+    small_reset,
+    small_sweeps,
     use_nuscenes,
 )
 from tasks.driving.task import TASK
 
 
 def test_sizes_are_those_of_the_reference() -> None:
-    full, small = paper(), tiny()
+    full, small = paper(), small()
     assert full.depth.bins == 48
     assert full.grid.shape == (200, 200)
     assert full.feature_size == (28, 60)
@@ -33,25 +33,25 @@ def test_sizes_are_those_of_the_reference() -> None:
 
 
 def test_variants_differ_in_what_they_are_named_for_alone() -> None:
-    assert tiny_ann().cells.kind == "relu"
-    assert tiny_ann().encoder.ticks == 1
-    same = replace(tiny_ann(), cells=tiny().cells, encoder=tiny().encoder)
-    assert same == tiny()
-    assert tiny_command().planner.navigation == paper().planner.navigation == "command"
-    assert replace(tiny_command(), planner=tiny().planner) == tiny()
-    assert (tiny_sweeps().source.sweeps, tiny_sweeps().encoder.ticks) == (1, 2)
-    assert replace(tiny_sweeps(), source=tiny().source) == tiny()
-    assert not tiny_reset().decoder.carries
-    assert replace(tiny_reset(), decoder=tiny().decoder) == tiny()
+    assert small_ann().cells.kind == "relu"
+    assert small_ann().encoder.ticks == 1
+    same = replace(small_ann(), cells=small().cells, encoder=small().encoder)
+    assert same == small()
+    assert small_command().planner.navigation == paper().planner.navigation == "command"
+    assert replace(small_command(), planner=small().planner) == small()
+    assert (small_sweeps().source.sweeps, small_sweeps().encoder.ticks) == (1, 2)
+    assert replace(small_sweeps(), source=small().source) == small()
+    assert not small_reset().decoder.carries
+    assert replace(small_reset(), decoder=small().decoder) == small()
     names = ("sees", "depth_loss", "phases", "road_cells")
-    given = {name: getattr(tiny(), name) for name in names}
+    given = {name: getattr(small(), name) for name in names}
     for end in ("", "_reset", "_multiply", "_gate"):
-        seeing, blind = TASK.configs[f"tiny{end}"](), TASK.configs[f"maps{end}"]()
+        seeing, blind = TASK.configs[f"small{end}"](), TASK.configs[f"maps{end}"]()
         assert blind.sees == "maps"
         assert replace(blind, **given) == seeing
-    for variant, fusion in ((tiny_multiply(), "multiply"), (tiny_gate(), "gate")):
+    for variant, fusion in ((small_multiply(), "multiply"), (small_gate(), "gate")):
         assert variant.prediction.fusion == fusion
-        assert replace(variant, prediction=tiny().prediction) == tiny()
+        assert replace(variant, prediction=small().prediction) == small()
 
 
 @pytest.mark.parametrize(
@@ -67,21 +67,21 @@ def test_variants_differ_in_what_they_are_named_for_alone() -> None:
         ),
         ({"source": Source(data="nuscenes")}, "driven windows need the generated world"),
         (
-            {"planner": replace(tiny().planner, learns_from="truth")},
+            {"planner": replace(small().planner, learns_from="truth")},
             'displaced and driven windows .*; set learns_from="predicted"',
         ),
         (
-            {"phases": (replace(tiny().phases[-1], frozen=("encoder", "prediction")),)},
+            {"phases": (replace(small().phases[-1], frozen=("encoder", "prediction")),)},
             "displaced and driven windows cannot train them; freeze decoder, heads.parts.cent",
         ),
         ({"future": 4}, "no phase may predict more than future=4 frames"),
         ({"future": 8}, "phase planning needs futures=8, all future frames, got 6"),
         (
-            {"phases": (replace(tiny().phases[0], past=4),)},
+            {"phases": (replace(small().phases[0], past=4),)},
             "phase perception has past=4, a window has 3 frames",
         ),
         (
-            {"prediction": replace(tiny().prediction, stride=5)},
+            {"prediction": replace(small().prediction, stride=5)},
             r"grid of \(48, 48\) cells must be whole multiples of prediction.stride=5",
         ),
         ({"sees": "maps", "depth_loss": False}, "true maps .* train only prediction"),
@@ -96,11 +96,11 @@ def test_variants_differ_in_what_they_are_named_for_alone() -> None:
         ),
         ({"sees": "maps", "road_cells": 2}, "share one grid: set road_cells=1"),
         (
-            {"encoder": replace(tiny().encoder, channels=(4, 8), stem=2)},
+            {"encoder": replace(small().encoder, channels=(4, 8), stem=2)},
             "encoder.stem is 2; with 2 levels it must shrink an image by 8, and not 4",
         ),
         (
-            {"encoder": replace(tiny().encoder, blocks=(1,))},
+            {"encoder": replace(small().encoder, blocks=(1,))},
             r"encoder.blocks is \(1,\); it must have a number for each of 2 levels",
         ),
         (
@@ -109,32 +109,32 @@ def test_variants_differ_in_what_they_are_named_for_alone() -> None:
         ),
         ({"depth": Depth(first=2.0, last=2.0, step=1.0)}, "depth.last is 2.0; it must be a"),
         (
-            {"prediction": replace(tiny().prediction, kernel=4)},
+            {"prediction": replace(small().prediction, kernel=4)},
             "prediction.kernel is 4; it must be odd",
         ),
     ],
 )
 def test_what_does_not_fit_together_is_refused(change: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        replace(tiny(), **change)
+        replace(small(), **change)
 
 
 def test_several_problems_are_told_together_and_causes_before_what_follows() -> None:
-    phases = (replace(tiny().phases[0], lr=0.0),)
+    phases = (replace(small().phases[0], lr=0.0),)
     what = (
         r"phases\[0\].lr is 0.0; it must be > 0.*\nbatch is 0; it must be >= 1. Use 1, for"
         r" example.\npast is 0; it must be >= 1. Use --set past=3, the default.$"
     )
     with pytest.raises(ValueError, match=what):
-        replace(tiny(), future=4, past=0, batch=0, phases=phases)
+        replace(small(), future=4, past=0, batch=0, phases=phases)
 
 
 def test_on_the_real_data_nothing_is_driven() -> None:
-    real = use_nuscenes(tiny(), version="v1.0-mini", held=2)
+    real = use_nuscenes(small(), version="v1.0-mini", held=2)
     assert real.source == Source(data="nuscenes", version="v1.0-mini", held=2, readers=1)
-    assert use_nuscenes(tiny_sweeps()).source.sweeps == 1
-    assert tiny().last.driven > 0
+    assert use_nuscenes(small_sweeps()).source.sweeps == 1
+    assert small().last.driven > 0
     assert [p.driven for p in real.phases] == [0.0] * 4
     assert real.image.scale == 0.1  # 160 of 1600 pixels
-    rest = replace(real, source=tiny().source, phases=tiny().phases)
-    assert replace(rest, image=tiny().image) == tiny()
+    rest = replace(real, source=small().source, phases=small().phases)
+    assert replace(rest, image=small().image) == small()

@@ -23,11 +23,11 @@ from tasks.driving.cost import (
     place_box,
     place_middle,
 )
-from tasks.driving.presets import tiny
+from tasks.driving.presets import small
 from tasks.driving.sampler import EgoState
 
 GRID = GroundGrid(x=(-16.0, 32.0), y=(-24.0, 24.0), step=1.0)
-CONFIG = replace(tiny(), road_cells=1)
+CONFIG = replace(small(), road_cells=1)
 
 
 def straight(speed: float, y: float = 0.0, frames: int = 6) -> torch.Tensor:

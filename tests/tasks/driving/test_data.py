@@ -12,7 +12,7 @@ from neuro.training.course import TrainError
 from tasks.driving import data
 from tasks.driving.config import DrivingConfig, Source
 from tasks.driving.data import find_data, list_scenes, read_batches, read_batches_from
-from tasks.driving.presets import tiny
+from tasks.driving.presets import small
 from tasks.runs.task import Split
 
 
@@ -28,7 +28,7 @@ def test_without_the_devkit_the_extra_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(RuntimeError, match="nuScenes needs its devkit") as e:
-        call(tiny().source)
+        call(small().source)
     assert "; pip install -e '.[driving]' in a clone of neuro brings it" in str(e.value)
 
 

@@ -15,7 +15,7 @@ from neuro.base.units import Ticks
 from tasks.driving.config import EncoderConfig
 from tasks.driving.data import count_windows, make_generator_settings
 from tasks.driving.data_size import describe_data
-from tasks.driving.presets import paper, tiny, tiny_sweeps, use_nuscenes
+from tasks.driving.presets import paper, small, small_sweeps, use_nuscenes
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +28,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_scenes_that_a_training_would_generate_are_told_and_not_generated(
     home: Path,
 ) -> None:
-    folder = find_cache(make_generator_settings(tiny().source))
+    folder = find_cache(make_generator_settings(small().source))
     size = "data: 150 generated scenes of 20 keyframes are"
     # 30 scenes of test, 8 of validation, and twelve windows of nine keyframes a scene.
     counted = (
@@ -37,18 +37,18 @@ def test_the_scenes_that_a_training_would_generate_are_told_and_not_generated(
         "about 2,016 windows of disturbed drives are generated while it trains",
     )
     missing = f"{size} missing; a training generates them first, up to 240 MB in {folder}"
-    assert describe_data(tiny()) == (missing, *counted)
-    with_sweeps = describe_data(tiny_sweeps())
+    assert describe_data(small()) == (missing, *counted)
+    with_sweeps = describe_data(small_sweeps())
     assert "generates them first, up to 285 MB in" in with_sweeps[0]
     assert with_sweeps[1:] == counted
     assert list(home.iterdir()) == []
     folder.mkdir(parents=True)
-    assert describe_data(tiny()) == (f"{size} in {folder}", *counted)
+    assert describe_data(small()) == (f"{size} in {folder}", *counted)
 
 
 def test_windows_that_are_not_used_are_not_counted() -> None:
-    source = replace(tiny().source, train=100, test=7, skip_bad=True)
-    line = describe_data(replace(tiny(), source=source))[1]
+    source = replace(small().source, train=100, test=7, skip_bad=True)
+    line = describe_data(replace(small(), source=source))[1]
     assert "train 100 of 112 scenes, val 96 of 8 scenes, test 7 of 30 scenes; 25 st" in line
     assert "keyframes at most, before --skip-bad leaves any out: train" in line
 
@@ -65,19 +65,19 @@ def test_windows_that_are_not_used_are_not_counted() -> None:
 def test_data_with_which_no_training_can_start_are_refused_once(
     source: dict, told: str
 ) -> None:
-    config = replace(tiny(), source=replace(tiny().source, **source), encoder=ticks(source))
+    config = replace(small(), source=replace(small().source, **source), encoder=ticks(source))
     with pytest.raises(ValueError, match=told) as e:
         describe_data(config)
     assert str(e.value).count("; ") == 1
 
 
 def ticks(source: dict) -> EncoderConfig:
-    return replace(tiny().encoder, ticks=Ticks(source.get("sweeps", 1) + 1))
+    return replace(small().encoder, ticks=Ticks(source.get("sweeps", 1) + 1))
 
 
 def test_images_that_the_generated_world_does_not_have_are_refused() -> None:
     """By a dry run, and by a training before it generates anything."""
-    high = replace(tiny(), image=replace(tiny().image, crop=2000))
+    high = replace(small(), image=replace(small().image, crop=2000))
     what = "160 x 90 pixels, scaled by 1.0 and cut by 2000 rows, are 160 x -1910, asked for 160"
     with pytest.raises(ValueError, match=what):
         describe_data(high)
@@ -99,7 +99,7 @@ def write_scenes(root: Path, counts: list[int]) -> None:
 def test_of_real_data_the_table_of_scenes_says_how_many_windows_there_are(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = use_nuscenes(tiny(), "v1.0-mini", held=1, scale=1.0)
+    config = use_nuscenes(small(), "v1.0-mini", held=1, scale=1.0)
     assert describe_data(config)[0].startswith(
         "data: not counted: nuScenes must be in $NEURO_DATA/nuscenes"
     )
@@ -125,7 +125,7 @@ def test_windows_are_counted_as_a_training_counts_them(
 ) -> None:
     monkeypatch.setenv("NEURO_DATA", str(home))
     write_data_set(home / "nuscenes")
-    config = use_nuscenes(tiny(), "v1.0-mini", held=1, scale=1.0)
+    config = use_nuscenes(small(), "v1.0-mini", held=1, scale=1.0)
     config = replace(config, past=2, batch=3)
     train, val = count_windows(config, "train"), count_windows(config, "val")
     told = describe_data(config)[1]

@@ -22,7 +22,7 @@ from tasks.driving.displace import (
     make_poses,
 )
 from tasks.driving.lift_splat import compute_motion, find_cells, lift_points
-from tasks.driving.presets import tiny
+from tasks.driving.presets import small
 
 
 def straight(speed: float, frames: int = 60, dt: float = 0.1) -> torch.Tensor:
@@ -240,4 +240,4 @@ def test_windows_are_displaced_in_training_and_in_their_phase_alone(
 
 
 def test_tiny_displaces_half_of_the_windows_that_it_plans_from() -> None:
-    assert [p.displaced for p in tiny().phases] == [0.0, 0.0, 0.0, 0.5]
+    assert [p.displaced for p in small().phases] == [0.0, 0.0, 0.0, 0.5]

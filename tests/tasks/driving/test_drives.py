@@ -28,7 +28,7 @@ from tasks.driving.drives import (
     replace_windows,
     stream_windows,
 )
-from tasks.driving.presets import tiny
+from tasks.driving.presets import small
 
 SEED = [5, 0, 0, 3]
 
@@ -263,4 +263,4 @@ def test_windows_are_driven_in_training_and_in_their_phase_alone(
 
 
 def test_half_of_the_windows_that_tiny_plans_from_are_driven() -> None:
-    assert [p.driven for p in tiny().phases] == [0.0, 0.0, 0.0, 0.5]
+    assert [p.driven for p in small().phases] == [0.0, 0.0, 0.0, 0.5]

@@ -17,7 +17,7 @@ from tasks.driving.estimate import (
     measure_pieces,
     measure_reading,
 )
-from tasks.driving.presets import paper, tiny
+from tasks.driving.presets import paper, small
 
 SMALL = replace(small_config(), source=Source(data="nuscenes", held=50))
 FIRST, _, LAST = SMALL.phases
@@ -33,7 +33,7 @@ def test_windows_follow_from_keyframes_and_scenes() -> None:
 
 
 def test_only_the_large_data_set_is_estimated() -> None:
-    assert estimate_training(tiny()) == ()
+    assert estimate_training(small()) == ()
     source = Source(data="nuscenes", version="v1.0-mini")
     assert estimate_training(replace(SMALL, source=source)) == ()
     with pytest.raises(ValueError, match=r"has 700 training scenes, .* held=700 of th"):

@@ -18,7 +18,7 @@ from tasks.driving.data import read_batches, read_batches_from
 from tasks.driving.displace import TRADED, mirror, mirror_windows
 from tasks.driving.lift_splat import compute_motion, find_cells, lift_points, pool_features
 from tasks.driving.losses import make_instance_targets
-from tasks.driving.presets import tiny
+from tasks.driving.presets import small
 
 
 def turning(seed: int = 0) -> DrivingBatch:
@@ -185,7 +185,7 @@ def test_a_share_of_the_training_is_mirrored_anew_in_each_epoch_and_nothing_else
 
 
 def test_traffic_keeps_to_its_side_while_the_path_is_learned() -> None:
-    assert [p.mirrored for p in tiny().phases] == [0.5, 0.5, 0.5, 0.0]
+    assert [p.mirrored for p in small().phases] == [0.5, 0.5, 0.5, 0.0]
 
 
 @pytest.mark.usefixtures("_small")
@@ -204,11 +204,11 @@ def test_phases_are_mirrored_each_by_its_own_share() -> None:
 
 def test_a_grid_that_is_not_symmetric_is_refused() -> None:
     with pytest.raises(ValueError, match=r"symmetric in y, got y=\(-8"):
-        replace(tiny(), grid=GroundGrid(x=(-16.0, 32.0), y=(-8.0, 40.0), step=1.0))
+        replace(small(), grid=GroundGrid(x=(-16.0, 32.0), y=(-8.0, 40.0), step=1.0))
     with pytest.raises(
         ValueError, match=r"phases\[0\].mirrored is 2.0; it must be .* Use 0.0, the"
     ):
-        mirror_phases(tiny(), 2.0)
+        mirror_phases(small(), 2.0)
 
 
 def test_windows_without_images_are_mirrored_too() -> None:

@@ -17,7 +17,7 @@ from tasks.driving.cost import Surroundings
 from tasks.driving.deployment import run_counted
 from tasks.driving.heads import Heads, encode_ego
 from tasks.driving.model import HEADS, Driver, DrivingOutputs, Planner, find_surroundings
-from tasks.driving.presets import paper, tiny, without_spikes
+from tasks.driving.presets import paper, small, without_spikes
 from tasks.driving.sampler import EgoState
 
 SMALL = small_config()
@@ -285,7 +285,7 @@ def test_with_persistence_nobody_is_less_probable_than_now_when_it_drives(
             for training in (False, True):
                 copy.deepcopy(model).train(training)(batch.seen)
     assert asked == [False, False, True, False]
-    assert tiny().planner.persistence
+    assert small().planner.persistence
     assert not paper().planner.persistence  # as published
 
 
@@ -373,7 +373,7 @@ def test_images_are_normalised_as_imagenet(model: Driver) -> None:
 
 def test_the_twin_has_the_same_weights_and_no_spike() -> None:
     with torch.device("meta"):
-        ours, twin = Driver(tiny()), Driver(without_spikes(tiny()))
+        ours, twin = Driver(small()), Driver(without_spikes(small()))
     recurrent = "planner.refinement.gru."
     sizes = [
         {k: p.shape for k, p in m.named_parameters() if not k.startswith(recurrent)}

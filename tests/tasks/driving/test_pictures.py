@@ -249,7 +249,7 @@ def test_what_was_not_seen_or_planned_is_not_drawn(
     monkeypatch.setattr(film, "write_film", lambda *_: outcome)
     monkeypatch.setattr(evaluate, "open_split", open_split)
     monkeypatch.setattr(pictures, "as_png", save)
-    run = Run(folder=tmp_path, task="driving", name="tiny", seed=0, config=trained)
+    run = Run(folder=tmp_path, task="driving", name="small", seed=0, config=trained)
     with seeded(0):
         model = Driver(trained).eval()
     found = evaluate.draw_pictures(run, model)

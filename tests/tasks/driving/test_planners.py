@@ -21,10 +21,10 @@ from tasks.driving.planners import (
     Stop,
     train_ego_mlp,
 )
-from tasks.driving.presets import tiny
+from tasks.driving.presets import small
 from tasks.driving.sampler import EgoState
 
-CONFIG = tiny()
+CONFIG = small()
 
 
 def see(

@@ -10,7 +10,7 @@ from neuro.events import simulate
 from neuro.graph import Host
 from neuro.spikes import to_events, to_raster
 from tasks.driving.config import Cells
-from tasks.driving.presets import tiny, without_spikes
+from tasks.driving.presets import small, without_spikes
 from tasks.driving.refine import KNOWN, Refinement, make_inputs, make_spiking_gru, steer_path
 from tasks.driving.sampler import NAVIGATION, EgoState
 
@@ -132,7 +132,7 @@ def test_at_first_a_path_is_left_where_it_is(config: object) -> None:
 
 def test_what_the_camera_sees_and_the_ego_knows_reaches_the_path() -> None:
     with seeded(0):
-        refinement = Refinement(tiny())  # in training: norms that saw nothing leave silence
+        refinement = Refinement(small())  # in training: norms that saw nothing leave silence
         torch.nn.init.normal_(refinement.end.weight)
         front = 3 * torch.randn(1, 24, 8, 20)
         other = 3 * torch.randn(1, 24, 8, 20)

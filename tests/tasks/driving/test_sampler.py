@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, strategies as st
 
-from tasks.driving.presets import paper, tiny
+from tasks.driving.presets import paper, small
 from tasks.driving.sampler import (
     COMMANDS,
     EgoState,
@@ -22,8 +22,8 @@ def ego(speed: float, yaw_rate: float = 0.0, command: str = "forward") -> EgoSta
     return EgoState(torch.tensor([speed]), torch.tensor([yaw_rate]), target)
 
 
-ANCHORED = Sampler(tiny())
-CLOTHOIDS = Sampler(replace(tiny(), planner=replace(tiny().planner, sampler="clothoid")))
+ANCHORED = Sampler(small())
+CLOTHOIDS = Sampler(replace(small(), planner=replace(small().planner, sampler="clothoid")))
 
 
 def test_the_first_candidate_keeps_speed_and_curvature() -> None:
@@ -218,7 +218,7 @@ def test_candidates_depend_on_their_own_window_alone() -> None:
 
 
 def test_another_seed_draws_others_and_the_same_the_same() -> None:
-    first, again, other = (Sampler(tiny(), seed).draws for seed in (0, 0, 1))
+    first, again, other = (Sampler(small(), seed).draws for seed in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 

@@ -27,7 +27,7 @@ from tasks.driving.config import DrivingConfig, Source
 from tasks.driving.cost import Costs
 from tasks.driving.losses import compute_losses, make_instance_targets, weigh_losses
 from tasks.driving.model import Driver, DrivingOutputs, Planned
-from tasks.driving.presets import maps, paper, tiny, without_spikes
+from tasks.driving.presets import maps, paper, small, without_spikes
 from tasks.driving.task import compute_loss, list_tasks
 from tasks.runs.task import Split
 
@@ -237,7 +237,7 @@ def test_the_host_computes_what_takes_and_gives_real_values(model: Driver) -> No
 
 def test_twins_have_no_part_for_a_chip() -> None:
     twin = without_spikes(SMALL)
-    with pytest.raises(RunError, match="use a run of driving:tiny"):
+    with pytest.raises(RunError, match="use a run of driving:small"):
         deployment.chip_part(twin, nn.Identity())
     reset = replace(SMALL, decoder=replace(SMALL.decoder, carries=False))
     with pytest.raises(RunError, match="starts each frame from rest"):
@@ -245,7 +245,7 @@ def test_twins_have_no_part_for_a_chip() -> None:
     with pytest.raises(RunError, match="sees true maps"):
         deployment.chip_part(maps(), nn.Identity())
     why = TASK.deployment.only_torch
-    assert why(twin) == "the twin without spikes has no Graph; use a run of driving:tiny"
+    assert why(twin) == "the twin without spikes has no Graph; use a run of driving:small"
     assert "starts each frame from rest" in why(reset)
     assert why(SMALL) == ""
 
@@ -255,7 +255,7 @@ def test_an_evaluation_has_all_metrics_and_baselines(
 ) -> None:
     monkeypatch.setattr(evaluate, "draw_pictures", lambda *_: [])
     monkeypatch.setattr(evaluate, "open_submission", lambda _: None)
-    run = Run(folder=tmp_path, task="driving", name="tiny", seed=0, config=SMALL)
+    run = Run(folder=tmp_path, task="driving", name="small", seed=0, config=SMALL)
     findings = TASK.evaluation.evaluate(run, model.eval())
     names = {m.name for m in TASK.evaluation.metrics}
     three = {f"{k}_{how}_3s" for k in ("l2", "collision") for how in ("mean", "at")}
@@ -346,8 +346,8 @@ def test_real_data_must_be_in_neuro_data(
 
 def test_configurations_are_complete() -> None:
     cameras = {
-        f"tiny_{name}" for name in ("ann", "command", "reset", "multiply", "gate", "sweeps")
+        f"small_{name}" for name in ("ann", "command", "reset", "multiply", "gate", "sweeps")
     }
     maps = {"maps", *(f"maps_{name}" for name in ("reset", "multiply", "gate"))}
-    assert set(TASK.configs) == {"tiny", "paper"} | cameras | maps
-    assert TASK.configs["tiny"]() == tiny()
+    assert set(TASK.configs) == {"small", "paper"} | cameras | maps
+    assert TASK.configs["small"]() == small()

@@ -8,7 +8,7 @@ from neuro.base.seeds import seeded
 from tasks.driving.batch import DrivingBatch, make_batch
 from tasks.driving.config import MAPPERS, DrivingConfig, Phase, find_phase
 from tasks.driving.model import TASKS, Driver
-from tasks.driving.presets import paper, tiny
+from tasks.driving.presets import paper, small
 from tasks.driving.task import compute_loss, list_frozen, list_tasks, make_schedule, plan
 
 SMALL = small_config()
@@ -20,7 +20,7 @@ def batch() -> DrivingBatch:
 
 
 def test_phases_follow_each_other_at_whole_epochs() -> None:
-    config = tiny()
+    config = small()
     total, begin = config.epochs, 0
     for phase in config.phases:
         for step in range(7 * phase.epochs):
@@ -32,7 +32,7 @@ def test_phases_follow_each_other_at_whole_epochs() -> None:
 
 
 def test_stages_of_the_plan_are_the_phases_and_add_up() -> None:
-    for config in (tiny(), paper(), SMALL):
+    for config in (small(), paper(), SMALL):
         with torch.device("meta"):
             names = [n for n, p in Driver(config).named_parameters() if p.requires_grad]
         plan(config).check_stages(names, 10)
@@ -40,7 +40,7 @@ def test_stages_of_the_plan_are_the_phases_and_add_up() -> None:
 
 
 def test_the_weights_of_the_end_are_kept_not_those_nearest_to_recorded_paths() -> None:
-    assert plan(tiny()).keep == "last"
+    assert plan(small()).keep == "last"
 
 
 @pytest.mark.slow
@@ -70,20 +70,20 @@ def test_each_phase_trains_all_that_is_not_frozen_and_nothing_else(
 
 
 def test_tasks_of_a_phase() -> None:
-    single, first, second, third = tiny().phases
+    single, first, second, third = small().phases
     assert single.past == 1
     now = ("vehicle", "pedestrian", "lane", "drivable")
-    assert list_tasks(tiny(), single) == (*now, "depth")
-    assert list_tasks(tiny(), first) == now
-    assert list_tasks(tiny(), second) == TASKS[:8]  # the encoder stays, and depth with it
-    assert list_tasks(tiny(), third) == ("choice", "path")  # displaced, with heads that stay
+    assert list_tasks(small(), single) == (*now, "depth")
+    assert list_tasks(small(), first) == now
+    assert list_tasks(small(), second) == TASKS[:8]  # the encoder stays, and depth with it
+    assert list_tasks(small(), third) == ("choice", "path")  # displaced, with heads that stay
     assert list_tasks(SMALL, SMALL.phases[-1]) == (*TASKS[:7], "choice", "path")
-    assert "depth" not in list_tasks(replace(tiny(), depth_loss=False), single)
+    assert "depth" not in list_tasks(replace(small(), depth_loss=False), single)
     assert list_tasks(paper(), paper().phases[1]) == TASKS[:7]
 
 
 def test_frozen_are_the_parts_named_and_those_without_use() -> None:
-    single, first, second, third = (set(list_frozen(tiny(), p)) for p in tiny().phases)
+    single, first, second, third = (set(list_frozen(small(), p)) for p in small().phases)
     assert {"prediction.*", "planner.*", "heads.parts.cost.*", "balance.flow"} <= single
     assert not {"encoder.*", "heads.parts.lane.*", "balance.depth"} & single
     assert first == {*single, "encoder.*", "balance.depth"}

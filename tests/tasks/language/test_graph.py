@@ -20,9 +20,9 @@ from neuro.spikes import Events
 from tasks.language.config import (
     LanguageConfig,
     matmulfree_370m,
-    tiny,
-    tiny_matmulfree,
-    tiny_spiking,
+    small,
+    small_matmulfree,
+    small_spiking,
 )
 from tasks.language.deployment import chip_part
 from tasks.language.model import LanguageModel
@@ -105,20 +105,20 @@ def test_a_graph_has_the_weights_and_counts_of_the_model(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("config", "why"),
     [
-        (tiny(), "its maps are float, and only spikes run on events and chips"),
-        (tiny_matmulfree(), "its maps are ternary"),
+        (small(), "its maps are float, and only spikes run on events and chips"),
+        (small_matmulfree(), "its maps are ternary"),
         (matmulfree_370m(), "its maps are ternary"),
-        (replace(tiny_spiking(), stack="mlgru+hgrn+gla"), "has MLGRU, and no gla, hgrn"),
+        (replace(small_spiking(), stack="mlgru+hgrn+gla"), "has MLGRU, and no gla, hgrn"),
     ],
 )
 def test_other_models_stay_on_torch_and_say_why(config: LanguageConfig, why: str) -> None:
     with pytest.raises(RunError, match=why) as told:
         chip_part(config, torch.nn.Identity())
-    assert "take a run of language:tiny_spiking" in str(told.value)
+    assert "take a run of language:small_spiking" in str(told.value)
 
 
 def test_a_layer_of_another_kind_is_refused_where_it_is() -> None:
     with torch.device("meta"):
-        model = LanguageModel(replace(tiny_spiking(), stack="hgrn"))
+        model = LanguageModel(replace(small_spiking(), stack="hgrn"))
         with pytest.raises(TypeError, match="block0: a Graph holds blocks of MLGRU"):
             make_graph(model)

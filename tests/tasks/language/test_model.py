@@ -18,13 +18,13 @@ from tasks.language.config import (
     matmulfree_1b,
     matmulfree_3b,
     matmulfree_370m,
-    tiny,
-    tiny_eagle,
-    tiny_finch,
-    tiny_matmulfree,
-    tiny_rwkv6,
-    tiny_spiking,
-    tiny_transformer,
+    small,
+    small_eagle,
+    small_finch,
+    small_matmulfree,
+    small_rwkv6,
+    small_spiking,
+    small_transformer,
 )
 from tasks.language.generate import generate
 from tasks.language.model import LanguageModel
@@ -68,8 +68,8 @@ def test_tiny_models_have_about_the_same_size() -> None:
     sizes = [
         count(make())
         for make in (
-            *(tiny, tiny_transformer, tiny_matmulfree, tiny_rwkv6, tiny_spiking),
-            *(tiny_eagle, tiny_finch),
+            *(small, small_transformer, small_matmulfree, small_rwkv6, small_spiking),
+            *(small_eagle, small_finch),
         )
     ]
     assert all(size == pytest.approx(sizes[0], rel=0.02) for size in sizes)

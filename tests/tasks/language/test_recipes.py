@@ -10,7 +10,7 @@ from torch import nn
 from neuro.base.seeds import seeded
 from neuro.training.plan import scale_lr
 from tasks.cli import main
-from tasks.language.config import LanguageConfig, matmulfree_1b, matmulfree_370m, tiny
+from tasks.language.config import LanguageConfig, matmulfree_1b, matmulfree_370m, small
 from tasks.language.recipes import make_plan
 from tasks.language.task import build
 
@@ -55,7 +55,7 @@ def test_rwkv_learns_decays_twice_as_fast(stack: str, shift: str, block: str) ->
 
 
 def test_matmulfree_halves_its_learning_rate_midway() -> None:
-    config = replace(tiny(), recipe="matmulfree", lr=2.0, warm=0.25, steps=8, validations=4)
+    config = replace(small(), recipe="matmulfree", lr=2.0, warm=0.25, steps=8, validations=4)
     plan, plain = make_plan(config), make_plan(replace(config, recipe="plain"))
     optimizer = plan.build_optimizer(nn.Linear(2, 2))
     schedule = plan.build_schedule(optimizer, 2)
@@ -72,7 +72,7 @@ def test_matmulfree_halves_its_learning_rate_midway() -> None:
 
 def test_what_does_not_fit_together_is_refused() -> None:
     with pytest.raises(ValueError, match=r"and mlgru\*4 has none; take 'plain'"):
-        make_plan(replace(tiny(), recipe="rwkv"))
+        make_plan(replace(small(), recipe="rwkv"))
     for wrong in ({"stack": "rwkv5+rwkv6"}, {"stack": "mlgru*2"}, {"linear": "ternary"}):
         with pytest.raises(ValueError, match="Use a stack of rwkv5 or of rwkv6 alone"):
             replace(SMALL, **wrong)
@@ -98,12 +98,12 @@ def test_whole_rwkv_blocks_begin_as_published_and_go_on_in_parts(stack: str) -> 
 TASK_FILE = """
 from dataclasses import replace
 from tasks.language import TASK as WHOLE
-from tasks.language.config import tiny_{name}
+from tasks.language.config import small_{name}
 
 
 def tiny():
     return replace(
-        tiny_{name}(), stack="rwkv{version}", width=16, hidden=24, heads=2, text={text!r},
+        small_{name}(), stack="rwkv{version}", width=16, hidden=24, heads=2, text={text!r},
         tokens=16, lanes=4, steps=40, validations=2, lr=2e-2,
     )
 

@@ -20,7 +20,7 @@ from drivers.text import Bytes, WorldTokenizer
 from lava_export import LavaMissing, load_program
 from tasks.cli import main
 from tasks.language import data
-from tasks.language.config import LanguageConfig, tiny
+from tasks.language.config import LanguageConfig, small
 from tasks.language.data import NOTHING, batches, batches_from, count_bytes
 from tasks.language.deployment import FARTHEST, FIRST_BITS, GREEDY, MEAN_APART
 from tasks.language.task import TASK, build, measure_bits
@@ -254,7 +254,7 @@ def test_what_sends_no_spikes_is_refused_by_name(run: Path, cli: CommandLine) ->
     for verb in ("energy", "simulate", "verify", "export"):
         told = cli.refuse(verb, run)
         assert "its maps are ternary, and only spikes run on events and chips" in told
-        assert "take a run of language:tiny_spiking" in told
+        assert "take a run of language:small_spiking" in told
 
 
 SPIKING_FILE = """
@@ -323,5 +323,5 @@ def test_a_spiking_run_goes_through_all_verbs(
 
 def test_it_is_a_task_of_the_table() -> None:
     assert find_task("language") is TASK
-    assert TASK.configs["tiny"]() == tiny()
-    assert np.prod([tiny().tokens, tiny().lanes, tiny().steps]) == 4_915_200
+    assert TASK.configs["small"]() == small()
+    assert np.prod([small().tokens, small().lanes, small().steps]) == 4_915_200

@@ -49,7 +49,7 @@ def run(tmp_path: Path) -> TaskRun:
         lanes=4,
         steps=8,
     )
-    return replace(make_run("language:tiny", tmp_path / "run", pin=False), config=config)
+    return replace(make_run("language:small", tmp_path / "run", pin=False), config=config)
 
 
 def test_weights_gradients_and_states_by_hand(run: TaskRun) -> None:
@@ -140,7 +140,7 @@ def test_what_cannot_be_measured_is_refused(run: TaskRun, cli: CommandLine) -> N
     )
     assert not run.folder.exists()
     told = " ".join(
-        cli.run("train", "language:tiny_matmulfree", "--devices", "3", "--dry-run").split()
+        cli.run("train", "language:small_matmulfree", "--devices", "3", "--dry-run").split()
     )
     assert "MB on each of 3 devices" in told
     size = sum(p.numel() for p in build(tiny_matmulfree()).parameters())
@@ -218,7 +218,7 @@ def test_the_command_reads_no_text_to_hold_its_digest(
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forbid_data(monkeypatch.setattr)
-    told = cli.run("train", "language:tiny", "--dry-run")
+    told = cli.run("train", "language:small", "--dry-run")
     told += cli.run("train", "mnist:tiny", "--dry-run", "--gradient", "eventprop")
     told = " ".join(told.split())
     assert "a batch on a GPU, in float32" in told

@@ -218,7 +218,7 @@ class TestAPartialRun:
 
     @pytest.mark.slow
     def test_asks_for_no_verb_that_refuses_the_run(self, tmp_path: Path) -> None:
-        run = make_run("language:tiny", tmp_path)
+        run = make_run("language:small", tmp_path)
         begin_run(run)
         page = words(written(run))
         assert set(re.findall(r"not measured yet: +neuro (\w+)", page)) == {"train", "eval"}

@@ -23,7 +23,7 @@ from tasks.runs.trained_run import build_fresh_model, load_trained_model, requir
 def test_a_metric_that_is_not_finite_is_refused_with_what_it_means(
     tmp_path: Path, value: float
 ) -> None:
-    run = make_run("language:tiny", tmp_path)
+    run = make_run("language:small", tmp_path)
     require_declared(run, {"bits_per_byte": 2.0})
     with pytest.raises(RunError, match=f"bits_per_byte is {value}: answers of the model, or"):
         require_declared(run, {"bits_per_byte": value})

@@ -33,7 +33,7 @@ from tasks.driving.bench.entrants import (
     open_comparison,
 )
 from tasks.driving.config import DrivingConfig
-from tasks.driving.presets import paper, tiny
+from tasks.driving.presets import paper, small
 
 # The car stands at (100, 50) and looks to the north; a road of 8 m runs there, with a divider.
 ROAD = RoadMap(
@@ -63,18 +63,18 @@ def cells_of(config: DrivingConfig, mask: torch.Tensor) -> np.ndarray:
 
 
 def test_others_go_on_with_constant_velocity() -> None:
-    found = draw_surroundings(tiny(), see(CAR, CONE), ROAD)
+    found = draw_surroundings(small(), see(CAR, CONE), ROAD)
     assert found.occupied.shape == (1, 6, 48, 48)
     for k, frame in enumerate(found.occupied[0]):
-        x, y = cells_of(tiny(), frame).T
+        x, y = cells_of(small(), frame).T
         assert x.mean() == pytest.approx(12 + 2 * (k + 1), abs=0.51)  # by 2 m each half second
         assert np.abs(y).max() < 1.6
-    assert not draw_surroundings(tiny(), see(CONE), ROAD).occupied.any()  # as the labels
+    assert not draw_surroundings(small(), see(CONE), ROAD).occupied.any()  # as the labels
 
 
 @pytest.mark.parametrize("step", [1.0, 0.5])
 def test_the_road_is_that_of_the_map_at_the_edge_of_its_cells(step: float) -> None:
-    config = set_arm(tiny(), "target", step)
+    config = set_arm(small(), "target", step)
     found = draw_surroundings(config, see(), ROAD)
     assert found.drivable.shape == (1, round(48 / step), round(48 / step))
     assert found.lane.shape == (1, 48, 48)
@@ -101,18 +101,18 @@ def test_what_changes_the_plans_of_an_arm_makes_it_another_entrant(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def list_digests(config: DrivingConfig) -> set[str]:
-        found = list_ceiling(Comparison(runs={"driving:tiny": ()}, config=config))
+        found = list_ceiling(Comparison(runs={"driving:small": ()}, config=config))
         return {e.digest for e in found}
 
-    before = list_digests(tiny())
-    shorter = replace(tiny(), future=5, phases=(replace(tiny().phases[-1], futures=5),))
+    before = list_digests(small())
+    shorter = replace(small(), future=5, phases=(replace(small().phases[-1], futures=5),))
     assert before.isdisjoint(list_digests(shorter))
     monkeypatch.setattr(ceiling, "WEIGHTS", {**WEIGHTS, "comfort": 0.5})
-    assert before.isdisjoint(list_digests(tiny()))
+    assert before.isdisjoint(list_digests(small()))
 
 
 def test_a_place_costs_what_lies_beyond_the_way_at_the_limit() -> None:
-    grid = tiny().grid
+    grid = small().grid
     found = limit_speed(grid, 2)
     i, j = grid.cells(np.array([9.5, 0.5]))
     away = np.hypot(9.5, 0.5)  # 4 m are reached in half a second, 8 m in one
@@ -121,7 +121,7 @@ def test_a_place_costs_what_lies_beyond_the_way_at_the_limit() -> None:
 
 
 def test_a_ceiling_planner_stays_on_the_road_and_stops_behind_a_car() -> None:
-    arm = set_arm(tiny(), "target", 0.5)
+    arm = set_arm(small(), "target", 0.5)
     plan = make_ceiling_planner(arm).plan
     seen = make_seen([make_window(SMALL)])
     seen = seen._replace(
@@ -162,7 +162,7 @@ def test_there_is_each_arm_once_and_each_run_with_each_truth(
     found = list_ceiling(comparison)
     assert [(e.name, e.seed) for e in found] == [
         *((f"true maps, {n}, road in cells of {s:g} m", 0) for n, s in ARMS),
-        *((f"driving:tiny, true {what}", seed) for seed in (0, 1) for what in KNOWN),
+        *((f"driving:small, true {what}", seed) for seed in (0, 1) for what in KNOWN),
     ]
     assert len({e.digest for e in found}) == len(found)
     assert all((e.size is None) == e.name.startswith("true") for e in found)

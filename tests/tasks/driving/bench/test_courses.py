@@ -19,7 +19,7 @@ from tasks.driving.bench.entrants import VELOCITY, Entrant, make_rules
 from tasks.driving.closed_loop import Outcome, Trial, run_course
 from tasks.driving.config import Source
 from tasks.driving.planners import KeepVelocity, Planner, Stop
-from tasks.driving.presets import tiny
+from tasks.driving.presets import small
 from tasks.driving.score import Score
 
 SCORE = Score(
@@ -103,7 +103,7 @@ def test_each_drive_that_ends_is_a_line_for_the_user(
 def test_a_trial_has_all_settings_of_its_entrant_and_of_the_courses(
     driven: list[tuple[Trial, int]], tmp_path: Path
 ) -> None:
-    planner, size = KeepVelocity(6), tiny().image
+    planner, size = KeepVelocity(6), small().image
     entrant = Entrant(
         name="blanked", seed=0, digest="b", make=give(planner), size=size, blanked=True
     )
@@ -184,7 +184,7 @@ def test_blanked_cameras_are_black_and_are_where_they_were() -> None:
 
     blind, sighted = Watch(), Watch()
     for watch, blanked in ((blind, True), (sighted, False)):
-        trial = Trial(planner=watch, size=tiny().image, blanked=blanked, sweeps=1)  # type: ignore[arg-type]
+        trial = Trial(planner=watch, size=small().image, blanked=blanked, sweeps=1)  # type: ignore[arg-type]
         run_course(trial, 102, 25.0, limit=1.5)
     (one,), (other,) = blind.seen, sighted.seen
     assert one.images.shape == other.images.shape

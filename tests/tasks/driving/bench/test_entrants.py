@@ -43,23 +43,23 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_runs_are_grouped_by_configuration_and_the_first_is_the_subject(tmp_path: Path) -> None:
     runs = [
         make_run(tmp_path / "a", seed=3),
-        make_run(tmp_path / "b", "tiny_ann"),
+        make_run(tmp_path / "b", "small_ann"),
         make_run(tmp_path / "c", seed=1),
     ]
     found = open_comparison(runs)
-    assert found.subject == "driving:tiny"
+    assert found.subject == "driving:small"
     assert found.seeds == (3, 1)
-    assert [run.name for run in found.runs["driving:tiny_ann"]] == ["tiny_ann"]
+    assert [run.name for run in found.runs["driving:small_ann"]] == ["small_ann"]
     assert found.config == SMALL
     quick = open_comparison(runs, quick=True).config.source
     assert (quick.train, quick.test) == (40, 8)
     names = [(e.name, e.seed) for e in [*list_trained(found), *list_plain(found)]]
     assert names == [
-        ("driving:tiny", 3),
-        ("driving:tiny, cameras blanked", 3),
-        ("driving:tiny", 1),
-        ("driving:tiny, cameras blanked", 1),
-        ("driving:tiny_ann", 0),
+        ("driving:small", 3),
+        ("driving:small, cameras blanked", 3),
+        ("driving:small", 1),
+        ("driving:small, cameras blanked", 1),
+        ("driving:small_ann", 0),
         ("constant velocity", 0),
         ("constant acceleration", 0),
         ("stops", 0),
@@ -73,7 +73,7 @@ def test_runs_are_grouped_by_configuration_and_the_first_is_the_subject(tmp_path
 
 
 def test_without_runs_it_is_told_how_to_make_some() -> None:
-    with pytest.raises(RunError, match=r"--runs RUN .*neuro train driving:tiny --seed 1"):
+    with pytest.raises(RunError, match=r"--runs RUN .*neuro train driving:small --seed 1"):
         open_comparison(())
 
 
@@ -82,13 +82,13 @@ def test_runs_that_do_not_belong_together_are_all_named(
 ) -> None:
     first, again = make_run(tmp_path / "a"), make_run(tmp_path / "b")
     other = replace(SMALL, grid=GroundGrid(x=(0.0, 32.0), y=(-16.0, 16.0), step=2.0))
-    monkeypatch.setitem(TASK.configs, "tiny_gate", lambda: other)  # type: ignore[arg-type]
-    run = Run(folder=tmp_path / "c", task="driving", name="tiny_gate", seed=0, config=other)
+    monkeypatch.setitem(TASK.configs, "small_gate", lambda: other)  # type: ignore[arg-type]
+    run = Run(folder=tmp_path / "c", task="driving", name="small_gate", seed=0, config=other)
     begin_run(run)
     with pytest.raises(RunError) as told:
         open_comparison((first, again, run.folder))
     assert "b and " in str(told.value)
-    assert "a are both driving:tiny of seed 0" in str(told.value)
+    assert "a are both driving:small of seed 0" in str(told.value)
     assert "c sees other windows than" in str(told.value)
 
 
@@ -104,8 +104,8 @@ def test_runs_of_a_task_file_take_part_and_those_of_other_tasks_do_not(tmp_path:
     begin_run(run)
     find.keep_task_file(run)
     found = open_comparison([run.folder, make_run(tmp_path / "ours")])
-    assert list(found.runs) == ["my_drive.py:short", "driving:tiny"]
-    other = find.make_run("yinyang:tiny", tmp_path / "other")
+    assert list(found.runs) == ["my_drive.py:short", "driving:small"]
+    other = find.make_run("yinyang:small", tmp_path / "other")
     begin_run(other)
     with pytest.raises(RunError, match="other is a run of yinyang; name only runs of driving"):
         open_comparison([run.folder, other.folder])
@@ -114,8 +114,8 @@ def test_runs_of_a_task_file_take_part_and_those_of_other_tasks_do_not(tmp_path:
 def test_runs_of_one_name_have_one_configuration(tmp_path: Path) -> None:
     first = make_run(tmp_path / "a")
     changed = replace(SMALL, planner=replace(SMALL.planner, caution=5.0))
-    begin_run(Run(folder=tmp_path / "b", task="driving", name="tiny", seed=1, config=changed))
-    what = "b and .*a are both driving:tiny, but their configurations differ"
+    begin_run(Run(folder=tmp_path / "b", task="driving", name="small", seed=1, config=changed))
+    what = "b and .*a are both driving:small, but their configurations differ"
     with pytest.raises(RunError, match=what):
         open_comparison([first, tmp_path / "b"])
 
@@ -124,9 +124,9 @@ def test_a_run_that_plans_nothing_is_left_to_evaluation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = replace(SMALL, phases=SMALL.phases[:2])
-    monkeypatch.setitem(TASK.configs, "tiny_gate", lambda: other)  # type: ignore[arg-type]
-    begin_run(Run(folder=tmp_path, task="driving", name="tiny_gate", seed=0, config=other))
-    with pytest.raises(RunError, match=r"\(driving:tiny_gate\) plans no path"):
+    monkeypatch.setitem(TASK.configs, "small_gate", lambda: other)  # type: ignore[arg-type]
+    begin_run(Run(folder=tmp_path, task="driving", name="small_gate", seed=0, config=other))
+    with pytest.raises(RunError, match=r"\(driving:small_gate\) plans no path"):
         open_comparison([tmp_path])
 
 

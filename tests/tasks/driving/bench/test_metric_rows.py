@@ -5,7 +5,7 @@ from tasks.bench.rows import find_ratio
 from tasks.driving.bench.draw import TESTS, tabulate
 from tasks.driving.bench.parts import ComparedMetric, make_rows
 
-OURS, CV = "driving:tiny", "constant velocity"
+OURS, CV = "driving:small", "constant velocity"
 
 
 def make_collisions() -> ComparedMetric:

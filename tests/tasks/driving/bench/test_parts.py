@@ -32,7 +32,7 @@ from tasks.driving.bench.recorded_scenes import RecordedDrive
 from tasks.driving.closed_loop import Outcome, Trial
 from tasks.driving.score import Score
 
-TINY, BLANKED, ANN = "driving:tiny", "driving:tiny, cameras blanked", "driving:tiny_ann"
+TINY, BLANKED, ANN = "driving:small", "driving:small, cameras blanked", "driving:small_ann"
 PLAIN = {"constant velocity", "constant acceleration", "stops", MLP, DISTURBED}
 
 
@@ -55,7 +55,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> BenchOptions:
         return replace(make_recording([[]] * 9), token=token)
 
     monkeypatch.setattr(recorded_scenes, "read_recording", read_recording)
-    runs = [("a", "tiny", 0), ("b", "tiny", 1), ("c", "tiny_ann", 0)]
+    runs = [("a", "small", 0), ("b", "small", 1), ("c", "small_ann", 0)]
     made = tuple(make_run(tmp_path / f, name, seed) for f, name, seed in runs)
     return BenchOptions(out=tmp_path / "bench", runs=made)
 

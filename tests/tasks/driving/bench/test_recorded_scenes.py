@@ -31,7 +31,7 @@ def test_the_recorded_drive_is_perfect_on_a_free_road() -> None:
 def test_who_is_half_as_fast_makes_half_the_progress_and_shorter_paths_go_on() -> None:
     recording = make_recording([[]] * 9)
     half = replace(recording, ego=replace(recording.ego, speed=4.0))
-    score = score_path(half, make_path(4.0, frames=6))  # 3 s of it, as driving:tiny plans
+    score = score_path(half, make_path(4.0, frames=6))  # 3 s of it, as driving:small plans
     assert score.progress == pytest.approx(0.5, abs=0.01)
 
 

@@ -60,7 +60,7 @@ def observed(folder: Path) -> dict[str, dict[int, WindowResults]]:
 def test_a_run_has_the_figures_of_its_evaluation(
     observed: dict[str, dict[int, WindowResults]], folder: Path
 ) -> None:
-    one = observed["driving:tiny"][0]
+    one = observed["driving:small"][0]
     assert one.token == tuple(f"sample-{40 + k}" for k in range(4))
     assert one.scene == ("scene-0000",) * 2 + ("scene-0001",) * 2
     driver = find_driver(list_trained(open_comparison([folder / "a"]))[0].make())  # type: ignore[arg-type]
@@ -87,7 +87,7 @@ def test_planners_without_cameras_have_paths_and_no_maps(
     speeds = [make_window(SMALL, 40 + k).speed[-1] for k in range(4)]
     assert still.errors.distance[:, 3].tolist() == pytest.approx([2 * v for v in speeds])
     assert np.shape(observed["ego-only MLP"][0].path) == (4, 4, 3)
-    blind, sighted = observed["driving:tiny, cameras blanked"][0], observed["driving:tiny"][0]
+    blind, sighted = observed["driving:small, cameras blanked"][0], observed["driving:small"][0]
     assert blind.token == sighted.token
     assert blind.counts.keys() == sighted.counts.keys()
 
@@ -178,7 +178,7 @@ def test_maps_of_the_frame_before_are_those_of_its_tick(folder: Path) -> None:
 def test_own_forecasts_begin_with_the_own_present(
     observed: dict[str, dict[int, WindowResults]],
 ) -> None:
-    counts = observed["driving:tiny"][0].counts
+    counts = observed["driving:small"][0].counts
     assert set(counts) == {OWN, OWN_COPY, OWN_WARP}
     assert set(counts[OWN_WARP]["segments"]) == {"pq", "pq_moving"}
 
