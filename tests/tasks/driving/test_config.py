@@ -20,15 +20,15 @@ from tasks.driving.task import TASK
 
 
 def test_sizes_are_those_of_the_reference() -> None:
-    full, small = paper(), small()
+    full, ours = paper(), small()
     assert full.depth.bins == 48
     assert full.grid.shape == (200, 200)
     assert full.feature_size == (28, 60)
     assert full.state_channels == 70
     assert full.epochs == 50
-    assert small.depth.bins == 16
-    assert small.grid.shape == (48, 48)
-    assert small.feature_size == (8, 20)
+    assert ours.depth.bins == 16
+    assert ours.grid.shape == (48, 48)
+    assert ours.feature_size == (8, 20)
     assert Depth(first=2.0, last=3.0, step=0.1).bins == 10
 
 
