@@ -40,14 +40,14 @@ def plan_off_the_way(**shares: float) -> DrivingConfig:
 
 
 def put_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put small configurations in the place of tiny ones, and windows in that of data."""
+    """Put small configurations in the place of those that are trained, and windows in that of data."""
 
     def open_split(config: DrivingConfig, split: Split) -> list[Window]:
         windows = [make_window(config, 10 * len(split) + k) for k in range(MANY[split])]
         return [replace(w, scene=f"scene-{k // 2:04}") for k, w in enumerate(windows)]
 
-    monkeypatch.setitem(TASK.configs, "tiny", lambda: SMALL)  # type: ignore[arg-type]
-    monkeypatch.setitem(TASK.configs, "tiny_ann", lambda: TWIN)  # type: ignore[arg-type]
+    monkeypatch.setitem(TASK.configs, "small", lambda: SMALL)  # type: ignore[arg-type]
+    monkeypatch.setitem(TASK.configs, "small_ann", lambda: TWIN)  # type: ignore[arg-type]
     for module in (
         "driving.data",
         "driving.bench.entrants",
@@ -65,7 +65,7 @@ def draw_weights(name: str, seed: int) -> dict[str, Tensor]:
 
     Those that saw nothing leave silence.
     """
-    config = {"tiny": SMALL, "tiny_ann": TWIN}[name]
+    config = {"small": SMALL, "small_ann": TWIN}[name]
     with torch.no_grad(), seeded(seed):
         model = Driver(config)
         for _ in range(3):
@@ -73,12 +73,12 @@ def draw_weights(name: str, seed: int) -> dict[str, Tensor]:
     return get_weights(model)
 
 
-def make_run(folder: Path, name: str = "tiny", seed: int = 0, drawn: int | None = None) -> Path:
+def make_run(folder: Path, name: str = "small", seed: int = 0, drawn: int | None = None) -> Path:
     """Make a run folder with weights that were not trained.
 
     drawn: the seed of the weights, if it is not that of the run.
     """
-    config = {"tiny": SMALL, "tiny_ann": TWIN}[name]
+    config = {"small": SMALL, "small_ann": TWIN}[name]
     own = begin_run(Run(folder=folder, task="driving", name=name, seed=seed, config=config))
     weights = draw_weights(name, seed if drawn is None else drawn)
     save_weights(get_best_weights_path(folder), weights, {"epoch": 0, "score": 0.0, "run": own})

@@ -14,7 +14,7 @@ from tasks.driving.config import (
     PredictionConfig,
     Source,
 )
-from tasks.driving.presets import tiny
+from tasks.driving.presets import small
 
 YAWS = np.radians([55, 0, -55, 110, 180, -110])
 AXES = np.array([[0, 0, 1], [-1, 0, 0], [0, -1, 0]])  # of a camera that looks along x
@@ -26,7 +26,7 @@ def small_config() -> DrivingConfig:
     Of the planner the published choices, but it knows a target; its phase trains heads, too, of
     recorded windows. The encoder learns from several frames.
     """
-    config = tiny()
+    config = small()
     encoder = replace(
         config.encoder, channels=(4, 6), blocks=(1, 1), far=6, aspp=4, dilations=(2,)
     )

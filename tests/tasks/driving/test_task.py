@@ -349,5 +349,5 @@ def test_configurations_are_complete() -> None:
         f"small_{name}" for name in ("ann", "command", "reset", "multiply", "gate", "sweeps")
     }
     maps = {"maps", *(f"maps_{name}" for name in ("reset", "multiply", "gate"))}
-    assert set(TASK.configs) == {"small", "paper"} | cameras | maps
+    assert set(TASK.configs) == {"tiny", "small", "paper"} | cameras | maps
     assert TASK.configs["small"]() == small()

@@ -25,7 +25,7 @@ from tasks.images import events, task_template, yinyang
 from tasks.images.classification import cifar10, mnist
 from tasks.images.generation import images
 from tasks.language import data as texts
-from tasks.language.config import LanguageConfig, tiny_matmulfree
+from tasks.language.config import LanguageConfig, small_matmulfree
 from tasks.language.task import build
 from tasks.measures.dry_run import describe_dry_run, explain_dry_run, measure_dry_run
 from tasks.runs.find import find_task, make_run
@@ -143,7 +143,7 @@ def test_what_cannot_be_measured_is_refused(run: TaskRun, cli: CommandLine) -> N
         cli.run("train", "language:small_matmulfree", "--devices", "3", "--dry-run").split()
     )
     assert "MB on each of 3 devices" in told
-    size = sum(p.numel() for p in build(tiny_matmulfree()).parameters())
+    size = sum(p.numel() for p in build(small_matmulfree()).parameters())
     assert f"{size:,} parameters; activations: everything that autograd keeps" in told
 
 
@@ -166,8 +166,8 @@ def forbid_data(put: Callable[[Any, str, Any], None]) -> None:
 
 # Of shapes like those of others that are measured.
 TWINS = {
-    *("tiny_command", "tiny_reset", "tiny_multiply", "tiny_gate", "maps_reset"),
-    *("maps_multiply", "matmulfree_370m", "matmulfree_1b", "tiny_ann"),
+    *("small_command", "small_reset", "small_multiply", "small_gate", "maps_reset"),
+    *("maps_multiply", "matmulfree_370m", "matmulfree_1b", "small_ann"),
     *("seizures_ann", "four", "five"),
 }
 # Networks of so many nodes that each takes seconds; `make nightly` measures them too.
