@@ -317,7 +317,8 @@ def evaluate_run(run: TaskRun, device: str = "cpu") -> dict[str, Any]:
     model = place_in_trained_time(run, trained.model.to(device)).eval()
     evaluation = run.definition.evaluation
     findings = evaluation.evaluate(run, model)
-    require_declared(run, findings.values)
+    for values in (findings.values, *findings.beside.values()):
+        require_declared(run, values)
     shown = {
         "notes": dict(findings.notes),
         "tables": [asdict(table) for table in findings.tables],
@@ -325,6 +326,7 @@ def evaluate_run(run: TaskRun, device: str = "cpu") -> dict[str, Any]:
             {**asdict(picture), "digest": digest_file(run.folder / picture.file)}
             for picture in findings.pictures
         ],
+        "beside": {who: dict(row) for who, row in findings.beside.items()},
     }
     result = {
         **findings.values,

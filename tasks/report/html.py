@@ -3,7 +3,7 @@
 import base64
 import html
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from PIL import Image
@@ -79,7 +79,11 @@ td.text { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 .missing { background: var(--soft); border-left: 3px solid var(--line); padding: 8px 14px;
   color: var(--muted); }
 .warning { background: var(--soft); border-left: 3px solid var(--accent); padding: 8px 14px; }
+.best { font-weight: 600; }
 summary { cursor: pointer; color: var(--muted); font-size: 13px; }
+.part { border-top: 1px solid var(--line); padding: 10px 0; }
+.part > summary { color: inherit; }
+.part > summary h2 { display: inline; border: 0; margin: 0; font-size: 17px; }
 @media (max-width: 600px) { .matrix th, .matrix td { width: 36px; }
   body { padding: 20px 14px 40px; } .tiles { grid-template-columns: 1fr 1fr; }
   .tiles dd { font-size: 20px; } }
@@ -126,6 +130,16 @@ def section(title: str, *parts: Html) -> Html:
     return Html(f"<section>\n<h2>{text(title)}</h2>\n{join(parts)}\n</section>")
 
 
+def fold(section_: Html) -> Html:
+    """Return a section that shows only its heading until the reader unfolds it."""
+    return Html(
+        section_.replace("<section>\n<h2>", '<details class="part">\n<summary><h2>', 1)
+        .replace("</h2>", "</h2></summary>", 1)
+        .removesuffix("</section>")
+        + "</details>"
+    )
+
+
 def picture(svg: Html, caption: str) -> Html:
     """Return a picture with a caption; it scrolls if it cannot shrink."""
     return Html(
@@ -154,14 +168,21 @@ def is_photo(image: bytes) -> bool:
         return False
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Html:
-    """Return a table; columns of numbers are right-aligned, columns of words left-aligned."""
+def table(
+    head: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    bold: Collection[tuple[int, int]] = (),
+) -> Html:
+    """Return a table; columns of numbers are right-aligned, columns of words left-aligned.
+
+    bold: (row, column) of the cells in bold.
+    """
     cells = [[str(cell) for cell in row] for row in rows]
     sides = [
         "num" if i and any(row[i].lstrip("-")[:1].isdigit() for row in cells) else "word"
         for i in range(len(head))
     ]
-    return _make_table(head, cells, sides)
+    return _make_table(head, cells, sides, bold)
 
 
 def text_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Html:
@@ -170,10 +191,18 @@ def text_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Html:
 
 
 def _make_table(
-    head: Sequence[str], cells: Sequence[Sequence[str]], sides: Sequence[str]
+    head: Sequence[str],
+    cells: Sequence[Sequence[str]],
+    sides: Sequence[str],
+    bold: Collection[tuple[int, int]] = (),
 ) -> Html:
     top = _row("th", head, sides)
-    body = "\n".join(f"<tr>{_row('td', row, sides)}</tr>" for row in cells)
+    kinds = [
+        [f"{side} best" if (i, j) in bold else side for j, side in enumerate(sides)]
+        for i in range(len(cells))
+    ]
+    rows = (f"<tr>{_row('td', row, kinds[i])}</tr>" for i, row in enumerate(cells))
+    body = "\n".join(rows)
     return Html(
         f'<div class="wide"><table><thead><tr>{top}</tr></thead>\n'
         f"<tbody>{body}</tbody></table></div>"

@@ -4,7 +4,7 @@ The page names each missing result with the verb that makes it; the report measu
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from tasks.report.key_figures import (
     name_command,
     state_verdict,
 )
+from tasks.report.summary import show_standings, state_quality
 from tasks.report.validation import show_validation
 from tasks.runs.find import name_train_command
 from tasks.runs.provenance import (
@@ -76,10 +77,56 @@ def write_report(run: TaskRun) -> Path:
         page.heading(f"{run.task}:{run.name}"),
         page.paragraph(f"{run.definition.summary}; seed {run.seed}", "muted"),
         *_remark(run),
-        page.paragraph(state_verdict(run, results, old), "verdict"),
-        page.tiles(list_key_figures(run, results, old)),
-        *_describe_model(run),
+        *_introduce(run, results["eval"]),
+        *_compare(run, results["eval"], old),
+        _describe_chip(run, results, old),
+        *_list_details(run, results, old),
+        page.fold(_origin(run, now)),
     ]
+    path = run.folder / "report.html"
+    title = f"{run.task}:{run.name}, seed {run.seed}"
+    write_bytes(path, page.page(title, *body).encode())
+    return path
+
+
+def _introduce(run: TaskRun, evaluation: Mapping[str, Any] | None) -> list[Html]:
+    """Say what the system does, and show an example if eval made one."""
+    about = run.definition.about
+    return [
+        *([page.paragraph(about)] if about else []),
+        *_show_findings(run, evaluation or {}, example=True),
+    ]
+
+
+def _compare(
+    run: TaskRun, evaluation: Mapping[str, Any] | None, old: Mapping[str, str]
+) -> list[Html]:
+    title = "How well"
+    if evaluation is None:
+        return [page.section(title, page.missing(name_command(run, "eval")))]
+    metrics = run.definition.evaluation.metrics
+    quality = state_quality(evaluation, metrics)
+    return [
+        page.section(
+            title,
+            *_warn(run, "eval", old),
+            page.paragraph(f"{quality[:1].upper()}{quality[1:]}.", "verdict"),
+            show_standings(evaluation, metrics),
+        )
+    ]
+
+
+def _describe_chip(run: TaskRun, results: Mapping[str, Any], old: Mapping[str, str]) -> Html:
+    verdict = page.paragraph(state_verdict(run, results, old), "verdict")
+    figures = [] if explain_refusal(run, "verify") else list_key_figures(run, results, old)
+    return page.section("On the chip", verdict, *([page.tiles(figures)] if figures else []))
+
+
+def _list_details(
+    run: TaskRun, results: Mapping[str, Any], old: Mapping[str, str]
+) -> Iterator[Html]:
+    """Yield the sections below the summary; verbs that cannot run the network have none."""
+    yield from map(page.fold, _describe_model(run))
     for verb, show_result in (
         ("eval", _on_test),
         ("simulate", _activity),
@@ -87,20 +134,20 @@ def write_report(run: TaskRun) -> Path:
         ("export", _scaling),
         ("energy", _energy),
     ):
-        if verb in old:
-            line = f"The result of {verb} below is {old[verb]}"
-            body.append(page.warning(line, name_command(run, verb)))
-        body += show_result(run, results[verb])
+        if not explain_refusal(run, verb):
+            yield from [] if verb == "eval" else _warn(run, verb, old)
+            yield from map(page.fold, show_result(run, results[verb]))
     for name in list_chip_exports(run.folder):
-        if name in old:
-            line = f"The result of {name_verb(name)} below is {old[name]}"
-            body.append(page.warning(line, name_command(run, name)))
-        body += _integers(run, read_chip_export(run.folder, name))
-    body.append(_origin(run, now))
-    path = run.folder / "report.html"
-    title = f"{run.task}:{run.name}, seed {run.seed}"
-    write_bytes(path, page.page(title, *body).encode())
-    return path
+        yield from _warn(run, name, old)
+        yield from map(page.fold, _integers(run, read_chip_export(run.folder, name)))
+
+
+def _warn(run: TaskRun, verb: str, old: Mapping[str, str]) -> list[Html]:
+    """Return a warning if a result is out of date."""
+    if verb not in old:
+        return []
+    line = f"The result of {name_verb(verb)} below is {old[verb]}"
+    return [page.warning(line, name_command(run, verb))]
 
 
 def _remark(run: TaskRun) -> list[Html]:
@@ -117,8 +164,6 @@ def _describe_now(run: TaskRun) -> dict[str, str]:
 
 
 def _not_yet(run: TaskRun, title: str, verb: str) -> Html:
-    if why := explain_refusal(run, verb):
-        return page.section(title, page.paragraph(f"Not possible: {why}.", "missing"))
     return page.section(title, page.missing(name_command(run, verb)))
 
 
@@ -175,10 +220,18 @@ def _on_test(run: TaskRun, evaluation: Mapping[str, Any] | None) -> list[Html]:
     measured = page.section(
         title,
         page.table(["metric", "value", "direction", "note"], rows),
-        *(_table(table) for table in evaluation.get("tables", ())),
-        *(_picture(run, picture) for picture in evaluation.get("pictures", ())),
+        *_show_findings(run, evaluation, example=False),
     )
     return [measured, *of_task.sections(run, evaluation)]
+
+
+def _show_findings(run: TaskRun, evaluation: Mapping[str, Any], *, example: bool) -> list[Html]:
+    """Return the pictures and tables of ``eval.json``, either the examples or the others."""
+    tables, pictures_ = (
+        [x for x in evaluation.get(key, ()) if x.get("example", False) == example]
+        for key in ("tables", "pictures")
+    )
+    return [*map(_table, tables), *(_picture(run, each) for each in pictures_)]
 
 
 def _table(table: Mapping[str, Any]) -> Html:

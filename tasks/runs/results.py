@@ -43,12 +43,14 @@ class _Table(TypedDict):
     head: list[str]
     rows: list[list[Cell]]
     caption: str
+    example: NotRequired[bool]
 
 
 class _Picture(TypedDict):
     file: str
     title: str
     caption: str
+    example: NotRequired[bool]
     digest: NotRequired[str]  # of the bytes that eval wrote
 
 
@@ -67,6 +69,7 @@ class EvalResult(EvalFigures):
     split: str | None
     tables: NotRequired[list[_Table]]
     pictures: NotRequired[list[_Picture]]
+    beside: NotRequired[dict[str, dict[str, Number]]]
 
 
 class _Counted(TypedDict):

@@ -7,7 +7,7 @@ Axes: T ticks, B samples of a batch, ``*N`` the shape of a node of the Graph.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, NamedTuple, NewType, TypeVar
 
 from torch import Tensor, nn
@@ -30,6 +30,7 @@ class Metric:
 
     name: its key in results files. better: the better direction. unit: printed behind the
     value. format: format specification of the value; one that ends with "%" prints a share.
+    meaning: what the value says, in a sentence without its final stop, for the report.
 
     >>> accuracy = Metric(name="accuracy", format=".2%")
     >>> accuracy.text(0.9713), accuracy.difference(-0.006)
@@ -42,6 +43,7 @@ class Metric:
     better: Literal["higher", "lower"] = "higher"
     unit: str = ""
     format: str = ".4g"
+    meaning: str = ""
 
     def __post_init__(self) -> None:
         if self.better not in ("higher", "lower"):
@@ -77,7 +79,7 @@ class Metric:
         return f"{text} {self.unit}" if self.unit else text
 
 
-ACCURACY = Metric(name="accuracy", format=".2%")
+ACCURACY = Metric(name="accuracy", format=".2%", meaning="the share of correct answers")
 
 
 def from_json(metrics: Mapping[str, Mapping[str, str]]) -> tuple[Metric, ...]:
@@ -87,7 +89,8 @@ def from_json(metrics: Mapping[str, Mapping[str, str]]) -> tuple[Metric, ...]:
 
 def as_json(metrics: Iterable[Metric]) -> dict[str, dict[str, str]]:
     """Return direction, unit and format of metrics by name, for a results file."""
-    return {m.name: {k: v for k, v in asdict(m).items() if k != "name"} for m in metrics}
+    kept = ("better", "unit", "format")
+    return {m.name: {k: getattr(m, k) for k in kept} for m in metrics}
 
 
 class Stimulus(NamedTuple):
@@ -104,21 +107,29 @@ class Stimulus(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table of results for the report; its first column holds words."""
+    """A table of results for the report; its first column holds words.
+
+    example: whether it shows an example, at the top of the report.
+    """
 
     title: str
     head: Sequence[str]
     rows: Sequence[Sequence[Any]]
     caption: str = ""
+    example: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A PNG or an animated GIF that the evaluation has written into the run folder."""
+    """A PNG or an animated GIF that the evaluation has written into the run folder.
+
+    example: whether it shows an example, at the top of the report.
+    """
 
     file: str
     title: str
     caption: str
+    example: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +141,7 @@ class Findings:
     split: the split of the samples; None if the model generates them.
     notes: what the value of a metric depends on; values with different notes are not compared.
     facts: further JSON values for ``eval.json``, by key.
+    beside: the metrics of baselines on the same samples, by the baseline's name.
     """
 
     values: Mapping[str, float]
@@ -140,6 +152,7 @@ class Findings:
     facts: Mapping[str, Any] = field(default_factory=dict)
     tables: Sequence[Table] = ()
     pictures: Sequence[Picture] = ()
+    beside: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -354,6 +367,7 @@ class Task(Generic[C]):
     """One experiment.
 
     summary: one line for ``neuro tasks``.
+    about: what the system does, in two sentences, for the report.
     configs: functions that return complete configurations (frozen dataclasses), by name; "tiny"
         runs in seconds on a CPU, offline.
     origin: None if the model is trained here. Otherwise ``Training.build`` returns the final
@@ -369,6 +383,7 @@ class Task(Generic[C]):
     deployment: Deployment[C]
     evaluation: Evaluation[C]
     origin: ModelOrigin | None = None
+    about: str = ""
 
     def __post_init__(self) -> None:
         wrong = [name for name, make in self.configs.items() if not callable(make)]

@@ -40,7 +40,7 @@ def plan_off_the_way(**shares: float) -> DrivingConfig:
 
 
 def put_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put small configurations in the place of those that are trained, and windows in that of data."""
+    """Replace trained configurations by small ones, and data by windows."""
 
     def open_split(config: DrivingConfig, split: Split) -> list[Window]:
         windows = [make_window(config, 10 * len(split) + k) for k in range(MANY[split])]
@@ -73,7 +73,9 @@ def draw_weights(name: str, seed: int) -> dict[str, Tensor]:
     return get_weights(model)
 
 
-def make_run(folder: Path, name: str = "small", seed: int = 0, drawn: int | None = None) -> Path:
+def make_run(
+    folder: Path, name: str = "small", seed: int = 0, drawn: int | None = None
+) -> Path:
     """Make a run folder with weights that were not trained.
 
     drawn: the seed of the weights, if it is not that of the run.

@@ -105,7 +105,7 @@ def test_runs_of_a_task_file_take_part_and_those_of_other_tasks_do_not(tmp_path:
     find.keep_task_file(run)
     found = open_comparison([run.folder, make_run(tmp_path / "ours")])
     assert list(found.runs) == ["my_drive.py:short", "driving:small"]
-    other = find.make_run("yinyang:small", tmp_path / "other")
+    other = find.make_run("yinyang:tiny", tmp_path / "other")
     begin_run(other)
     with pytest.raises(RunError, match="other is a run of yinyang; name only runs of driving"):
         open_comparison([run.folder, other.folder])

@@ -1,0 +1,96 @@
+"""The top of a report: what the system does, an example, and how well beside its baselines."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tasks.report import html as page, tables as show
+from tasks.runs.task import ACCURACY, Html, Metric
+
+OURS = "this run"
+MOST_METRICS = 6  # in the table of baselines; the others stand in the details
+
+
+def list_standings(
+    evaluation: Mapping[str, Any], metrics: Sequence[Metric]
+) -> dict[str, dict[str, float]]:
+    """Return the metrics in ``eval.json`` of this run, and then of its baselines, by name."""
+    own = {m.name: evaluation[m.name] for m in metrics if m.name in evaluation}
+    return {OURS: own, **evaluation.get("beside", {})}
+
+
+def choose_metrics(
+    evaluation: Mapping[str, Any], metrics: Sequence[Metric]
+) -> tuple[Metric, ...]:
+    """Return the metrics that the table shows: those of a baseline, or else the first three."""
+    own, *others = list_standings(evaluation, metrics).values()
+    known = [m for m in metrics if m.name in own]
+    shared = [m for m in known if any(m.name in row for row in others)]
+    return tuple(shared[:MOST_METRICS] or known[:3])
+
+
+def find_best(rows: Mapping[str, Mapping[str, float]], metric: Metric) -> list[str]:
+    """Return who has the best value of a metric, as it is printed; all if several have it."""
+    values = {who: row[metric.name] for who, row in rows.items() if metric.name in row}
+    best = min(values.values(), key=lambda x: metric.loss(x, 0.0))
+    return [who for who, x in values.items() if metric.text(x) == metric.text(best)]
+
+
+def show_standings(evaluation: Mapping[str, Any], metrics: Sequence[Metric]) -> Html:
+    """Return the table of this run beside its baselines, and what its metrics mean."""
+    rows, shown = list_standings(evaluation, metrics), choose_metrics(evaluation, metrics)
+    alone = len(rows) == 1
+    best = {m.name: [] if alone else find_best(rows, m) for m in shown}
+    cells = [
+        [who, *(m.text(row[m.name]) if m.name in row else "" for m in shown)]
+        for who, row in rows.items()
+    ]
+    bold = {
+        (i, j)
+        for i, who in enumerate(rows)
+        for j, m in enumerate(shown, 1)
+        if who in best[m.name]
+    }
+    notes = evaluation.get("notes", {})
+    meanings = [
+        f"{m.label}: {m.meaning or 'see below'}; {m.better} is better"
+        + (f" ({notes[m.name]})" if m.name in notes else "")
+        for m in shown
+    ]
+    lines = [f"Measured on {show.count_samples(evaluation)}.", *(f"{x}." for x in meanings)]
+    return page.join(
+        (
+            page.table(["", *(m.label for m in shown)], cells, bold),
+            *(page.paragraph(line, "caption") for line in lines),
+        )
+    )
+
+
+def state_quality(evaluation: Mapping[str, Any], metrics: Sequence[Metric]) -> str:
+    """Say in one sentence how this run stands beside its baselines, in the first shared metric.
+
+    A difference of accuracies below two standard errors of the samples counts as none.
+    """
+    shown, rows = choose_metrics(evaluation, metrics), list_standings(evaluation, metrics)
+    if not shown:
+        return ""
+    metric, own = shown[0], rows.pop(OURS)
+    ours = f"{metric.label} {metric.text(own[metric.name])}"
+    others = {who: row for who, row in rows.items() if metric.name in row}
+    if not others:
+        return f"{ours} on {show.count_samples(evaluation)}"
+    who = find_best(others, metric)[0]
+    theirs = others[who][metric.name]
+    beside = f"{who} ({metric.text(theirs)})"
+    lost = metric.loss(own[metric.name], theirs)
+    noise = _estimate_noise(metric, own[metric.name], theirs, evaluation["n"])
+    if metric.text(own[metric.name]) == metric.text(theirs) or abs(lost) < noise:
+        return f"{ours}: no measurable difference to {beside}"
+    return f"{ours}: {'worse' if lost > 0 else 'better'} than {beside}"
+
+
+def _estimate_noise(metric: Metric, ours: float, theirs: float, n: int) -> float:
+    """Return two standard errors of a difference of accuracies; 0 for other metrics."""
+    if metric != ACCURACY:
+        return 0.0
+    return 2 * math.sqrt((ours * (1 - ours) + theirs * (1 - theirs)) / n)

@@ -1,0 +1,75 @@
+import pytest
+
+from tasks.report.summary import (
+    MOST_METRICS,
+    choose_metrics,
+    find_best,
+    show_standings,
+    state_quality,
+)
+from tasks.runs.task import ACCURACY, Metric
+
+BITS = Metric(name="bits", better="lower", unit="bits", format=".2f", meaning="bits a byte")
+TIME = Metric(name="time", better="lower")
+METRICS = (ACCURACY, BITS, TIME)
+
+
+def make_evaluation(**beside: dict[str, float]) -> dict[str, object]:
+    return {"accuracy": 0.6, "bits": 2.5, "n": 100, "split": "test", "beside": beside}
+
+
+def test_the_table_has_the_metrics_of_baselines_or_the_first_three_of_the_run() -> None:
+    alone = {"n": 9, "split": None, **{f"m{k}": 1.0 * k for k in range(9)}}
+    many = tuple(Metric(name=f"m{k}") for k in range(9))
+    assert choose_metrics(alone, many) == many[:3]
+    assert choose_metrics({**alone, "beside": {"a": {"m4": 2.0}, "b": {"m1": 3.0}}}, many) == (
+        many[1],
+        many[4],
+    )
+    all_shared = {**alone, "beside": {"a": {m.name: 0.0 for m in many}}}
+    assert choose_metrics(all_shared, many) == many[:MOST_METRICS]
+    assert choose_metrics(make_evaluation(a={"time": 2.0, "bits": 1.0}), METRICS) == (BITS,)
+
+
+def test_the_best_follows_the_direction_and_what_is_printed_alike_is_alike() -> None:
+    rows = {"a": {"bits": 2.504, "accuracy": 0.3}, "b": {"bits": 2.496}, "c": {"accuracy": 0.7}}
+    assert find_best(rows, BITS) == ["a", "b"]
+    assert find_best(rows, ACCURACY) == ["c"]
+
+
+def test_the_best_values_are_bold_and_metrics_are_explained() -> None:
+    evaluation = make_evaluation(grams={"accuracy": 0.5, "bits": 2.25}, guess={"accuracy": 0.1})
+    evaluation["notes"] = {"bits": "first 9 tokens"}
+    page = show_standings(evaluation, METRICS)
+    assert '<td class="num best">60.00%</td>' in page
+    assert '<td class="num best">2.25 bits</td>' in page
+    assert page.count("best") == 2
+    assert page.index(">this run<") < page.index(">grams<") < page.index(">guess<")
+    assert "bits: bits a byte; lower is better (first 9 tokens)." in page
+    assert "accuracy: the share of correct answers; higher is better." in page
+    assert "Measured on 100 test samples." in page
+    assert "best" not in show_standings(make_evaluation(), METRICS)
+
+
+@pytest.mark.parametrize(
+    ("beside", "says"),
+    [
+        ({}, "accuracy 60.00% on 100 test samples"),
+        ({"a": {"time": 1.0}}, "accuracy 60.00% on 100 test samples"),
+        ({"a": {"bits": 2.0}, "b": {"bits": 3.0}}, "bits 2.50 bits: worse than a (2.00 bits)"),
+        ({"a": {"bits": 2.51}}, "bits 2.50 bits: better than a (2.51 bits)"),
+        ({"a": {"bits": 2.499}}, "bits 2.50 bits: no measurable difference to a (2.50 bits)"),
+        # Two standard errors of 60 % and 46 % of 100 samples are 13.99 points.
+        ({"a": {"accuracy": 0.46}}, "accuracy 60.00%: better than a (46.00%)"),
+        (
+            {"a": {"accuracy": 0.461}, "b": {"accuracy": 0.2}},
+            "accuracy 60.00%: no measurable difference to a (46.10%)",
+        ),
+        ({"a": {"accuracy": 0.95}}, "accuracy 60.00%: worse than a (95.00%)"),
+    ],
+)
+def test_the_run_is_judged_by_the_best_baseline(
+    beside: dict[str, dict[str, float]], says: str
+) -> None:
+    assert state_quality(make_evaluation(**beside), METRICS) == says
+    assert state_quality({"n": 3, "split": "test"}, METRICS) == ""
