@@ -107,6 +107,43 @@ def train(  # noqa: PLR0913 - a flag each
         train_and_tell(run, device, devices, logger, sharded)
 
 
+def get(
+    name: Annotated[
+        str, tyro.conf.Positional, tyro.conf.arg(metavar="[NAME]", help_behavior_hint="")
+    ] = "",
+    out: OptionalPath = None,
+) -> None:
+    """Copy a trained run that neuro ships; without a name, list them.
+
+    Args:
+        name: of the run.
+        out: the new run folder (default: runs/NAME).
+    """
+    from tasks.report.tables import make_table
+    from tasks.runs.shipped import copy_shipped_run, list_shipped_runs
+
+    if name:
+        folder = out or Path("runs") / name
+        run = copy_shipped_run(name, folder)
+        trained = f"{run.shipment['command']}, commit {run.shipment['commit'][:12]}"
+        console.print(
+            DONE, f"{folder}: {run.shipment['about']}; trained by {trained}", soft_wrap=True
+        )
+        return
+    rows = (
+        (
+            run.name,
+            f"{run.header['task']}:{run.header['name']}",
+            f"{run.size / 1e6:.1f} MB",
+            f"{run.shipment['cpu_minutes']:.3g} min",
+            run.shipment["about"],
+        )
+        for run in list_shipped_runs()
+    )
+    title = "neuro get NAME copies a trained run; every verb takes its folder"
+    console.print(make_table(title, "name", "task", "size", "trained in", "about", rows=rows))
+
+
 def import_(  # noqa: PLR0913 - a flag each
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")],
     out: OptionalPath = None,
@@ -471,6 +508,7 @@ def check_data(
 VERBS: dict[str, Any] = {
     "tasks": tasks,
     "train": train,
+    "get": get,
     "import": import_,
     "check": check,
     "eval": evaluate,

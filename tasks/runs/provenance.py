@@ -30,6 +30,7 @@ from neuro.training.checkpoint import LAST, read_curve
 from tasks.runs.find import name_train_command
 from tasks.runs.names import IMPORTED
 from tasks.runs.results import CHECKSUM, KEY, compute_checksum, name_result, read_history
+from tasks.runs.shipped import SHIPPED, Shipment
 from tasks.runs.task import TaskRun
 
 RESULTS = ("eval", "simulate", "verify", "export", "energy")  # verbs that write a results file
@@ -104,7 +105,14 @@ def explain_foreign_curve(run: TaskRun, history: Sequence[Mapping[str, Any]]) ->
 
 
 def explain_unknown_curve(folder: Path) -> str:
-    """Say why the training of ``metrics.jsonl`` is unknown; "" if a checkpoint names it."""
+    """Say why the training of ``metrics.jsonl`` is unknown; "" if a checkpoint names it.
+
+    A run that the package ships has no checkpoint, but a digest of its curve.
+    """
+    if (folder / SHIPPED).exists():
+        known = convert(read_json(folder / SHIPPED), Shipment)["curve"]
+        own = digest_file(folder / "metrics.jsonl")
+        return "" if own == known else f"{SHIPPED} is of another curve"
     try:
         lacks = "" if read_curve(folder) else f"there is no {LAST}"
     except StoreError as error:
