@@ -109,12 +109,13 @@ def explain_unknown_curve(folder: Path) -> str:
 
     A run that the package ships has no checkpoint, but a digest of its curve.
     """
-    if (folder / SHIPPED).exists():
-        known = convert(read_json(folder / SHIPPED), Shipment)["curve"]
-        own = digest_file(folder / "metrics.jsonl")
-        return "" if own == known else f"{SHIPPED} is of another curve"
     try:
-        lacks = "" if read_curve(folder) else f"there is no {LAST}"
+        if (folder / SHIPPED).exists():
+            known = convert(read_json(folder / SHIPPED), Shipment)["curve"]
+            own = digest_file(folder / "metrics.jsonl")
+            lacks = "" if own == known else f"{SHIPPED} is of another curve"
+        else:
+            lacks = "" if read_curve(folder) else f"there is no {LAST}"
     except StoreError as error:
         lacks = str(error)
     return f"nothing says that the curve is of this training: {lacks}" if lacks else ""

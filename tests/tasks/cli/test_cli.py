@@ -36,6 +36,7 @@ FLAGS = {
         *("source", "out", "stimulus", "labels", "shape", "ticks", "samples", "rate", "seed"),
         "set",
     ],
+    "get": ["name", "out"],
     "check": ["network", "target", "shape", "ticks", "set"],
     "eval": ["run", "device"],
     "simulate": ["run", "clock", "workers", "cluster"],
