@@ -8,11 +8,12 @@ folder is written under a temporary name and renamed when complete.
 import math
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from neuro.base.version import __version__
@@ -25,6 +26,7 @@ from neuro.interop.imported import (
     ImportedNetwork,
     verify_import,
 )
+from neuro.interop.neuron_reader import CaptureError
 from neuro.io.graph_file import save_graph
 from neuro.io.run_folder import NETWORK, Run, RunError, begin_run
 from neuro.io.store import is_free, rename_when_whole, require_utf_8, write_json
@@ -75,10 +77,10 @@ from tasks.imported.stimulus import (
     LABELS,
     ImportedStimulus,
     StimulusError,
-    find_shapes,
     generate_stimulus,
     make_stimulus,
     read_arrays,
+    repeat_images,
     require_numbers,
     require_run_of_source,
     save_stimulus,
@@ -140,7 +142,7 @@ def import_network(
     arrays = {} if words.file is None else read_arrays(words.file)
     own_choices = dict(choices or {})
     code_word = own_choices.pop(FIELD, "")
-    opened = open_source(source, shape or _guess_shape(arrays), own_choices)
+    opened = _open_source(source, shape, arrays, own_choices)
     graph = opened.network.graph
     if LABELS in graph.inputs:
         raise StimulusError([f"an input of the network is called {LABELS!r}; rename it"])
@@ -155,6 +157,8 @@ def import_network(
             static=static,
         )
     else:
+        if static and fixed is not None:
+            arrays = repeat_images(arrays, graph.shapes[graph.inputs[0]], fixed)
         classes = opened.network.classes
         stimulus = make_stimulus(graph, words.file, arrays, words.labels, classes)
     path = words.file or Path("--ticks")
@@ -231,10 +235,27 @@ def require_new(out: Path) -> None:
         raise RunError(f"{out} exists; choose another --out, or delete it")
 
 
-def _guess_shape(arrays: Mapping[str, Any]) -> tuple[int, ...] | None:
-    """Return the shape of the only array of a file; None unless there is exactly one."""
-    shapes = list(find_shapes(arrays).values())
-    return (shapes[0] or None) if len(shapes) == 1 else None
+def _open_source(
+    source: str,
+    shape: tuple[int, ...] | None,
+    arrays: Mapping[str, np.ndarray],
+    choices: Mapping[str, str],
+) -> OpenedSource:
+    """Open a source; without ``shape``, with the shape of the only array of a file.
+
+    An array may lack the axis of ticks, so the shape is also tried without its samples alone.
+    """
+    given = [x for name, x in arrays.items() if name != LABELS]
+    if shape is not None or len(given) != 1 or given[0].ndim < 2:
+        return open_source(source, shape, choices)
+    timed, whole = given[0].shape[2:], given[0].shape[1:]
+    try:
+        return open_source(source, timed or whole, choices)
+    except CaptureError:
+        if timed:
+            with suppress(CaptureError):
+                return open_source(source, whole, choices)
+        raise
 
 
 def compare_with_source(

@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from tokenize import TokenError
@@ -59,6 +60,11 @@ class ImportedStimulus:
     def samples(self) -> int:
         """The number of samples."""
         return next(iter(self.inputs.values())).shape[1]
+
+    @cached_property
+    def values(self) -> Mapping[str, np.ndarray]:
+        """The inputs that hold other values than 0 and 1."""
+        return {n: x for n, x in self.inputs.items() if not ((x == 0) | (x == 1)).all()}
 
 
 def require_numbers(ticks: int, samples: int, rate: float, seed: int, values: int = 1) -> None:
@@ -182,6 +188,21 @@ def find_shapes(arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
     return {name: x.shape[2:] for name, x in arrays.items() if name != LABELS}
 
 
+def repeat_images(
+    arrays: Mapping[str, np.ndarray], shape: tuple[int, ...], ticks: int
+) -> dict[str, np.ndarray]:
+    """Show the images of an array without an axis of ticks in every tick.
+
+    shape: of one image. Arrays of other shapes, and labels, stay as they are.
+    """
+    return {
+        name: np.broadcast_to(x, (ticks, *x.shape))
+        if name != LABELS and x.shape[1:] == shape
+        else x
+        for name, x in arrays.items()
+    }
+
+
 def make_stimulus(
     graph: Graph,
     path: Path,
@@ -263,7 +284,10 @@ def _check_input(x: np.ndarray, shape: tuple[int, ...]) -> list[str]:
     if x.ndim < 2 or x.shape[2:] != shape:
         cure = f"axes are {AXES}"
         if x.shape[1:] == shape:
-            cure = "of one sample, x[:, None]; of values without time, code them in time first"
+            cure = (
+                f"without an axis of ticks, np.repeat(x[None], T, 0) shows each of {len(x)} "
+                f"samples in T ticks, such as 100; of one sample of {len(x)} ticks, x[:, None]"
+            )
         elif sorted(x.shape[2:]) == sorted(shape):
             cure = "exchange its axes with x.transpose"
         elif np.prod(x.shape[2:]) == np.prod(shape):

@@ -121,7 +121,7 @@ def test_another_question_in_the_same_folder_is_refused(tmp_path: Path) -> None:
         begin_run(run(tmp_path, seed=2))
     with pytest.raises(RunError, match=r"gradient is 'surrogate' there and 'eventprop' here"):
         begin_run(run(tmp_path, gradient="eventprop"))
-    with pytest.raises(RunError, match=r"run: config.epochs is 3 there and 4 here; choose"):
+    with pytest.raises(RunError, match=r"run: epochs is 3 there and 4 here; choose"):
         begin_run(run(tmp_path, config=Config(epochs=4)))
     with pytest.raises(RunError, match=r"digest is '' there and 'ab' here; choose another"):
         begin_run(run(tmp_path, digest="ab"))

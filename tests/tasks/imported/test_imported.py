@@ -315,7 +315,7 @@ SOURCES = {
     "gone.nir": "gone.nir: no such file",
     "nets.py": "nets.py: names no function; write",
     "nets.py:mak": "no function in",
-    "nets.py:needs": "needs needs size, and is called without arguments",
+    "nets.py:needs": "needs takes size, and is called without arguments",
     "nets.py:returns_text": "nets.py:returns_text returned 'a network'",
     "nets.py:no_neuron": "Linear holds no neuron of snnTorch, Norse, SpikingJelly or neuro",
     "nets.py:empty": "0: LazyLinear has no weights yet; run it on a stimulus first",
