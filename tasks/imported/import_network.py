@@ -80,7 +80,6 @@ from tasks.imported.stimulus import (
     generate_stimulus,
     make_stimulus,
     read_arrays,
-    repeat_images,
     require_numbers,
     require_run_of_source,
     save_stimulus,
@@ -157,10 +156,8 @@ def import_network(
             static=static,
         )
     else:
-        if static and fixed is not None:
-            arrays = repeat_images(arrays, graph.shapes[graph.inputs[0]], fixed)
-        classes = opened.network.classes
-        stimulus = make_stimulus(graph, words.file, arrays, words.labels, classes)
+        shown, classes = fixed if static else None, opened.network.classes
+        stimulus = make_stimulus(graph, words.file, arrays, words.labels, classes, shown)
     path = words.file or Path("--ticks")
     require_run_of_source(path, stimulus, fixed, static=static)
     network = opened.network
@@ -323,6 +320,9 @@ def describe_import(
 ) -> ImportFacts:
     """Return the contents of ``import.json``."""
     graph, shown = opened.network.graph, {row.population for row in rows}
+    choices = dict(opened.network.choices)
+    if stimulus.repeated:
+        choices["images"] = f"no axis of ticks: each is shown in all {stimulus.ticks} ticks"
     drawn = {"rate": words.rate, "seed": words.seed, "static": opened.network.static}
     return ImportFacts(
         neuro=__version__,
@@ -332,10 +332,7 @@ def describe_import(
             "digest": opened.digest,
         },
         library=opened.network.library,
-        choices={
-            name: shorten_places(text, opened.folder)
-            for name, text in opened.network.choices.items()
-        },
+        choices={name: shorten_places(text, opened.folder) for name, text in choices.items()},
         mapping=describe_mapping(opened.network, opened.folder),
         verification={
             "ticks": opened.network.ticks or TICKS,

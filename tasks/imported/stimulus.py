@@ -46,10 +46,15 @@ class StimulusError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImportedStimulus:
-    """inputs: values by Input (T B *N), of any numeric type. labels: class of each sample."""
+    """The stimulus of a run.
+
+    inputs: values by Input (T B *N), of any numeric type. labels: class of each sample.
+    repeated: whether the file holds images, which are shown in every tick.
+    """
 
     inputs: Mapping[str, np.ndarray]
     labels: np.ndarray | None = None
+    repeated: bool = False
 
     @property
     def ticks(self) -> int:
@@ -183,36 +188,18 @@ def _explain(error: BaseException) -> str:
     return f"is damaged ({type(error).__name__}: {error}); write it again: {SAVED}"
 
 
-def find_shapes(arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
-    """Return the shape of one tick of one sample of each array, without labels."""
-    return {name: x.shape[2:] for name, x in arrays.items() if name != LABELS}
-
-
-def repeat_images(
-    arrays: Mapping[str, np.ndarray], shape: tuple[int, ...], ticks: int
-) -> dict[str, np.ndarray]:
-    """Show the images of an array without an axis of ticks in every tick.
-
-    shape: of one image. Arrays of other shapes, and labels, stay as they are.
-    """
-    return {
-        name: np.broadcast_to(x, (ticks, *x.shape))
-        if name != LABELS and x.shape[1:] == shape
-        else x
-        for name, x in arrays.items()
-    }
-
-
 def make_stimulus(
     graph: Graph,
     path: Path,
     arrays: Mapping[str, np.ndarray],
     labels_path: Path | None = None,
     classes: int | None = None,
+    ticks: int | None = None,
 ) -> ImportedStimulus:
     """Make the stimulus of a graph from the arrays of a file, with labels if there are any.
 
     classes: number of classes; None: the size of the output.
+    ticks: an array without an axis of ticks is shown in so many; None: it is refused.
 
     Raises:
         StimulusError: the arrays do not fit the graph; lists all problems.
@@ -232,9 +219,11 @@ def make_stimulus(
         if name not in graph.inputs
     ]
     inputs = {name: given[name] for name in graph.inputs if name in given}
+    images = {n: x for n, x in inputs.items() if ticks and x.shape[1:] == graph.shapes[n]}
+    inputs |= {name: np.repeat(x[None], ticks, 0) for name, x in images.items()}
     for name, x in inputs.items():
         problems += [f"{path}: {name}: {p}" for p in _check_input(x, graph.shapes[name])]
-    sizes = {x.shape[:2] for x in inputs.values() if x.ndim >= 2}
+    sizes = {x.shape[:2] for n, x in inputs.items() if x.ndim == 2 + len(graph.shapes[n])}
     if len(sizes) > 1:
         told = ", ".join(f"{name} {format_shape(x.shape[:2])}" for name, x in inputs.items())
         problems.append(f"{path}: inputs differ in (ticks, samples): {told}; make them equal")
@@ -250,7 +239,9 @@ def make_stimulus(
     if problems:
         raise StimulusError(problems)
     return ImportedStimulus(
-        inputs=inputs, labels=None if labels is None else labels.astype(np.int64)
+        inputs=inputs,
+        labels=None if labels is None else labels.astype(np.int64),
+        repeated=bool(images),
     )
 
 

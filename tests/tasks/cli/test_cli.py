@@ -241,8 +241,11 @@ def test_the_chip_of_a_file_is_estimated_beside_the_others(
     assert list(energy)[:4] == ["loihi1", "loihi1_sanafe", "loihi2", "mine"]
     assert energy["mine"] == energy["loihi1"]
     assert (
-        "no chip 'loihi3'; there are loihi1, loihi1_sanafe, loihi2, or give the path"
+        "no chip 'loihi3'; there are loihi1, loihi1_sanafe, loihi2, xylo, or give the path"
         in cli.refuse("energy", run, "--chip", "loihi3")
+    )
+    assert "no chip 'loihi3'; did you mean 'loihi'? there are loihi, xylo" in cli.refuse(
+        "export", run, "--chip", "loihi3"
     )
 
 
