@@ -27,7 +27,8 @@ def export(run: RunFolder, net: bool = False, chip: str = "loihi") -> None:
     from tasks.runs.names import require_one_of
 
     opened = open_to_write(run)
-    if require_one_of(chip, ("loihi", *load_one_core_chips()), "chip") != "loihi":
+    chips = ("loihi", *load_one_core_chips())
+    if require_one_of(chip, chips, "chip", listed=True) != "loihi":
         _export_to_chip(opened, run, chip, net)
         return
     from tasks.measures.export import export_run, write_nets

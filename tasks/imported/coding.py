@@ -33,11 +33,6 @@ class CodedNetwork(NamedTuple):
     facts: CodeFacts | None
 
 
-def is_spikes(values: Shaped[np.ndarray, "T B ..."]) -> bool:
-    """Say whether all values are 0 or 1."""
-    return bool(((values == 0) | (values == 1)).all())
-
-
 def is_constant(values: Shaped[np.ndarray, "T B ..."]) -> bool:
     """Say whether each sample shows the same values in every tick."""
     return bool((values == values[:1]).all())
@@ -52,7 +47,7 @@ def choose_code(word: str, stimulus: ImportedStimulus) -> Code:
     Raises:
         StimulusError: the code does not suit the stimulus; lists all problems.
     """
-    values = {n: x for n, x in stimulus.inputs.items() if not is_spikes(x)}
+    values = stimulus.values
     if not word:
         constant = values and all(is_constant(x) for x in values.values())
         return "graded" if constant else "real"
@@ -88,7 +83,7 @@ def code_network(
         GraphError: a graded input leads to no weights that its unit can be folded into; lists
             all.
     """
-    values = {n: x for n, x in stimulus.inputs.items() if not is_spikes(x)}
+    values = stimulus.values
     if code == "real" or not values:
         return CodedNetwork(graph, stimulus, None)
     units: dict[str, float] = {}

@@ -189,7 +189,10 @@ def test_fields_are_set_on_the_command_line_and_kept_in_the_run(
     assert (
         "✓ trained 1 epoch" in cli.run(*name_train_command(opened).split()[1:]).splitlines()[-1]
     )
-    assert "config.lr is 0.001 there and 0.003 here" in cli.refuse(*argv[:4])
+    assert (
+        "holds another run: epochs is 1 there and 300 here; lr is 0.001 there and 0.003 here"
+        in cli.refuse(*argv[:4])
+    )
     text = cli.refuse(*argv[:4], "--set", "epoch=1")
     assert "--set: no field 'epoch'; did you mean epochs? there are epochs, batch, lr, " in text
     assert "--set: lr: is 'x', expected a number" in cli.refuse(*argv[:4], "--lr", "x")
@@ -272,8 +275,11 @@ def test_the_chip_of_a_file_is_estimated_beside_the_others(
     assert list(energy)[:4] == ["loihi1", "loihi1_sanafe", "loihi2", "mine"]
     assert energy["mine"] == energy["loihi1"]
     assert (
-        "no chip 'loihi3'; there are loihi1, loihi1_sanafe, loihi2, or give the path"
+        "no chip 'loihi3'; there are loihi1, loihi1_sanafe, loihi2, xylo, or give the path"
         in cli.refuse("energy", run, "--chip", "loihi3")
+    )
+    assert "no chip 'loihi3'; did you mean 'loihi'? there are loihi, xylo" in cli.refuse(
+        "export", run, "--chip", "loihi3"
     )
 
 
