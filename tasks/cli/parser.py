@@ -230,13 +230,14 @@ def evaluate(run: RunFolder, device: Device = "cpu") -> None:
         run: a run folder.
         device: where to compute.
     """
+    from tasks.measures.progress_bar import show_share
     from tasks.measures.train import evaluate_run
     from tasks.report.tables import describe_evaluation
 
     opened = open_to_write(run)
-    console.print(
-        describe_evaluation(evaluate_run(opened, device), list_metrics(opened)), soft_wrap=True
-    )
+    with show_share("eval"):
+        result = evaluate_run(opened, device)
+    console.print(describe_evaluation(result, list_metrics(opened)), soft_wrap=True)
     tell_out_of_date(opened, "eval")
 
 
@@ -257,11 +258,12 @@ def simulate(
     """
     from neuro.events import Exact, Grid
     from tasks.measures.cluster import use_cluster
+    from tasks.measures.progress_bar import show_share
     from tasks.measures.simulate import simulate_run
     from tasks.report.tables import describe_coverage, list_values, tabulate_simulation
 
     opened = open_to_write(run)
-    with use_cluster(cluster):
+    with use_cluster(cluster), show_share("simulate"):
         result = simulate_run(opened, Grid() if clock == "grid" else Exact(), workers)
     console.print(tabulate_simulation(result, list_metrics(opened)))
     if clock == "grid":
@@ -281,11 +283,13 @@ def verify(run: RunFolder) -> None:
     Args:
         run: a run folder.
     """
+    from tasks.measures.progress_bar import show_share
     from tasks.measures.verify import has_disagreement, verify_run
     from tasks.report.tables import describe_equality, tabulate_equality
 
     opened = open_to_write(run)
-    result = verify_run(opened)
+    with show_share("verify"):
+        result = verify_run(opened)
     console.print(tabulate_equality(result))
     for line in describe_equality(result, list_metrics(opened)):
         console.print(line, soft_wrap=True)

@@ -2,6 +2,8 @@ import inspect
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from shutil import copytree
 from unittest.mock import Mock
@@ -10,12 +12,14 @@ import pytest
 import torch
 from command_line import CommandLine
 from fake_data_sets import write_mnist
+from rich.console import Console
 
 import neuro
 from lava_export.binary import BinaryChipProgram
 from lava_export.parity import Parity
 from neuro.energy import chip_file
 from tasks.cli.parser import DATA_VERBS, VERBS, main
+from tasks.measures import progress_bar
 from tasks.runs.find import name_train_command, open_folder
 from tasks.runs.names import CONFIGURATIONS
 
@@ -356,6 +360,29 @@ def test_devices_are_checked(
     assert cli.refuse(*argv) == (
         "neuro: --devices 3: torch sees 2 CUDA devices here; use fewer"
     )
+
+
+@pytest.mark.parametrize(
+    ("verb", "what"),
+    [("eval", "test batches"), *((v, "samples") for v in ("simulate", "verify", "energy"))],
+)
+def test_verbs_show_the_share_that_is_done(
+    run: Path, monkeypatch: pytest.MonkeyPatch, cli: CommandLine, verb: str, what: str
+) -> None:
+    told: list[tuple[str, float]] = []
+
+    @contextmanager
+    def record(_: Console, name: str) -> Iterator[Callable[[str, float], None]]:
+        told.append((name, 0.0))
+        yield lambda what, share: told.append((what, share))
+
+    monkeypatch.setattr(progress_bar, "_print_shares", record)
+    cli.run(verb, run)
+    (name, _), *shares = told
+    assert name == verb
+    assert {what for what, _ in shares} == {what}
+    assert all(0 < share <= 1 for _, share in shares)
+    assert shares[-1] == (what, 1.0)
 
 
 def test_an_interruption_is_told_in_a_line(
