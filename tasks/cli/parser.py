@@ -35,7 +35,7 @@ from tasks.cli.words import (
     Whole,
     require_words,
 )
-from tasks.report.terminal import DONE, make_console, take_words, write_text
+from tasks.report.terminal import DONE, NOTHING_KEPT, make_console, take_words, write_text
 from tasks.runs.allocator import keep_freed_memory
 from tasks.runs.names import require_one_of
 
@@ -531,6 +531,8 @@ VERBS: dict[str, Any] = {
     "data": data,
 }
 DATA_VERBS: dict[str, Any] = {"make": make_data, "check": check_data}
+KEEPING = (train, demo, bench, bottleneck, make_data)  # verbs that continue from their files
+KEPT = "all files are complete; the same command continues from them"
 ABOUT = "Spiking networks from training to chip; --version prints the version of neuro."
 TRAINED = (
     "the same command resumes an interrupted run; everything else that a training depends on "
@@ -566,8 +568,8 @@ def main(argv: list[str] | None = None) -> None:
             verb.__doc__ = re.sub(r"\n {12}", " ", verb.__doc__)
             with refuse_exit():
                 tyro.cli(verb, prog=command, args=argv[1:])
-    except KeyboardInterrupt:
-        console.print("interrupted; all files are complete, the same command goes on from here")
+    except KeyboardInterrupt as stop:
+        _tell_interruption(str(stop), verbs.get("".join(argv[:1])))
         sys.exit(130)
     except BrokenPipeError:  # the reader has enough, as head has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -600,6 +602,13 @@ def refuse_exit() -> Iterator[None]:
                 "it needs; remove that, or put it below if __name__ == '__main__':"
             ) from error
         raise
+
+
+def _tell_interruption(kept: str, verb: Any) -> None:
+    """Print what an interrupted verb has kept; "": what verbs of its kind keep."""
+    if is_first_process():
+        usual = KEPT if verb in KEEPING else NOTHING_KEPT
+        console.print(f"interrupted; {kept or usual}")
 
 
 def _find_task_line(error: BaseException) -> str | None:

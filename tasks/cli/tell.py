@@ -15,13 +15,20 @@ console = make_console()
 def train_and_tell(
     run: Any, device: str, devices: int, logger: Any = "none", sharded: bool = False
 ) -> None:
-    """Train a run, and print its progress; a training that diverged ends with 1."""
-    from tasks.measures.progress_bar import describe_training, show_progress
+    """Train a run, and print its progress; a training that diverged ends with 1.
+
+    Raises:
+        KeyboardInterrupt: the user has interrupted it; the message says what is kept.
+    """
+    from tasks.measures.progress_bar import describe_kept, describe_training, show_progress
     from tasks.measures.train import launch_fabric, train_run
 
     fabric = launch_fabric(run, device, devices, logger, sharded=sharded)
-    with show_progress(console, run, shown=fabric.is_global_zero) as tell:
-        progress = train_run(run, fabric, tell)
+    try:
+        with show_progress(console, run, shown=fabric.is_global_zero) as tell:
+            progress = train_run(run, fabric, tell)
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(describe_kept(run.folder)) from stop
     if fabric.is_global_zero:
         mark = FAILED if progress.has_diverged or progress.silent else DONE
         first, *more = describe_training(run, progress)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
@@ -18,9 +19,10 @@ from rich.progress import (
 )
 
 from neuro.training import Progress
+from neuro.training.checkpoint import read_curve
 from tasks.measures.train import Tell
 from tasks.report.tables import describe_raised_slopes
-from tasks.report.terminal import make_console
+from tasks.report.terminal import NOTHING_KEPT, make_console
 from tasks.runs.share import REPORT, Report
 from tasks.runs.task import Metric, TaskRun
 
@@ -204,6 +206,16 @@ def describe_training(run: TaskRun, progress: Progress) -> list[str]:
         )
     slopes = describe_raised_slopes(progress.history)
     return [*lines, *describe_silence(progress.silent), *([slopes] if slopes else [])]
+
+
+def describe_kept(folder: Path) -> str:
+    """Say what an interrupted training has kept in its run folder."""
+    curve = read_curve(folder)
+    if curve is None:
+        return NOTHING_KEPT
+    steps = curve["steps"]
+    epoch, step = divmod(curve["epoch"] * steps + curve["step"] - 1, steps)
+    return f"kept: epoch {epoch + 1}, step {step + 1}; the same command continues"
 
 
 def describe_silence(names: Sequence[str]) -> list[str]:
