@@ -21,7 +21,7 @@ from tasks.cli.tell import (
     is_first_process,
     list_metrics,
     open_to_write,
-    tell_memory,
+    tell_dry_run,
     tell_out_of_date,
     train_and_tell,
 )
@@ -86,7 +86,8 @@ def train(  # noqa: PLR0913 - a flag each
         skip_bad: leave out damaged samples and count them in the report, instead of refusing
             the data set; every verb on the run does the same.
         sharded: each process keeps a share of the model (FSDP).
-        dry_run: do not train; print the memory that the training would need on each device.
+        dry_run: do not train; print the memory that the training would need on each device, and
+            the time to expect.
         set: a field of the configuration, as in --set epochs=3; may be repeated. neuro tasks
             TASK:CONFIGURATION lists the fields.
         lr: the learning rate, as in --set lr=0.001.
@@ -102,7 +103,7 @@ def train(  # noqa: PLR0913 - a flag each
         line = f"{name} names no configuration: this is {full}{also}"
         console.print(line, highlight=False, soft_wrap=True)
     if dry_run:
-        tell_memory(run, devices)
+        tell_dry_run(run, device, devices)
     else:
         train_and_tell(run, device, devices, logger, sharded)
 

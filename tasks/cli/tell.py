@@ -40,9 +40,10 @@ def train_and_tell(
             raise SystemExit(1)
 
 
-def tell_memory(run: Any, devices: int) -> None:
-    """Print the memory that a training would need on each of so many devices."""
+def tell_dry_run(run: Any, device: str, devices: int) -> None:
+    """Print the memory that a training would need on each of so many devices, and its time."""
     from tasks.measures.dry_run import describe_dry_run, explain_dry_run, measure_dry_run
+    from tasks.measures.step_time import describe_time
     from tasks.report.tables import make_table
 
     memory = measure_dry_run(run, devices)
@@ -53,6 +54,7 @@ def tell_memory(run: Any, devices: int) -> None:
     console.print(table)
     for line in (explain_dry_run(memory), *memory.data):
         console.print(line, highlight=False, soft_wrap=True)
+    console.print(describe_time(run, memory, device), highlight=False, soft_wrap=True)
     estimate = run.definition.training.estimate
     for found in estimate(run.config) if estimate else ():
         console.print(make_table(found.title, *found.head, rows=found.rows))

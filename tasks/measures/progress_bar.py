@@ -131,17 +131,18 @@ class ShareOfWork:
 
     def describe(self, now: float) -> str:
         """Return a line: the time so far, the share that is done, and the remaining time."""
-        line = f"{self.verb}: {_write_time(now - self.begin)} so far"
+        line = f"{self.verb}: {write_time(now - self.begin)} so far"
         if not self.what:
             return line
         line += f"; {self.what}: {self.share:.0%}"
         if self.share == self.first:
             return line
         left = (1 - self.share) / (self.share - self.first) * (now - self.since)
-        return f"{line}, about {_write_time(left)} left"
+        return f"{line}, about {write_time(left)} left"
 
 
-def _write_time(seconds: float) -> str:
+def write_time(seconds: float) -> str:
+    """Return a duration as hours, minutes and seconds: 1:02:03."""
     return str(timedelta(seconds=round(seconds)))
 
 
