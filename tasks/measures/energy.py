@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +35,7 @@ from tasks.runs.provenance import (
 )
 from tasks.runs.results import KEY
 from tasks.runs.samples import Samples, iterate_batches
+from tasks.runs.share import report_share, track
 from tasks.runs.task import TaskRun
 from tasks.runs.trained_run import open_trained_run
 
@@ -63,10 +65,14 @@ def estimate_energy(
     networks: list[dict[str, NetworkRuns]] = [{} for _ in chips]  # by chip
     greedy: list[dict[str, NetworkRuns]] = [{} for _ in chips]
     kept: list[list[str]] = [[] for _ in chips]
-    for name, net in trained.networks.items():
+    for name, net in track("samples", trained.networks.items()):
         host = {} if name else deployment.host(run.config, model)
         priced = price_samples(
-            net.graph, net.iterate_samples(), chips.values(), host, net.ann_passes
+            net.graph,
+            track("samples", [*net.iterate_samples()]),
+            chips.values(),
+            host,
+            net.ann_passes,
         )
         for k, estimate in enumerate(priced.estimates):
             greedy[k][name] = networks[k][name] = NetworkRuns(estimate, net.runs)
@@ -134,7 +140,8 @@ def price_samples(
     """Return the estimates of :func:`estimate_samples` before conversion to JSON."""
     all_chips = find_chips() if chips is None else find_hardware(chips)
     batches = iterate_batches(graph, samples)
-    record = concatenate([simulate(graph, some.inputs)[0] for some in batches])
+    tell = partial(report_share, "samples")
+    record = concatenate([simulate(graph, some.inputs, progress=tell)[0] for some in batches])
     estimates = estimate_chips(graph, record, all_chips, ann_passes=ann_passes)
     inputs = {name: record.spikes[name] for name in graph.inputs}
     misfits = list_misfits(graph, record.ticks, all_chips, inputs)

@@ -18,7 +18,6 @@ from neuro.graph import Graph, GraphError
 from neuro.io.record_file import save_record
 from neuro.io.run_folder import RECORD
 from neuro.spikes import Events, Times, join
-from tasks.measures.progress_bar import show_share
 from tasks.runs.provenance import describe_samples, digest_file, digest_stimuli, write_result
 from tasks.runs.results import KEY
 from tasks.runs.samples import (
@@ -32,6 +31,7 @@ from tasks.runs.samples import (
     read_targets,
     require_judge,
 )
+from tasks.runs.share import report_share, track
 from tasks.runs.task import TaskRun, Tree
 from tasks.runs.trained_run import ChipNetwork, open_trained_run
 
@@ -67,7 +67,7 @@ def simulate_run(
     require_workers(workers)
     trained = open_trained_run(run)
     results, ticks = {}, {}
-    for name, net in trained.networks.items():
+    for name, net in track("samples", trained.networks.items()):
         batches = list(net.iterate_samples())
         ticks[name] = batches[0].ticks
         if not name:
@@ -145,12 +145,11 @@ def simulate_samples(
     kept = Recording(spikes=tuple(n for n in graph.outputs if n not in graph.readouts))
     ways: dict[str, dict[str, Any]] = {}
     answers = {}
-    for name, placed in clocks.items():
+    for name, placed in track("samples", clocks.items()):
         stimulus = placed.place(whole)
         start = time.perf_counter()
-        with show_share("simulating") as progress:
-            run = partial(simulate, graph, stimulus, placed.clock, progress=progress)
-            record, _ = run(record=kept, workers=workers)
+        run = partial(simulate, graph, stimulus, placed.clock, record=kept, workers=workers)
+        record, _ = run(progress=partial(report_share, "samples"))
         seconds = time.perf_counter() - start
         answers[name] = read_answers(judge, graph, record)
         values = measure_answers(judge, answers[name], targets)

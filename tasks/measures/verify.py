@@ -44,6 +44,7 @@ from tasks.runs.samples import (
     read_targets,
     require_judge,
 )
+from tasks.runs.share import track
 from tasks.runs.task import TaskRun, Tree
 from tasks.runs.trained_run import open_trained_run
 
@@ -129,8 +130,10 @@ def verify_run(run: TaskRun, lava_samples: int = 8) -> dict[str, Any]:
     """
     trained = open_trained_run(run)
     networks = {
-        name: compare_executors(net.graph, net.iterate_samples(), net.judge, lava_samples)
-        for name, net in trained.networks.items()
+        name: compare_executors(
+            net.graph, track("samples", [*net.iterate_samples()]), net.judge, lava_samples
+        )
+        for name, net in track("samples", trained.networks.items())
     }
     result = join_verifications(networks).as_json()
     write_result(run, "verify", result, trained.measured_on)

@@ -30,6 +30,7 @@ from neuro.training.checkpoint import LAST, read_curve
 from tasks.runs.find import name_train_command
 from tasks.runs.names import IMPORTED
 from tasks.runs.results import CHECKSUM, KEY, compute_checksum, name_result, read_history
+from tasks.runs.share import TEST_BATCHES
 from tasks.runs.shipped import SHIPPED, Shipment
 from tasks.runs.task import TaskRun
 
@@ -125,7 +126,9 @@ def digest_test_data(run: TaskRun) -> str:
     """Return the digest of the batches of the test split, as the task makes them."""
     with seeded(0):  # so that random batches are the same each time
         batches = run.definition.training.batches(run.config, "test", 0)
-        return digest([digest(tree_leaves(batch)) for batch in batches])
+        digests = [digest(tree_leaves(batch)) for batch in batches]
+    TEST_BATCHES.set(len(digests))
+    return digest(digests)
 
 
 def digest_stimuli(inputs: Mapping[str, Events]) -> list[str]:

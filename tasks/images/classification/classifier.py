@@ -25,6 +25,7 @@ from neuro.nn.trace import trace
 from neuro.training import Plan
 from tasks.report import html as page
 from tasks.runs.results import check_facts
+from tasks.runs.share import track_test
 from tasks.runs.task import (
     ACCURACY,
     C,
@@ -92,7 +93,8 @@ class Classifier(Generic[C]):
 
     def evaluate(self, run: Run, model: nn.Module) -> Findings:
         """Return the accuracy on the test split, and the confusion matrix."""
-        batches, answers = self.batches(run.config, "test", 0), self.answers(run.config)
+        batches = track_test(self.batches(run.config, "test", 0))
+        answers = self.answers(run.config)
         confusion = count_confusion(model, batches, answers)
         n, correct = int(confusion.sum()), int(confusion.trace())
         classes = list(answers.classes)

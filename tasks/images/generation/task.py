@@ -35,6 +35,7 @@ from tasks.images.generation.vae import GaussianVAE, Reconstruction, SpikingVAE
 from tasks.images.metrics.sheet import draw_sheet, interleave, scale_images
 from tasks.runs.configuration import make_plan
 from tasks.runs.names import CONFIGURATIONS
+from tasks.runs.share import track, track_test
 from tasks.runs.task import (
     Deployment,
     Evaluation,
@@ -84,7 +85,7 @@ def _measure(config: GenerationConfig, model: nn.Module, split: Split) -> tuple[
     device = next(model.parameters()).device
     total, n = torch.zeros(2, dtype=torch.float64), 0
     with evaluate_mode(model), seeded(0):
-        for x, labels in batches(config, split, 0):
+        for x, labels in track_test(batches(config, split, 0), split):
             output = model(x.to(device))
             error = F.mse_loss(output.image, x[0].to(device))
             total += torch.stack([error, output.distance]).double().cpu() * len(labels)
@@ -97,7 +98,7 @@ def generate_images(model: nn.Module, n: int, seed: int) -> Tensor:
     rng = torch.Generator().manual_seed(seed)
     make: Any = model.generate
     sizes = [min(EVALUATED, n - first) for first in range(0, n, EVALUATED)]
-    return torch.cat([make(size, rng).cpu() for size in sizes])
+    return torch.cat([make(size, rng).cpu() for size in track("new images", sizes)])
 
 
 def evaluate(run: Run, model: nn.Module) -> Findings:

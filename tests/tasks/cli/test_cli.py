@@ -2,20 +2,27 @@ import inspect
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from shutil import copytree
+from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
 import torch
 from command_line import CommandLine
 from fake_data_sets import write_mnist
+from rich.console import Console
 
 import neuro
 from lava_export.binary import BinaryChipProgram
 from lava_export.parity import Parity
 from neuro.energy import chip_file
+from neuro.training import Progress
 from tasks.cli.parser import DATA_VERBS, VERBS, main
+from tasks.measures import progress_bar
+from tasks.measures.train import Tell
 from tasks.runs.find import name_train_command, open_folder
 from tasks.runs.names import CONFIGURATIONS
 from tasks.runs.shipped import list_shipped_runs
@@ -397,8 +404,77 @@ def test_devices_are_checked(
     )
 
 
+@pytest.mark.parametrize(
+    ("verb", "what"),
+    [("eval", "test batches"), *((v, "samples") for v in ("simulate", "verify", "energy"))],
+)
+def test_verbs_show_the_share_that_is_done(
+    run: Path, monkeypatch: pytest.MonkeyPatch, cli: CommandLine, verb: str, what: str
+) -> None:
+    told: list[tuple[str, float]] = []
+
+    @contextmanager
+    def record(_: Console, name: str) -> Iterator[Callable[[str, float], None]]:
+        told.append((name, 0.0))
+        yield lambda what, share: told.append((what, share))
+
+    monkeypatch.setattr(progress_bar, "_print_shares", record)
+    cli.run(verb, run)
+    (name, _), *shares = told
+    assert name == verb
+    assert {what for what, _ in shares} == {what}
+    assert all(0 < share <= 1 for _, share in shares)
+    assert shares[-1] == (what, 1.0)
+
+
 def test_an_interruption_is_told_in_a_line(
     monkeypatch: pytest.MonkeyPatch, cli: CommandLine
 ) -> None:
     monkeypatch.setattr("tyro.cli", Mock(side_effect=KeyboardInterrupt))
-    assert "interrupted; all files are complete" in cli.end(130, "tasks")[0]
+    kept = "interrupted; all files are complete; the same command continues from them\n"
+    assert cli.end(130, "train", "mnist")[0] == kept
+    assert cli.end(130, "data", "make", "nuscenes", "world")[0] == kept
+    nothing = "interrupted; kept: nothing yet; the next start begins anew\n"
+    assert cli.end(130, "verify", "run")[0] == nothing
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert cli.end(130, "verify", "run")[0] == ""
+    monkeypatch.delenv("LOCAL_RANK")
+    monkeypatch.setattr(
+        "tyro.extras.subcommand_cli_from_dict", Mock(side_effect=KeyboardInterrupt)
+    )
+    assert cli.end(130)[0] == nothing
+
+
+@pytest.mark.parametrize(
+    ("at", "seconds", "kept"),
+    [
+        ((0, 2), 0, "kept: nothing yet; the next start begins anew"),
+        ((1, 1), 0, "kept: epoch 1, step 3; the same command continues"),
+        ((1, 1), 60, "kept: epoch 2, step 1; the same command continues"),
+    ],
+)
+def test_an_interrupted_training_says_what_is_kept(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cli: CommandLine,
+    at: tuple[int, int],
+    seconds: int,
+    kept: str,
+) -> None:
+    now = [0]
+
+    @contextmanager
+    def stop(*_: object, shown: bool) -> Iterator[Tell]:
+        def tell(progress: Progress, step: int, steps: int) -> None:
+            assert (shown, steps) == (True, 3)
+            now[0] += seconds
+            if (progress.epoch, step) == at:
+                raise KeyboardInterrupt
+
+        yield tell
+
+    monkeypatch.setattr(progress_bar, "show_progress", stop)
+    monkeypatch.setattr("neuro.training.loop.time", SimpleNamespace(monotonic=lambda: now[0]))
+    sizes = ("--set", "train=60", "--set", "batch=20", "--set", "held=20")
+    told = cli.end(130, "train", "mnist:tiny", "--out", tmp_path, *sizes)[0]
+    assert told.splitlines()[-1] == f"interrupted; {kept}"
