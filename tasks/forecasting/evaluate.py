@@ -36,38 +36,19 @@ from tasks.report.figures import save_png
 from tasks.runs.task import Findings, Metric, Picture, Split, Table
 
 UNIT = "bins²"
-MSE = Metric(
-    name="mse",
-    better="lower",
-    unit=UNIT,
-    meaning="mean squared error, from the true bin to the expectation of the forecast",
+MSE, ARGMAX, MEDIAN = (
+    Metric(name=name, better="lower", unit=UNIT, meaning=meaning)
+    for name, meaning in {
+        "mse": "mean squared distance of the expected bin from the true one",
+        "mse_argmax": "the same, of the most probable bin",
+        "mse_median": "the same, of the median bin",
+    }.items()
 )
 METRICS = (
-    MSE,
-    Metric(
-        name="mse_argmax",
-        better="lower",
-        unit=UNIT,
-        meaning="mean squared error of the most probable bin",
-    ),
-    Metric(
-        name="mse_median",
-        better="lower",
-        unit=UNIT,
-        meaning="mean squared error of the median of the forecast",
-    ),
-    Metric(
-        name="nll",
-        better="lower",
-        unit="nats",
-        meaning="negative logarithm of the probability that the forecast gives to the true bin",
-    ),
+    *(MSE, ARGMAX, MEDIAN),
+    Metric(name="nll", better="lower", unit="nats", meaning="minus log p of the true bin"),
     *EVENT_METRICS,
-    Metric(
-        name="false_alarms_per_hour",
-        better="lower",
-        meaning="alarms that no seizure follows, per hour of answers",
-    ),
+    Metric(name="false_alarms_per_hour", better="lower", meaning="alarms without seizure"),
 )
 BASELINES = {  # words for the names of list_baselines
     "constant": "mean of the training windows",

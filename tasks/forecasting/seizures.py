@@ -445,34 +445,17 @@ def _require_both(labels: dict[Split, Int64[np.ndarray, " N"]], name: str) -> No
 
 HOUR = 1000  # units of time; the equations of the Epileptor do not relate them to seconds
 TIME = f"{HOUR} units of time"
-EVENT_METRICS = (
-    Metric(
-        name="auc",
-        format=".3f",
-        meaning="probability that a window before a seizure scores higher than another window",
-    ),
-    Metric(
-        name="sensitivity",
-        format=".1%",
-        meaning="share of the predictable seizures that an alarm announces",
-    ),
-    Metric(
-        name="false_alarms",
-        better="lower",
-        unit=f"in {TIME}",
-        meaning="alarms that no seizure follows, per time of answers",
-    ),
-    Metric(
-        name="warning",
-        better="lower",
-        format=".1%",
-        meaning="share of the time in which an alarm is in force",
-    ),
-    Metric(
-        name="improvement",
-        format=".1%",
-        meaning="sensitivity minus that of random alarms that warn for as long",
-    ),
+EVENT_METRICS = tuple(
+    replace(metric, meaning=meaning)
+    for metric, meaning in {
+        Metric(name="auc", format=".3f"): "how often windows before seizures outscore others",
+        Metric(name="sensitivity", format=".1%"): "share of seizures that an alarm announces",
+        Metric(
+            name="false_alarms", better="lower", unit=f"in {TIME}"
+        ): "alarms without seizure",
+        Metric(name="warning", better="lower", format=".1%"): "share of time under an alarm",
+        Metric(name="improvement", format=".1%"): "sensitivity above that of random alarms",
+    }.items()
 )
 FILE = "alarms.png"
 
