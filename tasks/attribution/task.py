@@ -132,6 +132,10 @@ def choose_plan(config: AttributionConfig) -> Plan:
 
 TASK = Task(
     summary="Attribution: which corpora a text of a language model comes from",
+    about="A language model has read several corpora; a small network, the probe, sees its "
+    "inner states while it reads a text, and answers which share of the text comes from which "
+    "corpus. The probe spikes in attribution:tiny_alif, and the language model in "
+    "attribution:tiny_spiking.",
     configs={name: getattr(configs, name) for name in CONFIGURATIONS["attribution"]},
     training=Training(
         build=build,

@@ -1,5 +1,6 @@
 """``neuro bottleneck``: narrow layers where a trained network crosses from chip to chip."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,8 +11,8 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from neuro.energy import Chip, find_chip
-from neuro.io.run_folder import RunError
-from neuro.io.store import require_writable, write_json
+from neuro.io.run_folder import Run, RunError
+from neuro.io.store import StoreError, read_bytes, read_json, require_writable, write_json
 from neuro.plot import ACCENT, INK, LINE, MUTED
 from tasks.bench.plot import STYLE
 from tasks.bottlenecks import narrowing
@@ -25,17 +26,19 @@ from tasks.bottlenecks.config import (
 from tasks.bottlenecks.narrowing import ChosenCuts, CurvePoint
 from tasks.bottlenecks.task import count_bits, find_image
 from tasks.measures.train import evaluate_run, launch_fabric, train_run
+from tasks.report import html as page
 from tasks.report.figures import save_png
 from tasks.report.tables import make_table
 from tasks.runs.configuration import list_problems
 from tasks.runs.names import require_one_of
+from tasks.runs.provenance import describe_trained
 from tasks.runs.results import KEY
 from tasks.runs.settings import set_fields
-from tasks.runs.task import TaskRun
+from tasks.runs.task import Html, TaskRun
 from tasks.runs.trained_run import load_trained_model, open_trained_run
 
 LEARNED = "learned"  # value of --width: gates choose the widths
-FILE = "bottleneck.json"
+FILE, PICTURE = "bottleneck.json", "bottleneck.png"
 MARKS = {"float": "o", "8bit": "s", "4bit": "^", "spikes": "D"}
 Tell = Callable[[str], None]
 
@@ -109,8 +112,9 @@ def narrow_run(run: TaskRun, words: NarrowWords, tell: Tell = lambda _: None) ->
         points.append(train_narrow(run, config, folder, chip))
     facts = {"accuracy": original.accuracy, "n": original.n, KEY: dict(trained.measured_on)}
     result = {**describe_result(run, cuts, points, words), **facts}
-    write_json(words.out / FILE, result)
-    draw_curve(result, words.out / "bottleneck.png")
+    for folder in (words.out, run.folder, *trainings):
+        write_json(folder / FILE, result)
+        draw_curve(result, folder / PICTURE)
     return result
 
 
@@ -297,7 +301,30 @@ def describe_narrowing(result: dict[str, Any], out: Path) -> list[str]:
     for point in (p for p in result["points"] if p["folder"]):
         verbs = "every verb takes it" if point["link"] == "spikes" else "neuro eval takes it"
         lines.append(f"{point['folder']} is a run: {verbs}")
-    return [*lines, f"wrote {out / FILE} and {out / 'bottleneck.png'}"]
+    return [*lines, f"wrote {out / FILE} and {out / PICTURE}"]
+
+
+def show_narrowing(run: Run) -> Html:
+    """Return the section of a report with the cuts of a network and its narrow networks.
+
+    Raises:
+        StoreError: ``bottleneck.json`` is damaged.
+    """
+    title, path, narrow = "Narrow layers", run.folder / FILE, run.config.narrow
+    command = f"neuro bottleneck {shlex.quote(narrow.teacher or str(run.folder))} --width 1/4"
+    if not path.exists():
+        return page.section(title, page.missing(command))
+    result, parts = read_json(path), list[Html]()
+    try:
+        weights = narrow.teacher_weights or describe_trained(run.folder)["weights"]
+        if result[KEY]["weights"] != weights:
+            parts.append(page.warning("The figures below are of other weights", command))
+        for table in (tabulate_cuts(result), tabulate_points(result)):
+            parts += [page.subheading(str(table.title)), page.terminal_table(table)]
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"{path}: is not as this version writes it; {command}") from error
+    caption = "Narrow layers in closed form (pca) and trained; star and line: the original."
+    return page.section(title, *parts, page.photo(read_bytes(run.folder / PICTURE), caption))
 
 
 @mpl.rc_context(STYLE)

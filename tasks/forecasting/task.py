@@ -95,6 +95,10 @@ def stimuli(config: ForecastConfig, model: nn.Module, split: Split) -> Iterator[
 
 TASK = Task(
     summary="forecasts of a series, guided by a teacher that sees later values",
+    about="A network reads the last values of a series and forecasts a later value, as a "
+    "probability of each of several bins; of a recording, it forecasts whether a seizure is "
+    "about to begin. Its neurons spike, except in the twins without spikes, and during "
+    "training a teacher that sees later values may guide it.",
     configs={name: MAKERS[name] for name in CONFIGURATIONS["forecasting"]},
     training=Training(
         build=build,
