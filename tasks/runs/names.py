@@ -16,7 +16,7 @@ CONFIGURATIONS = {  # of each task; equal to the names in the task
     "yinyang": ("tiny", "full", "xylo"),
     "events": ("tiny", "nmnist", "dvs_gesture", "shd"),
     "image_generation": (
-        *("tiny", "tiny_drawn", "tiny_membrane", "tiny_ann"),
+        *("tiny", "small", "small_drawn", "small_membrane", "small_ann"),
         *("night", "full", "fashion", "cifar10"),
     ),
     "driving": (
