@@ -156,7 +156,7 @@ def import_network(
             static=static,
         )
     else:
-        shown, classes = fixed if static else None, opened.network.classes
+        shown, classes = (fixed or 0) * static, opened.network.classes
         stimulus = make_stimulus(graph, words.file, arrays, words.labels, classes, shown)
     path = words.file or Path("--ticks")
     require_run_of_source(path, stimulus, fixed, static=static)

@@ -194,12 +194,12 @@ def make_stimulus(
     arrays: Mapping[str, np.ndarray],
     labels_path: Path | None = None,
     classes: int | None = None,
-    ticks: int | None = None,
+    ticks: int = 0,
 ) -> ImportedStimulus:
     """Make the stimulus of a graph from the arrays of a file, with labels if there are any.
 
     classes: number of classes; None: the size of the output.
-    ticks: an array without an axis of ticks is shown in so many; None: it is refused.
+    ticks: an array without an axis of ticks is shown in so many; 0: it is refused.
 
     Raises:
         StimulusError: the arrays do not fit the graph; lists all problems.
