@@ -261,7 +261,12 @@ def simulate(
     from tasks.measures.cluster import use_cluster
     from tasks.measures.progress_bar import show_share
     from tasks.measures.simulate import simulate_run
-    from tasks.report.tables import describe_coverage, list_values, tabulate_simulation
+    from tasks.report.tables import (
+        describe_coverage,
+        describe_length,
+        list_values,
+        tabulate_simulation,
+    )
 
     opened = open_to_write(run)
     with use_cluster(cluster), show_share("simulate"):
@@ -272,7 +277,7 @@ def simulate(
             f"{m.label} {value}" for m, value in list_values(result, list_metrics(opened))
         )
         took = f"{result['milliseconds_per_sample']:.2f} ms each"
-        console.print(f"{values and values + ' on '}{result['n']:,} test samples, {took}")
+        console.print(f"{values and values + ' on '}{describe_length(result)}, {took}")
     for line in describe_coverage(result):
         console.print(line, soft_wrap=True)
     tell_out_of_date(opened, "simulate")

@@ -3,7 +3,6 @@
 Axes: T ticks, B batch, K classes.
 """
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +23,7 @@ from neuro.nn.trace import trace
 from neuro.training import Plan
 from tasks.report import html as page
 from tasks.runs.results import check_facts
+from tasks.runs.samples import draw_evenly
 from tasks.runs.share import track_test
 from tasks.runs.task import (
     ACCURACY,
@@ -111,15 +111,10 @@ class Classifier(Generic[C]):
 
     def stimuli(self, config: C, model: nn.Module, split: Split) -> Iterator[Stimulus]:  # noqa: ARG002
         """Yield the stimuli of the chip part, with labels."""
-        left = self.compared(config) or sys.maxsize
-        for x, labels in self.batches(config, split, 0):
-            x, labels = x[:, :left], labels[:left]
-            if unit := self.unit(config):
-                x = (x / unit).round()
-            yield Stimulus({"input": x}, labels)
-            left -= len(labels)
-            if left <= 0:
-                return
+        unit = self.unit(config)
+        batches = partial(self.batches, config, split, 0)
+        for x, labels, drawn in draw_evenly(batches, self.compared(config)):
+            yield Stimulus({"input": (x / unit).round() if unit else x}, labels, drawn)
 
     def decode(self, config: C, model: nn.Module, outputs: Mapping[str, Tensor]) -> Tensor:  # noqa: ARG002
         """Return the class with the highest score for each sample."""
