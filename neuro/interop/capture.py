@@ -90,7 +90,7 @@ def import_with_reader(
     ticks: int | None = None,
     dt: Seconds = Seconds(1e-3),
 ) -> ImportedNetwork:
-    """Return the Graph of a module, with everything needed to prove it.
+    """Return the Graph of a module, with everything needed to compare both.
 
     Args:
         module: stays unchanged; a copy runs in float64 and in evaluation mode.

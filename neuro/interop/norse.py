@@ -50,7 +50,7 @@ def import_module(
     run: Run | None = None,
     ticks: int | None = None,
 ) -> ImportedNetwork:
-    """Return the Graph of a module with Norse's neurons, with everything needed to prove it.
+    """Return the Graph of a module with Norse's neurons, with all it takes to compare them.
 
     The length of a tick is the ``dt`` of the cells.
 

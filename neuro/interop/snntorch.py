@@ -60,7 +60,7 @@ def import_module(
     ticks: int | None = None,
     dt: Seconds = Seconds(1e-3),
 ) -> ImportedNetwork:
-    """Return the Graph of a network of snnTorch, with everything needed to prove it.
+    """Return the Graph of a network of snnTorch, with all it takes to compare them.
 
     Args:
         module: contains neurons of snnTorch; it may loop over ticks itself, or run one tick per

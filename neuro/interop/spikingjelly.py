@@ -43,7 +43,7 @@ def import_module(
     ticks: int | None = None,
     dt: Seconds = Seconds(1e-3),
 ) -> ImportedNetwork:
-    """Return the Graph of a module with SpikingJelly's neurons, with all it takes to prove it.
+    """Return the Graph of a module with SpikingJelly's neurons, and what compares both.
 
     Args:
         module: in step mode "s" or "m"; it stays unchanged. A copy runs in float64 and in

@@ -117,6 +117,7 @@ class _Compared(TypedDict):
     spikes: int
     different: int
     right: list[int] | None
+    changed: int
 
 
 @torch.no_grad()
@@ -124,7 +125,8 @@ def _compare(plain: CodedNetwork, coded: CodedNetwork, decoding: Decoding | None
     """Compare spikes and answers without and with the code, in batches that memory holds."""
     both = (plain, coded)
     nets = [Net(one.graph).double() for one in both]
-    found = _Compared(spikes=0, different=0, right=None if decoding is None else [0, 0])
+    right = None if decoding is None else [0, 0]
+    found = _Compared(spikes=0, different=0, right=right, changed=0)
     for batches in zip(*(split_samples(x.graph, x.stimulus) for x in both), strict=True):
         before, after = (
             net({name: torch.from_numpy(x) for name, x in inputs.items()})[0]
@@ -135,8 +137,10 @@ def _compare(plain: CodedNetwork, coded: CodedNetwork, decoding: Decoding | None
             found["different"] += int(((before[name] != 0) != (after[name] != 0)).sum())
         if decoding is not None and plain.stimulus.labels is not None:
             (output,), labels = plain.graph.outputs, plain.stimulus.labels[batches[0][0]]
+            hits = [decoding.score(x[output]).argmax(1) == labels for x in (before, after)]
             found["right"] = [
-                known + int((decoding.score(own[output]).argmax(1) == labels).sum())
-                for known, own in zip(found["right"] or (), (before, after), strict=True)
+                known + int(own.sum())
+                for known, own in zip(found["right"] or (), hits, strict=True)
             ]
+            found["changed"] += int((hits[0] != hits[1]).sum())
     return found

@@ -387,7 +387,9 @@ def show_import(console: Console, out: Path, facts: ImportFacts) -> None:
     if "code" in facts:
         said(f"{FIELD}: {describe_code(facts['code'])}")
     if totals := add_stimuli(read_rows(facts)):
-        table = make_table("Is it equal to its source?", *TOTALS, rows=map(list_cells, totals))
+        table = make_table(
+            "Compared with its source at every tick", *TOTALS, rows=map(list_cells, totals)
+        )
         console.print(table)
     for line in (describe_comparison(facts), *list_own_figures(facts), *list_remarks(facts)):
         if line:

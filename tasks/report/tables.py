@@ -200,8 +200,8 @@ def describe_integers(result: Mapping[str, Any], metrics: Sequence[Metric]) -> l
         for m in metrics
         if (values := result["metrics"].get(m.name))
     ]
-    length = f"{result['n']:,} test samples of {result['ticks']:,} ticks"
-    return ["; ".join([length, *both]), *result["excess"]]
+    line = "; ".join([describe_length(result), *both])
+    return [line, *list_costs(result, metrics), *result["excess"]]
 
 
 def describe_evaluation(result: dict[str, Any], metrics: Sequence[Metric]) -> str:
@@ -255,11 +255,7 @@ def describe_equality(verify: dict[str, Any], metrics: Sequence[Metric]) -> list
     ]
     lines = [
         "; ".join([describe_length(verify), *by_executor]),
-        *(
-            f"cost of quantisation in {m.label}: {describe_loss(m, verify)}"
-            for m in metrics
-            if "integers" in verify["metrics"].get(m.name, ())
-        ),
+        *list_costs(verify, metrics),
         *describe_coverage(verify),
         describe_parity(verify["reference_lava"]),
         *describe_silence(list_silent(verify)),
@@ -534,10 +530,19 @@ def format_quantity(value: float, unit: str) -> str:
     return format_joules(value) if unit == "J" else f"{1e3 * value:.3g} ms"
 
 
+def list_costs(result: Mapping[str, Any], metrics: Sequence[Metric]) -> list[str]:
+    """Return a line per metric of ``verify.json`` or ``export-CHIP.json`` on its cost."""
+    return [
+        f"cost of quantisation in {m.label}: {describe_loss(m, result)}"
+        for m in metrics
+        if "integers" in result["metrics"].get(m.name, ())
+    ]
+
+
 def describe_loss(metric: Metric, verify: Mapping[str, Any]) -> str:
-    """Say how much worse the integers of ``verify.json`` answer than the floats."""
+    """Say how much worse the integers of a result answer than the floats."""
     values = verify["metrics"][metric.name]
-    change = values["integers"] - values["events"]
+    change = values["integers"] - values["floats" if "floats" in values else "events"]
     error = verify.get("errors", {}).get(metric.name)
     return metric.describe_change(change, error, verify["n"])
 

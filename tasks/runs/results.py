@@ -197,8 +197,10 @@ class ChipExportResult(ExportResult):
     chip: str
     layers: dict[str, dict[str, Number]]
     metrics: dict[str, dict[str, Number]]
+    errors: NotRequired[dict[str, float]]
     excess: list[str]
     n: int
+    drawn: NotRequired[str]
     ticks: int
 
 
