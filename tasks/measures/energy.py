@@ -127,12 +127,11 @@ def estimate_samples(
 
 
 def _name_kinds(result: Mapping[str, Any], networks: Mapping[str, Graph]) -> None:
-    """Add the class of each host node to a result; work beside a graph keeps its own name."""
+    """Add the class of each host node to a result; work beside a graph has none."""
     nodes = join_layers({name: graph.nodes for name, graph in networks.items()})
     for part in result.get("host", ()):
-        part["kind"] = (
-            type(nodes[part["node"]]).__name__ if part["node"] in nodes else part["node"]
-        )
+        if part["node"] in nodes:
+            part["kind"] = type(nodes[part["node"]]).__name__
 
 
 class PricedSamples(NamedTuple):

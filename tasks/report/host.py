@@ -27,13 +27,14 @@ def sum_host(result: Mapping[str, Any]) -> dict[str, int]:
 def share_host(result: Mapping[str, Any]) -> HostShares | None:
     """Return the shares of the host in ``energy.json``.
 
-    None: no operation stays on a host, or an earlier version wrote the file.
+    An operation of the chip is a synaptic event. None: no operation stays on a host.
     """
     convention, macs = result["conventional45nm"], sum(sum_host(result).values())
-    if not macs or not convention.get("host") or "operations" not in convention:
+    if not macs or not convention.get("host"):
         return None
-    chip = convention["operations"]["acs"] + convention["operations"]["macs"]
-    return HostShares(macs / (macs + chip), convention["host"] / convention["snn"])
+    chip = next(x for x in result.values() if isinstance(x, dict) and "layers" in x)
+    events = sum(layer.get("synaptic_events", 0) for layer in chip["layers"].values())
+    return HostShares(macs / (macs + events), convention["host"] / convention["snn"])
 
 
 def describe_host(result: Mapping[str, Any]) -> str:

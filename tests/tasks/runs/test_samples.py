@@ -13,11 +13,12 @@ from tables import read_table, require_answer
 from torch import Tensor
 from written_graphs import chain
 
-from neuro.graph import Dense, Input
+from neuro.graph import Dense, Input, Softmax
 from neuro.neurons import LI
 from neuro.spikes import Events, to_events, to_raster
 from tasks.measures.energy import estimate_samples
 from tasks.measures.verify import verify_samples
+from tasks.report.host import share_host
 from tasks.runs.samples import (
     CLASSIFIER,
     NO_ANSWERS,
@@ -237,6 +238,24 @@ def test_compared_samples_are_spread_over_the_whole_split(
     assert torch.cat([batch.labels for batch in found]).tolist() == list(chosen)
     assert torch.equal(torch.cat([batch.x for batch in found], 1), x[:, list(chosen)])
     assert {batch.drawn for batch in found} == {drawn}
+
+
+def test_host_nodes_are_named_by_their_kind_and_work_beside_a_graph_is_not() -> None:
+    graph = chain(
+        input=Input(shape=(N,)),
+        w1=Dense(weight=np.eye(N)),
+        soft=Softmax(),
+        w2=Dense(weight=np.ones((K, N))),
+        out=LI(tau=0.02),
+    )
+    found = estimate_samples(graph, SAMPLES, ["loihi1"], beside={"encoder": 10})
+    kinds = {part["node"]: part.get("kind") for part in found["host"]}
+    assert kinds == {"encoder": None, "w1": "Dense", "soft": "Softmax"}
+    shares = share_host(found)
+    assert shares is not None
+    events = found["loihi1"]["layers"]["w2"]["synaptic_events"]
+    host = 10 + T * (N * N + 2 * N)
+    assert shares.operations == host / (host + events)
 
 
 def _make_judge(measure: Callable[[Any, Any], Mapping[str, float]]) -> Judge:
