@@ -21,6 +21,7 @@ C = TypeVar("C")
 Html = NewType("Html", str)  # markup that is safe on a page
 Split = Literal["train", "val", "test"]
 Pair = tuple[Tensor, Tensor]  # a batch of stimuli T B ..., and their targets B
+ROUNDING = 1e-12  # of metrics, where answers differ by the order of float64 sums
 Tree = Any  # a pytree of tensors: a tensor, or tuples, lists and dictionaries of them
 
 
@@ -90,7 +91,7 @@ class Metric:
         size = self.difference(abs(lost)).removeprefix("+")
         if error is None:
             return f"{size} {'lost' if lost >= 0 else 'gained'}, of unknown uncertainty"
-        if lost == 0 and error == 0:
+        if max(abs(lost), error) < ROUNDING:
             return "no answer changed"
         interval = f"{self.difference(lost)} ± {self.difference(2 * error).removeprefix('+')}"
         about = f"{interval} lost, {n:,} samples"

@@ -98,6 +98,9 @@ def test_how_many_samples_would_tell_a_point_of_accuracy(error: float, needed: s
     assert found.endswith(f"800 samples{needed})" if error < 0.01 else f"{needed})")
     assert ("needs" in found) == bool(needed)
     assert ERROR.describe_change(0.001, error, 800).endswith("lost, 800 samples)")
+    assert ERROR.describe_change(-9e-13, 8e-13, 800) == "no answer changed"
+    for change, of in ((2e-12, 0.0), (0.0, 2e-12)):
+        assert "lost, 800 samples)" in ERROR.describe_change(change, of, 800)
 
 
 def test_where_no_answer_changed_that_is_said_and_where_errors_are_unknown() -> None:
