@@ -261,24 +261,19 @@ def simulate(
     from tasks.measures.cluster import use_cluster
     from tasks.measures.progress_bar import show_share
     from tasks.measures.simulate import simulate_run
-    from tasks.report.tables import (
-        describe_coverage,
-        describe_length,
-        list_values,
-        tabulate_simulation,
-    )
+    from tasks.report import tables as show
 
     opened = open_to_write(run)
     with use_cluster(cluster), show_share("simulate"):
         result = simulate_run(opened, Grid() if clock == "grid" else Exact(), workers)
-    console.print(tabulate_simulation(result, list_metrics(opened)))
+    console.print(show.tabulate_simulation(result, list_metrics(opened)))
     if clock == "grid":
         values = ", ".join(
-            f"{m.label} {value}" for m, value in list_values(result, list_metrics(opened))
+            f"{m.label} {value}" for m, value in show.list_values(result, list_metrics(opened))
         )
         took = f"{result['milliseconds_per_sample']:.2f} ms each"
-        console.print(f"{values and values + ' on '}{describe_length(result)}, {took}")
-    for line in describe_coverage(result):
+        console.print(f"{values and values + ' on '}{show.describe_length(result)}, {took}")
+    for line in show.describe_coverage(result):
         console.print(line, soft_wrap=True)
     tell_out_of_date(opened, "simulate")
 

@@ -147,7 +147,7 @@ def test_a_direct_code_runs_on_the_chip_as_graded_spikes_of_whole_pixels(vote: i
     with torch.no_grad():
         model.get_submodule("conv2").get_parameter("weight").mul_(8)
     x, _ = next(iter(task.training.batches(config, "test", 0)))
-    inputs, labels = next(iter(task.deployment.stimuli(config, model, "test")))
+    inputs, labels, _ = next(iter(task.deployment.stimuli(config, model, "test")))
     pixels = mnist.digits(config, "test").images
     assert torch.equal(inputs["input"], torch.from_numpy(pixels).float().expand_as(x))
     graph = task.deployment.part(config, model)
