@@ -66,6 +66,7 @@ from tasks.attribution.outside import (
 )
 from tasks.attribution.training import LOSS
 from tasks.report.figures import save_png
+from tasks.runs.share import track
 from tasks.runs.task import ACCURACY, Findings, Metric, Picture, Table
 
 
@@ -236,7 +237,7 @@ def answer_all(
         ),
         **{
             name: (answer_by_chains(own, parts[0]), answer_by_chains(own, parts[1]))
-            for name, own in chains.items()
+            for name, own in track("models of text", chains.items())
         },
         "equal shares": (equal[0], equal[1]),
     }

@@ -226,10 +226,10 @@ def _require(values: Float64[np.ndarray, "N _"] | None) -> Float64[np.ndarray, "
 
 
 def compare_foreign(
-    config: AttributionConfig, model: AttributionModel, contrast: Contrast | None = None
+    config: AttributionConfig, model: AttributionModel
 ) -> dict[Foreign, Compared]:
     """Return the scores of every detector, by kind of foreign documents."""
-    detectors = make_detectors(config, model, contrast or Contrast())
+    detectors = make_detectors(config, model, Contrast())
     known: dict[int, Scores] = {}
     out = dict[Foreign, Compared]()
     for kind in list_foreign(config):

@@ -126,6 +126,11 @@ def list_trainings(
     Raises:
         ValueError: a width or a setting does not fit.
     """
+    if words.settings and not words.widths:
+        raise ValueError(
+            "--set sets a field for the training, and without --width nothing is trained; add "
+            "--width learned, or leave --set out"
+        )
     trainings: dict[Path, BottleneckConfig] = {}
     for link in links:
         for text in words.widths:

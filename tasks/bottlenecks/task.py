@@ -163,7 +163,7 @@ def _make_task() -> Task[BottleneckConfig]:
         batches=batches,
         loss=lambda _, y, labels: F.cross_entropy(image_net.scores(y), labels),
         answers=Answers(classes=CLASSES, scores=image_net.scores),
-        encodes=lambda config: config.code == "direct",
+        unit=image_data.find_unit,
         compared=lambda config: config.compared,
         dummy_batch=lambda config: image_data.make_dummy_batch(config, find_image(config)),
         seed_changes=SEED_CHANGES,

@@ -40,6 +40,7 @@ from tasks.driving.metrics import (
 )
 from tasks.driving.model import DrivingOutputs
 from tasks.driving.planners import KeepVelocity
+from tasks.runs.share import track_test
 from tasks.runs.task import Findings, Metric, Picture, Split, Table
 
 if TYPE_CHECKING:
@@ -252,7 +253,8 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
     """Return the metrics of the test split; write its predictions into the run folder."""
     config: DrivingConfig = run.config
     submission = open_submission(config)
-    values, n = measure_model(config, model, read_batches(config, "test", 0), submission)
+    batches = track_test(read_batches(config, "test", 0))
+    values, n = measure_model(config, model, batches, submission)
     challenge: dict[str, Any] = {}
     if submission is not None:
         challenge = submission.measure()

@@ -33,6 +33,7 @@ from tasks.forecasting.seizures import (
 )
 from tasks.forecasting.windows import READINGS, read_bins
 from tasks.report.figures import save_png
+from tasks.runs.share import track_test
 from tasks.runs.task import Findings, Metric, Picture, Split, Table
 
 UNIT = "bins²"
@@ -91,7 +92,8 @@ def score_split(
     """Return the scores of a model on a split, and the true bins."""
     device = next(model.parameters()).device
     found = [
-        (model(x.to(device))[0][-1].cpu(), labels) for x, labels, _ in batches(config, split, 0)
+        (model(x.to(device))[0][-1].cpu(), labels)
+        for x, labels, _ in track_test(batches(config, split, 0), split)
     ]
     scores, labels = zip(*found, strict=True)
     return torch.cat(scores), torch.cat(labels)

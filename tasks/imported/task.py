@@ -36,6 +36,7 @@ from tasks.imported.files import (
 )
 from tasks.imported.sections import describe_stimulus, show_import
 from tasks.imported.stimulus import ImportedStimulus, load_stimulus, split_samples
+from tasks.runs.share import track_test
 from tasks.runs.task import (
     ACCURACY,
     Deployment,
@@ -203,7 +204,7 @@ class ImportedRun:
         spikes = dict.fromkeys(graph.firing, 0.0)
         values: dict[str, list[Tensor]] = {name: [] for name in graph.readouts}
         scores = []
-        for inputs, _ in self.iterate_batches(run.config, "test", 0):
+        for inputs, _ in track_test(self.iterate_batches(run.config, "test", 0)):
             activity, _ = model({name: x.to(device) for name, x in inputs.items()})
             for name in spikes:
                 spikes[name] += float(activity[name].sum())

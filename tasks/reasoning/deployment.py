@@ -141,7 +141,7 @@ def embed_answers(
 def _make_stimulus(name: str, x: Tensor, words: Tensor, logits: Tensor) -> Stimulus:
     """Return the stimulus of an input, with the target words after its last tokens."""
     due, logits = words.T.contiguous(), logits[-len(words) :].swapaxes(0, 1)
-    return Stimulus({name: x.cpu()}, SaidTargets(due, logits.cpu()))
+    return Stimulus({name: x.cpu()}, SaidTargets(due, logits.cpu()), "the first of the split")
 
 
 def count_ticks(config: ReasoningConfig) -> int:

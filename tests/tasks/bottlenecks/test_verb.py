@@ -214,6 +214,12 @@ class TestRefusals:
         )
         assert "'a' is no width" in cli.refuse(*words, "--width", "a")
         assert "no chip 'loihi3'" in cli.refuse(*words, "--chip", "loihi3")
+        assert "--set sets a field for the training, and without --width" in cli.refuse(
+            *words, "--set", "epochs=3"
+        )
+        assert "epochs is -1; it must be >= 1" in cli.refuse(
+            *words, "--width", "1", "--set", "epochs=-1"
+        )
         assert "narrow.soft is 3.0" in cli.refuse(
             *words, "--width", "1", "--set", "narrow.soft=3.0"
         )

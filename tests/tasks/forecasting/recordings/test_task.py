@@ -173,6 +173,7 @@ def test_a_teacher_that_cannot_learn_is_refused() -> None:
         train_detector(config, build(config).get_submodule("teacher"))
 
 
+@pytest.mark.slow
 def test_a_dry_run_of_the_published_sizes_needs_no_data(cli: CommandLine) -> None:
     each = (
         18_306 - 16 * (11 - 9) * 25 + 6_041_600 + 131_842
