@@ -401,9 +401,6 @@ def _tabulate_oracle(found: Mapping[str, Mapping[str, float]]) -> Table:
     return Table(
         title="The probe beside the best answer",
         head=("method", *(m.label for m in OF_ANSWERS)),
-        rows=[
-            (name, *(m.text(found[name][m.name]) for m in OF_ANSWERS))
-            for name in (PROBE, ORACLE)
-        ],
+        rows=[(k, *(m.text(found[k][m.name]) for m in OF_ANSWERS)) for k in (PROBE, ORACLE)],
         caption="The oracle knows the generators of the texts, which no other reader does.",
     )

@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-from typing import Any
 
 import numpy as np
 import torch.nn.functional as F
@@ -28,14 +27,15 @@ from tasks.bottlenecks.config import (
     count_channels,
     find_side,
 )
+from tasks.bottlenecks.curve import show_narrowing
 from tasks.images.classification import data as image_data, network as image_net
 from tasks.images.classification.cifar10 import read_colours
-from tasks.images.classification.classifier import Answers, make_classifier, show_confusion
+from tasks.images.classification.classifier import Answers, make_classifier
 from tasks.images.classification.data import SEED_CHANGES, Labelled, take_split
 from tasks.images.classification.mnist import read_digits
 from tasks.runs.configuration import make_plan
 from tasks.runs.names import CONFIGURATIONS
-from tasks.runs.task import Deployment, Findings, Html, Pair, Split, Table, Task
+from tasks.runs.task import Deployment, Findings, Pair, Split, Table, Task
 
 Measure = Callable[[Run, nn.Module], Findings]
 COLOURS = ("cifar10", "generated")
@@ -152,12 +152,6 @@ def _evaluate(measure: Measure, run: Run, model: nn.Module) -> Findings:
     return replace(found, tables=tables, beside={**found.beside, **beside})
 
 
-def _show_sections(run: Run, evaluation: Mapping[str, Any]) -> list[Html]:
-    from tasks.bottlenecks.bottleneck import show_narrowing  # which uses this module
-
-    return [*show_confusion(run, evaluation), show_narrowing(run)]
-
-
 def _make_task() -> Task[BottleneckConfig]:
     names = CONFIGURATIONS["bottlenecks"]
     task = make_classifier(
@@ -183,7 +177,7 @@ def _make_task() -> Task[BottleneckConfig]:
         "numbers, from chip to chip.",
         training=training,
         deployment=_refuse_others(task.deployment),
-        evaluation=replace(task.evaluation, evaluate=measure, sections=_show_sections),
+        evaluation=replace(task.evaluation, evaluate=measure, sections=show_narrowing),
     )
 
 

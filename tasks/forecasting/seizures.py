@@ -450,9 +450,7 @@ EVENT_METRICS = tuple(
     for metric, meaning in {
         Metric(name="auc", format=".3f"): "how often windows before seizures outscore others",
         Metric(name="sensitivity", format=".1%"): "share of seizures that an alarm announces",
-        Metric(
-            name="false_alarms", better="lower", unit=f"in {TIME}"
-        ): "alarms without seizure",
+        Metric(name="false_alarms", better="lower", unit=f"in {TIME}"): "unfounded alarms",
         Metric(name="warning", better="lower", format=".1%"): "share of time under an alarm",
         Metric(name="improvement", format=".1%"): "sensitivity above that of random alarms",
     }.items()

@@ -66,10 +66,10 @@ def read_thoughts(
 
 def tabulate_example(config: ReasoningConfig, model: nn.Module, said: Said) -> Table:
     """Return what a network read, thought and said about an item, and what is true of it."""
-    words, item = load(config).words, said.item
+    words, item = dict(enumerate(load(config).words)), said.item
 
     def write(tokens: Sequence[int]) -> str:
-        return " ".join(words[k] for k in tokens)
+        return " ".join(words.get(k, f"<{k}>") for k in tokens)  # a vocabulary may have more
 
     lines = range(0, len(item.question), LINE)
     rows = [("" if k else "question", write(item.question[k : k + LINE])) for k in lines]
@@ -82,10 +82,7 @@ def tabulate_example(config: ReasoningConfig, model: nn.Module, said: Said) -> T
         title="A puzzle",
         head=("", "words"),
         rows=rows,
-        caption="The first test item. A thought is a hidden state; decoded: the word that the "
-        "read-out would say there."
-        if config.thoughts
-        else "The first test item.",
+        caption="The first test item. Decoded: what the read-out would say at a hidden state.",
         example=True,
     )
 

@@ -20,9 +20,9 @@ from tasks.bottlenecks.bottleneck import (
     list_links,
     narrow_run,
     read_links,
-    tabulate_cuts,
 )
 from tasks.bottlenecks.config import BottleneckConfig, BoundaryConfig, count_channels
+from tasks.bottlenecks.curve import tabulate_cuts
 from tasks.bottlenecks.teaching import load_run_model
 from tasks.cli import main
 from tasks.runs.find import make_run, name_train_command, open_folder
