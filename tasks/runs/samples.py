@@ -100,8 +100,8 @@ def draw_spread(
         first += len(labels)
     xs, answers = zip(*kept, strict=True)
     size = max(sizes)
-    parts = zip(torch.cat(xs, 1).split(size, 1), torch.cat(answers).split(size), strict=True)
-    for x, labels in parts:
+    parts = (torch.split(torch.cat(xs, 1), size, 1), torch.split(torch.cat(answers), size))
+    for x, labels in zip(*parts, strict=True):
         yield DrawnBatch(x, labels, f"spread at random over {total:,}")
 
 
