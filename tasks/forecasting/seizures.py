@@ -448,7 +448,7 @@ TIME = f"{HOUR} units of time"
 EVENT_METRICS = tuple(
     replace(metric, meaning=meaning)
     for metric, meaning in {
-        Metric(name="auc", format=".3f"): "how often windows before seizures outscore others",
+        Metric(name="auc", format=".3f"): "windows before seizures above others (chance 0.5)",
         Metric(name="sensitivity", format=".1%"): "share of seizures that an alarm announces",
         Metric(name="false_alarms", better="lower", unit=f"in {TIME}"): "unfounded alarms",
         Metric(name="warning", better="lower", format=".1%"): "share of time under an alarm",
@@ -480,8 +480,8 @@ class EventFindings:
     def list_baselines(self) -> dict[str, dict[str, float]]:
         """Return the metrics of random alarms that warn for as long, by the baseline's name."""
         own = self.score
-        chance = {"auc": 0.5, "sensitivity": own.chance, "warning": own.warning}
-        return {"random alarms that warn for as long": {**chance, "improvement": 0.0}}
+        chance = {"sensitivity": own.chance, "warning": own.warning, "improvement": 0.0}
+        return {f"random alarms as long, as good with probability {own.p:.2g}": chance}
 
 
 def measure_events(
