@@ -1,7 +1,7 @@
 """Shows the progress of a verb: as a bar in a terminal, as lines elsewhere."""
 
+import math
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress as Bars,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -23,7 +24,7 @@ from neuro.training.checkpoint import read_curve
 from tasks.measures.train import Tell
 from tasks.report.tables import describe_raised_slopes
 from tasks.report.terminal import NOTHING_KEPT, make_console
-from tasks.runs.share import REPORT, Report
+from tasks.runs.share import REPORT
 from tasks.runs.task import Metric, TaskRun
 
 Row = dict[str, float | int]  # one validation in the history of a training
@@ -65,83 +66,53 @@ def show_share(verb: str) -> Iterator[None]:
 
     A terminal shows a bar; elsewhere a line is printed every :data:`PERIOD` seconds.
     """
-    console = make_console(stderr=True)
-    with (_show_bar if console.is_terminal else _print_shares)(console, verb) as report:
+    console, end = make_console(stderr=True), Event()
+    columns: list[Any] = [TextColumn("{task.description}", markup=False), BarColumn()]
+    with Bars(
+        *columns,
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        redirect_stdout=sys.stdout.isatty(),  # what a task's file prints stays on stdout
+        speed_estimate_period=math.inf,
+        disable=not console.is_terminal,
+    ) as bars:
+        bars.add_task(verb, total=None)
+
+        def report(what: str, share: float) -> None:
+            about, total = (f"{verb}: {what}", 1.0) if share < 1 else (verb, None)
+            (item,) = bars.tasks
+            if item.description != about or item.completed > share:
+                bars.remove_task(item.id)
+                bars.add_task(about, total=total)
+            bars.update(bars.task_ids[0], completed=share)
+
+        def print_lines() -> None:
+            while not end.wait(PERIOD):
+                console.print(describe_share(bars.tasks[0]), highlight=False, soft_wrap=True)
+
+        thread = Thread(target=print_lines, daemon=True)
         token = REPORT.set(report)
         try:
+            if not console.is_terminal:
+                thread.start()
             yield
         finally:
             REPORT.reset(token)
+            end.set()
 
 
-@contextmanager
-def _show_bar(console: Console, verb: str) -> Iterator[Report]:
-    columns: list[Any] = [TextColumn("{task.description}", markup=False), BarColumn()]
-    columns += [TimeElapsedColumn(), TimeRemainingColumn()]
-    both = sys.stdout.isatty()  # otherwise what a task's file prints stays on stdout
-    with Bars(*columns, console=console, transient=True, redirect_stdout=both) as bars:
-        item = bars.add_task(verb, total=None)
-        work = ShareOfWork(verb)
-
-        def report(what: str, share: float) -> None:
-            nonlocal item
-            if work.report(what, share):
-                bars.remove_task(item)
-                about = f"{verb}: {what}" if work.what else verb
-                item = bars.add_task(about, total=1.0 if work.what else None)
-            bars.update(item, completed=share)
-
-        yield report
+def describe_share(item: Task) -> str:
+    """Return a line: what is being done, since when, its share, and the remaining time."""
+    line = f"{item.description}, {write_time(item.elapsed or 0)} so far"
+    if item.total is not None:
+        line += f", {item.percentage:.0f}%"
+    left = item.time_remaining
+    return line if left is None else f"{line}, about {write_time(left)} left"
 
 
-@contextmanager
-def _print_shares(console: Console, verb: str) -> Iterator[Report]:
-    work, end = ShareOfWork(verb), Event()
-
-    def print_all() -> None:
-        while not end.wait(PERIOD):
-            line = work.describe(time.monotonic())
-            console.print(line, highlight=False, soft_wrap=True)
-
-    thread = Thread(target=print_all, daemon=True)
-    thread.start()
-    try:
-        yield work.report
-    finally:
-        end.set()
-        thread.join()
-
-
-class ShareOfWork:
-    """What a verb does, the share of it that is done, and since when; "": unknown."""
-
-    def __init__(self, verb: str) -> None:
-        self.verb, self.what = verb, ""
-        self.begin = self.since = time.monotonic()
-        self.first = self.share = 0.0
-
-    def report(self, what: str, share: float) -> bool:
-        """Take note of a share; return whether other work has begun. At 1 it is unknown."""
-        what = what if share < 1 else ""
-        new = what != self.what or share < self.share
-        if new:
-            self.what, self.first, self.since = what, share, time.monotonic()
-        self.share = share
-        return new
-
-    def describe(self, now: float) -> str:
-        """Return a line: the time so far, the share that is done, and the remaining time."""
-        line = f"{self.verb}: {write_time(now - self.begin)} so far"
-        if not self.what:
-            return line
-        line += f"; {self.what}: {self.share:.0%}"
-        if self.share == self.first:
-            return line
-        left = (1 - self.share) / (self.share - self.first) * (now - self.since)
-        return f"{line}, about {write_time(left)} left"
-
-
-def write_time(seconds: float) -> str:
+def write_time(seconds: int | float) -> str:
     """Return a duration as hours, minutes and seconds: 1:02:03."""
     return str(timedelta(seconds=round(seconds)))
 

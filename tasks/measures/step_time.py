@@ -54,7 +54,7 @@ def describe_time(run: TaskRun, memory: DryRun, device: str) -> str:
     except (ValueError, RuntimeError, OSError) as error:
         return f"time: not measured: {str(error).splitlines()[0]}"
     lengths = [stage.count_steps(steps or 1) if stage else 1 for _, stage in stages]
-    mean = sum(map(float.__mul__, seconds, map(float, lengths))) / sum(lengths)
+    mean = sum(s * n for s, n in zip(seconds, lengths, strict=True)) / sum(lengths)
     line = f"{mean:.3g} s per step on this machine"
     if steps is not None:
         whole = write_time(mean * steps * plan.epochs)
@@ -72,7 +72,7 @@ def measure_step(
 
     at, stage: the share of the training that is done, and its stage.
     """
-    training, plan = run.definition.training, make_plan(run)
+    training = run.definition.training
     keep_freed_memory(of_any_size=True)  # as a training does
     model = build_fresh_model(run)
     for name, parameter in model.named_parameters():
@@ -96,13 +96,12 @@ def measure_step(
         loss=loss,
         carry=training.carry,
         carry_types=training.carry_types,
-        validate=lambda _: 0.0,
+        validate=lambda _: 0.0,  # it ends before the first
     )
-    own = replace(plan, epochs=1, stages=(), checkpoint_every=None, validate_every=None)
+    own = replace(make_plan(run), stages=(), checkpoint_every=None, checkpoint_minutes=None)
     with TemporaryDirectory() as folder, suppress(_Measured):
         fit(model, course, own, launch_fabric(run, device, 1), Path(folder), mark)
-    taken = [b - a for a, b in pairwise(marks)]
-    return median(taken[1:] or taken)
+    return median(b - a for a, b in pairwise(marks[1:]))
 
 
 def make_batch(run: TaskRun) -> Tree:

@@ -29,14 +29,13 @@ def explain_refusal(run: TaskRun, verb: str) -> str:
 def list_key_figures(
     run: TaskRun, results: Mapping[str, Any], out_of_date: Mapping[str, str]
 ) -> list[KeyFigure]:
-    """Return the key figures of eval, verify and energy; missing ones name their verb.
+    """Return the key figures of verify and energy; missing ones name their verb.
 
     results: by verb, or None. out_of_date: verb -> reason, for example "of earlier weights".
     """
     metrics = run.definition.evaluation.metrics
     out = []
     for verb, label, list_figures in (
-        ("eval", "on test samples", _evaluated),
         ("verify", "do executors agree?", list_agreement),
         ("energy", "energy per inference", lambda joules, _: list_prices(joules)),
     ):
@@ -47,15 +46,6 @@ def list_key_figures(
         figures = list_figures(results[verb], metrics)
         out += [f._replace(note=f"{before}{f.note}") for f in figures]
     return out
-
-
-def _evaluated(evaluation: Mapping[str, Any], metrics: Sequence[Metric]) -> list[KeyFigure]:
-    n = show.count_samples(evaluation)
-    notes = evaluation.get("notes", {})
-    return [
-        KeyFigure(f"{m.label}, torch", value, notes.get(m.name, n))
-        for m, value in show.list_values(dict(evaluation), metrics)
-    ]
 
 
 def _unknown(run: TaskRun, label: str, verb: str) -> KeyFigure:

@@ -2,7 +2,7 @@ import inspect
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import copytree
@@ -13,7 +13,6 @@ import pytest
 import torch
 from command_line import CommandLine
 from fake_data_sets import write_mnist
-from rich.console import Console
 
 import neuro
 from lava_export.binary import BinaryChipProgram
@@ -25,6 +24,7 @@ from tasks.measures import progress_bar
 from tasks.measures.train import Tell
 from tasks.runs.find import name_train_command, open_folder
 from tasks.runs.names import CONFIGURATIONS
+from tasks.runs.share import REPORT
 from tasks.runs.shipped import list_shipped_runs
 
 FLAGS = {
@@ -414,35 +414,30 @@ def test_verbs_show_the_share_that_is_done(
     told: list[tuple[str, float]] = []
 
     @contextmanager
-    def record(_: Console, name: str) -> Iterator[Callable[[str, float], None]]:
-        told.append((name, 0.0))
-        yield lambda what, share: told.append((what, share))
+    def record(name: str) -> Iterator[None]:
+        token = REPORT.set(lambda what, share: told.append((what, share)))
+        yield told.append((name, 0.0))
+        REPORT.reset(token)
 
-    monkeypatch.setattr(progress_bar, "_print_shares", record)
+    monkeypatch.setattr(progress_bar, "show_share", record)
     cli.run(verb, run)
-    (name, _), *shares = told
-    assert name == verb
-    assert {what for what, _ in shares} == {what}
-    assert all(0 < share <= 1 for _, share in shares)
-    assert shares[-1] == (what, 1.0)
+    assert (told[0], told[-1]) == ((verb, 0.0), (what, 1.0))
+    assert all(of == what and 0 < share <= 1 for of, share in told[1:])
 
 
 def test_an_interruption_is_told_in_a_line(
     monkeypatch: pytest.MonkeyPatch, cli: CommandLine
 ) -> None:
-    monkeypatch.setattr("tyro.cli", Mock(side_effect=KeyboardInterrupt))
+    for name in ("tyro.cli", "tyro.extras.subcommand_cli_from_dict"):
+        monkeypatch.setattr(name, Mock(side_effect=KeyboardInterrupt))
     kept = "interrupted; all files are complete; the same command continues from them\n"
-    assert cli.end(130, "train", "mnist")[0] == kept
-    assert cli.end(130, "data", "make", "nuscenes", "world")[0] == kept
     nothing = "interrupted; kept: nothing yet; the next start begins anew\n"
-    assert cli.end(130, "verify", "run")[0] == nothing
+    for words in (("train", "mnist"), ("data", "make", "nuscenes", "world")):
+        assert cli.end(130, *words)[0] == kept
+    for words in (("verify", "run"), ()):
+        assert cli.end(130, *words)[0] == nothing
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert cli.end(130, "verify", "run")[0] == ""
-    monkeypatch.delenv("LOCAL_RANK")
-    monkeypatch.setattr(
-        "tyro.extras.subcommand_cli_from_dict", Mock(side_effect=KeyboardInterrupt)
-    )
-    assert cli.end(130)[0] == nothing
 
 
 @pytest.mark.parametrize(

@@ -3,36 +3,18 @@
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NoReturn
+from unittest.mock import Mock
 
 import pytest
 import torch
 
-from neuro.training import Stage
+from neuro.training import Plan, Stage
 from tasks.measures import step_time
 from tasks.measures.dry_run import DryRun, Memory
 from tasks.measures.step_time import RATE, describe_time, make_batch, measure_step
 from tasks.runs.find import make_run
 from tasks.runs.task import TaskRun
 
-STAGED = """
-from dataclasses import replace
-from neuro.training import Plan, Stage
-from tasks.images import task_template
-
-def plan(config):
-    first = Stage(name="first", {length}, frozen=("fc2.*",))
-    then = Stage(name="then", epochs=3, frozen=("fc1.*",))
-    return Plan(epochs=4, lr=0.01, stages=(first, then))
-
-def loss(config, model, batch, at):
-    frozen = "fc1" if at > 1 / 4 else "fc2"
-    assert all(p.requires_grad == (frozen not in n) for n, p in model.named_parameters())
-    return model(batch[0])[0].square().mean()
-
-TASK = task_template.TASK
-TASK = replace(TASK, training=replace(TASK.training, plan=plan, loss=loss))
-"""
 ABOUT = (
     "an estimate from a few steps of random values, without validations and the reading of data"
 )
@@ -44,13 +26,14 @@ def run(tmp_path: Path) -> TaskRun:
     return replace(make_run("mnist:tiny", tmp_path / "run"), config=config)
 
 
+def change(run: TaskRun, **changes: object) -> TaskRun:
+    training = replace(run.definition.training, **changes)
+    return replace(run, definition=replace(run.definition, training=training))
+
+
 def take(size: int, devices: int = 1) -> DryRun:
     memory = Memory(parameters=size, gradients=0, optimizer=0, activations=0, gathered=0)
     return DryRun(parameters=1, devices=devices, whole=memory, sharded=None)
-
-
-def refuse(*_: object) -> NoReturn:
-    raise AssertionError("measured or counted")
 
 
 @pytest.mark.parametrize(
@@ -67,64 +50,49 @@ def test_steps_after_the_first_are_measured_until_they_take_long(
     clock = iter(marks)
     monkeypatch.setattr(step_time, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     assert measure_step(run, 1, "cpu", 0.0, None) == seconds
-    assert list(clock) == []
-    assert not run.folder.exists()
+    assert (list(clock), run.folder.exists()) == ([], False)
 
 
-def test_only_a_training_that_fits_into_a_quarter_of_the_free_memory_is_measured(
+def test_only_what_fits_into_a_quarter_of_the_free_memory_is_measured(
     run: TaskRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def measure(*args: Any) -> float:
-        assert args == (run, 2, "cpu", 0.0, None)
-        return 450.5
-
+    measure = Mock(return_value=450.5)
     monkeypatch.setattr(step_time, "find_free_memory", lambda: 8e9)
     monkeypatch.setattr(step_time, "measure_step", measure)
-    assert describe_time(run, take(2 * 10**9, 2), "cpu") == (
-        "time: about 1:07:34: 3 steps per epoch, 3 epochs, 450 s per step on this machine "
-        f"(cpu); {ABOUT}, on one device"
+    told = describe_time(run, take(2 * 10**9, 2), "cpu")
+    begin = "time: about 1:07:34: 3 steps per epoch, 3 epochs, 450 s per step on this machine"
+    assert told == f"{begin} (cpu); {ABOUT}, on one device"
+    measure.assert_called_once_with(run, 2, "cpu", 0.0, None)
+    told = describe_time(
+        change(run, describe_data=tuple, steps=Mock(side_effect=[])), take(1), "cpu"
     )
-    monkeypatch.setattr(step_time, "measure_step", refuse)
-    assert describe_time(run, take(2 * 10**9 + 1), "cpu") == (
-        "time: not measured: it would take 2.0 GB of memory, and may take 2.0 GB"
-    )
-    exact = describe_time(replace(run, gradient="eventprop"), take(1), "cpu")
-    assert exact == "time: not measured: that of EventProp depends on the spikes"
+    assert told == f"time: 450 s per step on this machine (cpu); {ABOUT}"
+    measure.side_effect = RuntimeError("no such device\nat all")
+    assert describe_time(run, take(1), "cpu") == "time: not measured: no such device"
+    measure.side_effect = AssertionError
+    told = describe_time(run, take(2 * 10**9 + 1), "cpu")
+    assert told == "time: not measured: it would take 2.0 GB of memory, and may take 2.0 GB"
+    told = describe_time(replace(run, gradient="eventprop"), take(1), "cpu")
+    assert told == "time: not measured: that of EventProp depends on the spikes"
 
 
-def test_what_cannot_be_measured_or_counted_is_said(
+def test_stages_are_measured_with_their_parameters_and_count_by_their_lengths(
     run: TaskRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = describe_time(run, take(1), "cuda")
-    if not torch.cuda.is_available():
-        assert told.startswith("time: not measured: --device cuda: torch sees no CUDA device")
-    training = replace(run.definition.training, describe_data=lambda _: (), steps=refuse)
-    unknown = replace(run, definition=replace(run.definition, training=training))
-    monkeypatch.setattr(step_time, "measure_step", lambda *_: 0.25)
-    assert describe_time(unknown, take(1), "cpu") == (
-        f"time: 0.25 s per step on this machine (cpu); {ABOUT}"
-    )
+    stages = (Stage(name="a", epochs=1, frozen=("conv*",)), Stage(name="b", epochs=3))
+    seen = set[tuple[float, bool]]()
 
+    def loss(_: object, model: torch.nn.Module, batch: object, at: float) -> torch.Tensor:
+        seen.add((at, all(p.requires_grad for p in model.parameters())))
+        return own.loss(run.config, model, batch, at)
 
-@pytest.mark.parametrize("length", ["epochs=1", "steps=10"])
-def test_stages_count_by_their_lengths(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: str
-) -> None:
-    (tmp_path / "staged.py").write_text(STAGED.format(length=length))
-    run = make_run(f"{tmp_path}/staged.py:tiny", tmp_path / "run")
-    real, stages = measure_step, list[tuple[float, str]]()
-
-    def measure(run: TaskRun, n: int, device: str, at: float, stage: Stage | None) -> float:
-        assert stage is not None
-        assert real(run, n, device, at, stage) > 0
-        stages.append((at, stage.name))
-        return 2.0 * len(stages)
-
-    monkeypatch.setattr(step_time, "measure_step", measure)
+    own, real = run.definition.training, measure_step
+    run = change(run, loss=loss, plan=lambda _: Plan(epochs=4, lr=0.1, stages=stages))
+    times = iter([2.0, 4.0])
+    monkeypatch.setattr(step_time, "measure_step", lambda *a: real(*a) and next(times))
     told = describe_time(run, take(1), "cpu")
-    assert stages == [(1 / 8, "first"), (5 / 8, "then")]
-    assert "10 steps per epoch, 4 epochs, 3.5 s per step" in told
-    assert told.startswith("time: about 0:02:20: ")
+    assert seen == {(1 / 8, False), (5 / 8, True)}
+    assert "time: about 0:00:42: 3 steps per epoch, 4 epochs, 3.5 s per step" in told
 
 
 def test_zeros_of_a_dummy_batch_become_spikes_at_random(run: TaskRun) -> None:
@@ -132,11 +100,8 @@ def test_zeros_of_a_dummy_batch_become_spikes_at_random(run: TaskRun) -> None:
     assert set(x.unique().tolist()) == {0.0, 1.0}
     assert float(x.mean()) == pytest.approx(RATE, abs=0.01)
     assert not labels.any()
-    training = replace(run.definition.training, dummy_batch=lambda _: (x + 2, labels + 3))
-    definition = replace(run.definition, training=training)
-    kept = make_batch(replace(run, definition=definition))
+    kept = make_batch(change(run, dummy_batch=lambda _: (x + 2, labels + 3)))
     assert torch.equal(kept[0], x + 2)
     assert torch.equal(kept[1], labels + 3)
-    training = replace(training, dummy_batch=None)
-    first = make_batch(replace(run, definition=replace(definition, training=training)))
-    assert torch.equal(first[0], next(iter(training.batches(run.config, "train", 0)))[0])
+    first = next(iter(run.definition.training.batches(run.config, "train", 0)))
+    assert torch.equal(make_batch(change(run, dummy_batch=None))[0], first[0])
