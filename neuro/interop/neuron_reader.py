@@ -23,6 +23,10 @@ class CaptureError(ValueError):
         self.problems = problems
 
 
+class CannotRunError(CaptureError):
+    """A module raises an error of its own, in whichever way it is run."""
+
+
 class NeuronCall(NamedTuple):
     """What a neuron module is given in one call.
 
@@ -92,6 +96,10 @@ class NeuronReader(Protocol):
 
     def is_neuron(self, module: nn.Module) -> bool:
         """Say whether a module is called as a whole, as a neuron, even if refused later."""
+        ...
+
+    def require_known(self, module: nn.Module) -> str:
+        """Return the name of a neuron's class; raise a CaptureError if it has no node."""
         ...
 
     def running(self, network: nn.Module) -> AbstractContextManager[None]:

@@ -62,7 +62,7 @@ class Experiment:
     sources: for an arm that begins from a finished run of another arm with the same seed, the
     name of that arm, which precedes it; see :func:`open_beside`.
     beside: the arms that an arm is compared with, by name; the first is the peer of its row.
-    baseline: the peer if ``beside`` names none.
+    baseline: the peer if ``beside`` names none: an arm, or a method of ``together``.
     metrics: the columns of the table; the first is judged.
     measures: a trained run -> values that its evaluation lacks, by variant. "" is the training
     itself; another name is a further use of the same weights, with its own row, compared with
@@ -107,6 +107,8 @@ class Experiment:
         problems += [
             f"{what} are empty" for what in ("arms", "seeds", "metrics") if not vars(self)[what]
         ]
+        if self.baseline not in {"", *self.arms} and self.together is Experiment.together:
+            problems.append(f"baseline is {self.baseline!r}; it must be an arm: {[*self.arms]}")
         if len({name_folder(arm) for arm in self.arms}) < len(self.arms):
             problems.append("two arms have names of the same letters, and need folders")
         order = [*self.arms]

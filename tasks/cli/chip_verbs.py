@@ -27,7 +27,8 @@ def export(run: RunFolder, net: bool = False, chip: str = "loihi") -> None:
     from tasks.runs.names import require_one_of
 
     opened = open_to_write(run)
-    if require_one_of(chip, ("loihi", *load_one_core_chips()), "chip") != "loihi":
+    chips = ("loihi", *load_one_core_chips())
+    if require_one_of(chip, chips, "chip", listed=True) != "loihi":
         _export_to_chip(opened, run, chip, net)
         return
     from tasks.measures.export import export_run, write_nets
@@ -124,7 +125,7 @@ def bottleneck(  # noqa: PLR0913 - a flag each
         set: a field of the configuration, for the training, as in --set epochs=3; may be
             repeated.
     """
-    from tasks.bottlenecks import bottleneck as verb
+    from tasks.bottlenecks import bottleneck as verb, curve
     from tasks.runs.find import open_folder
 
     folder = out or Path(f"{run if run.name else run.resolve()}-narrow")
@@ -140,7 +141,7 @@ def bottleneck(  # noqa: PLR0913 - a flag each
         result = verb.narrow_run(
             open_folder(run), words, lambda line: status.update(Text(line))
         )
-    console.print(verb.tabulate_cuts(result))
-    console.print(verb.tabulate_points(result))
+    console.print(curve.tabulate_cuts(result))
+    console.print(curve.tabulate_points(result))
     for line in verb.describe_narrowing(result, folder):
         console.print(line, highlight=False, soft_wrap=True)

@@ -53,7 +53,8 @@ from tasks.runs.task import (
     Tree,
 )
 
-FIRING_RATE = Metric(name="firing_rate", better="lower", unit="per tick", format=".4g")
+FIRED = "mean number of spikes of a neuron"
+FIRING_RATE = Metric(name="firing_rate", better="lower", unit="per tick", meaning=FIRED)
 
 
 def define_task(folder: Path) -> Task[ImportConfig]:
@@ -70,6 +71,8 @@ def define_task(folder: Path) -> Task[ImportConfig]:
     metrics = (ACCURACY, FIRING_RATE) if labelled else (FIRING_RATE,)
     return Task(
         summary=f"imported from {name_source(facts)}, {facts['library']}",
+        about="A spiking network of another library, imported with its weights. Its stimulus "
+        "goes in; the values of its outputs, and with labels the classes, come out.",
         configs={read_header(folder)["name"]: cache(partial(make_config, folder))},
         training=Training(
             build=run.build,

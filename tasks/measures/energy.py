@@ -24,6 +24,7 @@ from neuro.energy import (
     load_chips,
     search_mapping,
 )
+from neuro.energy.networks import join_layers
 from neuro.events import simulate
 from neuro.graph import Graph
 from neuro.spikes.record import Record, concatenate
@@ -82,6 +83,7 @@ def estimate_energy(
                 kept[k] += [": ".join(filter(None, (name, line))) for line in why]
     joined = [join_estimates(of_chip) for of_chip in networks]
     result = as_json(*joined)
+    _name_kinds(result, {name: net.graph for name, net in trained.networks.items()})
     if goal is not None:
         for best, before, why in zip(joined, map(join_estimates, greedy), kept, strict=True):
             mapping = result[best.chip.name]["mapping"]
@@ -119,7 +121,17 @@ def estimate_samples(
             the message holds the cure.
     """
     priced = price_samples(graph, samples, chips, beside or {}, ann_passes)
-    return {**as_json(*priced.estimates), KEY: priced.digests}
+    result = as_json(*priced.estimates)
+    _name_kinds(result, {"": graph})
+    return {**result, KEY: priced.digests}
+
+
+def _name_kinds(result: Mapping[str, Any], networks: Mapping[str, Graph]) -> None:
+    """Add the class of each host node to a result; work beside a graph has none."""
+    nodes = join_layers({name: graph.nodes for name, graph in networks.items()})
+    for part in result.get("host", ()):
+        if part["node"] in nodes:
+            part["kind"] = type(nodes[part["node"]]).__name__
 
 
 class PricedSamples(NamedTuple):

@@ -24,6 +24,7 @@ from tasks.runs.samples import (
     CLASSIFIER,
     Judge,
     Samples,
+    estimate_errors,
     iterate_batches,
     join_batches,
     measure_answers,
@@ -121,8 +122,10 @@ def simulate_samples(
         On the grid: the metrics by name; n; spikes, synaptic_events and updates per sample, by
         node; wall time per sample [ms], recording only the spikes of outputs; and the shape of
         one tick of each input.
-        "exact" and "exact_spread": the same in exact time, with the change of each metric and
-        the distance between the answers and those of the grid, see :func:`compare_answers`.
+        drawn: how the samples were drawn from the split.
+        "exact" and "exact_spread": the same in exact time, with the change of each metric, its
+        standard error and the distance between the answers and those of the grid, see
+        :func:`compare_answers`.
         measured_on: the result of :func:`describe_samples`.
 
     Raises:
@@ -165,10 +168,12 @@ def simulate_samples(
     grid = ways.pop("grid")
     for name, way in ways.items():
         way["change"] = {k: way[k] - grid[k] for k in values}
+        way["errors"] = estimate_errors(judge, answers[name], answers["grid"], targets)
         way |= compare_answers(answers[name], answers["grid"])
     return {
         "clock": "grid",
         "workers": workers,
+        "drawn": batches[0].drawn,
         "input_shapes": {name: graph.shapes[name] for name in graph.inputs},
         **grid,
         **ways,

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -28,10 +29,14 @@ MAKE_SAMPLES = "Samples(stimulus, labels)"
 
 
 class Samples(NamedTuple):
-    """Samples of a split. inputs: events by input of a Graph. targets: first axis B."""
+    """Samples of a split. inputs: events by input of a Graph. targets: first axis B.
+
+    drawn: how they were drawn from the split, see :class:`tasks.runs.task.Stimulus`.
+    """
 
     inputs: dict[str, Events]
     targets: Tree
+    drawn: str = ""
 
     @property
     def n(self) -> int:
@@ -44,10 +49,60 @@ class Samples(NamedTuple):
         return next(iter(self.inputs.values())).shape[0]
 
     def take(self, most: int) -> "Samples":
-        """Return the first ``most`` samples, or all if there are fewer."""
-        few = range(min(most, self.n))
+        """Return ``most`` samples, spread at random, or all if there are fewer."""
+        few = pick_spread(self.n, most).tolist()
         inputs = {k: join([of_sample(e, i) for i in few]) for k, e in self.inputs.items()}
-        return Samples(inputs, tree_map(itemgetter(slice(len(few))), self.targets))
+        return Samples(inputs, tree_map(itemgetter(few), self.targets), self.drawn)
+
+
+class DrawnBatch(NamedTuple):
+    """A batch of drawn samples. x: T B ...; labels: B; drawn: see :class:`Samples`."""
+
+    x: Tensor
+    labels: Tensor
+    drawn: str
+
+
+def pick_spread(total: int, most: int) -> Int64[np.ndarray, " K"]:
+    """Return the indices of ``most`` of ``total`` samples: one at random of each equal part.
+
+    Even steps would take one class alone where classes alternate, as the embedded digits do.
+    The draw is always the same.
+
+    >>> pick_spread(10, 4).tolist(), pick_spread(3, 4).tolist()
+    ([1, 3, 6, 7], [0, 1, 2])
+    """
+    k = min(most, total)
+    edges = np.arange(k + 1, dtype=np.int64) * total // max(k, 1)
+    return np.random.default_rng(0).integers(edges[:-1], edges[1:])
+
+
+def draw_spread(
+    batches: Callable[[], Iterable[Sequence[Tensor]]], most: int
+) -> Iterator[DrawnBatch]:
+    """Yield ``most`` samples of a split, spread at random (:func:`pick_spread`); 0: all.
+
+    Neighbours, such as windows of a series, resemble each other: the first samples would stand
+    for a part of the split.
+
+    batches: starts the batches of the split, (x T B ..., labels B, more).
+    """
+    sizes = [len(labels) for _, labels, *_ in batches()] if most else []
+    total = sum(sizes)
+    if most >= total:
+        for x, labels, *_ in batches():
+            yield DrawnBatch(x, labels, "all of the split")
+        return
+    chosen, first, kept = pick_spread(total, most), 0, list[tuple[Tensor, Tensor]]()
+    for x, labels, *_ in batches():
+        own = chosen[(first <= chosen) & (chosen < first + len(labels))] - first
+        kept.append((x[:, own], labels[own]))
+        first += len(labels)
+    xs, answers = zip(*kept, strict=True)
+    size = max(sizes)
+    parts = (torch.split(torch.cat(xs, 1), size, 1), torch.split(torch.cat(answers), size))
+    for x, labels in zip(*parts, strict=True):
+        yield DrawnBatch(x, labels, f"spread at random over {total:,}")
 
 
 class Judge(NamedTuple):

@@ -7,9 +7,9 @@ Axes: T ticks, B samples, C channels, H height, W width, Z bits of the latent.
 """
 
 import copy
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -35,6 +35,7 @@ from tasks.images.generation.vae import GaussianVAE, Reconstruction, SpikingVAE
 from tasks.images.metrics.sheet import draw_sheet, interleave, scale_images
 from tasks.runs.configuration import make_plan
 from tasks.runs.names import CONFIGURATIONS
+from tasks.runs.samples import draw_spread
 from tasks.runs.share import track, track_test
 from tasks.runs.task import (
     Deployment,
@@ -177,15 +178,10 @@ def stimuli(config: GenerationConfig, model: nn.Module, split: Split) -> Iterato
     """Yield latents T B Z of ``compared`` images of a split, with a fixed seed; labels B."""
     spiking, rng = _spiking(model), torch.Generator().manual_seed(0)
     device = next(model.parameters()).device
-    left = config.compared or sys.maxsize
-    for x, labels in batches(config, split, 0):
-        x = x[:, :left].to(device)
+    for x, labels, drawn in draw_spread(partial(batches, config, split, 0), config.compared):
         with evaluate_mode(model):
-            z, _ = spiking.latents(x, rng)
-        yield Stimulus({"input": z.cpu()}, labels[:left])
-        left -= x.shape[1]
-        if left <= 0:
-            return
+            z, _ = spiking.latents(x.to(device), rng)
+        yield Stimulus({"input": z.cpu()}, labels, drawn)
 
 
 def host(config: GenerationConfig, model: nn.Module) -> dict[str, int]:

@@ -25,6 +25,7 @@ from tasks.measures.train import Tell
 from tasks.runs.find import name_train_command, open_folder
 from tasks.runs.names import CONFIGURATIONS
 from tasks.runs.share import REPORT
+from tasks.runs.shipped import list_shipped_runs
 
 FLAGS = {
     "tasks": ["name"],
@@ -68,6 +69,38 @@ def test_the_command_line_does_not_grow() -> None:
     """A new knob is a field of a configuration, which --set sets, not a flag."""
     verbs = VERBS | {f"data {name}": verb for name, verb in DATA_VERBS.items()}
     assert {k: list(inspect.signature(v).parameters) for k, v in verbs.items()} == FLAGS
+
+
+@pytest.mark.parametrize("verb", sorted(k for k, v in FLAGS.items() if "run" in v[:1]))
+def test_a_verb_on_a_run_says_how_to_make_one(verb: str, cli: CommandLine) -> None:
+    told = cli.refuse(verb, "none/here")
+    assert told == (
+        "neuro: none/here is no run: it has no config.json; make one with neuro train"
+    )
+
+
+def test_verbs_without_a_name_list_what_there_is(cli: CommandLine) -> None:
+    assert {"mnist", "driving"} <= set(cli.run("tasks").split())
+    assert {"engine", "flow"} <= set(cli.run("bench").split())
+    listed = cli.run("get")
+    assert listed.startswith("neuro get NAME copies a trained run; every verb takes its folder")
+    assert all(run.name in listed for run in list_shipped_runs())
+    assert "no trained run 'x'" in cli.refuse("get", "x")
+    assert {"make", "check"} <= set(cli.run("data").split())
+
+
+def test_a_copy_lies_in_runs_unless_it_is_said_where(
+    tmp_path: Path, cli: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = list_shipped_runs()[0].name
+    told = cli.run("get", name)
+    assert told.startswith(f"✓ runs/{name}: ")
+    cli.run("get", name, "--out", "mine")
+    kept = [
+        {p.name: p.read_bytes() for p in Path(f).iterdir()} for f in (f"runs/{name}", "mine")
+    ]
+    assert kept[0] == kept[1]
 
 
 def test_the_version_is_told_in_one_word(cli: CommandLine) -> None:
@@ -163,7 +196,10 @@ def test_fields_are_set_on_the_command_line_and_kept_in_the_run(
     assert (
         "✓ trained 1 epoch" in cli.run(*name_train_command(opened).split()[1:]).splitlines()[-1]
     )
-    assert "config.lr is 0.001 there and 0.003 here" in cli.refuse(*argv[:4])
+    assert (
+        "holds another run: epochs is 1 there and 4 here; lr is 0.001 there and 0.003 here"
+        in cli.refuse(*argv[:4])
+    )
     text = cli.refuse(*argv[:4], "--set", "epoch=1")
     assert "--set: no field 'epoch'; did you mean epochs? there are epochs, batch, lr, " in text
     assert "--set: lr: is 'x', expected a number" in cli.refuse(*argv[:4], "--lr", "x")
@@ -246,8 +282,11 @@ def test_the_chip_of_a_file_is_estimated_beside_the_others(
     assert list(energy)[:4] == ["loihi1", "loihi1_sanafe", "loihi2", "mine"]
     assert energy["mine"] == energy["loihi1"]
     assert (
-        "no chip 'loihi3'; there are loihi1, loihi1_sanafe, loihi2, or give the path"
+        "no chip 'loihi3'; there are loihi1, loihi1_sanafe, loihi2, xylo, or give the path"
         in cli.refuse("energy", run, "--chip", "loihi3")
+    )
+    assert "no chip 'loihi3'; did you mean 'loihi'? there are loihi, xylo" in cli.refuse(
+        "export", run, "--chip", "loihi3"
     )
 
 

@@ -100,7 +100,7 @@ def test_a_patient_of_chb_mit_goes_through_the_verbs(run: Path, cli: CommandLine
     assert found["false_alarms_per_hour"] == 3600 * events["false"] / (8 * 12)
     assert (found["patient"], found["unreadable"]) == ("chb03", 2)
     assert found["tables"][0]["rows"][0][:2] == [
-        "student, future",
+        "seizures predicted",
         f"{events['predicted']} of 1",
     ]
     assert "false alarms per hour" in (run / "report.html").read_text()

@@ -32,6 +32,15 @@ def test_verbs_take_a_predictor_of_seizures(run: Path, cli: CommandLine) -> None
     events = found["events"]
     assert found["sensitivity"] == events["predicted"] / events["events"]
     assert found["improvement"] == pytest.approx(found["sensitivity"] - found["warning"])
+    rate, p = found["warning"], events["p"]
+    assert found["beside"] == {
+        f"random alarms as long, as good with probability {p:.2g}": {
+            **{"sensitivity": rate, "warning": rate, "improvement": 0.0}
+        }
+    }
+    rows = [["seizures predicted", f"{events['predicted']} of {events['events']}"]]
+    rows += [["false alarms", f"{events['false']} of {events['alarms']}"]]
+    assert found["tables"][0]["rows"] == rows
     assert (run / "alarms.png").read_bytes().startswith(b"\x89PNG")
     assert np.isfinite(found["auc"])
 
