@@ -11,6 +11,7 @@ from typing import Any
 
 from tasks.report import tables as show
 from tasks.report.html import KeyFigure
+from tasks.report.summary import state_value
 from tasks.runs.results import name_verb
 from tasks.runs.task import Metric, TaskRun
 
@@ -49,11 +50,13 @@ def list_key_figures(
 
 
 def _evaluated(evaluation: Mapping[str, Any], metrics: Sequence[Metric]) -> list[KeyFigure]:
-    n = show.count_samples(evaluation)
+    n, told = evaluation["n"], show.count_samples(evaluation)
     notes = evaluation.get("notes", {})
     return [
-        KeyFigure(f"{m.label}, torch", value, notes.get(m.name, n))
-        for m, value in show.list_values(dict(evaluation), metrics)
+        KeyFigure(
+            f"{m.label}, torch", state_value(m, evaluation[m.name], n), notes.get(m.name, told)
+        )
+        for m, _ in show.list_values(dict(evaluation), metrics)
     ]
 
 
@@ -86,8 +89,8 @@ def _by_executor(verify: Mapping[str, Any], metric: Metric) -> list[KeyFigure]:
     value, note = "–", "does not fit Loihi"
     if "integers" in values:
         note = f"quantisation: {show.describe_loss(metric, verify)}"
-        value = metric.text(values["integers"])
-    events = metric.text(values["events"])
+        value = state_value(metric, values["integers"], verify["n"])
+    events = state_value(metric, values["events"], verify["n"])
     return [
         KeyFigure(f"{metric.label}, events", events, f"{verify['n']:,} samples"),
         KeyFigure(f"{metric.label}, integers", value, note),
