@@ -21,7 +21,7 @@ from tasks.flow.model import FlowModel
 from tasks.flow.path import draw_times, mix
 from tasks.runs.task import Metric, Pair, Split
 
-LOSS = Metric(name="loss", better="lower")
+LOSS = Metric(name="loss", better="lower", meaning="squared error of the predicted velocity")
 
 
 def loss(config: FlowConfig, model: nn.Module, batch: Pair, at: float) -> Tensor:  # noqa: ARG001
