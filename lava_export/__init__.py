@@ -1,4 +1,4 @@
-"""Lowering of a Graph to Loihi's integers, a run on real Lava, and proof that both agree."""
+"""Lowering of a Graph to Loihi's integers, a run on real Lava, and a comparison of both."""
 
 from lava_export.chip_program import load_program, lower_graph, save_program
 from lava_export.contract import ChipProgram

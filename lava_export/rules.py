@@ -156,7 +156,7 @@ def only_a_programmable_chip_sends_graded_spikes(
             yield (
                 f"{p.name}: {p.kind} with spikes that have values, those of {chip.hardware} "
                 "have none; take a programmable chip, such as loihi2, or binary spikes (neuro "
-                "import --set input=rate)"
+                "import --set input=rate, neuro train --set code=rate)"
             )
 
 

@@ -6,6 +6,7 @@ picture and is named for it; nothing is trained, and every picture takes seconds
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,15 @@ STYLE: Any = {
 }
 DT = 0.001  # [s]
 NETWORKS = ("2 convolutions", "784-512-10", "6 convolutions of 256")  # of the bench of training
+MEASURED = {  # a picture: start of a heading of RESULTS.md, columns of its first table, axis
+    "generation": ("Images from a spiking VAE", (2,), "FAD of new images (lower is better)"),
+    "language": ("Language: bits per byte", (3,), "bits per byte, test (lower is better)"),
+    "bottlenecks": ("Bottlenecks between chips", (2, 3), "accuracy by channels at the cut [%]"),
+    "forecasting": ("Forecasting", (6,), "squared error, L 8, H 5 [bins²] (lower is better)"),
+    "reasoning": ("Reasoning", (1,), "exact answers on graphs [%] (higher is better)"),
+    "flow": ("Flow", (1,), "feature-FD of new digits (lower is better)"),
+    "attribution": ("Attribution", (2,), "total variation to true shares (lower is better)"),
+}
 
 
 def setup(app: Any) -> dict[str, bool]:
@@ -223,7 +233,7 @@ def draw_speed() -> Figure:
     """Draw the speed of the engine and of training beside others, from RESULTS.md."""
     times: dict[str, dict[float, float]] = {}
     network, rate = "", 0.0
-    for row in _read_rows("Networks with one delay, and the classifier"):
+    for row in _read_table("Networks with one delay, and the classifier")[1:]:
         if row[0]:
             network, rate = row[0], _read_number(row[1])
         if network.startswith("delta") and "20,000" not in network:
@@ -231,7 +241,7 @@ def draw_speed() -> Figure:
             for name, seconds in (("neuro, exact clock", row[2]), *peers):
                 if seconds:
                     times.setdefault(name, {})[rate] = _read_number(seconds)
-    steps = _read_rows("Speed of training")
+    steps = _read_table("Speed of training")[1:]
     names = [f"{network}: {step}" for network in NETWORKS for step in ("training", "inference")]
 
     figure = Figure((9, 3.4), layout="constrained")
@@ -255,11 +265,53 @@ def draw_speed() -> Figure:
     return figure
 
 
-def _read_rows(section: str) -> list[list[str]]:
-    """Return the cells of the first table in a section of RESULTS.md."""
-    text = (ROOT / "RESULTS.md").read_text().split(f"## {section}\n")[1]
-    _, _, *rows = text[text.index("\n|") + 1 :].partition("\n\n")[0].splitlines()
-    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+def draw_measured(section: str, columns: tuple[int, ...], axis: str) -> Figure:
+    """Draw means and deviations of every row of a table in RESULTS.md."""
+    head, *rows = _read_table(section)
+    rows = [row for row in rows if any(row[column] for column in columns)]
+    figure = Figure((7.5, 0.7 + 0.22 * len(rows)), layout="constrained")
+    ax = figure.subplots()
+    for column, colour in zip(columns, (BLUE, RED), strict=False):
+        found = [(y, row[column].strip("* ")) for y, row in enumerate(rows) if row[column]]
+        means = [_read_number(cell.split()[0]) for _, cell in found]
+        spread = [_read_number((cell + " ± 0").split(" ± ")[1]) for _, cell in found]
+        heights = [y for y, _ in found]
+        ax.errorbar(means, heights, xerr=spread, fmt="o", color=colour, label=head[column])
+        if max(means) > 20 * min(means):
+            ax.set_xscale("log")
+            ax.xaxis.set_major_formatter("{x:g}")
+    ax.set_yticks(range(len(rows)), [row[0].replace("`", "") for row in rows])
+    ax.invert_yaxis()
+    ax.grid(axis="y", lw=0.4)
+    ax.set(xlabel=axis)
+    if len(columns) > 1:
+        ax.legend()
+    return figure
+
+
+def draw_bars() -> Figure:
+    """Draw the frames of two recordings of moving bars: ON events blue, OFF events red."""
+    from drivers.event_camera import frames, moving_bars
+    from neuro import Seconds
+
+    clips, shown = moving_bars.generate("test", 16, 8), range(1, 15, 2)
+    figure = Figure((7.5, 2.5), layout="constrained")
+    axes = figure.subplots(2, len(shown), sharex=True, sharey=True)
+    for row, (number, title) in zip(axes, ((0, "right"), (1, "right, down")), strict=True):
+        counted = frames(clips[number], 20, Seconds(0.0125), 1, True)
+        for ax, tick in zip(row, shown, strict=True):
+            off, on = counted[tick]
+            ax.imshow(on - off, cmap="RdBu", vmin=-1, vmax=1)
+            ax.set(xticks=[], yticks=[], title=f"tick {tick}" if number == 0 else "")
+        row[0].set_ylabel(title)
+    return figure
+
+
+def _read_table(section: str) -> list[list[str]]:
+    """Return the cells of the first table in a section of RESULTS.md, the head first."""
+    text = (ROOT / "RESULTS.md").read_text().split(f"## {section}")[1]
+    head, _, *rows = text[text.index("\n|") + 1 :].partition("\n\n")[0].splitlines()
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in (head, *rows)]
 
 
 def _read_number(cell: str) -> float:
@@ -321,6 +373,8 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "tiers": draw_tiers,
     "recall": draw_recall,
     "speed": draw_speed,
+    "bars": draw_bars,
+    **{name: partial(draw_measured, *table) for name, table in MEASURED.items()},
 }
 
 

@@ -110,8 +110,10 @@ def _load_folder(folder: Path) -> Mapping[str, Chip]:
     return MappingProxyType({p.stem: read_chip(p) for p in sorted(folder.glob("*.toml"))})
 
 
-def find_chip(name: str) -> Chip:
+def find_chip(name: str, others: Iterable[str] = ()) -> Chip:
     """Return a chip, given its name in the folder ``chips/`` or the path of another file.
+
+    others: names of other chips that the caller takes, for the messages.
 
     Raises:
         TypeError: the argument is not a name.
@@ -127,12 +129,12 @@ def find_chip(name: str) -> Chip:
     if path.suffix == ".toml" and not path.is_file():
         raise ValueError(
             f"{path}: no such file; give the path of a chip file, or one of the chips "
-            f"{', '.join(chips)}; a copy of {FOLDER / 'loihi1.toml'} is a start"
+            f"{', '.join([*chips, *others])}; a copy of {FOLDER / 'loihi1.toml'} is a start"
         )
     if path.suffix != ".toml":
         raise ValueError(
-            f"no chip {name!r}; there are {', '.join(chips)}, or give the path of a chip file "
-            "that ends in .toml"
+            f"no chip {name!r}; there are {', '.join([*chips, *others])}, or give the path of "
+            "a chip file that ends in .toml"
         )
     if path.stem in chips and path.resolve().parent != FOLDER.resolve():
         raise ValueError(f"{path}: there is a chip {path.stem} already; rename the file")

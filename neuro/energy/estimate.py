@@ -195,8 +195,12 @@ def _place(graph: Graph, work: Workload, chip: Chip, cores: Cores | None) -> Pla
     return place_as_given(graph, chip, cores, work.composed)
 
 
-def find_chips(chips: Iterable[Chip | str] | None = None) -> tuple[Chip, ...]:
+def find_chips(
+    chips: Iterable[Chip | str] | None = None, more: Iterable[str] = ()
+) -> tuple[Chip, ...]:
     """Return chips, which may be given by the name or file that ``find_chip`` takes; None: all.
+
+    more: names of other chips that the caller takes, for the messages.
 
     Raises:
         TypeError: the argument is a single chip, or contains something other than chips.
@@ -211,7 +215,7 @@ def find_chips(chips: Iterable[Chip | str] | None = None) -> tuple[Chip, ...]:
     for chip in chips:
         if not isinstance(chip, Chip | str):
             raise make_type_error("a chip", "a Chip or its name", chip, 'for example "loihi1"')
-        chosen.append(find_chip(chip) if isinstance(chip, str) else chip)
+        chosen.append(find_chip(chip, more) if isinstance(chip, str) else chip)
     if not chosen:
         raise ValueError("no chips; name one at least, or give None for all there are")
     return tuple(chosen)
@@ -227,7 +231,7 @@ def find_hardware(chips: Iterable[Hardware | str]) -> tuple[Hardware, ...]:
         return find_chips(chips)  # says what is wrong
     named = [one_core.get(c, c) if isinstance(c, str) else c for c in chips]
     others: list[Any] = [c for c in named if not isinstance(c, OneCoreChip)]
-    found = iter(find_chips(others) if others or not named else ())
+    found = iter(find_chips(others, one_core) if others or not named else ())
     return tuple(c if isinstance(c, OneCoreChip) else next(found) for c in named)
 
 

@@ -46,7 +46,7 @@ from neuro.interop.neuron_reader import (
 )
 from neuro.interop.one_tick import Folded, fold_ticks
 from neuro.interop.outputs import MIN_TICKS, follow_outputs
-from neuro.interop.parameters import require_readable
+from neuro.interop.parameters import list_unknown, require_readable
 from neuro.interop.recording import (
     MOST_RECORDED,
     RecordedRun,
@@ -90,7 +90,7 @@ def import_with_reader(
     ticks: int | None = None,
     dt: Seconds = Seconds(1e-3),
 ) -> ImportedNetwork:
-    """Return the Graph of a module, with everything needed to prove it.
+    """Return the Graph of a module, with everything needed to compare both.
 
     Args:
         module: stays unchanged; a copy runs in float64 and in evaluation mode.
@@ -108,6 +108,22 @@ def import_with_reader(
             file, line and cures.
         GraphError: the parts do not fit together.
     """
+    try:
+        return _import_module(module, input_shape, reader, run, ticks, dt)
+    except CaptureError as error:  # a neuron without a node may have caused the others
+        unknown = list_unknown(module, reader)
+        raise CaptureError([*dict.fromkeys([*unknown, *error.problems])]) from error
+
+
+def _import_module(
+    module: nn.Module,
+    input_shape: tuple[int, ...],
+    reader: NeuronReader,
+    run: Run | Way | None,
+    ticks: int | None,
+    dt: Seconds,
+) -> ImportedNetwork:
+    """As :func:`import_with_reader`; neurons without a node are not listed first."""
     require_readable(module)
     if ticks is not None and not MIN_TICKS <= ticks <= MOST_RECORDED:
         raise CaptureError(
@@ -122,17 +138,22 @@ def import_with_reader(
     if run is not None:
         ways = (run if isinstance(run, Way) else Way("your run", run),)
     failed: dict[str, list[str]] = {}  # ways by the error of the user's code
+    refused: CaptureError | None = None
     for way in ways:
         try:
             record = _record(source, reader, way, shape, ticks)
+            if way is STATIC and record.ticks == 1 and EACH_TICK in ways:
+                continue  # a module of one tick
+            if record.whole and way is AT_ONCE:
+                continue  # as above: its neurons take one tick
+            return _Capture(source, reader, way, shape, dt).build(record, own)
         except _CannotRun as error:
             failed.setdefault(str(error), []).append(way.words)
-            continue
-        if way is STATIC and record.ticks == 1 and EACH_TICK in ways:
-            continue  # a module of one tick
-        if record.whole and way is AT_ONCE:
-            continue  # as above: its neurons take one tick
-        return _Capture(source, reader, way, shape, dt).build(record, own)
+        except CaptureError as error:  # some of the reasons may follow from the way
+            if refused is None or set(error.problems) < set(refused.problems):
+                refused = error
+    if refused is not None:
+        raise refused
     raise CaptureError([f"{error} (tried: {'; '.join(w)})" for error, w in failed.items()])
 
 

@@ -94,6 +94,10 @@ class NeuronReader(Protocol):
         """Say whether a module is called as a whole, as a neuron, even if refused later."""
         ...
 
+    def require_known(self, module: nn.Module) -> str:
+        """Return the name of a neuron's class; raise a CaptureError if it has no node."""
+        ...
+
     def running(self, network: nn.Module) -> AbstractContextManager[None]:
         """Return a context for a run of the copy.
 

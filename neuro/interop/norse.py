@@ -29,7 +29,6 @@ from neuro.interop.norse_neurons import (
 )
 from neuro.interop.parameters import (
     find_library_class,
-    list_unknown,
     require_known,
     require_readable,
 )
@@ -51,7 +50,7 @@ def import_module(
     run: Run | None = None,
     ticks: int | None = None,
 ) -> ImportedNetwork:
-    """Return the Graph of a module with Norse's neurons, with everything needed to prove it.
+    """Return the Graph of a module with Norse's neurons, with all it takes to compare them.
 
     The length of a tick is the ``dt`` of the cells.
 
@@ -79,16 +78,7 @@ def import_module(
     if run is None and _takes_one_tick(module):
         way = Way("one tick a call, x of (B, ...) and the state before", run_with_states)
     dt = Seconds(dts[0] if dts else 1e-3)
-    reader = NorseReader()
-    try:
-        return import_with_reader(module, input_shape, reader, run=way, ticks=ticks, dt=dt)
-    except CaptureError as error:  # a cell without a node may have caused the others
-        unknown = list_unknown(module, reader.is_neuron, _require_known)
-        raise CaptureError([*dict.fromkeys([*unknown, *error.problems])]) from error
-
-
-def _require_known(module: nn.Module) -> str:
-    return require_known(module, "norse", _KNOWN, REASONS, CURE)
+    return import_with_reader(module, input_shape, NorseReader(), run=way, ticks=ticks, dt=dt)
 
 
 def run_with_states(module: nn.Module, x: Tensor) -> Tensor:
@@ -141,6 +131,10 @@ class NorseReader:
         """Say whether a module belongs to Norse and does more than call other modules."""
         kind = _find_class(module)
         return kind is not None and kind.__name__ not in _CONTAINERS
+
+    def require_known(self, module: nn.Module) -> str:
+        """Return the name of a cell's class; raise a CaptureError if it has no node."""
+        return require_known(module, "norse", _KNOWN, REASONS, CURE)
 
     @contextmanager
     def running(self, network: nn.Module) -> Iterator[None]:
@@ -230,7 +224,7 @@ class NorseReader:
         self, module: nn.Module, shape: tuple[int, ...], used: frozenset[str], dt: Seconds
     ) -> NeuronNodes:
         """Return the nodes of a cell."""
-        return convert_cell(module, _require_known(module), shape)
+        return convert_cell(module, self.require_known(module), shape)
 
 
 def _flatten(state: Any) -> dict[str, Tensor]:

@@ -32,6 +32,7 @@ from neuro.interop.parameters import (
     describe,
     show_parameter,
 )
+from neuro.interop.unsupported import ENCODES
 from neuro.neurons import DiscreteLIF
 from neuro.neurons.normal_form import as_array
 
@@ -261,7 +262,7 @@ REASONS: Mapping[str, str] = {
     "LIFMC": "weights of its own couple its membranes",
     "Correlation": "its synapses learn while it runs",
     "Regularization": "it counts spikes for a loss; leave it out of what is imported",
-    "Encoder": "it makes a stimulus; import what is behind it, and give that its output",
+    "Encoder": ENCODES,
     "SpikesToTimes": "it decodes spikes; import what is before it",
     "ExpFilter": "it filters with a state that it does not show; use an LIBoxCell",
     "LConv2d": "it is a convolution in 3 axes; use Lift(nn.Conv2d(...)), the same map",

@@ -5,7 +5,7 @@ terms of the last tick are the network; those of every earlier tick must be the 
 terms from before the first tick. Axes: ``*N`` of one tick of one sample.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise, product
 
@@ -19,6 +19,7 @@ from neuro.interop.imported import MappedNode
 from neuro.interop.layer_operations import PADDED_MAXIMUM, digest, make_scale_node
 from neuro.interop.neuron_reader import CaptureError, NeuronNodes, NeuronReader
 from neuro.interop.outputs import MIN_TICKS, find_tick, follow_outputs, list_leaves
+from neuro.interop.parameters import list_unknown
 from neuro.interop.recording import (
     Applied,
     Lost,
@@ -106,8 +107,7 @@ class _Network:
             case Applied():
                 return self._apply(value, tick, user)
             case Lost():
-                first = _find_first(value)
-                self.problems.append(f"{first.where}: {first.what}; it reaches {user}")
+                self.problems += _list_lost(value, user)
             case Series():
                 self.problems.append(f"{user}: takes several ticks at once; loop over ticks")
         return []
@@ -154,13 +154,24 @@ class _Network:
         return tuple(sorted(left))
 
 
-def _find_first(value: Lost) -> Lost:
-    """Return the first operation that was lost."""
-    for source in value.sources:
-        for leaf in list_leaves(source):
-            if isinstance(leaf, Lost):
-                return _find_first(leaf)
-    return value
+def _list_lost(value: Symbol, user: str, *, own: bool = False) -> list[str]:
+    """List the operations without a node that lead to a value, the first one first.
+
+    Left out is what follows from another such operation; and, if ``own``, what may follow from
+    anything else.
+    """
+    found, seen, waiting = list[str](), set[int](), [value]
+    while waiting:
+        for leaf in list_leaves(waiting.pop()):
+            if not isinstance(leaf, Lost) or id(leaf) in seen:
+                continue
+            seen.add(id(leaf))
+            waiting += leaf.sources
+            before = [v for source in leaf.sources for v in list_leaves(source)]
+            first = not own and not any(isinstance(v, Lost) for v in before)
+            if leaf.what and (leaf.unsupported or first):
+                found.append(f"{leaf.where}: {leaf.what}; it reaches {user}")
+    return found[::-1]
 
 
 def fold_ticks(
@@ -182,8 +193,8 @@ def fold_ticks(
         )
         raise CaptureError([*problems, nothing] if found.weights else problems or [nothing])
     neurons = {name: ticks for name, ticks in record.neurons.items() if name in used}
-    for name, ticks in neurons.items():
-        problems += _list_problems_of_time(name, ticks, record.ticks)
+    unknown = [n for n, t in neurons.items() if list_unknown(t[0].module, reader)]
+    problems += _list_problems_of_calls(record, used, unknown)
     made = {}
     for name, ticks in neurons.items():
         outside = {v.key for v in ends if isinstance(v, Result) and v.neuron.name == name}
@@ -199,6 +210,8 @@ def fold_ticks(
         for key in sorted(outside - {emits}):
             found.notes[f"{name}: {key}"] = "returned by the module, not put out here"
     if problems:
+        for name, ticks in neurons.items():
+            problems += _list_lost(ticks[-1].current, name, own=True)
         raise CaptureError(list(dict.fromkeys(problems)))
     factors = _make_factors(made, neurons)
     found.note_factors(factors)
@@ -303,6 +316,20 @@ def _list_used(record: RecordedRun, ends: Iterable[Symbol]) -> dict[str, set[str
     while waiting:
         visit(record.neurons[waiting.pop()][-1].current, inside=True)
     return used
+
+
+def _list_problems_of_calls(
+    record: RecordedRun, used: Container[str], unknown: Container[str]
+) -> list[str]:
+    """List how the calls of neurons that have a node differ from one call per tick."""
+    calls = {name: ticks for name, ticks in record.neurons.items() if name not in unknown}
+    count = max(map(len, calls.values()), default=0)
+    return [
+        problem
+        for name, ticks in calls.items()
+        if name in used
+        for problem in _list_problems_of_time(name, ticks, count)
+    ]
 
 
 def _list_problems_of_time(name: str, ticks: list[NeuronTick], count: int) -> list[str]:

@@ -10,7 +10,7 @@ from torch.nn.parameter import is_lazy
 
 from neuro.base.arguments import make_type_error
 from neuro.base.units import Seconds
-from neuro.interop.neuron_reader import CaptureError, NeuronNodes
+from neuro.interop.neuron_reader import CaptureError, NeuronNodes, NeuronReader
 from neuro.neurons import LI, DiscreteLIF
 from neuro.neurons.normal_form import as_array
 
@@ -148,7 +148,8 @@ def require_known(
     name = (kind or type(module)).__name__
     if name not in known:
         why = next((f": {why}" for part, why in reasons.items() if part in name), "")
-        raise CaptureError([f"{name} has no node in a Graph{why}; {cure}"])
+        own = ";" in why  # a cure of its own
+        raise CaptureError([f"{name} has no node in a Graph{why}{f'; {cure}' * (not own)}"])
     if changed:
         raise CaptureError(
             [
@@ -184,20 +185,13 @@ def require_readable(network: nn.Module) -> None:
         raise CaptureError(problems)
 
 
-def list_unknown(
-    network: nn.Module,
-    is_neuron: Callable[[nn.Module], bool],
-    require: Callable[[nn.Module], object],
-) -> list[str]:
-    """List the problems of each neuron in a network that has no node, with the neuron's name.
-
-    require: raises a CaptureError for such a neuron.
-    """
+def list_unknown(network: nn.Module, reader: NeuronReader) -> list[str]:
+    """List why each neuron that has no node has none, with the neuron's name."""
     problems = []
     for name, module in network.named_modules():
-        if is_neuron(module):
+        if reader.is_neuron(module):
             try:
-                require(module)
+                reader.require_known(module)
             except CaptureError as error:
                 place = name.replace(".", "_") or "module"
                 problems += [f"{place}: {problem}" for problem in error.problems]

@@ -23,6 +23,7 @@ from torch.overrides import TorchFunctionMode, resolve_name
 
 from neuro.graph import Node, Softmax
 from neuro.interop.neuron_reader import CaptureError, NeuronReader, SourceState
+from neuro.interop.unsupported import COMPARISONS, RANDOM, READS, explain_function, find_encoder
 
 Shape = tuple[int, ...]
 
@@ -122,14 +123,17 @@ class Series(Symbol):
 class Lost(Symbol):
     """A value that a Graph cannot hold.
 
-    what: the operation, and a cure. sources: values that it used.
+    what: the operation, and a cure; "" if the problems of the run have it already.
+    sources: values that it used.
     weighted: whether it is a layer with weights, which must not be left out as a decoding.
+    unsupported: whether the operation has no node whatever it takes.
     """
 
     what: str
     where: str
     sources: tuple[Symbol, ...] = ()
     weighted: bool = False
+    unsupported: bool = False
 
 
 @dataclass(kw_only=True, eq=False)
@@ -320,11 +324,8 @@ class Recorder:
         sources = [v for x in given if (v := self.get(x)) is not None]
         versions = [x._version for x in given] if sources else []
         if sources and (short in _READS or (short in _SIZES and any(map(_is_sized, sources)))):
-            self.record.problems.append(
-                f"{self.where()}: {short.strip('_')}() reads a value that depends on the "
-                "stimulus, so what runs next may differ from input to input; compute with "
-                "tensors, and print or measure outside of forward"
-            )
+            read = f"{short.strip('_')}() {READS}"
+            self.record.problems.append(f"{self.where()}: {find_encoder(self._caller) or read}")
         if short in _READS:  # torch warns about it if there are gradients
             args = tuple(x.detach() if isinstance(x, Tensor) else x for x in args)
         if short in _ENDS and sources:
@@ -332,7 +333,7 @@ class Recorder:
         plain = (writes or short == "__setitem__") and _is_end(args[0])
         with torch.set_grad_enabled(torch.is_grad_enabled() and not plain):
             result = _widen(func(*args, **kwargs), kept=writes)
-        if not (sources or short in _RANDOM or short in _WEIGHTED):
+        if not (sources or short in RANDOM or short in _WEIGHTED):
             return result
         if short not in _SHAPES_ONLY:
             op = Operation(self, short, func, args, kwargs, result, tuple(sources))
@@ -364,8 +365,8 @@ class Recorder:
         if not tensors:
             return
         made = None if handler is None else handler(op)
-        if op.name in _RANDOM:
-            made = op.lose("draws at random, and a Graph does not")
+        if op.name in RANDOM:
+            made = op.lose()
         values = made if isinstance(made, list) else [made] * len(tensors)
         for x, value in zip(tensors, values, strict=True):
             self.put(x, op.lose() if value is None else None if value is GONE else value)
@@ -502,14 +503,18 @@ class Operation:
         """Return what an argument holds, or None if it does not depend on the stimulus."""
         return self.recorder.get(x)
 
-    def lose(self, why: str = "has no node in a Graph", *, weighted: bool = False) -> Lost:
+    def lose(self, why: str = "", *, weighted: bool = False) -> Lost:
         """Return a Lost value for a result that a Graph cannot hold."""
+        where, encoder = self.recorder.where(), find_encoder(self.recorder._caller)
+        if encoder:
+            self.recorder.record.problems.append(f"{where}: {encoder}")
         return Lost(
             shape=(),
-            what=f"{self.name}() {why}",
-            where=self.recorder.where(),
+            what="" if encoder else f"{self.name}() {why or explain_function(self.name)}",
+            where=where,
             sources=self.sources,
             weighted=weighted,
+            unsupported=not (self.name in self.recorder.operations or self.name in COMPARISONS),
         )
 
 
@@ -538,13 +543,6 @@ _READS = frozenset(
 _ENDS = frozenset({"detach", "data"})  # these end gradients, which must lead on
 _SIZES = frozenset({"shape", "size", "numel", "__len__"})
 _OF_VALUES = ("nonzero(", "argwhere(", "masked_select(", "unique(")  # sizes depend on values
-_RANDOM = frozenset(
-    {
-        *("rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like"),
-        *("bernoulli", "bernoulli_", "normal", "normal_", "poisson", "multinomial"),
-        *("uniform_", "exponential_", "random_", "geometric_", "cauchy_", "log_normal_"),
-    }
-)
 _WEIGHTED = frozenset({"linear", "conv1d", "conv2d", "conv_transpose2d"})  # even of zeros
 _SHAPES_ONLY = frozenset(
     {

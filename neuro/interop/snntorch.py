@@ -28,7 +28,7 @@ from neuro.interop.capture import Run, import_with_reader
 from neuro.interop.imported import ImportedNetwork
 from neuro.interop.layer_operations import make_scale_node, narrow
 from neuro.interop.neuron_reader import CaptureError, NeuronCall, NeuronNodes, SourceState
-from neuro.interop.parameters import ParameterReader, list_unknown
+from neuro.interop.parameters import ParameterReader
 from neuro.neurons import DiscreteLIF
 
 # The states of each class, in the order of its forward's arguments.
@@ -60,7 +60,7 @@ def import_module(
     ticks: int | None = None,
     dt: Seconds = Seconds(1e-3),
 ) -> ImportedNetwork:
-    """Return the Graph of a network of snnTorch, with everything needed to prove it.
+    """Return the Graph of a network of snnTorch, with all it takes to compare them.
 
     Args:
         module: contains neurons of snnTorch; it may loop over ticks itself, or run one tick per
@@ -79,11 +79,7 @@ def import_module(
     with require_extra("peers", "the import of a network of snnTorch needs it"):
         import snntorch
     reader = SnnTorchReader(snntorch.__version__)
-    try:
-        return import_with_reader(module, input_shape, reader, run=run, ticks=ticks, dt=dt)
-    except CaptureError as error:  # a neuron without a node may have caused the others
-        unknown = list_unknown(module, reader.is_neuron, _require_known)
-        raise CaptureError([*dict.fromkeys([*unknown, *error.problems])]) from error
+    return import_with_reader(module, input_shape, reader, run=run, ticks=ticks, dt=dt)
 
 
 @dataclass(frozen=True)
@@ -104,6 +100,16 @@ class SnnTorchReader:
         names = {kind.__name__ for kind in type(module).__mro__ if _is_theirs(kind)}
         parallel = bool(names & {"LeakyParallel", "LeakyKernel"})
         return parallel or isinstance(module, SpikingNeuron)
+
+    def require_known(self, module: nn.Module) -> str:
+        """Return a neuron's class; raise a CaptureError if it has no node or is extended."""
+        kind = type(module).__name__
+        if kind not in STATES or not _is_theirs(type(module)):
+            bases = [k.__name__ for k in type(module).__mro__ if _is_theirs(k)]
+            cure = CURES.get(kind, f"use one of {', '.join(STATES)} as it is")
+            what = f"extends {bases[0]}" if not _is_theirs(type(module)) else "has no node"
+            raise CaptureError([f"{kind} {what}; {cure}"])
+        return kind
 
     @contextmanager
     def running(self, network: nn.Module) -> Iterator[None]:
@@ -164,7 +170,7 @@ class SnnTorchReader:
     ) -> NeuronNodes:
         """Return a DiscreteLIF, or an LI if only a membrane that never resets is used."""
         neuron: Any = module
-        _require_known(neuron)
+        self.require_known(neuron)
         problems = _list_problems(neuron)
         if problems:
             raise CaptureError(problems)
@@ -179,16 +185,6 @@ class SnnTorchReader:
         return NeuronNodes(
             node=node, emits="spk", factor=factor, recurrent=recurrent, source=source
         )
-
-
-def _require_known(neuron: nn.Module) -> None:
-    """Raise a CaptureError unless a neuron's class has a node and is not extended."""
-    kind = type(neuron).__name__
-    if kind not in STATES or not _is_theirs(type(neuron)):
-        bases = [k.__name__ for k in type(neuron).__mro__ if _is_theirs(k)]
-        cure = CURES.get(kind, f"use one of {', '.join(STATES)} as it is")
-        what = f"extends {bases[0]}" if not _is_theirs(type(neuron)) else "has no node"
-        raise CaptureError([f"{kind} {what}; {cure}"])
 
 
 def _is_theirs(kind: type) -> bool:

@@ -16,7 +16,6 @@ from neuro.interop.imported import ImportedNetwork
 from neuro.interop.neuron_reader import CaptureError, NeuronCall, NeuronNodes, SourceState
 from neuro.interop.parameters import (
     find_library_class,
-    list_unknown,
     require_known,
 )
 from neuro.interop.spikingjelly_neurons import (
@@ -30,7 +29,10 @@ from neuro.interop.spikingjelly_neurons import (
 )
 
 # Layers that keep a state or draw random numbers; others are recorded as torch functions.
-_REFUSED = ("SynapseFilter", "NeuNorm", "DropConnectLinear", "TemporalEffective", "ThroughTime")
+_REFUSED = (
+    *("SynapseFilter", "NeuNorm", "DropConnectLinear", "TemporalEffective", "ThroughTime"),
+    "Encoder",
+)
 
 
 def import_module(
@@ -41,7 +43,7 @@ def import_module(
     ticks: int | None = None,
     dt: Seconds = Seconds(1e-3),
 ) -> ImportedNetwork:
-    """Return the Graph of a module with SpikingJelly's neurons, with all it takes to prove it.
+    """Return the Graph of a module with SpikingJelly's neurons, and what compares both.
 
     Args:
         module: in step mode "s" or "m"; it stays unchanged. A copy runs in float64 and in
@@ -63,23 +65,17 @@ def import_module(
     more: dict[str, Any] = {"ticks": ticks, "dt": dt}
     try:
         return import_with_reader(module, input_shape, reader, run=run, **more)
-    except CaptureError as error:
+    except CaptureError:
         if run is None and reader.takes_one_tick(module):
             with suppress(CaptureError):  # otherwise the first reasons are more helpful
                 way = Way(EACH_TICK.words, run_ticks)
                 return import_with_reader(module, input_shape, reader, run=way, **more)
-        # A neuron without a node comes first, because it may have caused the other problems.
-        unknown = list_unknown(module, reader.is_neuron, _require_known)
-        raise CaptureError([*dict.fromkeys([*unknown, *error.problems])]) from error
+        raise
 
 
 def run_ticks(module: nn.Module, x: Tensor) -> Tensor:
     """Return the outputs of all ticks of a module that takes one tick and keeps its states."""
     return torch.stack([module(x_t) for x_t in x])
-
-
-def _require_known(module: nn.Module) -> str:
-    return require_known(module, "spikingjelly", NEURONS, REASONS, CURE)
 
 
 class SpikingJellyReader:
@@ -99,6 +95,10 @@ class SpikingJellyReader:
         if kind is None:
             return False
         return ".neuron" in kind.__module__ or any(n in kind.__name__ for n in _REFUSED)
+
+    def require_known(self, module: nn.Module) -> str:
+        """Return the name of a neuron's class; raise a CaptureError if it has no node."""
+        return require_known(module, "spikingjelly", NEURONS, REASONS, CURE)
 
     def takes_one_tick(self, network: nn.Module) -> bool:
         """Say whether all neurons are in step mode "s"."""
@@ -176,7 +176,7 @@ class SpikingJellyReader:
         self, module: nn.Module, shape: tuple[int, ...], used: frozenset[str], dt: Seconds
     ) -> NeuronNodes:
         """Return the nodes of a neuron."""
-        kind = _require_known(module)
+        kind = self.require_known(module)
         node, source = convert_neuron(module, kind, shape), describe_neuron(module, kind)
         if never_fires(module) and used in ({"v"}, {"v_seq"}):
             return replace(make_readout(node, shape, dt, *used), source=source)

@@ -22,6 +22,7 @@ from torch import Tensor
 from neuro.base.units import Seconds
 from neuro.interop.neuron_reader import CaptureError, NeuronNodes
 from neuro.interop.parameters import ParameterReader, Shape, Value, describe, show_parameter
+from neuro.interop.unsupported import ENCODES
 from neuro.neurons import DiscreteLIF
 from neuro.neurons.normal_form import as_array
 
@@ -209,6 +210,7 @@ REASONS: Mapping[str, str] = {
     "NonSpiking": "it puts out a list, or one value of all ticks",
     "ILC": "weights of its own couple its neurons",
     "Noisy": "it draws noise",
+    "Encoder": ENCODES,
     "SynapseFilter": "its decay depends on its input",
     "NeuNorm": "it subtracts the spikes of all channels in the ticks before",
     "DropConnect": "it draws weights whenever it runs, in evaluation too",

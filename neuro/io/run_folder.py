@@ -41,6 +41,7 @@ from neuro.io.store import (
 RECORD = "records/events.safetensors"
 NETWORK = "graph.safetensors"
 CONFIGURED = ("task", "name", "seed", "config", "gradient", "digest")  # keys of config.json
+MOST_TOLD = 5  # differing fields in a message
 _PACKAGES = ("neuro", "torch", "numpy", "numba", "lightning-fabric", "lava-nc")
 
 
@@ -145,9 +146,10 @@ def begin_run(run: Run, *, write: bool = True) -> str:
     old = read_header(run.folder) if path.exists() else header
     _require_as_trained(path, old, header["config"])
     if changes := [x for key in CONFIGURED for x in _list_changes(key, old[key], header[key])]:
+        more = [f"and {len(changes) - MOST_TOLD} more"] if len(changes) > MOST_TOLD else []
         raise RunError(
-            f"{run.folder} holds another run: {'; '.join(changes)}; choose another --out, or "
-            "delete that folder"
+            f"{run.folder} holds another run: {'; '.join([*changes[:MOST_TOLD], *more])}; "
+            "choose another --out, or delete that folder"
         )
     if write:
         write_new_bytes(run.folder / "environment.json", to_json_bytes(describe_environment()))
@@ -241,7 +243,7 @@ def _list_changes(path: str, old: Any, new: Any) -> Iterator[str]:
         for key in old | new:
             yield from _list_changes(f"{path}.{key}", old.get(key), new.get(key))
     elif old != new:
-        yield f"{path} is {old!r} there and {new!r} here"
+        yield f"{path.removeprefix('config.')} is {old!r} there and {new!r} here"
 
 
 def _to_json(config: Any) -> Any:

@@ -68,10 +68,13 @@ class TrainingState(TypedDict):
 
 
 class Curve(TypedDict):
-    """The part of a checkpoint that identifies its training and holds its history."""
+    """The part of a checkpoint that identifies its training, its position and its history."""
 
     history: list[dict[str, int | float]]
     run: str
+    epoch: int
+    step: int
+    steps: int
 
 
 class _Best(TypedDict):

@@ -156,6 +156,7 @@ class _Training:
         if fabric.is_global_zero:
             restore_best(folder, checkpoint)
         self.saved_time, self.saved_step = time.monotonic(), self._count_steps()
+        self.save_seconds = 0.0  # duration of the last save
         self.stage = plan.find_stage(self._find_last_update(), course.steps)
         _freeze(model, trained, self.stage)
         self.wrapped = fabric.setup_module(model)  # may replace the model's parameters
@@ -411,7 +412,9 @@ class _Training:
             and done - self.saved_step >= plan.checkpoint_every
         )
         if plan.checkpoint_minutes is not None:
-            late = time.monotonic() - self.saved_time >= 60 * plan.checkpoint_minutes
+            wait = 60 * plan.checkpoint_minutes
+            wait = wait and max(wait, 10 * self.save_seconds)
+            late = time.monotonic() - self.saved_time >= wait
             if get_rank_and_world_size()[1] > 1:  # the clocks of the processes differ
                 late = bool(self._average(torch.tensor(float(late), device=self.fabric.device)))
             due = due or late
@@ -419,6 +422,7 @@ class _Training:
 
     def _save(self) -> None:
         """Write a checkpoint; each process adds its carried state and its losses."""
+        start = time.monotonic()
         plain, tensors = self._flatten_carry()
         carry = {name: self._gather(tensor) for name, tensor in tensors.items()}
         losses = self._gather(torch.stack(self.losses)) if self.losses else None
@@ -443,6 +447,7 @@ class _Training:
             }
             save_checkpoint(self.folder, weights, self.best_meta, state)
         self.saved_time, self.saved_step = time.monotonic(), self._count_steps()
+        self.save_seconds = self.saved_time - start
         self.fabric.barrier()
 
     def _get_weights(self) -> dict[str, Tensor]:

@@ -126,6 +126,8 @@ class Plan:
         the score is a poor guide.
     checkpoint_every, checkpoint_minutes: write a checkpoint after this many steps or minutes,
         at the next update, in addition to one after each epoch. None: no additional ones.
+        Minutes count from the end of the last checkpoint; unless they are 0, they are at least
+        ten times as long as it took to write.
 
     Raises:
         ValueError: a number has a wrong type or is out of range, the schedule is a class, or
@@ -146,7 +148,7 @@ class Plan:
     validate_every: int | None = None
     keep: str = "best"
     checkpoint_every: int | None = None
-    checkpoint_minutes: float | None = 10.0
+    checkpoint_minutes: float | None = 1.0
 
     def __post_init__(self) -> None:
         wrong = list(_list_wrong_numbers(self))

@@ -47,6 +47,7 @@ from tasks.attribution.model import (
     require_attribution,
 )
 from tasks.attribution.training import LOSS
+from tasks.runs.samples import pick_evenly
 from tasks.runs.task import ACCURACY, Split, Stimulus
 
 
@@ -186,7 +187,7 @@ def keep_sources(graph: Graph, name: str) -> Graph:
     )
 
 
-COMPARED = 60  # documents that every executor answers: the first ones of a split
+COMPARED = 60  # documents of a split that every executor answers
 CURE = "take a run of attribution:tiny_alif or attribution:tiny_spiking"
 
 
@@ -230,7 +231,7 @@ def count_ticks(config: AttributionConfig) -> int:
 
 @torch.no_grad()
 def stimuli(config: AttributionConfig, model: nn.Module, split: Split) -> Iterator[Stimulus]:
-    """Yield the first documents of a split, as events or embeddings, and their corpora.
+    """Yield documents evenly spaced over a split, as events or embeddings, and their corpora.
 
     Raises:
         RunError: only torch runs the model.
@@ -239,14 +240,15 @@ def stimuli(config: AttributionConfig, model: nn.Module, split: Split) -> Iterat
         raise RunError(why)
     own = require_attribution(model)
     documents = load(config, split)
-    tokens = documents.tokens[:, :COMPARED].to(own.lm.embedding.weight.device)
-    labels = documents.labels[:COMPARED]
+    few = pick_evenly(total := len(documents.labels), COMPARED)
+    tokens = documents.tokens[:, few].to(own.lm.embedding.weight.device)
+    labels, drawn = documents.labels[few], f"evenly spaced over {total:,}"
     if isinstance(own.probe, SpikingProbe):
         events, _ = own.probe.code(read_states(own.lm, tokens))
-        yield Stimulus({"input": events.cpu()}, labels)
+        yield Stimulus({"input": events.cpu()}, labels, drawn)
     else:
         embedded = own.lm.embedding(prepend_begin(own.lm, tokens))
-        yield Stimulus({EMBEDDED: embedded.cpu()}, labels)
+        yield Stimulus({EMBEDDED: embedded.cpu()}, labels, drawn)
 
 
 def decode(

@@ -166,7 +166,7 @@ def read_parts(
             files than the parts need, or too little text.
     """
     cut = cut_corpora(read_corpora(config), make_tokenizer(config), config.tokens)
-    kept = [_find_segments(own, config) for own in sources.values()]
+    kept = [find_segments(own, config) for own in sources.values()]
     counts: dict[str, list[int]] = {
         part: np.bincount([corpus for _, corpus, _, _ in own], minlength=config.read).tolist()
         for part, own in zip(sources, kept, strict=True)
@@ -202,7 +202,7 @@ def make_tokenizer(config: AttributionConfig) -> Tokenizer:
     return tokenizer
 
 
-def _find_segments(
+def find_segments(
     sources: Sources, config: AttributionConfig
 ) -> list[tuple[int, int, int, int]]:
     """Return (document, corpus, start, stop) of every run of one corpus."""

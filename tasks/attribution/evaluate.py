@@ -16,7 +16,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 from matplotlib.figure import Figure
 from torch import nn
 from torch.nn import functional as F
@@ -36,7 +36,13 @@ from tasks.attribution.answers import (
 )
 from tasks.attribution.config import LEAST_GAP, AttributionConfig
 from tasks.attribution.deployment import count_costs, count_probe_macs
-from tasks.attribution.documents import Documents, find_authors, load
+from tasks.attribution.documents import (
+    Documents,
+    find_authors,
+    find_segments,
+    load,
+    make_tokenizer,
+)
 from tasks.attribution.metrics import (
     correlate_ranks,
     measure_calibration,
@@ -60,6 +66,7 @@ from tasks.attribution.outside import (
 )
 from tasks.attribution.training import LOSS
 from tasks.report.figures import save_png
+from tasks.runs.share import track
 from tasks.runs.task import ACCURACY, Findings, Metric, Picture, Table
 
 
@@ -68,8 +75,7 @@ def draw_shares(
     documents: Documents, along: Mapping[str, Float64[np.ndarray, "T N K"]], path: Path
 ) -> None:
     """Draw each method's shares along the document with the most switches."""
-    sources = documents.sources
-    chosen = int((sources[1:] != sources[:-1]).sum(0).argmax())
+    sources, chosen = documents.sources, choose_example(documents)
     corpora = next(iter(along.values())).shape[2]
     truth = F.one_hot(sources, corpora).double().numpy()
     rows = {"true corpus": truth, **along}
@@ -83,6 +89,41 @@ def draw_shares(
         ax.set_xlim(0, len(sources) - 1)
     axes[-1].set_xlabel("token")
     save_png(figure, path)
+
+
+def choose_example(documents: Documents) -> int:
+    """Return the document with the most switches, the first of several."""
+    sources = documents.sources
+    return int((sources[1:] != sources[:-1]).sum(0).argmax())
+
+
+def tabulate_example(config: AttributionConfig, documents: Documents, answer: Answer) -> Table:
+    """Return a composed document, segment by segment, with its true and answered shares."""
+    at, names = choose_example(documents), config.names[: config.protected]
+    corpora = names or tuple(f"corpus {k + 1}" for k in range(config.protected))
+    own = documents.select(torch.tensor([at]))
+    tokens, along = own.tokens[:, 0].numpy(), np.asarray(answer.along)[:, at]
+
+    def write(some: Int64[np.ndarray, " n"]) -> str:
+        if config.source == "authors":
+            return " ".join(map(str, some.tolist())) + " ..."
+        text = make_tokenizer(config).decode(some).decode(errors="replace")
+        return " ".join(text.split()) + " ..."
+
+    rows = [
+        (write(tokens[a:b][:READ]), corpora[k], *along[a:b].mean(0))
+        for _, k, a, b in find_segments(own.sources.numpy(), config)
+    ]
+    rows.append(("whole text: true shares", "", *find_true_shares(own, config.protected)[0]))
+    rows.append(("whole text: answered shares", "", *answer.shares[at]))
+    return Table(
+        title="A text and its sources",
+        head=("text", "true source", *(f"answered: {name}" for name in corpora)),
+        rows=[(*row[:2], *(f"{share:.0%}" for share in row[2:])) for row in rows],
+        caption=f"The first {READ} tokens of each part of a composed text, the corpus that the "
+        "part comes from, and the probe's mean shares along the part.",
+        example=True,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,17 +167,25 @@ def measure_operations(model: AttributionModel, documents: Documents) -> Spiking
     )
 
 
-TV = Metric(name="total_variation", better="lower", format=".3f")
-TV_ALONG = Metric(name="total_variation_along", better="lower", format=".3f")
-TV_ORACLE = Metric(name="total_variation_to_oracle", better="lower", format=".3f")
-JSD = Metric(name="jensen_shannon", better="lower", unit="nat", format=".3f")
-RANKS = Metric(name="spearman", format=".3f")
-ECE = Metric(name="calibration_error", better="lower", format=".3f")
-GAP = Metric(name="gap_closed", format=".1%")
+TV, TV_ALONG, TV_ORACLE, ECE = (
+    Metric(name=name, better="lower", format=".3f", meaning=meaning)
+    for name, meaning in {
+        "total_variation": "distance to the true shares of composed texts, from 0 to 1",
+        "total_variation_along": "the same distance, for the mean answer along a text",
+        "total_variation_to_oracle": "distance to the shares that the generators imply",
+        "calibration_error": "gap between confidence and accuracy in texts of one corpus",
+    }.items()
+)
+APART = "Jensen-Shannon divergence from the true shares"
+JSD = Metric(name="jensen_shannon", better="lower", unit="nat", format=".3f", meaning=APART)
+RANKS = Metric(name="spearman", format=".3f", meaning="rank correlation with the true shares")
+LEARNED = "share of what can be learned about the corpora that the language model knows"
+GAP = Metric(name="gap_closed", format=".1%", meaning=LEARNED)
 OF_ANSWERS = (TV, TV_ALONG, TV_ORACLE, JSD, RANKS, ACCURACY, ECE)
 METRICS = (*OF_ANSWERS, LOSS, GAP)
 PROBE = "probe"
 ORACLE = "oracle"
+READ = 16  # tokens of the example that are shown, of each part
 PICTURE = "shares.png"
 OUTSIDE = "outside"  # name of the fact: how well each detector finds each kind of foreign text
 
@@ -188,7 +237,7 @@ def answer_all(
         ),
         **{
             name: (answer_by_chains(own, parts[0]), answer_by_chains(own, parts[1]))
-            for name, own in chains.items()
+            for name, own in track("models of text", chains.items())
         },
         "equal shares": (equal[0], equal[1]),
     }
@@ -230,7 +279,8 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
             OUTSIDE: facts,
         },
         tables=[
-            _tabulate(found),
+            tabulate_example(config, load(config, "composed"), answers[PROBE][1]),
+            *([_tabulate_oracle(found)] if ORACLE in found else []),
             table,
             _tabulate_costs(config),
             *_tabulate_operations(config, own),
@@ -244,6 +294,7 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
             ),
             picture,
         ],
+        beside={name: x for name, x in found.items() if name not in (PROBE, ORACLE)},
     )
 
 
@@ -346,17 +397,10 @@ def _tabulate_operations(config: AttributionConfig, model: AttributionModel) -> 
     ]
 
 
-def _tabulate(found: Mapping[str, Mapping[str, float]]) -> Table:
-    rows: list[tuple[Any, ...]] = [
-        (name, *(m.text(own[m.name]) if m.name in own else "" for m in OF_ANSWERS))
-        for name, own in found.items()
-    ]
+def _tabulate_oracle(found: Mapping[str, Mapping[str, float]]) -> Table:
     return Table(
-        title="The probe beside the text alone",
+        title="The probe beside the best answer",
         head=("method", *(m.label for m in OF_ANSWERS)),
-        rows=rows,
-        caption="Shares of composed documents: total variation to the true ones, by the answer "
-        "of the whole document and as the mean of those along it, and to the posterior by the "
-        "generators (oracle). Pure documents: accuracy and calibration. k-NN reads the "
-        "language model; n-gram and naive Bayes are fitted on the probe's training documents.",
+        rows=[(k, *(m.text(found[k][m.name]) for m in OF_ANSWERS)) for k in (PROBE, ORACLE)],
+        caption="The oracle knows the generators of the texts, which no other reader does.",
     )

@@ -226,10 +226,10 @@ def _require(values: Float64[np.ndarray, "N _"] | None) -> Float64[np.ndarray, "
 
 
 def compare_foreign(
-    config: AttributionConfig, model: AttributionModel, contrast: Contrast | None = None
+    config: AttributionConfig, model: AttributionModel
 ) -> dict[Foreign, Compared]:
     """Return the scores of every detector, by kind of foreign documents."""
-    detectors = make_detectors(config, model, contrast or Contrast())
+    detectors = make_detectors(config, model, Contrast())
     known: dict[int, Scores] = {}
     out = dict[Foreign, Compared]()
     for kind in list_foreign(config):
@@ -292,11 +292,11 @@ def draw_foreign(compared: Mapping[Foreign, Compared], folder: Path) -> Picture:
     """Draw the ROC curves of all detectors into a folder, one panel per kind."""
     figure = Figure((9.58, 2.9), layout="constrained")
     panels = figure.subplots(1, len(compared), sharey=True, squeeze=False)[0]
+    colours = mpl.colormaps["tab20"](range(20))
     for ax, (kind, both) in zip(panels, compared.items(), strict=True):
-        for k, name in enumerate(both.known):
+        for colour, name in zip(colours, both.known, strict=False):  # at most 15 detectors
             fpr, tpr = trace_roc(both.known[name], both.foreign[name])
-            dash = "--" if k >= 10 else "-"
-            ax.plot(fpr, tpr, dash, color=f"C{k % 10}", linewidth=1, label=name)
+            ax.plot(fpr, tpr, color=colour, linewidth=1, label=name)
         ax.plot([0, 1], [0, 1], ":", color=INK, linewidth=0.8)
         ax.set(title=kind, xlabel="false positives", xticks=[0, 0.5, 1])
     panels[0].set(ylabel="found")

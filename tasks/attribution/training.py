@@ -99,7 +99,8 @@ def measure_nats(config: AttributionConfig, lm: SourceModel) -> float:
     return -float(compute_log_likelihood(lm, load(config, "lm_val")).mean()) / config.tokens
 
 
-LOSS = Metric(name="loss", better="lower", unit="nat", format=".4f")
+NATS = "mean negative log-likelihood of the tokens, or of a probe's answers"
+LOSS = Metric(name="loss", better="lower", unit="nat", format=".4f", meaning=NATS)
 
 
 def choose_part(config: AttributionConfig, split: Split) -> Part:

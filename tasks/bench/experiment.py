@@ -9,6 +9,7 @@ measures more.
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -30,6 +31,7 @@ from tasks.report.figures import save_png
 from tasks.report.tables import make_table
 from tasks.runs.find import make_run, open_folder
 from tasks.runs.provenance import describe_trained, digest_code, list_out_of_date
+from tasks.runs.share import track
 from tasks.runs.task import Metric, TaskRun, as_json, from_json
 
 MADE_BY = "made_by.json"  # in a run folder: digests of the code and of the configuration
@@ -60,7 +62,7 @@ class Experiment:
     sources: for an arm that begins from a finished run of another arm with the same seed, the
     name of that arm, which precedes it; see :func:`open_beside`.
     beside: the arms that an arm is compared with, by name; the first is the peer of its row.
-    baseline: the peer if ``beside`` names none.
+    baseline: the peer if ``beside`` names none: an arm, or a method of ``together``.
     metrics: the columns of the table; the first is judged.
     measures: a trained run -> values that its evaluation lacks, by variant. "" is the training
     itself; another name is a further use of the same weights, with its own row, compared with
@@ -105,6 +107,8 @@ class Experiment:
         problems += [
             f"{what} are empty" for what in ("arms", "seeds", "metrics") if not vars(self)[what]
         ]
+        if self.baseline not in {"", *self.arms} and self.together is Experiment.together:
+            problems.append(f"baseline is {self.baseline!r}; it must be an arm: {[*self.arms]}")
         if len({name_folder(arm) for arm in self.arms}) < len(self.arms):
             problems.append("two arms have names of the same letters, and need folders")
         order = [*self.arms]
@@ -197,9 +201,12 @@ def measure(make: Experiments, bench: str, part: str, options: BenchOptions) -> 
     experiment = make(options.quick)[part]
     runs = experiment.make_runs(options.out / bench / part)
     complete_all = share_work(complete_run, options.workers, experiment)
-    for stage in experiment.list_stages():
-        for _ in complete_all(run for (arm, _), run in runs.items() if arm in stage):
-            pass
+    done = (
+        complete_all(run for (arm, _), run in runs.items() if arm in stage)
+        for stage in experiment.list_stages()
+    )
+    for _ in track("trainings", chain.from_iterable(done), len(runs)):
+        pass
     results = {key: read_result(run, experiment) for key, run in runs.items()}
     yield from make_rows(part, experiment, results, experiment.together(runs))
 

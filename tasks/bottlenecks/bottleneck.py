@@ -5,15 +5,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-from matplotlib.figure import Figure
-from rich.table import Table
-
 from neuro.energy import Chip, find_chip
 from neuro.io.run_folder import RunError
 from neuro.io.store import require_writable, write_json
-from neuro.plot import ACCENT, INK, LINE, MUTED
-from tasks.bench.plot import STYLE
 from tasks.bottlenecks import narrowing
 from tasks.bottlenecks.boundary import list_open_channels
 from tasks.bottlenecks.config import (
@@ -22,11 +16,10 @@ from tasks.bottlenecks.config import (
     count_bits_of_channel,
     count_channels,
 )
+from tasks.bottlenecks.curve import FILE, PICTURE, draw_curve
 from tasks.bottlenecks.narrowing import ChosenCuts, CurvePoint
 from tasks.bottlenecks.task import count_bits, find_image
 from tasks.measures.train import evaluate_run, launch_fabric, train_run
-from tasks.report.figures import save_png
-from tasks.report.tables import make_table
 from tasks.runs.configuration import list_problems
 from tasks.runs.names import require_one_of
 from tasks.runs.results import KEY
@@ -35,8 +28,6 @@ from tasks.runs.task import TaskRun
 from tasks.runs.trained_run import load_trained_model, open_trained_run
 
 LEARNED = "learned"  # value of --width: gates choose the widths
-FILE = "bottleneck.json"
-MARKS = {"float": "o", "8bit": "s", "4bit": "^", "spikes": "D"}
 Tell = Callable[[str], None]
 
 
@@ -109,8 +100,9 @@ def narrow_run(run: TaskRun, words: NarrowWords, tell: Tell = lambda _: None) ->
         points.append(train_narrow(run, config, folder, chip))
     facts = {"accuracy": original.accuracy, "n": original.n, KEY: dict(trained.measured_on)}
     result = {**describe_result(run, cuts, points, words), **facts}
-    write_json(words.out / FILE, result)
-    draw_curve(result, words.out / "bottleneck.png")
+    for folder in (words.out, run.folder, *trainings):
+        write_json(folder / FILE, result)
+        draw_curve(result, folder / PICTURE)
     return result
 
 
@@ -134,6 +126,11 @@ def list_trainings(
     Raises:
         ValueError: a width or a setting does not fit.
     """
+    if words.settings and not words.widths:
+        raise ValueError(
+            "--set sets a field for the training, and without --width nothing is trained; add "
+            "--width learned, or leave --set out"
+        )
     trainings: dict[Path, BottleneckConfig] = {}
     for link in links:
         for text in words.widths:
@@ -237,46 +234,6 @@ def describe_result(
     }
 
 
-def tabulate_cuts(result: dict[str, Any]) -> Table:
-    """Return a table of what crosses each cut of the original."""
-    rows = [
-        (
-            crossing["source"],
-            f"{crossing['from_chip']} to {crossing['to_chip']}",
-            f"{crossing['neurons']:,}",
-            f"{crossing['bits']:,.0f}",
-            "" if crossing["spikes"] is None else f"{crossing['spikes']:,.1f}",
-        )
-        for crossing in result["original"]
-    ]
-    title = f"what crosses from chip to chip, a validation sample ({result['chip']})"
-    return make_table(title, "from", "chips", "neurons", "bits", "spikes", rows=rows)
-
-
-def tabulate_points(result: dict[str, Any]) -> Table:
-    """Return a table of the figures of every cut of every narrow network."""
-    rows = []
-    for point in result["points"]:
-        for k, cut in enumerate(point["cuts"]):
-            rows.append(
-                (
-                    point["link"] if not k else "",
-                    point["how"] if not k else "",
-                    f"behind block {cut['after']}" if cut["after"] else "behind the stem",
-                    f"{cut['width']} of {cut['channels']}",
-                    f"{cut['bits']:,}",
-                    "" if cut["spikes"] is None else f"{cut['spikes']:,.1f}",
-                    "" if cut["aer_bits"] is None else f"{cut['aer_bits']:,.0f}",
-                    f"{100 * point['accuracy']:.2f} %" if not k else "",
-                )
-            )
-    return make_table(
-        "narrow networks, a test sample",
-        *("link", "how", "cut", "channels", "bits", "spikes", "AER bits", "accuracy"),
-        rows=rows,
-    )
-
-
 def describe_narrowing(result: dict[str, Any], out: Path) -> list[str]:
     """Return what the tables do not say, one sentence per line."""
     chips = "; ".join(
@@ -292,29 +249,4 @@ def describe_narrowing(result: dict[str, Any], out: Path) -> list[str]:
     for point in (p for p in result["points"] if p["folder"]):
         verbs = "every verb takes it" if point["link"] == "spikes" else "neuro eval takes it"
         lines.append(f"{point['folder']} is a run: {verbs}")
-    return [*lines, f"wrote {out / FILE} and {out / 'bottleneck.png'}"]
-
-
-@mpl.rc_context(STYLE)
-def draw_curve(result: dict[str, Any], path: Path) -> None:
-    """Write a picture: accuracy against bits per sample, by link and training."""
-    figure = Figure((6.4, 4), layout="constrained")
-    axes = figure.subplots()
-    for link in dict.fromkeys(point["link"] for point in result["points"]):
-        for how, colour, line in (("pca", MUTED, ":"), ("trained", ACCENT, "")):
-            curve = sorted(
-                (point["bits"], 100 * point["accuracy"])
-                for point in result["points"]
-                if (point["link"], point["how"]) == (link, how)
-            )
-            if curve:
-                form = f"{MARKS[link]}{line}"
-                x, y = zip(*curve, strict=True)
-                axes.plot(x, y, form, color=colour, ms=5, label=f"{link}, {how}")
-    full = sum(crossing["bits"] for crossing in result["original"])
-    axes.axvline(full, color=LINE, linewidth=1, zorder=0)
-    axes.plot([full], [100 * result["accuracy"]], "*", color=INK, ms=9, label="original")
-    axes.set(xscale="log", xlabel="bits of a sample that cross", ylabel="accuracy [%]")
-    axes.grid(color=LINE, linewidth=0.5)
-    axes.legend()
-    save_png(figure, path)
+    return [*lines, f"wrote {out / FILE} and {out / PICTURE}"]

@@ -125,23 +125,16 @@ def _list_problems_of_cuts(config: BottleneckConfig) -> list[str]:
         )
     if list(after) != sorted(set(after)):
         problems.append(f"narrow.after is {after}; name each cut once, in order")
-    least, last = find_first_cut(config), sum(config.blocks)
+    last = sum(config.blocks)
     for place, width in zip(after, widths, strict=False):
-        if not least <= place <= last:
-            problems.append(
-                f"narrow.after: no cut behind block {place}; there are {least} to {last}"
-            )
+        if place > last:
+            problems.append(f"narrow.after: no cut behind block {place}; there are 0 to {last}")
         elif (most := count_channels(config, place)) < width:
             problems.append(
                 f"narrow.widths: {width} channels behind block {place}, which has {most}; give "
                 f"1 to {most}"
             )
     return problems
-
-
-def find_first_cut(config: BottleneckConfig) -> int:
-    """Return the least number of blocks before a cut: 1 if a host runs the stem, else 0."""
-    return int(config.code == "direct" and config.cells == "lif")
 
 
 def count_channels(config: BottleneckConfig, after: int) -> int:

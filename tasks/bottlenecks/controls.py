@@ -22,7 +22,6 @@ from tasks.bottlenecks.config import (
     BottleneckConfig,
     count_bits_of_channel,
     count_channels,
-    find_first_cut,
 )
 from tasks.bottlenecks.task import count_bits, find_image
 
@@ -60,7 +59,7 @@ def draw_cuts(config: BottleneckConfig, cuts: int, bits: int, seed: int) -> tupl
     Raises:
         ValueError: there is no such choice.
     """
-    places = range(find_first_cut(config), sum(config.blocks))
+    places = range(sum(config.blocks))
     cost = {k: _count_of_channel(config, k) for k in places}
     choices = [c for c in combinations(places, cuts) if sum(cost[k] for k in c) <= bits]
     if not choices or not cuts:

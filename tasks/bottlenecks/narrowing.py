@@ -331,8 +331,6 @@ def require_only_links(config: BottleneckConfig, chip: Chip) -> Partition:
     with seeded(0):
         model = task.build(config).eval()
     part, shape = task.TASK.deployment.part(config, model), task.find_image(config)
-    if config.code == "direct":  # a host runs the stem
-        shape = (config.channels[0], *shape[1:])
     graph = part if isinstance(part, Graph) else trace(part, shape)
     parts, ticks = assign_to_chips(graph, config), Ticks(config.ticks)
     partition = price_partition(graph, None, chip, parts, Division(), ticks)

@@ -5,7 +5,8 @@ method is that of Lin et al. 2024 (arXiv 2410.09650), with spikes as one of the 
 Axes: T ticks, B batch, C channels.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -16,10 +17,17 @@ from torch import Tensor, nn
 
 from drivers import augment, cifar, mnist
 from neuro.graph import Graph
-from neuro.io.run_folder import RunError
+from neuro.io.run_folder import Run, RunError
 from neuro.nn.layers import Stack
 from tasks.bottlenecks import config as configs, network, teaching
-from tasks.bottlenecks.config import BottleneckConfig, count_bits_of_channel
+from tasks.bottlenecks.config import (
+    BottleneckConfig,
+    Link,
+    count_bits_of_channel,
+    count_channels,
+    find_side,
+)
+from tasks.bottlenecks.curve import show_narrowing
 from tasks.images.classification import data as image_data, network as image_net
 from tasks.images.classification.cifar10 import read_colours
 from tasks.images.classification.classifier import Answers, make_classifier
@@ -27,8 +35,9 @@ from tasks.images.classification.data import SEED_CHANGES, Labelled, take_split
 from tasks.images.classification.mnist import read_digits
 from tasks.runs.configuration import make_plan
 from tasks.runs.names import CONFIGURATIONS
-from tasks.runs.task import Deployment, Pair, Split, Task
+from tasks.runs.task import Deployment, Findings, Pair, Split, Table, Task
 
+Measure = Callable[[Run, nn.Module], Findings]
 COLOURS = ("cifar10", "generated")
 CLASSES = tuple("0123456789")  # of every source
 CALIBRATED = 4  # training batches from which the closed form is computed
@@ -107,6 +116,42 @@ def _refuse_others(deployment: Deployment[BottleneckConfig]) -> Deployment[Bottl
     return replace(deployment, part=part, only_torch=explain_only_torch)
 
 
+def tabulate_blocks(config: BottleneckConfig) -> Table:
+    """Return what each block and each narrow layer sends, and its bits per sample."""
+    side, narrow, rows = find_image(config)[1], config.narrow, list[tuple[str, str, str]]()
+    code: Link = "spikes" if config.cells == "lif" else "float"
+    full = replace(config, narrow=replace(narrow, link=code))
+    widths = dict(zip(narrow.after, narrow.widths, strict=True))
+    for k in range(sum(config.blocks) + 1):
+        sent = [(f"block {k}" if k else "stem", count_channels(config, k), full)]
+        if k in widths:
+            sent.append((f"⇒ narrow layer to the next chip ({narrow.link})", widths[k], config))
+        size = find_side(config, side, k)
+        for name, channels, own in sent:
+            bits = channels * count_bits_of_channel(own, side, k)
+            rows.append((name, f"{channels} x {size} x {size}", f"{bits:,}"))
+    return Table(
+        title="The network, block by block",
+        head=("part", "sends (channels x height x width)", "bits per sample"),
+        rows=rows,
+        caption=f"Bits over all ticks, as {code} where all channels are sent. Chips are cut at "
+        "narrow layers (⇒): only their channels travel from chip to chip.",
+        example=True,
+    )
+
+
+def _evaluate(measure: Measure, run: Run, model: nn.Module) -> Findings:
+    """Return the findings of a classifier with its blocks, and beside the original."""
+    narrow, beside = run.config.narrow, dict[str, Mapping[str, float]]()
+    if narrow.teacher:
+        with suppress(RunError):  # the original is elsewhere, or has other weights now
+            original = teaching.load_run_model(narrow.teacher, narrow.teacher_weights)
+            beside["the original, not narrowed"] = measure(run, original).values
+    found = measure(run, model)  # last: what it writes into the folder is of this network
+    tables = (tabulate_blocks(run.config), *found.tables)
+    return replace(found, tables=tables, beside={**found.beside, **beside})
+
+
 def _make_task() -> Task[BottleneckConfig]:
     names = CONFIGURATIONS["bottlenecks"]
     task = make_classifier(
@@ -118,13 +163,22 @@ def _make_task() -> Task[BottleneckConfig]:
         batches=batches,
         loss=lambda _, y, labels: F.cross_entropy(image_net.scores(y), labels),
         answers=Answers(classes=CLASSES, scores=image_net.scores),
-        encodes=lambda config: config.code == "direct",
+        unit=image_data.find_unit,
         compared=lambda config: config.compared,
         dummy_batch=lambda config: image_data.make_dummy_batch(config, find_image(config)),
         seed_changes=SEED_CHANGES,
     )
     training = replace(task.training, loss=loss, begin=begin, eventprop=None)
-    return replace(task, training=training, deployment=_refuse_others(task.deployment))
+    measure = partial(_evaluate, task.evaluation.evaluate)
+    return replace(
+        task,
+        about="A spiking residual network names the class of an image, and is cut over several "
+        "chips. Where it is cut, a narrow layer sends only a few channels, as spikes or as "
+        "numbers, from chip to chip.",
+        training=training,
+        deployment=_refuse_others(task.deployment),
+        evaluation=replace(task.evaluation, evaluate=measure, sections=show_narrowing),
+    )
 
 
 TASK = _make_task()

@@ -16,6 +16,7 @@ from tasks.report.tables import make_table
 from tasks.report.terminal import DONE, FAILED
 from tasks.runs.find import is_file, load_experiments, split_name
 from tasks.runs.names import require_one_of
+from tasks.runs.share import track
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +132,7 @@ def find(name: str) -> Benchmark:
 def _of_cases(cases: Callable[[bool], list[Any]], options: BenchOptions) -> Iterator[Row]:
     from tasks.bench.comparison import measure_case
 
-    for case in cases(options.quick):
+    for case in track("cases", cases(options.quick)):
         yield from measure_case(case, options.repeats)
 
 
@@ -254,6 +255,7 @@ def show(console: Console, name: str, options: BenchOptions) -> None:
         ValueError: a flag has no effect on the benchmark.
     """
     from neuro.io.store import require_writable
+    from tasks.measures.progress_bar import show_share
 
     benchmark = find(name)
     parts = benchmark.choose_parts(options.parts)
@@ -267,7 +269,7 @@ def show(console: Console, name: str, options: BenchOptions) -> None:
     if benchmark.announce:
         console.print(benchmark.announce(options), highlight=False, soft_wrap=True)
     for part, measure in parts.items():
-        with console.status(f"{name}: {part}"):
+        with show_share(f"bench {name}: {part}"):
             new = list(measure(options))
         rows += new
         for table in (benchmark.tabulate or iterate_tables)(part, new):

@@ -27,7 +27,8 @@ def export(run: RunFolder, net: bool = False, chip: str = "loihi") -> None:
     from tasks.runs.names import require_one_of
 
     opened = open_to_write(run)
-    if require_one_of(chip, ("loihi", *load_one_core_chips()), "chip") != "loihi":
+    chips = ("loihi", *load_one_core_chips())
+    if require_one_of(chip, chips, "chip", listed=True) != "loihi":
         _export_to_chip(opened, run, chip, net)
         return
     from tasks.measures.export import export_run, write_nets
@@ -78,6 +79,7 @@ def energy(run: RunFolder, chip: str = "all", map: str = "greedy") -> None:
     """
     from neuro.energy import GOALS, find_hardware
     from tasks.measures.energy import estimate_energy
+    from tasks.measures.progress_bar import show_share
     from tasks.report import tables as show
     from tasks.runs.names import require_one_of
 
@@ -85,7 +87,8 @@ def energy(run: RunFolder, chip: str = "all", map: str = "greedy") -> None:
     goal = next((g for g in GOALS if g == map), None)
     chosen = None if chip == "all" else find_hardware([chip])[0]
     opened = open_to_write(run)
-    result = estimate_energy(opened, None if chosen is None else chip, goal)
+    with show_share("energy"):
+        result = estimate_energy(opened, None if chosen is None else chip, goal)
     console.print(show.tabulate_energy(result))
     if goal is not None:
         console.print(show.tabulate_mappings(result))
@@ -122,7 +125,7 @@ def bottleneck(  # noqa: PLR0913 - a flag each
         set: a field of the configuration, for the training, as in --set epochs=3; may be
             repeated.
     """
-    from tasks.bottlenecks import bottleneck as verb
+    from tasks.bottlenecks import bottleneck as verb, curve
     from tasks.runs.find import open_folder
 
     folder = out or Path(f"{run if run.name else run.resolve()}-narrow")
@@ -138,7 +141,7 @@ def bottleneck(  # noqa: PLR0913 - a flag each
         result = verb.narrow_run(
             open_folder(run), words, lambda line: status.update(Text(line))
         )
-    console.print(verb.tabulate_cuts(result))
-    console.print(verb.tabulate_points(result))
+    console.print(curve.tabulate_cuts(result))
+    console.print(curve.tabulate_points(result))
     for line in verb.describe_narrowing(result, folder):
         console.print(line, highlight=False, soft_wrap=True)

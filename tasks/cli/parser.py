@@ -21,7 +21,7 @@ from tasks.cli.tell import (
     is_first_process,
     list_metrics,
     open_to_write,
-    tell_memory,
+    tell_dry_run,
     tell_out_of_date,
     train_and_tell,
 )
@@ -35,7 +35,7 @@ from tasks.cli.words import (
     Whole,
     require_words,
 )
-from tasks.report.terminal import DONE, make_console, take_words, write_text
+from tasks.report.terminal import DONE, NOTHING_KEPT, make_console, take_words, write_text
 from tasks.runs.allocator import keep_freed_memory
 from tasks.runs.names import require_one_of
 
@@ -86,7 +86,8 @@ def train(  # noqa: PLR0913 - a flag each
         skip_bad: leave out damaged samples and count them in the report, instead of refusing
             the data set; every verb on the run does the same.
         sharded: each process keeps a share of the model (FSDP).
-        dry_run: do not train; print the memory that the training would need on each device.
+        dry_run: do not train; print the memory that the training would need on each device, and
+            the time to expect.
         set: a field of the configuration, as in --set epochs=3; may be repeated. neuro tasks
             TASK:CONFIGURATION lists the fields.
         lr: the learning rate, as in --set lr=0.001.
@@ -102,9 +103,46 @@ def train(  # noqa: PLR0913 - a flag each
         line = f"{name} names no configuration: this is {full}{also}"
         console.print(line, highlight=False, soft_wrap=True)
     if dry_run:
-        tell_memory(run, devices)
+        tell_dry_run(run, device, devices)
     else:
         train_and_tell(run, device, devices, logger, sharded)
+
+
+def get(
+    name: Annotated[
+        str, tyro.conf.Positional, tyro.conf.arg(metavar="[NAME]", help_behavior_hint="")
+    ] = "",
+    out: OptionalPath = None,
+) -> None:
+    """Copy a trained run that neuro ships; without a name, list them.
+
+    Args:
+        name: of the run.
+        out: the new run folder (default: runs/NAME).
+    """
+    from tasks.report.tables import make_table
+    from tasks.runs.shipped import copy_shipped_run, list_shipped_runs
+
+    if name:
+        folder = out or Path("runs") / name
+        run = copy_shipped_run(name, folder)
+        trained = f"{run.shipment['command']}, commit {run.shipment['commit'][:12]}"
+        console.print(
+            DONE, f"{folder}: {run.shipment['about']}; trained by {trained}", soft_wrap=True
+        )
+        return
+    rows = (
+        (
+            run.name,
+            f"{run.header['task']}:{run.header['name']}",
+            f"{run.size / 1e6:.1f} MB",
+            f"{run.shipment['cpu_minutes']:.3g} min",
+            run.shipment["about"],
+        )
+        for run in list_shipped_runs()
+    )
+    title = "neuro get NAME copies a trained run; every verb takes its folder"
+    console.print(make_table(title, "name", "task", "size", "trained in", "about", rows=rows))
 
 
 def import_(  # noqa: PLR0913 - a flag each
@@ -193,13 +231,14 @@ def evaluate(run: RunFolder, device: Device = "cpu") -> None:
         run: a run folder.
         device: where to compute.
     """
+    from tasks.measures.progress_bar import show_share
     from tasks.measures.train import evaluate_run
     from tasks.report.tables import describe_evaluation
 
     opened = open_to_write(run)
-    console.print(
-        describe_evaluation(evaluate_run(opened, device), list_metrics(opened)), soft_wrap=True
-    )
+    with show_share("eval"):
+        result = evaluate_run(opened, device)
+    console.print(describe_evaluation(result, list_metrics(opened)), soft_wrap=True)
     tell_out_of_date(opened, "eval")
 
 
@@ -220,20 +259,21 @@ def simulate(
     """
     from neuro.events import Exact, Grid
     from tasks.measures.cluster import use_cluster
+    from tasks.measures.progress_bar import show_share
     from tasks.measures.simulate import simulate_run
-    from tasks.report.tables import describe_coverage, list_values, tabulate_simulation
+    from tasks.report import tables as show
 
     opened = open_to_write(run)
-    with use_cluster(cluster):
+    with use_cluster(cluster), show_share("simulate"):
         result = simulate_run(opened, Grid() if clock == "grid" else Exact(), workers)
-    console.print(tabulate_simulation(result, list_metrics(opened)))
+    console.print(show.tabulate_simulation(result, list_metrics(opened)))
     if clock == "grid":
         values = ", ".join(
-            f"{m.label} {value}" for m, value in list_values(result, list_metrics(opened))
+            f"{m.label} {value}" for m, value in show.list_values(result, list_metrics(opened))
         )
         took = f"{result['milliseconds_per_sample']:.2f} ms each"
-        console.print(f"{values and values + ' on '}{result['n']:,} test samples, {took}")
-    for line in describe_coverage(result):
+        console.print(f"{values and values + ' on '}{show.describe_length(result)}, {took}")
+    for line in show.describe_coverage(result):
         console.print(line, soft_wrap=True)
     tell_out_of_date(opened, "simulate")
 
@@ -244,11 +284,13 @@ def verify(run: RunFolder) -> None:
     Args:
         run: a run folder.
     """
+    from tasks.measures.progress_bar import show_share
     from tasks.measures.verify import has_disagreement, verify_run
     from tasks.report.tables import describe_equality, tabulate_equality
 
     opened = open_to_write(run)
-    result = verify_run(opened)
+    with show_share("verify"):
+        result = verify_run(opened)
     console.print(tabulate_equality(result))
     for line in describe_equality(result, list_metrics(opened)):
         console.print(line, soft_wrap=True)
@@ -471,6 +513,7 @@ def check_data(
 VERBS: dict[str, Any] = {
     "tasks": tasks,
     "train": train,
+    "get": get,
     "import": import_,
     "check": check,
     "eval": evaluate,
@@ -489,6 +532,8 @@ VERBS: dict[str, Any] = {
     "data": data,
 }
 DATA_VERBS: dict[str, Any] = {"make": make_data, "check": check_data}
+KEEPING = (train, demo, bench, bottleneck, make_data)  # verbs that continue from their files
+KEPT = "all files are complete; the same command continues from them"
 ABOUT = "Spiking networks from training to chip; --version prints the version of neuro."
 TRAINED = (
     "the same command resumes an interrupted run; everything else that a training depends on "
@@ -524,8 +569,8 @@ def main(argv: list[str] | None = None) -> None:
             verb.__doc__ = re.sub(r"\n {12}", " ", verb.__doc__)
             with refuse_exit():
                 tyro.cli(verb, prog=command, args=argv[1:])
-    except KeyboardInterrupt:
-        console.print("interrupted; all files are complete, the same command goes on from here")
+    except KeyboardInterrupt as stop:
+        _tell_interruption(str(stop), verbs.get("".join(argv[:1])))
         sys.exit(130)
     except BrokenPipeError:  # the reader has enough, as head has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -558,6 +603,13 @@ def refuse_exit() -> Iterator[None]:
                 "it needs; remove that, or put it below if __name__ == '__main__':"
             ) from error
         raise
+
+
+def _tell_interruption(kept: str, verb: Any) -> None:
+    """Print what an interrupted verb has kept; "": what verbs of its kind keep."""
+    if is_first_process():
+        usual = KEPT if verb in KEEPING else NOTHING_KEPT
+        console.print(f"interrupted; {kept or usual}")
 
 
 def _find_task_line(error: BaseException) -> str | None:

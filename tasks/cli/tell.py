@@ -15,13 +15,20 @@ console = make_console()
 def train_and_tell(
     run: Any, device: str, devices: int, logger: Any = "none", sharded: bool = False
 ) -> None:
-    """Train a run, and print its progress; a training that diverged ends with 1."""
-    from tasks.measures.progress_bar import describe_training, show_progress
+    """Train a run, and print its progress; a training that diverged ends with 1.
+
+    Raises:
+        KeyboardInterrupt: the user has interrupted it; the message says what is kept.
+    """
+    from tasks.measures.progress_bar import describe_kept, describe_training, show_progress
     from tasks.measures.train import launch_fabric, train_run
 
     fabric = launch_fabric(run, device, devices, logger, sharded=sharded)
-    with show_progress(console, run, shown=fabric.is_global_zero) as tell:
-        progress = train_run(run, fabric, tell)
+    try:
+        with show_progress(console, run, shown=fabric.is_global_zero) as tell:
+            progress = train_run(run, fabric, tell)
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(describe_kept(run.folder)) from stop
     if fabric.is_global_zero:
         mark = FAILED if progress.has_diverged or progress.silent else DONE
         first, *more = describe_training(run, progress)
@@ -33,9 +40,10 @@ def train_and_tell(
             raise SystemExit(1)
 
 
-def tell_memory(run: Any, devices: int) -> None:
-    """Print the memory that a training would need on each of so many devices."""
+def tell_dry_run(run: Any, device: str, devices: int) -> None:
+    """Print the memory that a training would need on each of so many devices, and its time."""
     from tasks.measures.dry_run import describe_dry_run, explain_dry_run, measure_dry_run
+    from tasks.measures.step_time import describe_time
     from tasks.report.tables import make_table
 
     memory = measure_dry_run(run, devices)
@@ -46,6 +54,7 @@ def tell_memory(run: Any, devices: int) -> None:
     console.print(table)
     for line in (explain_dry_run(memory), *memory.data):
         console.print(line, highlight=False, soft_wrap=True)
+    console.print(describe_time(run, memory, device), highlight=False, soft_wrap=True)
     estimate = run.definition.training.estimate
     for found in estimate(run.config) if estimate else ():
         console.print(make_table(found.title, *found.head, rows=found.rows))

@@ -61,7 +61,8 @@ def stimuli(config: DrivingConfig, model: nn.Module, split: Split) -> Iterator[S
             states, _ = driver.prediction(driver.perceive(seen).states, config.future)
             spikes, _ = driver.decoder.see(states)
         masks = {"vehicle": truth.vehicle[:, 0], "lane": truth.lane, "drivable": truth.drivable}
-        yield Stimulus({"input": spikes.cpu()}, stack_masks(masks, config.road_cells))
+        targets = stack_masks(masks, config.road_cells)
+        yield Stimulus({"input": spikes.cpu()}, targets, "the first windows of the split")
 
 
 def decode(config: DrivingConfig, model: nn.Module, outputs: Mapping[str, Tensor]) -> Tensor:

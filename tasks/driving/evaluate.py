@@ -40,6 +40,7 @@ from tasks.driving.metrics import (
 )
 from tasks.driving.model import DrivingOutputs
 from tasks.driving.planners import KeepVelocity
+from tasks.runs.share import track_test
 from tasks.runs.task import Findings, Metric, Picture, Split, Table
 
 if TYPE_CHECKING:
@@ -52,20 +53,35 @@ CAPTIONS = {"cameras": "Cameras with the true boxes; ", "maps": ""}
 
 NEAR = 24.0  # [m] from the car along both axes: the region of a second IoU
 SHORT = 4  # future frames that prediction metrics cover: 2 s, as published
-SCORE = Metric(name="score", format=".4f")
+SCORE = Metric(name="score", format=".4f", meaning="mean of overlaps and 1 / (1 + path error)")
 CLASSES = ("vehicle", "pedestrian", "lane", "drivable")
-TIMES = [f"{kind}_{s}s" for kind in ("mean", "at") for s in (1, 2, 3)]
+WHEN = {"mean": "mean up to", "at": "at"}
+TIMES = {f"{kind}_{s}s": f"{at} {s} s" for kind, at in WHEN.items() for s in (1, 2, 3)}
+FAR, HIT = "distance of plan and recorded path", "share of plans that touch a road user"
+OF_VEHICLES = {
+    "future_iou": "overlap of predicted and true vehicles over the next 2 s",
+    "future_iou_moving": "the same, of the vehicles that move",
+    "pq": "panoptic quality of vehicles up to 2 s ahead: sq times rq",
+    "sq": "overlap of the vehicles that were found",
+    "rq": "share of the vehicles that were found (F1 score)",
+    "pq_moving": "panoptic quality of the vehicles that move",
+}
 METRICS = (
     SCORE,
     *(
-        Metric(name=name, format=".2%")
-        for name in (
-            *(f"{where}iou_{name}" for where in ("", "near_") for name in CLASSES),
-            *("future_iou", "future_iou_moving", "pq", "sq", "rq", "pq_moving"),
-        )
+        Metric(name=f"{near}iou_{k}", format=".2%", meaning=f"overlap of {k} cells{within}")
+        for near, within in (("", ""), ("near_", f", within {NEAR:g} m"))
+        for k in CLASSES
     ),
-    *(Metric(name=f"l2_{at}", better="lower", unit="m", format=".3f") for at in TIMES),
-    *(Metric(name=f"collision_{at}", better="lower", format=".2%") for at in TIMES),
+    *(Metric(name=k, format=".2%", meaning=meaning) for k, meaning in OF_VEHICLES.items()),
+    *(
+        Metric(name=f"l2_{k}", better="lower", unit="m", format=".3f", meaning=f"{FAR}, {when}")
+        for k, when in TIMES.items()
+    ),
+    *(
+        Metric(name=f"collision_{at}", better="lower", format=".2%", meaning=f"{HIT}, {when}")
+        for at, when in TIMES.items()
+    ),
 )
 
 
@@ -237,13 +253,16 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
     """Return the metrics of the test split; write its predictions into the run folder."""
     config: DrivingConfig = run.config
     submission = open_submission(config)
-    values, n = measure_model(config, model, read_batches(config, "test", 0), submission)
+    batches = track_test(read_batches(config, "test", 0))
+    values, n = measure_model(config, model, batches, submission)
     challenge: dict[str, Any] = {}
     if submission is not None:
         challenge = submission.measure()
         submission.write(run.folder)
     names = {m.name for m in METRICS}
     dropped = list_dropped(config) if config.source.skip_bad else []
+    compared = [k for m in METRICS if "_mean_" in (k := m.name) and k in values]
+    straight = {name: values[f"{name}_constant_velocity"] for name in compared}
     return Findings(
         values={k: v for k, v in values.items() if k in names},
         n=n,
@@ -254,11 +273,11 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
         },
         tables=(
             *([_tabulate_future(values)] if config.last.futures else []),
-            *([_tabulate_paths(values)] if config.plans else []),
             *([] if submission is None else [submission.tabulate(run.folder, challenge)]),
             *([tabulate_dropped(dropped)] if config.source.skip_bad else []),
         ),
         pictures=draw_pictures(run, model),
+        beside={"constant velocity": straight} if config.plans else {},
     )
 
 
@@ -284,6 +303,7 @@ def draw_pictures(run: Run, model: nn.Module) -> list[Picture]:
             title="Input, predictions and plan",
             caption=f"{CAPTIONS[config.sees]}the true and the predicted map"
             f"{'; the plan and all candidates' if config.plans else ''}. Left is left.",
+            example=True,
         ),
         Picture(
             file="scene.gif",
@@ -329,14 +349,3 @@ def _tabulate_future(values: Mapping[str, float]) -> Table:
         rows=[[k, *(f"{values[n + way]:.1%}" for n in names)] for k, way in ways.items()],
         caption="Static: predicted vehicles stay; true present: true vehicles stay.",
     )
-
-
-def _tabulate_paths(values: Mapping[str, float]) -> Table:
-    ways = {"ours": "", "constant velocity": "_constant_velocity"}
-    kinds = [(f"l2_mean_{s}s", f"L2 {s} s [m]", ".2f") for s in (1, 2, 3)]
-    kinds += [(f"collision_mean_{s}s", f"collisions {s} s", ".1%") for s in (1, 2, 3)]
-    kinds = [kind for kind in kinds if kind[0] in values]
-    rows = [[k, *(f"{values[n + way]:{f}}" for n, _, f in kinds)] for k, way in ways.items()]
-    head = ("path", *(title for _, title, _ in kinds))
-    caption = "Open loop, means over all frames up to a time (ST-P3, SAD)."
-    return Table(title="Paths", head=head, rows=rows, caption=caption)

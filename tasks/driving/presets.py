@@ -60,6 +60,7 @@ def tiny() -> DrivingConfig:
     base = small()
     return replace(
         base,
+        cells=replace(base.cells, threshold=0.4),  # at 1, 16 populations stay silent so early
         encoder=replace(base.encoder, channels=(8, 12), blocks=(1, 1), far=12, aspp=6),
         decoder=replace(base.decoder, channels=(8, 12)),
         prediction=replace(base.prediction, hidden=8, kernel=3, latent=2, refine=(8,)),

@@ -94,6 +94,9 @@ def compute_loss(
 
 TASK = Task(
     summary="driving by six cameras: perception, prediction, planning (SAD)",
+    about="From the images of six cameras around a car, a network draws a map of road, lanes, "
+    "vehicles and pedestrians, predicts where the vehicles will be, and plans the car's path. "
+    "Its layers spike, except in twins without spikes; a host projects the images to the map.",
     configs={name: getattr(presets, name) for name in CONFIGURATIONS["driving"]},
     training=Training(
         build=Driver,

@@ -21,6 +21,7 @@ from tasks.flow.loss import LOSS, measure_loss, require_flow
 from tasks.flow.sampler import count_calls
 from tasks.images.metrics.autoencoder import load_published, make_published_reference
 from tasks.images.metrics.sheet import draw_sheet
+from tasks.runs.share import track
 from tasks.runs.task import Findings, Metric, Picture, Table
 
 FEATURE_FD = Metric(
@@ -50,7 +51,7 @@ def measure_contexts(
     flow, start = require_flow(model), draw_start(config, config.samples, seed)
     return {
         context: measure_images(config, generate(config, flow, start, context), start.labels)
-        for context in contexts
+        for context in track("contexts", contexts)
     }
 
 
@@ -80,7 +81,7 @@ def measure_deltas(
     """Return (events per image, metrics) by delta, from the same noise; 0 sends all counts."""
     flow, start = require_flow(model), draw_start(config, config.samples, seed)
     found = {}
-    for delta in (0.0, *(config.threshold * k for k in DELTAS)):
+    for delta in track("deltas", (0.0, *(config.threshold * k for k in DELTAS))):
         events = list[int]()
         images = generate(config, flow, start, "own", delta, events)
         measured = measure_images(config, images, start.labels)

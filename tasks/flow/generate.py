@@ -33,6 +33,7 @@ from tasks.flow.sampler import (
     replay_states,
     reset_state,
 )
+from tasks.runs.share import track
 
 Context = Literal["own", "reset", "same class", "other class", "other image"]
 AT_ONCE = 250  # images per pass: the states of each image are kept for every step
@@ -86,7 +87,7 @@ def generate(
     """Return the finished images, on the CPU. Arguments and errors: :func:`generate_path`."""
     require_start(config, model, start, context)
     parts = []
-    for first in range(0, len(start.noise), AT_ONCE):
+    for first in track("new images", range(0, len(start.noise), AT_ONCE)):
         some = Start(*(x[first : first + AT_ONCE] for x in start))
         parts.append(generate_path(config, model, some, context, delta, events)[-1].x)
     return torch.cat(parts)

@@ -19,6 +19,7 @@ from tasks.flow.config import FlowConfig
 from tasks.flow.data import batches
 from tasks.flow.model import FlowModel
 from tasks.flow.path import draw_times, mix
+from tasks.runs.share import track_test
 from tasks.runs.task import Metric, Pair, Split
 
 LOSS = Metric(name="loss", better="lower", meaning="squared error of the predicted velocity")
@@ -79,7 +80,7 @@ def measure_loss(config: FlowConfig, model: nn.Module, split: Split) -> float:
     model.eval()
     total, count = 0.0, 0
     with seeded(0):
-        for x, labels in batches(config, split, 0):
+        for x, labels in track_test(batches(config, split, 0), split):
             own = loss(config, model, (x.to(device), labels.to(device)), 1.0)
             total, count = total + float(own) * x.shape[1], count + x.shape[1]
     model.train(training)

@@ -33,18 +33,29 @@ from tasks.forecasting.seizures import (
 )
 from tasks.forecasting.windows import READINGS, read_bins
 from tasks.report.figures import save_png
+from tasks.runs.share import track_test
 from tasks.runs.task import Findings, Metric, Picture, Split, Table
 
 UNIT = "bins²"
-MSE = Metric(name="mse", better="lower", unit=UNIT)
-METRICS = (
-    MSE,
-    Metric(name="mse_argmax", better="lower", unit=UNIT),
-    Metric(name="mse_median", better="lower", unit=UNIT),
-    Metric(name="nll", better="lower", unit="nats"),
-    *EVENT_METRICS,
-    Metric(name="false_alarms_per_hour", better="lower"),
+MSE, ARGMAX, MEDIAN = (
+    Metric(name=name, better="lower", unit=UNIT, meaning=meaning)
+    for name, meaning in {
+        "mse": "mean squared distance of the expected bin from the true one",
+        "mse_argmax": "the same, of the most probable bin",
+        "mse_median": "the same, of the median bin",
+    }.items()
 )
+METRICS = (
+    *(MSE, ARGMAX, MEDIAN),
+    Metric(name="nll", better="lower", unit="nats", meaning="minus log p of the true bin"),
+    *EVENT_METRICS,
+    Metric(name="false_alarms_per_hour", better="lower", meaning="alarms without seizure"),
+)
+BASELINES = {  # words for the names of list_baselines
+    "constant": "mean of the training windows",
+    "persistence": "last value of the window (persistence)",
+    "ridge": "linear function of the window (ridge regression)",
+}
 PICTURE = "forecasts.png"
 SHOWN = 300  # windows of the picture
 
@@ -81,7 +92,8 @@ def score_split(
     """Return the scores of a model on a split, and the true bins."""
     device = next(model.parameters()).device
     found = [
-        (model(x.to(device))[0][-1].cpu(), labels) for x, labels, _ in batches(config, split, 0)
+        (model(x.to(device))[0][-1].cpu(), labels)
+        for x, labels, _ in track_test(batches(config, split, 0), split)
     ]
     scores, labels = zip(*found, strict=True)
     return torch.cat(scores), torch.cat(labels)
@@ -133,17 +145,11 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
             return report_patient(config, each, values)
         return report_events(config, prepare_patient(config), each, values, run.folder)
     answers = read_bins(scores.double().softmax(1)).numpy()
-    table = Table(
-        title="Beside it",
-        head=("forecast", "mse", "mse_argmax", "nll"),
-        rows=list(_list_rows(config, model, values)),
-        caption="Squared errors in bins², of the expectation and of the most probable bin. The "
-        "teacher sees later samples than any forecaster can.",
-    )
     draw_forecasts(answers[:SHOWN], labels.numpy()[:SHOWN], run.folder / PICTURE)
     shown = Picture(
         file=PICTURE,
-        title="Forecasts",
+        title="A series and its forecast",
+        example=True,
         caption=f"The first {min(SHOWN, len(labels))} test windows in their order: the true "
         "bin, and the expectation of the student.",
     )
@@ -152,26 +158,29 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
         n=len(labels),
         counted="windows",
         facts={"arm": config.arm, "ticks": count_ticks(config)},
-        tables=(table,),
+        tables=list(_tabulate_teacher(config, model, values)),
         pictures=(shown,),
+        beside={
+            BASELINES[name]: {MSE.name: float(np.mean((own - labels.numpy()) ** 2))}
+            for name, own in list_baselines(prepare(config)).items()
+        },
     )
 
 
-def _list_rows(
+def _tabulate_teacher(
     config: ForecastConfig, model: nn.Module, values: Mapping[str, float]
-) -> Iterator[tuple[str | float, ...]]:
-    """Yield table rows with the errors of the student, its teacher and the baselines."""
-    yield _as_row(f"student, {config.arm}", values)
-    if isinstance(model, GuidedForecaster) and model.teacher is not None:
-        labels = torch.from_numpy(prepare(config).windows["test"].labels)
-        yield _as_row("teacher", measure(config, score_teacher(config, model), labels))
-    truth = prepare(config).windows["test"].labels
-    for name, answers in list_baselines(prepare(config)).items():
-        yield name, float(f"{np.mean((answers - truth) ** 2):.4g}"), "", ""
-
-
-def _as_row(name: str, values: Mapping[str, float]) -> tuple[str | float, ...]:
-    return name, *(float(f"{values[k]:.4g}") for k in ("mse", "mse_argmax", "nll"))
+) -> Iterator[Table]:
+    """Yield a table of student and teacher, if there is a teacher."""
+    if not isinstance(model, GuidedForecaster) or model.teacher is None:
+        return
+    labels = torch.from_numpy(prepare(config).windows["test"].labels)
+    rows = {"student": values, "teacher": measure(config, score_teacher(config, model), labels)}
+    yield Table(
+        title="The teacher",
+        head=("forecast", *(m.label for m in METRICS[:4])),
+        rows=[(who, *(m.text(own[m.name]) for m in METRICS[:4])) for who, own in rows.items()],
+        caption="The teacher sees later samples than any forecaster can.",
+    )
 
 
 @mpl.rc_context(STYLE)

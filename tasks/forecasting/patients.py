@@ -254,5 +254,6 @@ def report_patient(
             "unreadable": prepared.unreadable,
             "notes_on_recordings": patient.notes,
         },
-        tables=(tabulate_events(f"student, {config.arm}", found, rate, "an hour"),),
+        tables=(tabulate_events(found),),
+        beside=found.list_baselines(),
     )

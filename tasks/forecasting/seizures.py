@@ -445,12 +445,15 @@ def _require_both(labels: dict[Split, Int64[np.ndarray, " N"]], name: str) -> No
 
 HOUR = 1000  # units of time; the equations of the Epileptor do not relate them to seconds
 TIME = f"{HOUR} units of time"
-EVENT_METRICS = (
-    Metric(name="auc", format=".3f"),
-    Metric(name="sensitivity", format=".1%"),
-    Metric(name="false_alarms", better="lower", unit=f"in {TIME}"),
-    Metric(name="warning", better="lower", format=".1%"),
-    Metric(name="improvement", format=".1%"),
+EVENT_METRICS = tuple(
+    replace(metric, meaning=meaning)
+    for metric, meaning in {
+        Metric(name="auc", format=".3f"): "how often windows before seizures outscore others",
+        Metric(name="sensitivity", format=".1%"): "share of seizures that an alarm announces",
+        Metric(name="false_alarms", better="lower", unit=f"in {TIME}"): "unfounded alarms",
+        Metric(name="warning", better="lower", format=".1%"): "share of time under an alarm",
+        Metric(name="improvement", format=".1%"): "sensitivity above that of random alarms",
+    }.items()
 )
 FILE = "alarms.png"
 
@@ -473,6 +476,12 @@ class EventFindings:
             "warning": self.score.warning,
             "improvement": self.score.improvement,
         }
+
+    def list_baselines(self) -> dict[str, dict[str, float]]:
+        """Return the metrics of random alarms that warn for as long, by the baseline's name."""
+        own = self.score
+        chance = {"auc": 0.5, "sensitivity": own.chance, "warning": own.warning}
+        return {"random alarms that warn for as long": {**chance, "improvement": 0.0}}
 
 
 def measure_events(
@@ -509,25 +518,19 @@ def measure_alarms(
     )
 
 
-def tabulate_events(name: str, found: EventFindings, rate: float, time: str) -> Table:
-    """Return the table of the predictor ``name``. rate: false alarms per ``time``."""
+def tabulate_events(found: EventFindings) -> Table:
+    """Return the counts of events and alarms as a table."""
     score = found.score
     return Table(
-        title="Events",
-        head=("predictor", "predicted", "sensitivity", "false alarms", "warning"),
+        title="Seizures and alarms",
+        head=("", "number"),
         rows=[
-            (
-                name,
-                f"{score.predicted} of {score.events}",
-                f"{score.sensitivity:.1%}",
-                f"{rate:.2f}",
-                f"{score.warning:.1%}",
-            ),
-            ("chance, as long a warning", "", f"{score.chance:.1%}", "", ""),
+            ("seizures predicted", f"{score.predicted} of {score.events}"),
+            ("false alarms", f"{score.false} of {score.alarms}"),
         ],
-        caption=f"False alarms in {time} in which answers are given; the threshold of "
-        f"{found.threshold:.3g} is that of validation. Warnings as long at random predict at "
-        f"least as many seizures with probability {score.p:.2g}.",
+        caption=f"The threshold, {found.threshold:.3g}, was chosen on validation. Random "
+        "alarms that warn for as long predict at least as many seizures with probability "
+        f"{score.p:.2g}.",
     )
 
 
@@ -547,13 +550,13 @@ def report_events(
         n=len(prepared.now["test"]),
         counted="windows",
         facts={"arm": config.arm, "events": asdict(score), "threshold": found.threshold},
-        tables=(
-            tabulate_events(f"student, {config.arm}", found, HOUR * score.false_rate, TIME),
-        ),
+        tables=(tabulate_events(found),),
+        beside=found.list_baselines(),
         pictures=(
             Picture(
                 file=FILE,
-                title="Alarms",
+                title="A recording and its alarms",
+                example=True,
                 caption="The test part of the recording, its seizures (shaded), the "
                 "answers of the predictor, and its alarms (triangles).",
             ),

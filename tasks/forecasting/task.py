@@ -4,8 +4,8 @@ Future-Guided Learning (Gunasekaran et al. 2025, Nature Communications 16, 8645)
 that show the cause of its gain. Axes: T ticks, B samples, K bins, L samples of a window.
 """
 
-import sys
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,7 @@ from tasks.forecasting.patients import train_detector
 from tasks.forecasting.recordings import RecordingConfig
 from tasks.runs.configuration import make_plan
 from tasks.runs.names import CONFIGURATIONS
+from tasks.runs.samples import draw_evenly
 from tasks.runs.task import Deployment, Evaluation, Split, Stimulus, Task, Training
 
 MAKERS = {**vars(configs), **vars(seizure_configs), **vars(recordings)}
@@ -87,17 +88,17 @@ def explain_only_torch(config: ForecastConfig) -> str:
 
 
 def stimuli(config: ForecastConfig, model: nn.Module, split: Split) -> Iterator[Stimulus]:  # noqa: ARG001
-    """Yield the events of the first windows of a split, and their true bins."""
-    left = config.compared or sys.maxsize
-    for x, labels, _ in batches(config, split, 0):
-        yield Stimulus({"input": x[:, :left]}, labels[:left])
-        left -= len(labels)
-        if left <= 0:
-            return
+    """Yield the events of ``compared`` windows of a split, and their true bins."""
+    for x, labels, drawn in draw_evenly(partial(batches, config, split, 0), config.compared):
+        yield Stimulus({"input": x}, labels, drawn)
 
 
 TASK = Task(
     summary="forecasts of a series, guided by a teacher that sees later values",
+    about="A network reads the last values of a series and forecasts a later value, as a "
+    "probability of each of several bins; of a recording, it forecasts whether a seizure is "
+    "about to begin. Its neurons spike, except in the twins without spikes, and during "
+    "training a teacher that sees later values may guide it.",
     configs={name: MAKERS[name] for name in CONFIGURATIONS["forecasting"]},
     training=Training(
         build=build,

@@ -41,7 +41,7 @@ class EventsConfig(ImageConfig):
     """One experiment on recordings of events, cut to ``ticks`` or continued in silence.
 
     ``code`` "rate" gives one spike per pixel, polarity and tick that has an event; "direct"
-    gives the number of events, which a host turns into the spikes of the first population.
+    gives the number of events, as a graded spike.
     """
 
     source: Source
@@ -65,9 +65,6 @@ class EventsConfig(ImageConfig):
             ),
             f"dt is {self.dt}; it must be a whole number of us, >= 1e-06": (
                 round(ticks) < 1 or not math.isclose(ticks, round(ticks))
-            ),
-            'code is "direct", and a host runs no recurrent layer; use --set code=rate': (
-                self.recurrent and self.code == "direct"
             ),
         }
         return super().list_conflicts() + [text for text, is_so in wrong.items() if is_so]
@@ -253,7 +250,7 @@ TASK = make_classifier(
     dummy_batch=make_dummy_batch,
     loss=loss,
     answers=find_answers,
-    encodes=lambda config: config.code == "direct",
+    unit=lambda config: float(config.code == "direct"),
     compared=lambda config: config.compared,
     seed_changes=(
         "the initial weights and the draws of dropout; the order of the recordings follows "

@@ -125,7 +125,8 @@ def read_targets(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",")]
     if names == ["all"]:
         return list(TARGETS)
-    return list(dict.fromkeys(require_one_of(n, (*TARGETS, "all"), "target") for n in names))
+    known = (*TARGETS, "all")
+    return list(dict.fromkeys(require_one_of(n, known, "target", listed=True) for n in names))
 
 
 def check_network(

@@ -33,11 +33,6 @@ class CodedNetwork(NamedTuple):
     facts: CodeFacts | None
 
 
-def is_spikes(values: Shaped[np.ndarray, "T B ..."]) -> bool:
-    """Say whether all values are 0 or 1."""
-    return bool(((values == 0) | (values == 1)).all())
-
-
 def is_constant(values: Shaped[np.ndarray, "T B ..."]) -> bool:
     """Say whether each sample shows the same values in every tick."""
     return bool((values == values[:1]).all())
@@ -52,7 +47,7 @@ def choose_code(word: str, stimulus: ImportedStimulus) -> Code:
     Raises:
         StimulusError: the code does not suit the stimulus; lists all problems.
     """
-    values = {n: x for n, x in stimulus.inputs.items() if not is_spikes(x)}
+    values = stimulus.values
     if not word:
         constant = values and all(is_constant(x) for x in values.values())
         return "graded" if constant else "real"
@@ -88,7 +83,7 @@ def code_network(
         GraphError: a graded input leads to no weights that its unit can be folded into; lists
             all.
     """
-    values = {n: x for n, x in stimulus.inputs.items() if not is_spikes(x)}
+    values = stimulus.values
     if code == "real" or not values:
         return CodedNetwork(graph, stimulus, None)
     units: dict[str, float] = {}
@@ -122,6 +117,7 @@ class _Compared(TypedDict):
     spikes: int
     different: int
     right: list[int] | None
+    changed: int
 
 
 @torch.no_grad()
@@ -129,7 +125,8 @@ def _compare(plain: CodedNetwork, coded: CodedNetwork, decoding: Decoding | None
     """Compare spikes and answers without and with the code, in batches that memory holds."""
     both = (plain, coded)
     nets = [Net(one.graph).double() for one in both]
-    found = _Compared(spikes=0, different=0, right=None if decoding is None else [0, 0])
+    right = None if decoding is None else [0, 0]
+    found = _Compared(spikes=0, different=0, right=right, changed=0)
     for batches in zip(*(split_samples(x.graph, x.stimulus) for x in both), strict=True):
         before, after = (
             net({name: torch.from_numpy(x) for name, x in inputs.items()})[0]
@@ -140,8 +137,10 @@ def _compare(plain: CodedNetwork, coded: CodedNetwork, decoding: Decoding | None
             found["different"] += int(((before[name] != 0) != (after[name] != 0)).sum())
         if decoding is not None and plain.stimulus.labels is not None:
             (output,), labels = plain.graph.outputs, plain.stimulus.labels[batches[0][0]]
+            hits = [decoding.score(x[output]).argmax(1) == labels for x in (before, after)]
             found["right"] = [
-                known + int((decoding.score(own[output]).argmax(1) == labels).sum())
-                for known, own in zip(found["right"] or (), (before, after), strict=True)
+                known + int(own.sum())
+                for known, own in zip(found["right"] or (), hits, strict=True)
             ]
+            found["changed"] += int((hits[0] != hits[1]).sum())
     return found

@@ -124,6 +124,7 @@ class CodeFacts(TypedDict):
     units: by graded input, the value that the integer 1 stands for.
     spikes, different: spikes without the code, and spikes that it changes; all samples.
     right: correct answers [without, with] the code; None without labels.
+    changed: answers that are right only without the code, or only with it.
     """
 
     code: str
@@ -133,6 +134,7 @@ class CodeFacts(TypedDict):
     spikes: int
     different: int
     right: list[int] | None
+    changed: NotRequired[int]
 
 
 class ImportFacts(TypedDict):

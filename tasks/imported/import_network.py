@@ -8,11 +8,12 @@ folder is written under a temporary name and renamed when complete.
 import math
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from neuro.base.version import __version__
@@ -25,6 +26,7 @@ from neuro.interop.imported import (
     ImportedNetwork,
     verify_import,
 )
+from neuro.interop.neuron_reader import CaptureError
 from neuro.io.graph_file import save_graph
 from neuro.io.run_folder import NETWORK, Run, RunError, begin_run
 from neuro.io.store import is_free, rename_when_whole, require_utf_8, write_json
@@ -75,7 +77,6 @@ from tasks.imported.stimulus import (
     LABELS,
     ImportedStimulus,
     StimulusError,
-    find_shapes,
     generate_stimulus,
     make_stimulus,
     read_arrays,
@@ -140,7 +141,7 @@ def import_network(
     arrays = {} if words.file is None else read_arrays(words.file)
     own_choices = dict(choices or {})
     code_word = own_choices.pop(FIELD, "")
-    opened = open_source(source, shape or _guess_shape(arrays), own_choices)
+    opened = _open_source(source, shape, arrays, own_choices)
     graph = opened.network.graph
     if LABELS in graph.inputs:
         raise StimulusError([f"an input of the network is called {LABELS!r}; rename it"])
@@ -155,8 +156,8 @@ def import_network(
             static=static,
         )
     else:
-        classes = opened.network.classes
-        stimulus = make_stimulus(graph, words.file, arrays, words.labels, classes)
+        shown, classes = (fixed or 0) * static, opened.network.classes
+        stimulus = make_stimulus(graph, words.file, arrays, words.labels, classes, shown)
     path = words.file or Path("--ticks")
     require_run_of_source(path, stimulus, fixed, static=static)
     network = opened.network
@@ -231,10 +232,27 @@ def require_new(out: Path) -> None:
         raise RunError(f"{out} exists; choose another --out, or delete it")
 
 
-def _guess_shape(arrays: Mapping[str, Any]) -> tuple[int, ...] | None:
-    """Return the shape of the only array of a file; None unless there is exactly one."""
-    shapes = list(find_shapes(arrays).values())
-    return (shapes[0] or None) if len(shapes) == 1 else None
+def _open_source(
+    source: str,
+    shape: tuple[int, ...] | None,
+    arrays: Mapping[str, np.ndarray],
+    choices: Mapping[str, str],
+) -> OpenedSource:
+    """Open a source; without ``shape``, with the shape of the only array of a file.
+
+    An array may lack the axis of ticks, so the shape is also tried without its samples alone.
+    """
+    given = [x for name, x in arrays.items() if name != LABELS]
+    if shape is not None or len(given) != 1 or given[0].ndim < 2:
+        return open_source(source, shape, choices)
+    timed, whole = given[0].shape[2:], given[0].shape[1:]
+    try:
+        return open_source(source, timed or whole, choices)
+    except CaptureError:
+        if timed:
+            with suppress(CaptureError):
+                return open_source(source, whole, choices)
+        raise
 
 
 def compare_with_source(
@@ -302,6 +320,9 @@ def describe_import(
 ) -> ImportFacts:
     """Return the contents of ``import.json``."""
     graph, shown = opened.network.graph, {row.population for row in rows}
+    choices = dict(opened.network.choices)
+    if stimulus.repeated:
+        choices["images"] = f"no axis of ticks: each is shown in all {stimulus.ticks} ticks"
     drawn = {"rate": words.rate, "seed": words.seed, "static": opened.network.static}
     return ImportFacts(
         neuro=__version__,
@@ -311,10 +332,7 @@ def describe_import(
             "digest": opened.digest,
         },
         library=opened.network.library,
-        choices={
-            name: shorten_places(text, opened.folder)
-            for name, text in opened.network.choices.items()
-        },
+        choices={name: shorten_places(text, opened.folder) for name, text in choices.items()},
         mapping=describe_mapping(opened.network, opened.folder),
         verification={
             "ticks": opened.network.ticks or TICKS,
@@ -369,7 +387,9 @@ def show_import(console: Console, out: Path, facts: ImportFacts) -> None:
     if "code" in facts:
         said(f"{FIELD}: {describe_code(facts['code'])}")
     if totals := add_stimuli(read_rows(facts)):
-        table = make_table("Is it equal to its source?", *TOTALS, rows=map(list_cells, totals))
+        table = make_table(
+            "Compared with its source at every tick", *TOTALS, rows=map(list_cells, totals)
+        )
         console.print(table)
     for line in (describe_comparison(facts), *list_own_figures(facts), *list_remarks(facts)):
         if line:

@@ -1,5 +1,6 @@
 """Describes an import for the terminal and the report."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from tasks.imported.files import (
     read_rows,
 )
 from tasks.report import html as page
-from tasks.runs.task import Html
+from tasks.runs.task import ACCURACY, Html
 
 MAPPED = ("node", "in the source", "became")
 TOTALS = ("population", "spikes", "different", "largest error")
@@ -61,8 +62,13 @@ def describe_code(facts: CodeFacts) -> str:
     if facts["right"] is not None:
         before, after = facts["right"]
         n = facts["samples"]
+        change = (after - before) / n
+        error = None
+        if "changed" in facts:  # not by an earlier version; of paired answers (McNemar)
+            error = math.sqrt(facts["changed"] / n - change**2) / math.sqrt(n)
         told += (
-            f", and {after:,} of {n:,} answers are right ({after / n:.2%}; {before:,} before)"
+            f", and {after:,} of {n:,} answers are right ({after / n:.2%}; {before:,} before): "
+            + ACCURACY.describe_change(change, error, n)
         )
     return told
 
@@ -168,7 +174,7 @@ def show_import(facts: ImportFacts) -> list[Html]:
     parts = [page.pairs(origin)]
     if mapped:
         parts += [page.subheading("What became of what"), page.text_table(MAPPED, mapped)]
-    parts.append(page.subheading("Is it equal to its source?"))
+    parts.append(page.subheading("Compared with its source at every tick"))
     parts += [page.paragraph(line, "warning") for line in list_remarks(facts)]
     parts += [page.paragraph(line) for line in list_own_figures(facts)]
     if rows:

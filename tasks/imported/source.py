@@ -136,7 +136,7 @@ def _call(path: Path, name: str) -> Any:
         ]
         if needed:
             raise SourceError(
-                f"{path}: {name} needs {', '.join(needed)}, and is called without arguments; "
+                f"{path}: {name} takes {', '.join(needed)}, and is called without arguments; "
                 f"write a function that calls it: def make(): return {name}(...)"
             )
         return value()

@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from tokenize import TokenError
@@ -45,10 +46,15 @@ class StimulusError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImportedStimulus:
-    """inputs: values by Input (T B *N), of any numeric type. labels: class of each sample."""
+    """The stimulus of a run.
+
+    inputs: values by Input (T B *N), of any numeric type. labels: class of each sample.
+    repeated: whether the file holds images, which are shown in every tick.
+    """
 
     inputs: Mapping[str, np.ndarray]
     labels: np.ndarray | None = None
+    repeated: bool = False
 
     @property
     def ticks(self) -> int:
@@ -59,6 +65,11 @@ class ImportedStimulus:
     def samples(self) -> int:
         """The number of samples."""
         return next(iter(self.inputs.values())).shape[1]
+
+    @cached_property
+    def values(self) -> Mapping[str, np.ndarray]:
+        """The inputs that hold other values than 0 and 1."""
+        return {n: x for n, x in self.inputs.items() if not ((x == 0) | (x == 1)).all()}
 
 
 def require_numbers(ticks: int, samples: int, rate: float, seed: int, values: int = 1) -> None:
@@ -177,21 +188,18 @@ def _explain(error: BaseException) -> str:
     return f"is damaged ({type(error).__name__}: {error}); write it again: {SAVED}"
 
 
-def find_shapes(arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
-    """Return the shape of one tick of one sample of each array, without labels."""
-    return {name: x.shape[2:] for name, x in arrays.items() if name != LABELS}
-
-
 def make_stimulus(
     graph: Graph,
     path: Path,
     arrays: Mapping[str, np.ndarray],
     labels_path: Path | None = None,
     classes: int | None = None,
+    ticks: int = 0,
 ) -> ImportedStimulus:
     """Make the stimulus of a graph from the arrays of a file, with labels if there are any.
 
     classes: number of classes; None: the size of the output.
+    ticks: an array without an axis of ticks is shown in so many; 0: it is refused.
 
     Raises:
         StimulusError: the arrays do not fit the graph; lists all problems.
@@ -211,9 +219,11 @@ def make_stimulus(
         if name not in graph.inputs
     ]
     inputs = {name: given[name] for name in graph.inputs if name in given}
+    images = {n: x for n, x in inputs.items() if ticks and x.shape[1:] == graph.shapes[n]}
+    inputs |= {name: np.repeat(x[None], ticks, 0) for name, x in images.items()}
     for name, x in inputs.items():
         problems += [f"{path}: {name}: {p}" for p in _check_input(x, graph.shapes[name])]
-    sizes = {x.shape[:2] for x in inputs.values() if x.ndim >= 2}
+    sizes = {x.shape[:2] for n, x in inputs.items() if x.ndim == 2 + len(graph.shapes[n])}
     if len(sizes) > 1:
         told = ", ".join(f"{name} {format_shape(x.shape[:2])}" for name, x in inputs.items())
         problems.append(f"{path}: inputs differ in (ticks, samples): {told}; make them equal")
@@ -229,7 +239,9 @@ def make_stimulus(
     if problems:
         raise StimulusError(problems)
     return ImportedStimulus(
-        inputs=inputs, labels=None if labels is None else labels.astype(np.int64)
+        inputs=inputs,
+        labels=None if labels is None else labels.astype(np.int64),
+        repeated=bool(images),
     )
 
 
@@ -263,7 +275,10 @@ def _check_input(x: np.ndarray, shape: tuple[int, ...]) -> list[str]:
     if x.ndim < 2 or x.shape[2:] != shape:
         cure = f"axes are {AXES}"
         if x.shape[1:] == shape:
-            cure = "of one sample, x[:, None]; of values without time, code them in time first"
+            cure = (
+                f"without an axis of ticks, np.repeat(x[None], T, 0) shows each of {len(x)} "
+                f"samples in T ticks, such as 100; of one sample of {len(x)} ticks, x[:, None]"
+            )
         elif sorted(x.shape[2:]) == sorted(shape):
             cure = "exchange its axes with x.transpose"
         elif np.prod(x.shape[2:]) == np.prod(shape):

@@ -36,6 +36,7 @@ from tasks.imported.files import (
 )
 from tasks.imported.sections import describe_stimulus, show_import
 from tasks.imported.stimulus import ImportedStimulus, load_stimulus, split_samples
+from tasks.runs.share import track_test
 from tasks.runs.task import (
     ACCURACY,
     Deployment,
@@ -52,7 +53,8 @@ from tasks.runs.task import (
     Tree,
 )
 
-FIRING_RATE = Metric(name="firing_rate", better="lower", unit="per tick", format=".4g")
+FIRED = "mean number of spikes of a neuron"
+FIRING_RATE = Metric(name="firing_rate", better="lower", unit="per tick", meaning=FIRED)
 
 
 def define_task(folder: Path) -> Task[ImportConfig]:
@@ -69,6 +71,8 @@ def define_task(folder: Path) -> Task[ImportConfig]:
     metrics = (ACCURACY, FIRING_RATE) if labelled else (FIRING_RATE,)
     return Task(
         summary=f"imported from {name_source(facts)}, {facts['library']}",
+        about="A spiking network of another library, imported with its weights. Its stimulus "
+        "goes in; the values of its outputs, and with labels the classes, come out.",
         configs={read_header(folder)["name"]: cache(partial(make_config, folder))},
         training=Training(
             build=run.build,
@@ -200,7 +204,7 @@ class ImportedRun:
         spikes = dict.fromkeys(graph.firing, 0.0)
         values: dict[str, list[Tensor]] = {name: [] for name in graph.readouts}
         scores = []
-        for inputs, _ in self.iterate_batches(run.config, "test", 0):
+        for inputs, _ in track_test(self.iterate_batches(run.config, "test", 0)):
             activity, _ = model({name: x.to(device) for name, x in inputs.items()})
             for name in spikes:
                 spikes[name] += float(activity[name].sum())

@@ -38,6 +38,7 @@ MEAN_APART = Metric(
     name="mean_logit_difference", better="lower", format=".2g", meaning="to the trained model"
 )
 FARTHEST = replace(MEAN_APART, name="largest_logit_difference")
+DRAWN = "the first tokens of each stream, because a state is carried to later ones"
 EXECUTED = (FIRST_BITS, FIRST_BITS_PER_TOKEN, GREEDY, MEAN_APART, FARTHEST)
 
 
@@ -93,7 +94,7 @@ def stimuli(config: LanguageConfig, model: nn.Module, split: Split) -> Iterator[
     with torch.no_grad():
         embedded, (logits, _) = spiking.embedding(tokens), spiking(tokens)
     expected = Targets(following.T.contiguous(), logits.swapaxes(0, 1).cpu())
-    yield Stimulus({EMBEDDED: embedded.cpu()}, expected)
+    yield Stimulus({EMBEDDED: embedded.cpu()}, expected, DRAWN)
 
 
 def decode(config: LanguageConfig, model: nn.Module, outputs: Mapping[str, Tensor]) -> Tensor:  # noqa: ARG001

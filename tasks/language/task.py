@@ -40,6 +40,7 @@ from tasks.language.price import tabulate_prices
 from tasks.language.recipes import make_plan
 from tasks.language.rwkv import RWKV, BlockState, RWKVSizes, initialise
 from tasks.runs.names import CONFIGURATIONS
+from tasks.runs.share import track_test
 from tasks.runs.task import (
     Deployment,
     Evaluation,
@@ -100,7 +101,7 @@ def measure_bits(config: LanguageConfig, model: nn.Module, split: Split) -> floa
     device, training = next(model.parameters()).device, model.training
     model.eval()
     state, nats = None, 0.0
-    for x, y in batches(config, split, 0):
+    for x, y in track_test(batches(config, split, 0), split):
         logits, state = model(x.to(device), state)
         batch_nats = F.cross_entropy(
             logits.flatten(0, 1).double(),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from neuro.energy import (
     load_chips,
     search_mapping,
 )
+from neuro.energy.networks import join_layers
 from neuro.events import simulate
 from neuro.graph import Graph
 from neuro.spikes.record import Record, concatenate
@@ -34,6 +36,7 @@ from tasks.runs.provenance import (
 )
 from tasks.runs.results import KEY
 from tasks.runs.samples import Samples, iterate_batches
+from tasks.runs.share import report_share, track
 from tasks.runs.task import TaskRun
 from tasks.runs.trained_run import open_trained_run
 
@@ -63,10 +66,14 @@ def estimate_energy(
     networks: list[dict[str, NetworkRuns]] = [{} for _ in chips]  # by chip
     greedy: list[dict[str, NetworkRuns]] = [{} for _ in chips]
     kept: list[list[str]] = [[] for _ in chips]
-    for name, net in trained.networks.items():
+    for name, net in track("samples", trained.networks.items()):
         host = {} if name else deployment.host(run.config, model)
         priced = price_samples(
-            net.graph, net.iterate_samples(), chips.values(), host, net.ann_passes
+            net.graph,
+            track("samples", [*net.iterate_samples()]),
+            chips.values(),
+            host,
+            net.ann_passes,
         )
         for k, estimate in enumerate(priced.estimates):
             greedy[k][name] = networks[k][name] = NetworkRuns(estimate, net.runs)
@@ -76,6 +83,7 @@ def estimate_energy(
                 kept[k] += [": ".join(filter(None, (name, line))) for line in why]
     joined = [join_estimates(of_chip) for of_chip in networks]
     result = as_json(*joined)
+    _name_kinds(result, {name: net.graph for name, net in trained.networks.items()})
     if goal is not None:
         for best, before, why in zip(joined, map(join_estimates, greedy), kept, strict=True):
             mapping = result[best.chip.name]["mapping"]
@@ -113,7 +121,17 @@ def estimate_samples(
             the message holds the cure.
     """
     priced = price_samples(graph, samples, chips, beside or {}, ann_passes)
-    return {**as_json(*priced.estimates), KEY: priced.digests}
+    result = as_json(*priced.estimates)
+    _name_kinds(result, {"": graph})
+    return {**result, KEY: priced.digests}
+
+
+def _name_kinds(result: Mapping[str, Any], networks: Mapping[str, Graph]) -> None:
+    """Add the class of each host node to a result; work beside a graph has none."""
+    nodes = join_layers({name: graph.nodes for name, graph in networks.items()})
+    for part in result.get("host", ()):
+        if part["node"] in nodes:
+            part["kind"] = type(nodes[part["node"]]).__name__
 
 
 class PricedSamples(NamedTuple):
@@ -134,7 +152,8 @@ def price_samples(
     """Return the estimates of :func:`estimate_samples` before conversion to JSON."""
     all_chips = find_chips() if chips is None else find_hardware(chips)
     batches = iterate_batches(graph, samples)
-    record = concatenate([simulate(graph, some.inputs)[0] for some in batches])
+    tell = partial(report_share, "samples")
+    record = concatenate([simulate(graph, some.inputs, progress=tell)[0] for some in batches])
     estimates = estimate_chips(graph, record, all_chips, ann_passes=ann_passes)
     inputs = {name: record.spikes[name] for name in graph.inputs}
     misfits = list_misfits(graph, record.ticks, all_chips, inputs)

@@ -19,6 +19,7 @@ from tasks.runs.samples import (
     CLASSIFIER,
     Judge,
     Samples,
+    estimate_errors,
     iterate_batches,
     join_batches,
     measure_answers,
@@ -71,7 +72,8 @@ def export_samples_to(
         layers: {name: spikes of floats and of integers, and the share of ticks x neurons in
             which they differ}; for a read-out the RMS of the difference over the RMS of its
             values.
-        metrics: of the answers of both. n, ticks: of the samples.
+        metrics: of the answers of both. errors: standard errors of their differences.
+        n, drawn, ticks: of the samples.
         excess: one line per way in which the integers left the rules of the float network.
 
     Raises:
@@ -98,7 +100,8 @@ def export_samples_to(
         targets.append(read_targets(some))
         n += some.n
     known = join_batches(targets)
-    measured = {who: measure_answers(judge, join_batches(answers[who]), known) for who in PAIR}
+    joined = {who: join_batches(answers[who]) for who in PAIR}
+    measured = {who: measure_answers(judge, own, known) for who, own in joined.items()}
     return program, {
         "chip": chip.title,
         "scaling": program.tabulate_rounding(graph),
@@ -107,8 +110,10 @@ def export_samples_to(
             name: {who: by_name[name] for who, by_name in measured.items()}
             for name in measured[PAIR[0]]
         },
+        "errors": estimate_errors(judge, joined["integers"], joined["floats"], known),
         "excess": describe_excess(excess),
         "n": n,
+        "drawn": first.drawn,
         "ticks": first.ticks,
     }
 

@@ -1,18 +1,33 @@
-"""Shows the progress of a training: as a bar in a terminal, as lines elsewhere."""
+"""Shows the progress of a verb: as a bar in a terminal, as lines elsewhere."""
 
+import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress as Bars, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress as Bars,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from neuro.training import Progress
+from neuro.training.checkpoint import read_curve
 from tasks.measures.train import Tell
 from tasks.report.tables import describe_raised_slopes
+from tasks.report.terminal import NOTHING_KEPT, make_console
+from tasks.runs.share import REPORT, Report
 from tasks.runs.task import Metric, TaskRun
 
 Row = dict[str, float | int]  # one validation in the history of a training
+PERIOD = 30.0  # seconds between lines on the share that is done
 
 
 @contextmanager
@@ -45,17 +60,90 @@ def show_progress(console: Console, run: TaskRun, *, shown: bool) -> Iterator[Te
 
 
 @contextmanager
-def show_share(words: str) -> Iterator[Callable[[float], None]]:
-    """Yield a function that shows a share from 0 to 1 on stderr, with the remaining time.
+def show_share(verb: str) -> Iterator[None]:
+    """Show on stderr which share of a block is done, and the remaining time.
 
-    It shows nothing if stderr is not a terminal.
+    A terminal shows a bar; elsewhere a line is printed every :data:`PERIOD` seconds.
     """
-    console = Console(stderr=True)
-    columns: list[Any] = [TextColumn(words, markup=False), BarColumn(), TimeRemainingColumn()]
-    hidden = not console.is_terminal
-    with Bars(*columns, console=console, transient=True, disable=hidden) as bars:
-        item = bars.add_task(words, total=1.0)
-        yield lambda share: bars.update(item, completed=share)
+    console = make_console(stderr=True)
+    with (_show_bar if console.is_terminal else _print_shares)(console, verb) as report:
+        token = REPORT.set(report)
+        try:
+            yield
+        finally:
+            REPORT.reset(token)
+
+
+@contextmanager
+def _show_bar(console: Console, verb: str) -> Iterator[Report]:
+    columns: list[Any] = [TextColumn("{task.description}", markup=False), BarColumn()]
+    columns += [TimeElapsedColumn(), TimeRemainingColumn()]
+    both = sys.stdout.isatty()  # otherwise what a task's file prints stays on stdout
+    with Bars(*columns, console=console, transient=True, redirect_stdout=both) as bars:
+        item = bars.add_task(verb, total=None)
+        work = ShareOfWork(verb)
+
+        def report(what: str, share: float) -> None:
+            nonlocal item
+            if work.report(what, share):
+                bars.remove_task(item)
+                about = f"{verb}: {what}" if work.what else verb
+                item = bars.add_task(about, total=1.0 if work.what else None)
+            bars.update(item, completed=share)
+
+        yield report
+
+
+@contextmanager
+def _print_shares(console: Console, verb: str) -> Iterator[Report]:
+    work, end = ShareOfWork(verb), Event()
+
+    def print_all() -> None:
+        while not end.wait(PERIOD):
+            line = work.describe(time.monotonic())
+            console.print(line, highlight=False, soft_wrap=True)
+
+    thread = Thread(target=print_all, daemon=True)
+    thread.start()
+    try:
+        yield work.report
+    finally:
+        end.set()
+        thread.join()
+
+
+class ShareOfWork:
+    """What a verb does, the share of it that is done, and since when; "": unknown."""
+
+    def __init__(self, verb: str) -> None:
+        self.verb, self.what = verb, ""
+        self.begin = self.since = time.monotonic()
+        self.first = self.share = 0.0
+
+    def report(self, what: str, share: float) -> bool:
+        """Take note of a share; return whether other work has begun. At 1 it is unknown."""
+        what = what if share < 1 else ""
+        new = what != self.what or share < self.share
+        if new:
+            self.what, self.first, self.since = what, share, time.monotonic()
+        self.share = share
+        return new
+
+    def describe(self, now: float) -> str:
+        """Return a line: the time so far, the share that is done, and the remaining time."""
+        line = f"{self.verb}: {write_time(now - self.begin)} so far"
+        if not self.what:
+            return line
+        line += f"; {self.what}: {self.share:.0%}"
+        if self.share == self.first:
+            return line
+        left = (1 - self.share) / (self.share - self.first) * (now - self.since)
+        return f"{line}, about {write_time(left)} left"
+
+
+def write_time(seconds: float) -> str:
+    """Return a duration as hours, minutes and seconds: 1:02:03."""
+    return str(timedelta(seconds=round(seconds)))
 
 
 @contextmanager
@@ -119,6 +207,16 @@ def describe_training(run: TaskRun, progress: Progress) -> list[str]:
         )
     slopes = describe_raised_slopes(progress.history)
     return [*lines, *describe_silence(progress.silent), *([slopes] if slopes else [])]
+
+
+def describe_kept(folder: Path) -> str:
+    """Say what an interrupted training has kept in its run folder."""
+    curve = read_curve(folder)
+    if curve is None:
+        return NOTHING_KEPT
+    steps = curve["steps"]
+    epoch, step = divmod(curve["epoch"] * steps + curve["step"] - 1, steps)
+    return f"kept: epoch {epoch + 1}, step {step + 1}; the same command continues"
 
 
 def describe_silence(names: Sequence[str]) -> list[str]:

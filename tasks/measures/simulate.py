@@ -18,13 +18,13 @@ from neuro.graph import Graph, GraphError
 from neuro.io.record_file import save_record
 from neuro.io.run_folder import RECORD
 from neuro.spikes import Events, Times, join
-from tasks.measures.progress_bar import show_share
 from tasks.runs.provenance import describe_samples, digest_file, digest_stimuli, write_result
 from tasks.runs.results import KEY
 from tasks.runs.samples import (
     CLASSIFIER,
     Judge,
     Samples,
+    estimate_errors,
     iterate_batches,
     join_batches,
     measure_answers,
@@ -32,6 +32,7 @@ from tasks.runs.samples import (
     read_targets,
     require_judge,
 )
+from tasks.runs.share import report_share, track
 from tasks.runs.task import TaskRun, Tree
 from tasks.runs.trained_run import ChipNetwork, open_trained_run
 
@@ -67,7 +68,7 @@ def simulate_run(
     require_workers(workers)
     trained = open_trained_run(run)
     results, ticks = {}, {}
-    for name, net in trained.networks.items():
+    for name, net in track("samples", trained.networks.items()):
         batches = list(net.iterate_samples())
         ticks[name] = batches[0].ticks
         if not name:
@@ -121,8 +122,10 @@ def simulate_samples(
         On the grid: the metrics by name; n; spikes, synaptic_events and updates per sample, by
         node; wall time per sample [ms], recording only the spikes of outputs; and the shape of
         one tick of each input.
-        "exact" and "exact_spread": the same in exact time, with the change of each metric and
-        the distance between the answers and those of the grid, see :func:`compare_answers`.
+        drawn: how the samples were drawn from the split.
+        "exact" and "exact_spread": the same in exact time, with the change of each metric, its
+        standard error and the distance between the answers and those of the grid, see
+        :func:`compare_answers`.
         measured_on: the result of :func:`describe_samples`.
 
     Raises:
@@ -145,12 +148,11 @@ def simulate_samples(
     kept = Recording(spikes=tuple(n for n in graph.outputs if n not in graph.readouts))
     ways: dict[str, dict[str, Any]] = {}
     answers = {}
-    for name, placed in clocks.items():
+    for name, placed in track("samples", clocks.items()):
         stimulus = placed.place(whole)
         start = time.perf_counter()
-        with show_share("simulating") as progress:
-            run = partial(simulate, graph, stimulus, placed.clock, progress=progress)
-            record, _ = run(record=kept, workers=workers)
+        run = partial(simulate, graph, stimulus, placed.clock, record=kept, workers=workers)
+        record, _ = run(progress=partial(report_share, "samples"))
         seconds = time.perf_counter() - start
         answers[name] = read_answers(judge, graph, record)
         values = measure_answers(judge, answers[name], targets)
@@ -166,10 +168,12 @@ def simulate_samples(
     grid = ways.pop("grid")
     for name, way in ways.items():
         way["change"] = {k: way[k] - grid[k] for k in values}
+        way["errors"] = estimate_errors(judge, answers[name], answers["grid"], targets)
         way |= compare_answers(answers[name], answers["grid"])
     return {
         "clock": "grid",
         "workers": workers,
+        "drawn": batches[0].drawn,
         "input_shapes": {name: graph.shapes[name] for name in graph.inputs},
         **grid,
         **ways,

@@ -24,6 +24,7 @@ from neuro.training.distributed import make_sharding
 from tasks.runs.allocator import keep_freed_memory
 from tasks.runs.find import keep_task_file
 from tasks.runs.provenance import digest_file, write_result
+from tasks.runs.share import report_share
 from tasks.runs.task import TaskRun, Tree, as_json
 from tasks.runs.trained_run import build_fresh_model, open_trained_run, require_declared
 
@@ -161,7 +162,7 @@ def train_run(run: TaskRun, fabric: "Fabric", tell: Tell | None = None) -> Progr
     """
     keep_freed_memory(of_any_size=True)
     training, config = run.definition.training, run.config
-    steps = count_steps(run)
+    steps, plan = count_steps(run), make_plan(run)
     exact = run.gradient == "eventprop"
     least = require_exact(run, fabric) if exact else LEAST
     if fabric.is_global_zero:
@@ -175,6 +176,7 @@ def train_run(run: TaskRun, fabric: "Fabric", tell: Tell | None = None) -> Progr
     fabric.barrier()
 
     def watch(progress: Progress, step: int) -> None:
+        report_share("training", (progress.epoch + step / steps) / plan.epochs)
         if tell is not None:
             tell(progress, step, steps)
         if step == 0 and progress.history and fabric.is_global_zero:
@@ -206,7 +208,7 @@ def train_run(run: TaskRun, fabric: "Fabric", tell: Tell | None = None) -> Progr
         tally=vars(tally) if exact else {},
         run=digest,
     )
-    progress = fit(model, course, make_plan(run), fabric, run.folder, watch)
+    progress = fit(model, course, plan, fabric, run.folder, watch)
     for logger in fabric.loggers:
         logger.finalize("success")
     if fabric.is_global_zero:

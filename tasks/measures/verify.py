@@ -44,6 +44,7 @@ from tasks.runs.samples import (
     read_targets,
     require_judge,
 )
+from tasks.runs.share import track
 from tasks.runs.task import TaskRun, Tree
 from tasks.runs.trained_run import open_trained_run
 
@@ -58,6 +59,7 @@ class Verification:
 
     layers, flips: by layer. unexplained: differences that rounding cannot cause.
     errors: standard errors of integers minus events, by metric.
+    drawn: how the n samples were drawn from the split; "" if unknown.
     misfits: why there is no integer program; empty if there is one.
     measured_on: digests of graph and stimuli. without_metric: networks that no metric covers.
     """
@@ -70,6 +72,7 @@ class Verification:
     metrics: Mapping[str, Mapping[str, float]]
     errors: Mapping[str, float]
     n: int
+    drawn: str
     ticks: int
     misfits: Sequence[str]
     measured_on: Mapping[str, str]
@@ -94,6 +97,7 @@ class Verification:
             "metrics": dict(self.metrics),
             "errors": dict(self.errors),
             "n": self.n,
+            "drawn": self.drawn,
             "ticks": self.ticks,
             **({"misfits": list(self.misfits)} if self.misfits else {}),
             **({"without_metric": list(self.without_metric)} if self.without_metric else {}),
@@ -121,7 +125,7 @@ def join_verifications(networks: Mapping[str, Verification]) -> Verification:
 
 
 def verify_run(run: TaskRun, lava_samples: int = 8) -> dict[str, Any]:
-    """Compare the executors on the whole test split; write and return ``verify.json``.
+    """Compare the executors on samples of the test split; write and return ``verify.json``.
 
     Returns:
         The result of :func:`verify_samples` on all networks that the chip runs. If there are
@@ -129,8 +133,10 @@ def verify_run(run: TaskRun, lava_samples: int = 8) -> dict[str, Any]:
     """
     trained = open_trained_run(run)
     networks = {
-        name: compare_executors(net.graph, net.iterate_samples(), net.judge, lava_samples)
-        for name, net in trained.networks.items()
+        name: compare_executors(
+            net.graph, track("samples", [*net.iterate_samples()]), net.judge, lava_samples
+        )
+        for name, net in track("samples", trained.networks.items())
     }
     result = join_verifications(networks).as_json()
     write_result(run, "verify", result, trained.measured_on)
@@ -169,8 +175,9 @@ def verify_samples(
             read-out, the RMS of the difference over the RMS of its values.
         metrics: of the answers that torch, events and integers give: {metric: {executor:
             value}}. errors: by metric, the standard error of integers minus events over these
-            samples (:func:`tasks.runs.samples.estimate_errors`). n, ticks: test samples, and
-            the length of each. measured_on: see :func:`describe_samples`.
+            samples (:func:`tasks.runs.samples.estimate_errors`). n, drawn, ticks: test
+            samples, how they were drawn from the split, and the length of each.
+            measured_on: see :func:`describe_samples`.
         misfits: why there is no integer program; missing if there is one.
 
     Raises:
@@ -231,6 +238,7 @@ def compare_executors(
         },
         errors=errors,
         n=n,
+        drawn=first.drawn,
         ticks=first.ticks,
         misfits=misfits,
         measured_on=describe_samples(graph, stimuli),

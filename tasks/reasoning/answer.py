@@ -18,6 +18,7 @@ from tasks.reasoning.fill import FilledItem, fill_split
 from tasks.reasoning.items import ANSWER, BEGIN, END, SPEAK, EncodedItem, Tokens
 from tasks.reasoning.loss import require_reasoning
 from tasks.reasoning.model import ReasoningModel
+from tasks.runs.share import track_test
 from tasks.runs.task import Split
 
 
@@ -58,7 +59,7 @@ def answer_split(
     most = count_words(config, data.longest_steps, data.longest_answer)
     said = [
         one
-        for items in arrange_items(config, data, split, 0)
+        for items in track_test(arrange_items(config, data, split, 0), split)
         for one in answer_items(config, inner, items, count, most, depth)
     ]
     model.train(training)

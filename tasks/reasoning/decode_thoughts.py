@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from neuro.plot import ACCENT, INK, STYLE
+from tasks.reasoning.answer import Said
 from tasks.reasoning.batches import arrange_items
 from tasks.reasoning.config import ReasoningConfig
 from tasks.reasoning.curriculum import stack_tokens
@@ -27,6 +28,7 @@ from tasks.runs.task import Picture, Table
 
 PICTURE = "thoughts.png"
 BEGINNING = "behind the question"
+LINE = 24  # words of a question in a row of the table
 
 
 class DecodedThoughts(NamedTuple):
@@ -60,6 +62,29 @@ def read_thoughts(
     logits = inner.head(torch.cat(hidden))
     words: Tensor = logits[..., len(MARKS) :].argmax(-1) + len(MARKS)
     return words.cpu()
+
+
+def tabulate_example(config: ReasoningConfig, model: nn.Module, said: Said) -> Table:
+    """Return what a network read, thought and said about an item, and what is true of it."""
+    words, item = dict(enumerate(load(config).words)), said.item
+
+    def write(tokens: Sequence[int]) -> str:
+        return " ".join(words.get(k, f"<{k}>") for k in tokens)  # a vocabulary may have more
+
+    lines = range(0, len(item.question), LINE)
+    rows = [("" if k else "question", write(item.question[k : k + LINE])) for k in lines]
+    if config.thoughts:
+        thoughts = read_thoughts(config, model, [item])[1:, 0].tolist()
+        rows += [(f"thought {k}, decoded", write([t])) for k, t in enumerate(thoughts, 1)]
+    steps = [(f"true step {k}", write(step)) for k, step in enumerate(item.steps, 1)]
+    rows += [("answer", write(said.answer)), *steps, ("true answer", write(item.answer))]
+    return Table(
+        title="A puzzle",
+        head=("", "words"),
+        rows=rows,
+        caption="The first test item. Decoded: what the read-out would say at a hidden state.",
+        example=True,
+    )
 
 
 def decode_test(config: ReasoningConfig, model: nn.Module) -> DecodedThoughts | None:

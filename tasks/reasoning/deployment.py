@@ -38,8 +38,9 @@ from tasks.runs.task import ACCURACY, Metric, Split, Stimulus
 
 COMPARED = 16  # items that every executor answers: the first ones of a split
 # Compared with the model as it was trained, in float32.
-GREEDY = Metric(name="greedy_words_as_trained", format=".2%")
-FARTHEST = Metric(name="largest_logit_difference", better="lower", format=".2g")
+SAME, FAR = "share of words that stay as trained", "largest change of a word's score"
+GREEDY = Metric(name="greedy_words_as_trained", format=".2%", meaning=SAME)
+FARTHEST = Metric(name="largest_logit_difference", better="lower", format=".2g", meaning=FAR)
 
 EXECUTED = (GREEDY, FARTHEST)
 
@@ -140,7 +141,7 @@ def embed_answers(
 def _make_stimulus(name: str, x: Tensor, words: Tensor, logits: Tensor) -> Stimulus:
     """Return the stimulus of an input, with the target words after its last tokens."""
     due, logits = words.T.contiguous(), logits[-len(words) :].swapaxes(0, 1)
-    return Stimulus({name: x.cpu()}, SaidTargets(due, logits.cpu()))
+    return Stimulus({name: x.cpu()}, SaidTargets(due, logits.cpu()), "the first of the split")
 
 
 def count_ticks(config: ReasoningConfig) -> int:

@@ -3,6 +3,7 @@
 Also decoded thoughts, iterations of a recurrent core, and orders of filling.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,13 @@ from neuro.io.run_folder import Run
 from neuro.plot import ACCENT, STYLE
 from tasks.reasoning.answer import Said, answer_split, judge_filled
 from tasks.reasoning.config import LATENT, ReasoningConfig
-from tasks.reasoning.decode_thoughts import decode_test, draw_thoughts, tabulate_thoughts
+from tasks.reasoning.data import ReasoningData, load
+from tasks.reasoning.decode_thoughts import (
+    decode_test,
+    draw_thoughts,
+    tabulate_example,
+    tabulate_thoughts,
+)
 from tasks.reasoning.fill import bound_test
 from tasks.reasoning.orders import draw_orders, fill_in_orders, tabulate_orders
 from tasks.report.figures import save_png
@@ -24,9 +31,14 @@ from tasks.runs.task import ACCURACY, Findings, Metric, Picture, Table
 ITERATIONS = "core_iterations"  # mean number per word
 METRICS = (
     ACCURACY,
-    Metric(name="said_words", better="lower", format=".2f"),
-    Metric(name="network_calls", better="lower", format=".2f"),
-    Metric(name=ITERATIONS, better="lower", format=".2f"),
+    *(
+        Metric(name=name, better="lower", format=".2f", meaning=meaning)
+        for name, meaning in {
+            "said_words": "words that the network says per item, with the end mark",
+            "network_calls": "calls of the network per item, one after the other",
+            ITERATIONS: "iterations of the recurrent core per word",
+        }.items()
+    ),
 )
 TRIED = (1, 2, 4, 8, 16)  # numbers of iterations, in addition to that of the configuration
 PICTURE = "accuracy_by_depth.png"
@@ -62,12 +74,13 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
     facts: dict[str, Any] = {"arm": config.arm, "thoughts": config.thoughts}
     pictures = list[Picture]()
     tables = [
+        tabulate_example(config, model, said[0]),
         Table(
             title="By steps of the solution",
             head=("steps", "items", "accuracy"),
             rows=list(_list_steps(said)),
             caption="Exact answers of items whose solution has so many steps.",
-        )
+        ),
     ]
     if config.arm in LATENT and config.thoughts:
         tables.append(
@@ -116,7 +129,23 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
         facts=facts,
         tables=tables,
         pictures=pictures,
+        beside=measure_baselines(load(config)),
     )
+
+
+def measure_baselines(data: ReasoningData) -> dict[str, dict[str, float]]:
+    """Return the accuracies of the best fixed answer and place of the question in training."""
+    train, test = data.items["train"], data.items["test"]
+    common = Counter(item.answer for item in train).most_common(1)[0][0]
+    places = range(1, 1 + min(len(item.question) for item in train))
+    copied = max(places, key=lambda k: sum(i.question[-k:][:1] == i.answer for i in train))
+    right = {
+        "the most frequent answer": [i.answer == common for i in test],
+        f"word {copied} of the question, counted from its end": [
+            i.answer == i.question[-copied:][:1] for i in test
+        ],
+    }
+    return {name: {ACCURACY.name: sum(own) / len(test)} for name, own in right.items()}
 
 
 def _list_steps(said: Sequence[Said]) -> Iterator[tuple[str | float, ...]]:

@@ -18,6 +18,7 @@ from tasks.reasoning.loss import require_reasoning
 from tasks.reasoning.masked_items import choose_places
 from tasks.reasoning.masking import estimate_bound
 from tasks.reasoning.model import ReasoningModel
+from tasks.runs.share import track_test
 from tasks.runs.task import Split
 
 
@@ -45,7 +46,7 @@ def fill_split(config: ReasoningConfig, model: nn.Module, split: Split) -> list[
     rng = torch.Generator().manual_seed(config.seed_of_data)
     filled = [
         one
-        for items in arrange_items(config, load(config), split, 0)
+        for items in track_test(arrange_items(config, load(config), split, 0), split)
         for one in fill_items(config, inner, items, rng)
     ]
     model.train(training)

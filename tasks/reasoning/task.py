@@ -30,6 +30,9 @@ from tasks.runs.task import (
 
 TASK = Task(
     summary="Reasoning: more computation for one answer, in hidden states instead of words",
+    about="A small language model reads a puzzle and says its answer; before the answer it "
+    "thinks, in hidden states that are not words. In reasoning:tiny_spiking and "
+    "reasoning:tiny_depth its layers send spikes.",
     configs={name: getattr(configs, name) for name in CONFIGURATIONS["reasoning"]},
     training=Training(
         build=build,

@@ -9,6 +9,7 @@ from matplotlib.ticker import EngFormatter
 from neuro.energy.latency import STATES
 from tasks.report import figures as pictures, html as page, tables as show
 from tasks.report.figures import Bar
+from tasks.report.host import describe_host
 from tasks.runs.task import Html
 
 TIERS = ("core", "chip", "system")
@@ -40,7 +41,7 @@ def show_energy(energy: Json) -> Html:
             page.paragraph(line, "warning")
             for line in show.describe_silence(energy.get("silent", {}).get("nodes", ()))
         ),
-        *(page.paragraph(show.describe_host(host)) for host in [energy.get("host")] if host),
+        *([page.paragraph(describe_host(energy))] if energy.get("host") else []),
         page.paragraph(_break_even(convention), "caption"),
         *(page.paragraph(_published(p), "caption") for p in convention.get("published", ())),
         page.subheading("By layer, core tier"),

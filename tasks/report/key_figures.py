@@ -10,6 +10,7 @@ from operator import itemgetter
 from typing import Any
 
 from tasks.report import tables as show
+from tasks.report.host import share_host
 from tasks.report.html import KeyFigure
 from tasks.report.summary import state_value
 from tasks.runs.results import name_verb
@@ -154,13 +155,21 @@ def state_verdict(
 
 
 def describe_fit(energy: Mapping[str, Any]) -> str:
-    """Say which chips of ``energy.json`` the network fits, and which it does not fit."""
+    """Say which chips of ``energy.json`` the network fits, and what stays on a host."""
     chips = show.list_chips(energy)
     small = [name for name in chips if energy[name].get("misfits")]
     fits = [name for name in chips if name not in small]
+    host = ""
+    if share := share_host(energy):
+        operations, joules = map(show.format_share, share)
+        host = (
+            f"; {operations} of its operations, and {joules} of its energy by the 45 nm "
+            "convention, stay on a host"
+        )
     if not fits:
-        return f"the network fits none of {_list(small)}"
-    return f"the network fits {_list(fits)}" + (f", but not {_list(small)}" if small else "")
+        return f"the network fits none of {_list(small)}{host}"
+    but = f", but not {_list(small)}" if small else ""
+    return f"the network fits {_list(fits)}{but}{host}"
 
 
 def describe_cost(verify: Mapping[str, Any], metrics: Sequence[Metric]) -> str:

@@ -314,7 +314,7 @@ def show_activity(
     )
     has_images = any(len(shape) > 1 for shape in shapes.values())
     lines = [
-        f"The first {n} test samples on {RAN_ON.get(record.executor, record.executor)}.",
+        f"{n} test samples on {RAN_ON.get(record.executor, record.executor)}.",
         *["Stimulus: input spikes per pixel, summed over the ticks."] * has_images,
         "Rasters: one column a tick; neurons in a row: "
         f"{shared}; the darker, the more of them spike.",
@@ -383,7 +383,7 @@ def show_parity(verify: Mapping[str, Any]) -> Html:
     both, networks = verify["torch_events"], 1 + len(verify.get("without_metric", ()))
     summed = f", summed over {networks} networks" if networks > 1 else ""
     lines = [
-        f"All {show.describe_length(verify)}; Lava {verify['reference_lava']['samples']} of "
+        f"{show.describe_length(verify)}; Lava {verify['reference_lava']['samples']} of "
         f"them{summed}. Spikes: of torch, in float64 as in the event engine. Float32 flips: "
         "spikes in torch that rounding to float32 alone changes. Integers ≠ floats: share of "
         "ticks × neurons whose spike changes by quantisation; of a read-out, the root mean "

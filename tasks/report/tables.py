@@ -7,6 +7,7 @@ from rich import box
 from rich.table import Table
 
 from neuro.energy import load_chips
+from tasks.report.host import describe_host, share_host, sum_host
 from tasks.runs.task import Metric
 
 # Columns that hold text.
@@ -199,8 +200,8 @@ def describe_integers(result: Mapping[str, Any], metrics: Sequence[Metric]) -> l
         for m in metrics
         if (values := result["metrics"].get(m.name))
     ]
-    length = f"{result['n']:,} test samples of {result['ticks']:,} ticks"
-    return ["; ".join([length, *both]), *result["excess"]]
+    line = "; ".join([describe_length(result), *both])
+    return [line, *list_costs(result, metrics), *result["excess"]]
 
 
 def describe_evaluation(result: dict[str, Any], metrics: Sequence[Metric]) -> str:
@@ -239,9 +240,10 @@ def list_values(result: dict[str, Any], metrics: Sequence[Metric]) -> list[tuple
 
 
 def describe_length(verify: Mapping[str, Any]) -> str:
-    """Return the number of samples of ``verify.json``, and their length if it is known."""
+    """Return the number of compared samples, their length and how they were drawn, if known."""
     length = f" of {verify['ticks']:,} ticks" if "ticks" in verify else ""
-    return f"{verify['n']:,} test samples{length}"
+    drawn = f" ({verify['drawn']})" if verify.get("drawn") else ""
+    return f"{verify['n']:,} test samples{length}{drawn}"
 
 
 def describe_equality(verify: dict[str, Any], metrics: Sequence[Metric]) -> list[str]:
@@ -253,6 +255,7 @@ def describe_equality(verify: dict[str, Any], metrics: Sequence[Metric]) -> list
     ]
     lines = [
         "; ".join([describe_length(verify), *by_executor]),
+        *list_costs(verify, metrics),
         *describe_coverage(verify),
         describe_parity(verify["reference_lava"]),
         *describe_silence(list_silent(verify)),
@@ -323,6 +326,13 @@ def _clocks(grid: dict[str, Any], metrics: Sequence[Metric]) -> Table:
             out.add_row(f"spikes of {name}", *(f"{n:,.1f}" for n in spikes))
     took = (f"{way['milliseconds_per_sample']:.2f} ms" for way in (grid, *exact))
     out.add_row("wall time", *took)
+    out.caption = "\n".join(
+        f"{m.label}, {name} time: "
+        + m.describe_change(way["change"][m.name], way.get("errors", {}).get(m.name), grid["n"])
+        for m, _ in list_values(grid, metrics)
+        for name, way in zip(("exact", "spread"), exact, strict=True)
+    )
+    out.caption_justify = "left"
     return out
 
 
@@ -337,14 +347,15 @@ def tabulate_energy(result: dict[str, Any]) -> Table:
         if "chip" in tiers and "sequence" in result:
             tier = f"chip, per {result['sequence']['step']}"
             out.add_row(name_chip(chip, tiers), tier, format_range(share_step(result, tiers)))
-    for part in result.get("host", ()):
-        out.add_row("host, no chip", part["node"], f"{part['macs']:,} MACs")
-    convention = result["conventional45nm"]
+    for kind, macs in sum_host(result).items():
+        out.add_row("host, no chip", kind, f"{macs:,} MACs")
+    convention, share = result["conventional45nm"], share_host(result)
+    if share:
+        out.add_row("host, no chip", "share of all operations", format_share(share.operations))
     out.add_row("45 nm convention", "spiking", format_joules(convention["snn"]))
-    if convention.get("host"):
-        out.add_row(
-            "45 nm convention", "of it on a host, MAC", format_joules(convention["host"])
-        )
+    if share:
+        joules = f"{format_joules(convention['host'])}, {format_share(share.energy)}"
+        out.add_row("45 nm convention", "of it on a host, MAC", joules)
     ann = f"same-shape ANN, MAC, {count_passes(convention)}"
     out.add_row("45 nm convention", ann, format_joules(convention["ann"]))
     return out
@@ -439,7 +450,7 @@ def describe_energy(result: dict[str, Any]) -> str:
     lines += describe_misfits(result)
     lines += describe_silence(result.get("silent", {}).get("nodes", ()))
     if result.get("host"):
-        lines.append(describe_host(result["host"]))
+        lines.append(describe_host(result))
     convention = result["conventional45nm"]
     lines.append(
         f"45 nm: {convention['spikes_per_synapse']:.3g} spikes per synapse and inference; with "
@@ -519,34 +530,21 @@ def format_quantity(value: float, unit: str) -> str:
     return format_joules(value) if unit == "J" else f"{1e3 * value:.3g} ms"
 
 
-def describe_host(parts: list[dict[str, Any]]) -> str:
-    """Describe the host operations of ``energy.json``."""
-    names, total = ", ".join(part["node"] for part in parts), sum(x["macs"] for x in parts)
-    return (
-        f"host: {names} run on a host, {total:,} MACs per inference (an exponential counts as "
-        "one); only the 45 nm convention includes their energy, no tier of a chip does"
-    )
+def list_costs(result: Mapping[str, Any], metrics: Sequence[Metric]) -> list[str]:
+    """Return a line per metric of ``verify.json`` or ``export-CHIP.json`` on its cost."""
+    return [
+        f"cost of quantisation in {m.label}: {describe_loss(m, result)}"
+        for m in metrics
+        if "integers" in result["metrics"].get(m.name, ())
+    ]
 
 
 def describe_loss(metric: Metric, verify: Mapping[str, Any]) -> str:
-    """Say how much worse the integers of ``verify.json`` answer than the floats.
-
-    Includes the 95 % interval of the difference on the same samples; if it contains 0, there is
-    no measurable cost.
-    """
+    """Say how much worse the integers of a result answer than the floats."""
     values = verify["metrics"][metric.name]
-    lost = metric.loss(values["integers"], values["events"])
-    size = metric.difference(abs(lost)).removeprefix("+")
+    change = values["integers"] - values["floats" if "floats" in values else "events"]
     error = verify.get("errors", {}).get(metric.name)
-    if error is None:
-        return f"{size} {'lost' if lost >= 0 else 'gained'}, of unknown uncertainty"
-    if lost == 0 and error == 0:
-        return "no answer changed"
-    interval = f"{metric.difference(lost)} ± {metric.difference(2 * error).removeprefix('+')}"
-    about = f"{interval} lost, {verify['n']:,} samples"
-    if abs(lost) <= 2 * error:
-        return f"no measurable cost ({about})"
-    return f"{size} {'lost' if lost > 0 else 'gained'} ({about})"
+    return metric.describe_change(change, error, verify["n"])
 
 
 def tabulate_summary(results: dict[str, Any], metrics: Sequence[Metric]) -> Table:

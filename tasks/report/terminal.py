@@ -22,6 +22,7 @@ from rich.text import Text
 
 WIDE = 160  # characters per line in a file or a pipe, where no window limits tables
 DONE, FAILED = Text("✓", "green"), Text("✗", "red")
+NOTHING_KEPT = "kept: nothing yet; the next start begins anew"
 UNSAFE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # categories: controls, formats, surrogates, line ends
 JOINERS = "\u200c\u200d"  # format characters that Persian, Hindi and emoji need
 SPELLED = {  # spellings of our own symbols for terminals that cannot show them

@@ -16,7 +16,7 @@ CONFIGURATIONS = {  # of each task; equal to the names in the task
     "yinyang": ("tiny", "full", "xylo"),
     "events": ("tiny", "nmnist", "dvs_gesture", "shd"),
     "image_generation": (
-        *("tiny", "tiny_drawn", "tiny_membrane", "tiny_ann"),
+        *("tiny", "small", "small_drawn", "small_membrane", "small_ann"),
         *("night", "full", "fashion", "cifar10"),
     ),
     "driving": (
@@ -57,8 +57,8 @@ class UnknownName(ValueError):
     """A verb, task or configuration does not exist; the message suggests the nearest name."""
 
 
-def require_one_of(name: str, names: Sequence[str], what: str) -> str:
-    """Return ``name`` if it is one of ``names``.
+def require_one_of(name: str, names: Sequence[str], what: str, *, listed: bool = False) -> str:
+    """Return ``name`` if it is one of ``names``. listed: list all names beside a suggestion.
 
     Raises:
         UnknownName: ``name`` is not one of them.
@@ -66,5 +66,6 @@ def require_one_of(name: str, names: Sequence[str], what: str) -> str:
     if name in names:
         return name
     near = get_close_matches(name, names, 1) or get_close_matches(name.lower(), names, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
-    raise UnknownName(f"no {what} {name!r}; {hint}")
+    hints = [f"did you mean {near[0]!r}?"] if near else []
+    hints += [f"there are {', '.join(names)}"] if listed or not near else []
+    raise UnknownName(f"no {what} {name!r}; {' '.join(hints)}")

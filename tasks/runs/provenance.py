@@ -30,6 +30,8 @@ from neuro.training.checkpoint import LAST, read_curve
 from tasks.runs.find import name_train_command
 from tasks.runs.names import IMPORTED
 from tasks.runs.results import CHECKSUM, KEY, compute_checksum, name_result, read_history
+from tasks.runs.share import TEST_BATCHES
+from tasks.runs.shipped import SHIPPED, Shipment
 from tasks.runs.task import TaskRun
 
 RESULTS = ("eval", "simulate", "verify", "export", "energy")  # verbs that write a results file
@@ -104,9 +106,17 @@ def explain_foreign_curve(run: TaskRun, history: Sequence[Mapping[str, Any]]) ->
 
 
 def explain_unknown_curve(folder: Path) -> str:
-    """Say why the training of ``metrics.jsonl`` is unknown; "" if a checkpoint names it."""
+    """Say why the training of ``metrics.jsonl`` is unknown; "" if a checkpoint names it.
+
+    A run that the package ships has no checkpoint, but a digest of its curve.
+    """
     try:
-        lacks = "" if read_curve(folder) else f"there is no {LAST}"
+        if (folder / SHIPPED).exists():
+            known = convert(read_json(folder / SHIPPED), Shipment)["curve"]
+            own = digest_file(folder / "metrics.jsonl")
+            lacks = "" if own == known else f"{SHIPPED} is of another curve"
+        else:
+            lacks = "" if read_curve(folder) else f"there is no {LAST}"
     except StoreError as error:
         lacks = str(error)
     return f"nothing says that the curve is of this training: {lacks}" if lacks else ""
@@ -116,7 +126,9 @@ def digest_test_data(run: TaskRun) -> str:
     """Return the digest of the batches of the test split, as the task makes them."""
     with seeded(0):  # so that random batches are the same each time
         batches = run.definition.training.batches(run.config, "test", 0)
-        return digest([digest(tree_leaves(batch)) for batch in batches])
+        digests = [digest(tree_leaves(batch)) for batch in batches]
+    TEST_BATCHES.set(len(digests))
+    return digest(digests)
 
 
 def digest_stimuli(inputs: Mapping[str, Events]) -> list[str]:

@@ -96,6 +96,7 @@ class SimulateResult(TypedDict):
     milliseconds_per_sample: float
     input_shapes: dict[str, list[int]]
     record: str
+    drawn: NotRequired[str]
     captions: NotRequired[list[str]]
     others: NotRequired[dict[str, _Rate]]
     without_metric: NotRequired[list[str]]
@@ -166,6 +167,7 @@ class VerifyResult(VerifyFigures):
     reference_lava: _Skipped | _Ran
     quantisation: dict[str, float]
     n: int
+    drawn: NotRequired[str]
     ticks: NotRequired[int]
     misfits: NotRequired[list[str]]
 
@@ -195,8 +197,10 @@ class ChipExportResult(ExportResult):
     chip: str
     layers: dict[str, dict[str, Number]]
     metrics: dict[str, dict[str, Number]]
+    errors: NotRequired[dict[str, float]]
     excess: list[str]
     n: int
+    drawn: NotRequired[str]
     ticks: int
 
 
@@ -307,6 +311,7 @@ class _Convention(TypedDict):
 class _Hosted(TypedDict):
     node: str
     macs: int
+    kind: NotRequired[str]
 
 
 class _Silent(TypedDict):

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -28,10 +29,14 @@ MAKE_SAMPLES = "Samples(stimulus, labels)"
 
 
 class Samples(NamedTuple):
-    """Samples of a split. inputs: events by input of a Graph. targets: first axis B."""
+    """Samples of a split. inputs: events by input of a Graph. targets: first axis B.
+
+    drawn: how they were drawn from the split, see :class:`tasks.runs.task.Stimulus`.
+    """
 
     inputs: dict[str, Events]
     targets: Tree
+    drawn: str = ""
 
     @property
     def n(self) -> int:
@@ -44,10 +49,56 @@ class Samples(NamedTuple):
         return next(iter(self.inputs.values())).shape[0]
 
     def take(self, most: int) -> "Samples":
-        """Return the first ``most`` samples, or all if there are fewer."""
-        few = range(min(most, self.n))
+        """Return ``most`` samples, evenly spaced, or all if there are fewer."""
+        few = pick_evenly(self.n, most).tolist()
         inputs = {k: join([of_sample(e, i) for i in few]) for k, e in self.inputs.items()}
-        return Samples(inputs, tree_map(itemgetter(slice(len(few))), self.targets))
+        return Samples(inputs, tree_map(itemgetter(few), self.targets), self.drawn)
+
+
+class DrawnBatch(NamedTuple):
+    """A batch of drawn samples. x: T B ...; labels: B; drawn: see :class:`Samples`."""
+
+    x: Tensor
+    labels: Tensor
+    drawn: str
+
+
+def pick_evenly(total: int, most: int) -> Int64[np.ndarray, " K"]:
+    """Return the indices of ``most`` of ``total`` samples, evenly spaced from the first on.
+
+    >>> pick_evenly(10, 4).tolist(), pick_evenly(3, 4).tolist()
+    ([0, 2, 5, 7], [0, 1, 2])
+    """
+    k = min(most, total)
+    return np.arange(k, dtype=np.int64) * total // max(k, 1)
+
+
+def draw_evenly(
+    batches: Callable[[], Iterable[Sequence[Tensor]]], most: int
+) -> Iterator[DrawnBatch]:
+    """Yield ``most`` samples of a split, evenly spaced; 0: all.
+
+    Neighbours, such as windows of a series, resemble each other: the first samples would stand
+    for a part of the split.
+
+    batches: starts the batches of the split, (x T B ..., labels B, more).
+    """
+    sizes = [len(labels) for _, labels, *_ in batches()] if most else []
+    total = sum(sizes)
+    if most >= total:
+        for x, labels, *_ in batches():
+            yield DrawnBatch(x, labels, "all of the split")
+        return
+    chosen, first, kept = pick_evenly(total, most), 0, list[tuple[Tensor, Tensor]]()
+    for x, labels, *_ in batches():
+        own = chosen[(first <= chosen) & (chosen < first + len(labels))] - first
+        kept.append((x[:, own], labels[own]))
+        first += len(labels)
+    xs, answers = zip(*kept, strict=True)
+    size = max(sizes)
+    parts = zip(torch.cat(xs, 1).split(size, 1), torch.cat(answers).split(size), strict=True)
+    for x, labels in parts:
+        yield DrawnBatch(x, labels, f"evenly spaced over {total:,}")
 
 
 class Judge(NamedTuple):

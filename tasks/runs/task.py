@@ -21,6 +21,7 @@ C = TypeVar("C")
 Html = NewType("Html", str)  # markup that is safe on a page
 Split = Literal["train", "val", "test"]
 Pair = tuple[Tensor, Tensor]  # a batch of stimuli T B ..., and their targets B
+ROUNDING = 1e-12  # of metrics, where answers differ by the order of float64 sums
 Tree = Any  # a pytree of tensors: a tensor, or tuples, lists and dictionaries of them
 
 
@@ -75,6 +76,31 @@ class Metric:
         """Return how much worse ``value`` is than ``reference``; negative if it is better."""
         return reference - value if self.better == "higher" else value - reference
 
+    def describe_change(self, change: float, error: float | None, n: int) -> str:
+        """Say whether ``change`` makes the metric better or worse, with its 95 % interval.
+
+        If the interval contains 0, there is no measurable cost. If the interval of a share is
+        wider than ± 1 point, the text says how many samples would narrow it to that.
+
+        error: standard error of the change on ``n`` samples; None: unknown.
+
+        >>> ACCURACY.describe_change(-0.02, 0.015, 100)
+        'no measurable cost (+2.00 points ± 3.00 points lost, 100 samples; ± 1 point needs 900)'
+        """
+        lost = self.loss(change, 0.0)
+        size = self.difference(abs(lost)).removeprefix("+")
+        if error is None:
+            return f"{size} {'lost' if lost >= 0 else 'gained'}, of unknown uncertainty"
+        if max(abs(lost), error) < ROUNDING:
+            return "no answer changed"
+        interval = f"{self.difference(lost)} ± {self.difference(2 * error).removeprefix('+')}"
+        about = f"{interval} lost, {n:,} samples"
+        if self.percent and (points := 200 * error) > 1:
+            about += f"; ± 1 point needs {n * points**2:,.0f}"
+        if abs(lost) <= 2 * error:
+            return f"no measurable cost ({about})"
+        return f"{size} {'lost' if lost > 0 else 'gained'} ({about})"
+
     def _with_unit(self, text: str) -> str:
         return f"{text} {self.unit}" if self.unit else text
 
@@ -99,10 +125,13 @@ class Stimulus(NamedTuple):
     inputs: values of every input of its Graph, by name, T B *N; the input of a traced Stack is
     called "input".
     targets: the correct answers, any pytree of tensors whose first axis is B.
+    drawn: how all samples were drawn from the split, such as "evenly spaced over 575"; ""
+        says nothing.
     """
 
     inputs: Mapping[str, Tensor]
     targets: Tree
+    drawn: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,6 +55,7 @@ class ChipNetwork:
             yield Samples(
                 {k: to_events(x[:, :n].flatten(2).numpy()) for k, x in stimulus.inputs.items()},
                 tree_map(itemgetter(slice(n)), stimulus.targets),
+                stimulus.drawn,
             )
 
     def _require_sizes(self, stimulus: Stimulus) -> int:

@@ -265,7 +265,7 @@ def test_a_network_from_elsewhere_goes_through_every_command(
     verify = json.loads((tmp_path / "runs/net/verify.json").read_text())
     assert verify["torch_events"]["mismatches"] == 0
     page = (tmp_path / "runs/net/report.html").read_text()
-    assert "Is it equal to its source?" in page
+    assert "Compared with its source at every tick" in page
     main(["import", "my_net.py:make_with_loop", "--stimulus", "data.npz", "--out", "runs/own"])
     assert ", 0 different. Stimuli:" in capsys.readouterr().out
 

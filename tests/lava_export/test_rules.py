@@ -94,7 +94,7 @@ def test_only_a_programmable_chip_has_spikes_with_values(kind: str, of: dict[str
     assert told == (
         f"only a programmable chip sends graded spikes: n: {kind} with spikes that have "
         "values, those of Loihi 1 have none; take a programmable chip, such as loihi2, or "
-        "binary spikes (neuro import --set input=rate)"
+        "binary spikes (neuro import --set input=rate, neuro train --set code=rate)"
     )
     assert breaches(p, "loihi2") == []
 

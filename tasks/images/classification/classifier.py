@@ -3,11 +3,9 @@
 Axes: T ticks, B batch, K classes.
 """
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import takewhile
 from typing import Any, Generic, TypedDict
 
 import numpy as np
@@ -16,16 +14,18 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 
 from neuro.base.arguments import describe
-from neuro.energy import count_macs
 from neuro.eventprop import LEAST
+from neuro.graph import Graph
+from neuro.graph.grading import grade_inputs
 from neuro.io.run_folder import Run, RunError
 from neuro.io.store import StoreError
-from neuro.nn.layers import Spiking, Stack, list_steps
 from neuro.nn.trace import trace
 from neuro.training import Plan
 from tasks.images.classification.examples import draw_samples, score_baselines
 from tasks.report import html as page
 from tasks.runs.results import check_facts
+from tasks.runs.samples import draw_evenly
+from tasks.runs.share import track_test
 from tasks.runs.task import (
     ACCURACY,
     C,
@@ -40,6 +40,8 @@ from tasks.runs.task import (
     Task,
     Training,
 )
+
+MESSAGE_BITS = 9  # hold a pixel of 0 to 255, and the sign of a graded spike
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +63,8 @@ class Classifier(Generic[C]):
     batches: (configuration, split, epoch) -> batches of stimuli T B ... and labels B.
     loss: (configuration, y, labels) -> mean loss; y has axes T B ``*K``.
     answers: classes and scores of a configuration.
-    encodes: whether the input is analog. If so, the model must be a Stack; a host runs its
-        layers up to the first population, with a maximum pool that follows, and a chip runs the
-        rest.
+    unit: what the values of a stimulus are whole multiples of, such as 1 / 255 for pixels. Its
+        input then takes graded spikes of :data:`MESSAGE_BITS`. 0: the stimulus is spikes.
     compared: number of samples of a split that other executors run; 0 means all.
     draw: (run, first test batch T B ..., its answers, captions) -> the example for the report.
     """
@@ -71,7 +72,7 @@ class Classifier(Generic[C]):
     batches: Callable[[C, Split, int], Iterable[Pair]]
     loss: Callable[[C, Tensor, Tensor], Tensor]
     answers: Callable[[C], Answers]
-    encodes: Callable[[C], bool]
+    unit: Callable[[C], float]
     compared: Callable[[C], int]
     draw: Callable[[Run, Tensor, Tensor, Sequence[str]], Picture]
 
@@ -98,7 +99,7 @@ class Classifier(Generic[C]):
     def evaluate(self, run: Run, model: nn.Module) -> Findings:
         """Return the accuracy on the test split beside baselines, and the confusion matrix."""
         answers, read = self.answers(run.config), partial(self.batches, run.config)
-        confusion = count_confusion(model, read("test", 0), answers)
+        confusion = count_confusion(model, track_test(read("test", 0)), answers)
         n, correct = int(confusion.sum()), int(confusion.trace())
         classes = list(answers.classes)
         facts = {"correct": correct, "classes": classes, "confusion": confusion.tolist()}
@@ -112,31 +113,20 @@ class Classifier(Generic[C]):
             beside=score_baselines(read("train", 0), read("test", 0)),
         )
 
-    def chip_part(self, config: C, model: nn.Module) -> nn.Module:
-        """Return the part of the model after the encoder, which a host runs."""
-        if not self.encodes(config):
+    def chip_part(self, config: C, model: nn.Module) -> nn.Module | Graph:
+        """Return the whole model; of a graded stimulus, its Graph with a GradedInput."""
+        if not (unit := self.unit(config)):
             return model
-        return Stack(**dict(list_steps(model)[_count_encoder_steps(model) :]))
+        x, _ = next(iter(self.batches(config, "test", 0)))
+        graph = trace(model, tuple(x.shape[2:]))
+        return grade_inputs(graph, dict.fromkeys(graph.inputs, unit), MESSAGE_BITS)
 
-    def stimuli(self, config: C, model: nn.Module, split: Split) -> Iterator[Stimulus]:
+    def stimuli(self, config: C, model: nn.Module, split: Split) -> Iterator[Stimulus]:  # noqa: ARG002
         """Yield the stimuli of the chip part, with labels."""
-        left = self.compared(config) or sys.maxsize
-        for x, labels in self.batches(config, split, 0):
-            x, labels = x[:, :left], labels[:left]
-            if self.encodes(config):
-                with torch.no_grad():
-                    x = _take_encoder(model)(x)[0]
-            yield Stimulus({"input": x}, labels)
-            left -= len(labels)
-            if left <= 0:
-                return
-
-    def host(self, config: C, model: nn.Module) -> dict[str, int]:
-        """Return the multiply-accumulates of the encoder."""
-        if not self.encodes(config):
-            return {}
-        x, _ = next(iter(self.batches(config, "val", 0)))
-        return count_macs(trace(_take_encoder(model), tuple(x.shape[2:])))
+        unit = self.unit(config)
+        batches = partial(self.batches, config, split, 0)
+        for x, labels, drawn in draw_evenly(batches, self.compared(config)):
+            yield Stimulus({"input": (x / unit).round() if unit else x}, labels, drawn)
 
     def decode(self, config: C, model: nn.Module, outputs: Mapping[str, Tensor]) -> Tensor:  # noqa: ARG002
         """Return the class with the highest score for each sample."""
@@ -166,7 +156,7 @@ def make_classifier(  # noqa: PLR0913 - the named parts of a task
     batches: Callable[[C, Split, int], Iterable[Pair]],
     loss: Callable[[C, Tensor, Tensor], Tensor],
     answers: Answers | Callable[[C], Answers],
-    encodes: Callable[[C], bool] = lambda _: False,
+    unit: Callable[[C], float] = lambda _: 0.0,
     compared: Callable[[C], int] = lambda _: 0,
     eventprop: Callable[[C], float] = lambda _: LEAST,
     dummy_batch: Callable[[C], Pair] | None = None,
@@ -181,12 +171,17 @@ def make_classifier(  # noqa: PLR0913 - the named parts of a task
     configuration. The rest: see :class:`Classifier`.
     """
 
-    def find(config: C) -> Answers:
+    def find_answers(config: C) -> Answers:
         return answers if isinstance(answers, Answers) else answers(config)
 
-    batches = partial(_check_batches, batches, find)
+    batches = partial(_check_batches, batches, find_answers)
     classifier = Classifier(
-        batches=batches, loss=loss, answers=find, encodes=encodes, compared=compared, draw=draw
+        batches=batches,
+        loss=loss,
+        answers=find_answers,
+        unit=unit,
+        compared=compared,
+        draw=draw,
     )
     return Task(
         summary=summary,
@@ -204,9 +199,7 @@ def make_classifier(  # noqa: PLR0913 - the named parts of a task
             dummy_batch=dummy_batch,
             seed_changes=seed_changes,
         ),
-        deployment=Deployment(
-            part=classifier.chip_part, stimuli=classifier.stimuli, host=classifier.host
-        ),
+        deployment=Deployment(part=classifier.chip_part, stimuli=classifier.stimuli),
         evaluation=Evaluation(
             metrics=(ACCURACY,),
             evaluate=classifier.evaluate,
@@ -308,16 +301,3 @@ def count_confusion(
         require_scores(answers, scores)
         np.add.at(counts, (labels.numpy(), scores.argmax(1).cpu().numpy()), 1)
     return counts
-
-
-def _take_encoder(model: nn.Module) -> Stack:
-    """Return the encoder of a Stack, for evaluation."""
-    return Stack(**dict(list_steps(model)[: _count_encoder_steps(model)])).eval()
-
-
-def _count_encoder_steps(model: nn.Module) -> int:
-    """Return the number of layers up to the first population and its maximum pools."""
-    steps = [module for _, module in list_steps(model)]
-    first = next(k for k, module in enumerate(steps) if isinstance(module, Spiking))
-    pools = takewhile(lambda module: isinstance(module, nn.MaxPool2d), steps[first + 1 :])
-    return first + 1 + len(list(pools))

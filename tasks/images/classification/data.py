@@ -148,6 +148,11 @@ def batches(
         yield _batch(augment(data.images[indices], rng), data.labels[indices], config)
 
 
+def find_unit(config: InputCode) -> float:
+    """Return the step between two values of a pixel; 0 if pixels become spikes."""
+    return 1 / 255 if config.code == "direct" else 0.0
+
+
 def make_dummy_batch(config: Batching, image: tuple[int, int, int]) -> Pair:
     """Return a training batch of black images C H W."""
     labels = torch.zeros(config.batch, dtype=torch.int64)

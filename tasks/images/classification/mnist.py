@@ -165,7 +165,7 @@ TASK = make_classifier(
     dummy_batch=lambda config: image_data.make_dummy_batch(config, IMAGE),
     loss=image_net.loss,
     answers=Answers(classes=tuple("0123456789"), scores=image_net.scores),
-    encodes=lambda config: config.code == "direct",
+    unit=image_data.find_unit,
     compared=lambda config: config.compared,
     seed_changes=SEED_CHANGES,
 )

@@ -7,9 +7,9 @@ Axes: T ticks, B samples, C channels, H height, W width, Z bits of the latent.
 """
 
 import copy
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -36,6 +36,8 @@ from tasks.images.metrics.autoencoder import SIDE, ReferenceImages
 from tasks.images.metrics.sheet import draw_sheet, interleave, scale_images
 from tasks.runs.configuration import make_plan
 from tasks.runs.names import CONFIGURATIONS
+from tasks.runs.samples import draw_evenly
+from tasks.runs.share import track, track_test
 from tasks.runs.task import (
     Deployment,
     Evaluation,
@@ -85,7 +87,7 @@ def _measure(config: GenerationConfig, model: nn.Module, split: Split) -> tuple[
     device = next(model.parameters()).device
     total, n = torch.zeros(2, dtype=torch.float64), 0
     with evaluate_mode(model), seeded(0):
-        for x, labels in batches(config, split, 0):
+        for x, labels in track_test(batches(config, split, 0), split):
             output = model(x.to(device))
             error = F.mse_loss(output.image, x[0].to(device))
             total += torch.stack([error, output.distance]).double().cpu() * len(labels)
@@ -98,7 +100,7 @@ def generate_images(model: nn.Module, n: int, seed: int) -> Tensor:
     rng = torch.Generator().manual_seed(seed)
     make: Any = model.generate
     sizes = [min(EVALUATED, n - first) for first in range(0, n, EVALUATED)]
-    return torch.cat([make(size, rng).cpu() for size in sizes])
+    return torch.cat([make(size, rng).cpu() for size in track("new images", sizes)])
 
 
 def evaluate(run: Run, model: nn.Module) -> Findings:
@@ -190,15 +192,10 @@ def stimuli(config: GenerationConfig, model: nn.Module, split: Split) -> Iterato
     """Yield latents T B Z of ``compared`` images of a split, with a fixed seed; labels B."""
     spiking, rng = _spiking(model), torch.Generator().manual_seed(0)
     device = next(model.parameters()).device
-    left = config.compared or sys.maxsize
-    for x, labels in batches(config, split, 0):
-        x = x[:, :left].to(device)
+    for x, labels, drawn in draw_evenly(partial(batches, config, split, 0), config.compared):
         with evaluate_mode(model):
-            z, _ = spiking.latents(x, rng)
-        yield Stimulus({"input": z.cpu()}, labels[:left])
-        left -= x.shape[1]
-        if left <= 0:
-            return
+            z, _ = spiking.latents(x.to(device), rng)
+        yield Stimulus({"input": z.cpu()}, labels, drawn)
 
 
 def host(config: GenerationConfig, model: nn.Module) -> dict[str, int]:

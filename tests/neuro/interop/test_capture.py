@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neuro.base.seeds import seeded
@@ -15,6 +17,7 @@ from neuro.interop.decoding import DecodingError
 from neuro.interop.imported import ImportedNetwork, run_clock, verify_import
 
 snn = pytest.importorskip("snntorch")
+spikegen = pytest.importorskip("snntorch.spikegen")
 
 from neuro.interop.snntorch import import_module  # noqa: E402
 
@@ -116,6 +119,50 @@ def test_what_changes_with_ticks_and_samples_is_refused(between: Change, pattern
         import_module(Loop(between, stack), SHAPE)
     (problem,) = caught.value.problems
     assert re.search(pattern, problem), problem
+
+
+MOVE = "move it out of the module and give its output as the stimulus"
+
+
+def list_problems(encode: Any, between: Change) -> list[str]:
+    """Return what is refused of a network that codes its image, without lines of code."""
+
+    class Tutorial(Loop):
+        def forward(self, x: Tensor) -> Any:
+            return super().forward(encode(x))
+
+    with pytest.raises(CaptureError) as caught:
+        import_module(Tutorial(between, stack), SHAPE)
+    return [
+        p.partition(": ")[2].removesuffix("; it reaches lif2") for p in caught.value.problems
+    ]
+
+
+def test_an_encoder_in_forward_is_one_problem() -> None:
+    for name, more in (("rate", {}), ("latency", {"normalize": True, "linear": True})):
+        encode = partial(getattr(spikegen, name), num_steps=9, **more)
+        (told,) = list_problems(encode, keep)
+        assert told == f"spikegen.{name}() codes values as spikes in forward; {MOVE}"
+
+
+def test_all_unsupported_operations_are_named_each_with_its_cure() -> None:
+    gru, none = nn.GRU(5, 5), "has no node in a Graph"
+
+    def change(_net: Any, spikes: Tensor, _t: int) -> Tensor:
+        random = F.gelu(F.layer_norm(spikes, (5,))) * (torch.rand_like(spikes) < 0.5)
+        y: Tensor = gru(random[None])[0][0]
+        return y.roll(1, 1).tanh()
+
+    first, *told = list_problems(partial(spikegen.rate, num_steps=9), change)
+    assert first.startswith("spikegen.rate() codes")
+    assert sorted(told) == [
+        f"gelu() {none}; use relu, sigmoid, tanh or silu, and train with it",
+        f"gru() {none} (recurrent, without spikes); use a recurrent spiking neuron, or {MOVE}",
+        f"layer_norm() {none} (its scale depends on the sample); use BatchNorm1d or "
+        "BatchNorm2d, and train with it",
+        f"rand_like() draws at random, and a Graph does not; {MOVE}",
+        f"roll() {none}; use linear, convolution, pooling or pointwise layers, or {MOVE}",
+    ]
 
 
 def test_a_module_that_runs_a_part_of_its_ticks_is_refused() -> None:

@@ -291,8 +291,17 @@ class TestRefuses:
         assert all("use LIFCell" in p for p in problems)
 
     def test_an_encoder(self) -> None:
-        problem, *_ = refuse(nn.Sequential(norse.PoissonEncoder(10), norse.LIF(), Take()))
-        assert problem.startswith("0: PoissonEncoder has no node in a Graph: it makes a stimul")
+        """What follows from it is not told; what is unsupported behind it is."""
+        parts = (norse.PoissonEncoder(10), nn.LayerNorm(6), norse.LIF(), Take())
+        problem, other = refuse(nn.Sequential(*parts))
+        assert problem == (
+            "0: PoissonEncoder has no node in a Graph: it makes a stimulus; move it out of the "
+            "module and give its output as the stimulus"
+        )
+        assert (
+            "layer_norm() has no node in a Graph (its scale depends on the sample); use"
+            in other
+        )
 
     def test_cells_of_different_dt(self) -> None:
         net = norse.SequentialState(

@@ -23,6 +23,7 @@ from neuro.interop.spikingjelly import import_module
 from neuro.neurons import LI, DiscreteLIF
 
 jelly = pytest.importorskip("spikingjelly.activation_based")
+encoding = pytest.importorskip("spikingjelly.activation_based.encoding")
 functional = pytest.importorskip("spikingjelly.activation_based.functional")
 layer = pytest.importorskip("spikingjelly.activation_based.layer")
 neuron = pytest.importorskip("spikingjelly.activation_based.neuron")
@@ -397,6 +398,10 @@ class TestRefuses:
         parts = (layer.Linear(6, 6), lif(), layer.SynapseFilter(2.0), layer.Linear(6, 6), lif())
         (problem,) = refuse(make(*parts))
         assert problem.startswith("2: SynapseFilter has no node in a Graph: its decay depends")
+
+    def test_an_encoder(self) -> None:
+        (problem,) = refuse(nn.Sequential(encoding.PoissonEncoder(), nn.Linear(6, 6), lif()))
+        assert problem.startswith("0: PoissonEncoder has no node in a Graph: it makes a stimul")
 
     def test_norms_that_change_from_tick_to_tick(self) -> None:
         norm = layer.TemporalEffectiveBatchNorm2d(6, 4)

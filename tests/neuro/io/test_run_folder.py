@@ -1,6 +1,6 @@
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -121,10 +121,20 @@ def test_another_question_in_the_same_folder_is_refused(tmp_path: Path) -> None:
         begin_run(run(tmp_path, seed=2))
     with pytest.raises(RunError, match=r"gradient is 'surrogate' there and 'eventprop' here"):
         begin_run(run(tmp_path, gradient="eventprop"))
-    with pytest.raises(RunError, match=r"run: config.epochs is 3 there and 4 here; choose"):
+    with pytest.raises(RunError, match=r"run: epochs is 3 there and 4 here; choose"):
         begin_run(run(tmp_path, config=Config(epochs=4)))
     with pytest.raises(RunError, match=r"digest is '' there and 'ab' here; choose another"):
         begin_run(run(tmp_path, digest="ab"))
+
+
+def test_five_differences_are_told_and_the_others_counted(tmp_path: Path) -> None:
+    begin_run(run(tmp_path))
+    five = run(tmp_path, task="a", name="b", seed=2, config=Config(4, (2, 2)))
+    told = r"is 'digits' there and 'a' here; .*; channels is \[1, 2\] there and \[2, 2\] here; "
+    with pytest.raises(RunError, match=f"{told}choose another"):
+        begin_run(five)
+    with pytest.raises(RunError, match=f"{told}and 1 more; choose another"):
+        begin_run(replace(five, gradient="eventprop"))
 
 
 @pytest.mark.parametrize(

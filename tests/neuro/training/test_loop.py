@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -34,7 +35,7 @@ from neuro.training import (
     get_best_weights_path,
     load_weights,
 )
-from neuro.training.checkpoint import get_weights, load_checkpoint
+from neuro.training.checkpoint import get_weights, load_checkpoint, save_checkpoint
 from neuro.training.plan import scale_lr
 
 
@@ -324,6 +325,41 @@ def test_a_checkpoint_inside_an_epoch_is_where_a_killed_training_goes_on(
     assert steps == [(1, 2)]
     assert end == whole
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("each", "takes", "expected"),  # seconds of a step, seconds of a checkpoint
+    [
+        (30.0, 0.0, [2, 3, 5, 6, 8, 9, 11]),
+        (29.9, 0.0, [3, 6, 9]),
+        (40.0, 8.0, [2, 3, 5, 6, 8, 9, 11]),
+        (40.0, 8.1, [2, 3, 6, 9]),
+    ],
+)
+def test_a_checkpoint_is_written_every_minute_and_a_training_goes_on_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, each: float, takes: float, expected: Any
+) -> None:
+    now, written, steps = [7.0], list[int](), list[tuple[int, int]]()
+    plan, whole, killed = Plan(epochs=4, lr=1e-2), tmp_path / "whole", tmp_path / "killed"
+    fit(model(), course(), plan, cpu(), whole)
+
+    def save(*args: Any) -> None:
+        save_checkpoint(*args)
+        written.append(3 * args[-1]["epoch"] + args[-1]["step"])
+        now[0] += takes
+
+    def kill(progress: Progress, step: int) -> None:
+        now[0] += each
+        killed_at(3, 2)(progress, step)
+
+    monkeypatch.setattr("neuro.training.loop.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("neuro.training.loop.save_checkpoint", save)
+    with pytest.raises(Killed):
+        fit(model(), course(), plan, cpu(), killed, kill)
+    assert written == expected
+    fit(model(), course(), plan, cpu(), killed, note_steps(steps))
+    assert steps[0] == divmod(expected[-1], 3)
+    assert contents(killed) == contents(whole)
 
 
 def test_batches_may_be_asked_to_start_at_a_step(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def make_config() -> AttributionConfig:
 def compare() -> dict[Foreign, Compared]:
     """Of a model that has learned nothing; what the text says does not depend on it."""
     config = make_config()
-    return compare_foreign(config, build(config), CONTRAST)
+    return compare_foreign(config, build(config))
 
 
 def test_what_is_read_is_what_the_model_says() -> None:

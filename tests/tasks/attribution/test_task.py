@@ -4,6 +4,7 @@ import json
 from dataclasses import fields, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from command_line import CommandLine
@@ -12,10 +13,10 @@ from small_attribution import small_attribution
 
 from neuro.base.seeds import seeded
 from neuro.io.run_folder import Run
-from tasks.attribution.answers import answer_by_chains, answer_by_probe, measure_gap
+from tasks.attribution.answers import Answer, answer_by_chains, answer_by_probe, measure_gap
 from tasks.attribution.config import Arm, tiny
-from tasks.attribution.documents import Part, find_authors, load
-from tasks.attribution.evaluate import evaluate, measure_answers
+from tasks.attribution.documents import Documents, Part, find_authors, load
+from tasks.attribution.evaluate import evaluate, measure_answers, tabulate_example
 from tasks.attribution.model import build
 from tasks.attribution.task import TASK
 from tasks.attribution.training import batches, count_steps, train_lm
@@ -68,11 +69,18 @@ def test_a_run_from_training_to_the_report(tmp_path: Path, cli: CommandLine, lm:
     assert "total variation" in told
     found = json.loads((folder / "eval.json").read_text())
     assert found["n"] == 50
-    table, *others = found["tables"]
+    example, best, *others = found["tables"]
     assert [other["title"] for other in others] == ["Documents from outside", "What it costs"]
-    names = ["probe", "k-NN", "n-gram", "naive Bayes", "oracle", "equal shares"]
-    assert [row[0] for row in table["rows"]] == list(found["methods"]) == names
+    assert (example["title"], example["example"]) == ("A text and its sources", True)
+    assert [row[0] for row in best["rows"]] == ["probe", "oracle"]
+    assert best["rows"][1][3] == "0.000"
     methods = found["methods"]
+    beside = ["k-NN", "n-gram", "naive Bayes", "equal shares"]
+    assert found["beside"] == {name: methods[name] for name in beside}
+    assert {*methods} == {*beside, "probe", "oracle"}
+    share = load(small_attribution(), "composed").sources.double().mean(0)
+    far = float((share - 0.5).abs().mean())  # of two corpora
+    assert found["beside"]["equal shares"]["total_variation"] == pytest.approx(far)
     assert methods["oracle"]["total_variation_to_oracle"] == 0
     assert methods["equal shares"]["accuracy"] == 0.5
     best = min(own["total_variation"] for own in methods.values())
@@ -81,7 +89,28 @@ def test_a_run_from_training_to_the_report(tmp_path: Path, cli: CommandLine, lm:
     assert (folder / "shares.png").read_bytes().startswith(b"\x89PNG")
     assert "sends no spikes" in cli.refuse("verify", folder)
     cli.run("report", folder)
-    assert "The probe beside the text alone" in (folder / "report.html").read_text()
+    assert ": worse than n-gram (0." in (folder / "report.html").read_text()
+
+
+def test_an_example_is_the_text_with_the_most_switches_and_its_shares() -> None:
+    sources = torch.tensor([[1, 0], [1, 1], [1, 1], [1, 0], [1, 0]])
+    documents = Documents(torch.tensor([[9, 3], [9, 4], [9, 5], [9, 2], [9, 1]]), sources)
+    along = np.zeros((5, 2, 2))
+    along[:, 1, 0] = 0.8, 0.25, 0.5, 0.1, 0.5
+    along[:, 1, 1] = 1 - along[:, 1, 0]
+    answer = Answer(along[0], np.array([[1.0, 0.0], [0.43, 0.57]]), along)
+    table = tabulate_example(small_attribution(), documents, answer)
+    assert table.rows == [
+        ("3 ...", "corpus 1", "80%", "20%"),
+        ("4 5 ...", "corpus 2", "38%", "62%"),
+        ("2 1 ...", "corpus 1", "30%", "70%"),
+        ("whole text: true shares", "", "60%", "40%"),
+        ("whole text: answered shares", "", "43%", "57%"),
+    ]
+    real = replace(small_attribution(), source="library", names=("os", "re"), vocabulary=256)
+    own = Documents(torch.tensor([[104], [10], [105]]), torch.tensor([[0], [0], [1]]))
+    table = tabulate_example(real, own, Answer(along[0], along[0], along[:3]))
+    assert [row[:2] for row in table.rows[:2]] == [("h ...", "os"), ("i ...", "re")]
 
 
 def test_a_language_model_that_has_not_learned_is_not_probed(

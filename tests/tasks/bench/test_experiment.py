@@ -239,6 +239,7 @@ def test_runs_differ_in_arm_and_seed_and_in_the_data_only_where_they_vary() -> N
         ({"sources": {"F": "A"}}, "sources names 'F', which is no arm"),
         ({"sources": {"C": "C"}}, "'C' begins from 'C', which must stand before it"),
         ({"sources": {"A": "C"}}, "'A' begins from 'C', which must stand before it"),
+        ({"baseline": "D"}, r"baseline is 'D'; it must be an arm: \['A', 'B, wide', 'C'\]"),
         ({"seeds": ()}, "seeds are empty"),
         ({"metrics": ()}, "metrics are empty"),
         ({"arms": {}, "beside": {}, "further": {}}, "arms are empty"),
@@ -253,6 +254,11 @@ def test_what_does_not_hold_together_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=f"experiment 'three arms': .*{message}"):
         replace(EXPERIMENT, **change)
+
+
+def test_a_baseline_is_an_arm_or_a_method_without_training() -> None:
+    assert replace(EXPERIMENT, baseline="C").baseline == "C"
+    assert replace(EXPERIMENT, baseline="D", together=lambda _: {"": {}}).baseline == "D"
 
 
 def test_an_arm_is_trained_behind_the_arm_that_it_begins_from() -> None:

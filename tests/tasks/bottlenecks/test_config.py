@@ -167,8 +167,6 @@ class TestRefusals:
         assert refuse(narrow("float", (3, 1))) == [
             "narrow.after: no cut behind block 3; there are 0 to 2"
         ]
-        direct = replace(narrow("float", (0, 1)), code="direct")
-        assert refuse(direct) == ["narrow.after: no cut behind block 0; there are 1 to 2"]
 
     def test_of_widths_that_a_cut_does_not_have(self) -> None:
         """The first cut, so that none has been looked at before; the second has all it can."""

@@ -20,9 +20,9 @@ from tasks.bottlenecks.bottleneck import (
     list_links,
     narrow_run,
     read_links,
-    tabulate_cuts,
 )
 from tasks.bottlenecks.config import BottleneckConfig, BoundaryConfig, count_channels
+from tasks.bottlenecks.curve import tabulate_cuts
 from tasks.bottlenecks.teaching import load_run_model
 from tasks.cli import main
 from tasks.runs.find import make_run, name_train_command, open_folder
@@ -85,6 +85,11 @@ class TestResult:
         assert json.loads((out / "bottleneck.json").read_text()) == json.loads(
             json.dumps(result)
         )
+        for point in result["points"]:
+            folder = Path(point["folder"] or original)
+            assert (folder / "bottleneck.json").read_bytes() == (
+                out / "bottleneck.json"
+            ).read_bytes()
         assert (out / "bottleneck.png").exists()
 
     def test_learned_widths_are_a_run_of_their_own(self, result: dict[str, Any]) -> None:
@@ -107,7 +112,15 @@ class TestRun:
         assert layers[link]["spikes"] > 0
         with leave_blank():
             cli.run("report", folder)
-        accuracy = json.loads((folder / "eval.json").read_text())["accuracy"]
+        page = (folder / "report.html").read_text()
+        assert "what crosses from chip to chip, a validation sample (loihi2)" in page
+        assert "other weights" not in page
+        found = json.loads((folder / "eval.json").read_text())
+        accuracy = found["accuracy"]
+        assert found["beside"]["the original, not narrowed"] == {"accuracy": result["accuracy"]}
+        block = result["after"][0]
+        narrow = 1 + block  # of the rows of the table
+        assert found["tables"][0]["rows"][narrow][0].startswith("⇒ narrow layer")
         (point,) = (p for p in result["points"] if p["folder"] == str(folder))
         assert point["accuracy"] == accuracy
         assert "is narrow already; give the run of the original" in cli.refuse(
@@ -125,6 +138,47 @@ class TestRun:
         before = (folder / "best.safetensors").read_bytes()
         cli.run(*shlex.split(name_train_command(open_folder(folder)))[1:])
         assert (folder / "best.safetensors").read_bytes() == before
+
+
+class TestReport:
+    def test_of_the_original_shows_its_cuts_or_how_to_get_them(
+        self, original: Path, result: dict[str, Any], cli: CommandLine
+    ) -> None:
+        cli.run("eval", original)
+        file = original / "bottleneck.json"
+        kept = file.read_text()
+        seen = []
+        other = {**result, "measured_on": {"weights": "0"}}
+        for text in (kept, json.dumps(other), None):
+            file.unlink()
+            if text is not None:
+                file.write_text(text)
+            with leave_blank():
+                cli.run("report", original)
+            seen.append((original / "report.html").read_text())
+            file.write_text(kept)
+        assert ["behind block" in page or "behind the stem" in page for page in seen] == [
+            *(True, True, False)
+        ]
+        assert ["are of other weights" in page for page in seen] == [False, True, False]
+        command = f"neuro bottleneck {shlex.quote(str(original))} --width 1/4"
+        assert [command in page for page in seen] == [False, True, True]
+        file.write_text(json.dumps({**result, "points": 3}))
+        told = " ".join(cli.refuse("report", original).split())
+        assert "is not as this version writes it" in told
+        file.write_text(kept)
+
+    def test_lists_what_each_block_sends(self) -> None:
+        assert task.tabulate_blocks(narrow("8bit", (1, 3))).rows == [
+            ("stem", "4 x 28 x 28", "6,272"),  # of two ticks
+            ("block 1", "4 x 28 x 28", "6,272"),
+            ("⇒ narrow layer to the next chip (8bit)", "3 x 28 x 28", "37,632"),
+            ("block 2", "6 x 14 x 14", "2,352"),
+        ]
+        twin = small(cells="relu", ticks=1, code="direct")
+        assert [row[2] for row in task.tabulate_blocks(twin).rows] == [
+            *("100,352", "100,352", "37,632")  # 32 bits a value
+        ]
 
 
 class TestRefusals:
@@ -160,6 +214,12 @@ class TestRefusals:
         )
         assert "'a' is no width" in cli.refuse(*words, "--width", "a")
         assert "no chip 'loihi3'" in cli.refuse(*words, "--chip", "loihi3")
+        assert "--set sets a field for the training, and without --width" in cli.refuse(
+            *words, "--set", "epochs=3"
+        )
+        assert "epochs is -1; it must be >= 1" in cli.refuse(
+            *words, "--width", "1", "--set", "epochs=-1"
+        )
         assert "narrow.soft is 3.0" in cli.refuse(
             *words, "--width", "1", "--set", "narrow.soft=3.0"
         )

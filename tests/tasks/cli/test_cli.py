@@ -2,22 +2,30 @@ import inspect
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from shutil import copytree
+from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
 import torch
 from command_line import CommandLine
 from fake_data_sets import write_mnist
+from rich.console import Console
 
 import neuro
 from lava_export.binary import BinaryChipProgram
 from lava_export.parity import Parity
 from neuro.energy import chip_file
+from neuro.training import Progress
 from tasks.cli.parser import DATA_VERBS, VERBS, main
+from tasks.measures import progress_bar
+from tasks.measures.train import Tell
 from tasks.runs.find import name_train_command, open_folder
 from tasks.runs.names import CONFIGURATIONS
+from tasks.runs.shipped import list_shipped_runs
 
 FLAGS = {
     "tasks": ["name"],
@@ -36,6 +44,7 @@ FLAGS = {
         *("source", "out", "stimulus", "labels", "shape", "ticks", "samples", "rate", "seed"),
         "set",
     ],
+    "get": ["name", "out"],
     "check": ["network", "target", "shape", "ticks", "set"],
     "eval": ["run", "device"],
     "simulate": ["run", "clock", "workers", "cluster"],
@@ -60,6 +69,38 @@ def test_the_command_line_does_not_grow() -> None:
     """A new knob is a field of a configuration, which --set sets, not a flag."""
     verbs = VERBS | {f"data {name}": verb for name, verb in DATA_VERBS.items()}
     assert {k: list(inspect.signature(v).parameters) for k, v in verbs.items()} == FLAGS
+
+
+@pytest.mark.parametrize("verb", sorted(k for k, v in FLAGS.items() if "run" in v[:1]))
+def test_a_verb_on_a_run_says_how_to_make_one(verb: str, cli: CommandLine) -> None:
+    told = cli.refuse(verb, "none/here")
+    assert told == (
+        "neuro: none/here is no run: it has no config.json; make one with neuro train"
+    )
+
+
+def test_verbs_without_a_name_list_what_there_is(cli: CommandLine) -> None:
+    assert {"mnist", "driving"} <= set(cli.run("tasks").split())
+    assert {"engine", "flow"} <= set(cli.run("bench").split())
+    listed = cli.run("get")
+    assert listed.startswith("neuro get NAME copies a trained run; every verb takes its folder")
+    assert all(run.name in listed for run in list_shipped_runs())
+    assert "no trained run 'x'" in cli.refuse("get", "x")
+    assert {"make", "check"} <= set(cli.run("data").split())
+
+
+def test_a_copy_lies_in_runs_unless_it_is_said_where(
+    tmp_path: Path, cli: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = list_shipped_runs()[0].name
+    told = cli.run("get", name)
+    assert told.startswith(f"✓ runs/{name}: ")
+    cli.run("get", name, "--out", "mine")
+    kept = [
+        {p.name: p.read_bytes() for p in Path(f).iterdir()} for f in (f"runs/{name}", "mine")
+    ]
+    assert kept[0] == kept[1]
 
 
 def test_the_version_is_told_in_one_word(cli: CommandLine) -> None:
@@ -155,7 +196,10 @@ def test_fields_are_set_on_the_command_line_and_kept_in_the_run(
     assert (
         "✓ trained 1 epoch" in cli.run(*name_train_command(opened).split()[1:]).splitlines()[-1]
     )
-    assert "config.lr is 0.001 there and 0.003 here" in cli.refuse(*argv[:4])
+    assert (
+        "holds another run: epochs is 1 there and 300 here; lr is 0.001 there and 0.003 here"
+        in cli.refuse(*argv[:4])
+    )
     text = cli.refuse(*argv[:4], "--set", "epoch=1")
     assert "--set: no field 'epoch'; did you mean epochs? there are epochs, batch, lr, " in text
     assert "--set: lr: is 'x', expected a number" in cli.refuse(*argv[:4], "--lr", "x")
@@ -238,8 +282,11 @@ def test_the_chip_of_a_file_is_estimated_beside_the_others(
     assert list(energy)[:4] == ["loihi1", "loihi1_sanafe", "loihi2", "mine"]
     assert energy["mine"] == energy["loihi1"]
     assert (
-        "no chip 'loihi3'; there are loihi1, loihi1_sanafe, loihi2, or give the path"
+        "no chip 'loihi3'; there are loihi1, loihi1_sanafe, loihi2, xylo, or give the path"
         in cli.refuse("energy", run, "--chip", "loihi3")
+    )
+    assert "no chip 'loihi3'; did you mean 'loihi'? there are loihi, xylo" in cli.refuse(
+        "export", run, "--chip", "loihi3"
     )
 
 
@@ -357,8 +404,77 @@ def test_devices_are_checked(
     )
 
 
+@pytest.mark.parametrize(
+    ("verb", "what"),
+    [("eval", "test batches"), *((v, "samples") for v in ("simulate", "verify", "energy"))],
+)
+def test_verbs_show_the_share_that_is_done(
+    run: Path, monkeypatch: pytest.MonkeyPatch, cli: CommandLine, verb: str, what: str
+) -> None:
+    told: list[tuple[str, float]] = []
+
+    @contextmanager
+    def record(_: Console, name: str) -> Iterator[Callable[[str, float], None]]:
+        told.append((name, 0.0))
+        yield lambda what, share: told.append((what, share))
+
+    monkeypatch.setattr(progress_bar, "_print_shares", record)
+    cli.run(verb, run)
+    (name, _), *shares = told
+    assert name == verb
+    assert {what for what, _ in shares} == {what}
+    assert all(0 < share <= 1 for _, share in shares)
+    assert shares[-1] == (what, 1.0)
+
+
 def test_an_interruption_is_told_in_a_line(
     monkeypatch: pytest.MonkeyPatch, cli: CommandLine
 ) -> None:
     monkeypatch.setattr("tyro.cli", Mock(side_effect=KeyboardInterrupt))
-    assert "interrupted; all files are complete" in cli.end(130, "tasks")[0]
+    kept = "interrupted; all files are complete; the same command continues from them\n"
+    assert cli.end(130, "train", "mnist")[0] == kept
+    assert cli.end(130, "data", "make", "nuscenes", "world")[0] == kept
+    nothing = "interrupted; kept: nothing yet; the next start begins anew\n"
+    assert cli.end(130, "verify", "run")[0] == nothing
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert cli.end(130, "verify", "run")[0] == ""
+    monkeypatch.delenv("LOCAL_RANK")
+    monkeypatch.setattr(
+        "tyro.extras.subcommand_cli_from_dict", Mock(side_effect=KeyboardInterrupt)
+    )
+    assert cli.end(130)[0] == nothing
+
+
+@pytest.mark.parametrize(
+    ("at", "seconds", "kept"),
+    [
+        ((0, 2), 0, "kept: nothing yet; the next start begins anew"),
+        ((1, 1), 0, "kept: epoch 1, step 3; the same command continues"),
+        ((1, 1), 60, "kept: epoch 2, step 1; the same command continues"),
+    ],
+)
+def test_an_interrupted_training_says_what_is_kept(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cli: CommandLine,
+    at: tuple[int, int],
+    seconds: int,
+    kept: str,
+) -> None:
+    now = [0]
+
+    @contextmanager
+    def stop(*_: object, shown: bool) -> Iterator[Tell]:
+        def tell(progress: Progress, step: int, steps: int) -> None:
+            assert (shown, steps) == (True, 3)
+            now[0] += seconds
+            if (progress.epoch, step) == at:
+                raise KeyboardInterrupt
+
+        yield tell
+
+    monkeypatch.setattr(progress_bar, "show_progress", stop)
+    monkeypatch.setattr("neuro.training.loop.time", SimpleNamespace(monotonic=lambda: now[0]))
+    sizes = ("--set", "train=60", "--set", "batch=20", "--set", "held=20")
+    told = cli.end(130, "train", "mnist:tiny", "--out", tmp_path, *sizes)[0]
+    assert told.splitlines()[-1] == f"interrupted; {kept}"

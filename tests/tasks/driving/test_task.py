@@ -264,7 +264,11 @@ def test_an_evaluation_has_all_metrics_and_baselines(
     baselines = findings.facts["baselines"]
     assert baselines["future_iou_static_truth"] == pytest.approx(1 / 3, abs=0.15)
     assert baselines["l2_mean_2s_constant_velocity"] < 1e-5  # windows drive straight on
-    assert [t.title for t in findings.tables] == ["Vehicles in the next 2 s", "Paths"]
+    assert [t.title for t in findings.tables] == ["Vehicles in the next 2 s"]
+    means = [f"{kind}_mean_{s}s" for kind in ("l2", "collision") for s in (1, 2)]
+    assert findings.beside == {
+        "constant velocity": {name: baselines[f"{name}_constant_velocity"] for name in means}
+    }
 
 
 def test_who_plans_nothing_has_no_figures_of_paths(
@@ -277,6 +281,7 @@ def test_who_plans_nothing_has_no_figures_of_paths(
     with seeded(0):
         findings = TASK.evaluation.evaluate(run, Driver(config).eval())
     assert not [name for name in findings.values if name.startswith(("l2", "collision"))]
+    assert findings.beside == {}
     assert [t.title for t in findings.tables] == ["Vehicles in the next 2 s"]
 
 

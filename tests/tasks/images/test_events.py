@@ -9,6 +9,7 @@ import torch
 from fake_data_sets import write_dvs_gesture, write_nmnist, write_shd
 
 from drivers.event_camera import moving_bars
+from neuro.graph import GradedInput
 from neuro.nn.trace import trace
 from tasks.cli import main
 from tasks.images.events import (
@@ -135,13 +136,16 @@ def test_a_cochlea_has_one_row_of_channels_and_no_polarity(
     assert x.sum((0, 2, 3, 4)).tolist() == [60 + label for label in labels.tolist()]
 
 
-def test_a_host_turns_numbers_of_events_into_spikes() -> None:
+def test_numbers_of_events_are_graded_spikes() -> None:
     task, config = find_task("events"), replace(tiny(), code="direct", test=6)
     model = build(config).eval()
     stimulus = next(iter(task.deployment.stimuli(config, model, "test")))
-    assert stimulus.inputs["input"].shape == (20, 6, 8, 16, 16)
-    assert set(stimulus.inputs["input"].unique().tolist()) <= {0, 1}
-    assert task.deployment.host(config, model)["conv1"] > 0
+    counts, _ = next(iter(batches(config, "test", 0)))
+    assert torch.equal(stimulus.inputs["input"], counts)
+    graph = task.deployment.part(config, model)
+    assert isinstance(graph.nodes["input"], GradedInput)
+    plain = trace(model, counts.shape[2:])
+    assert (graph.nodes["conv1"].weight == plain.nodes["conv1"].weight).all()  # type: ignore[union-attr]
 
 
 def test_answers_are_named_by_the_source() -> None:
@@ -158,7 +162,6 @@ def test_all_problems_of_a_configuration_are_told_together() -> None:
     assert str(error.value).splitlines()[1:] == [
         "downsample is 2; it must divide 1 x 700 pixels",
         "dt is 1.5e-06; it must be a whole number of us, >= 1e-06",
-        'code is "direct", and a host runs no recurrent layer; use --set code=rate',
     ]
 
 

@@ -185,7 +185,8 @@ def test_a_file_is_checked_before_there_is_a_run(tmp_path: Path, cli: CommandLin
         "check", f"{write_networks(tmp_path)}:graph", "--target", "torch"
     )
     text = cli.refuse("check", tmp_path / "net.safetensors", "--target", "loihi3")
-    assert "no target 'loihi3'; did you mean 'loihi" in text
+    assert "no target 'loihi3'; did you mean 'loihi2'? there are torch, events, exact" in text
+    assert text.endswith("nest, all")
     for ticks in (0, 2**31):
         assert f"--ticks must be >= 1 and < 2^31, got {ticks}; 100 is usual" in cli.refuse(
             "check", tmp_path / "net.safetensors", "--ticks", ticks

@@ -1,8 +1,10 @@
 """Values that are no spikes: graded by default where they are constant, else as they are."""
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from tasks.imported import import_network
 from tasks.imported.coding import choose_code, code_network
 from tasks.imported.sections import describe_code
 from tasks.imported.stimulus import ImportedStimulus, StimulusError, load_stimulus
+from tasks.runs.task import ACCURACY
 
 
 @pytest.fixture(autouse=True)
@@ -63,8 +66,9 @@ def test_constant_values_are_graded_and_every_verb_takes_the_run(
     assert facts["spikes"] == sum(int(s.sum()) for s in real.values())
     assert facts["different"] == sum(int((real[n] != coded[n]).sum()) for n in real)
     labels = np.array([0, 2, 1, 1, 0])
-    right = [int((s["out"].sum(0).argmax(1) == labels).sum()) for s in (real, coded)]
-    assert facts["right"] == right
+    hits = [s["out"].sum(0).argmax(1) == labels for s in (real, coded)]
+    assert facts["right"] == [int(own.sum()) for own in hits]
+    assert facts["changed"] == int((hits[0] != hits[1]).sum())
     assert describe_code(facts) in text
     assert "code" not in json.loads((tmp_path / "real" / "import.json").read_text())
     assert cli.run("check", run, "--target", "loihi2,lava").count("takes it") == 2
@@ -115,6 +119,23 @@ def test_a_rate_replaces_values_by_spikes(tmp_path: Path, cli: CommandLine) -> N
     assert type(load_graph(run / "graph.safetensors").nodes["x"]) is not GradedInput
     check = cli.run("check", run, "--target", "loihi2,lava")
     assert check.count("takes it") == 2
+
+
+def test_what_a_code_costs_is_told_with_the_interval_of_paired_answers() -> None:
+    facts: dict[str, Any] = {
+        "code": "rate",
+        "bits": 1,
+        "units": {},
+        "spikes": 90,
+        "different": 7,
+    }
+    facts |= {"samples": 400, "right": [300, 292], "changed": 12}
+    told = describe_code(facts)  # type: ignore[arg-type]
+    error = math.sqrt(12 / 400 - 0.02**2) / 20
+    assert f"(73.00%; 300 before): {ACCURACY.describe_change(-0.02, error, 400)}" in told
+    assert "2.00 points lost (" in told
+    del facts["changed"]
+    assert describe_code(facts).endswith("2.00 points lost, of unknown uncertainty")  # type: ignore[arg-type]
 
 
 SPIKES = np.array([0.0, 1.0, 1.0, 0.0]).reshape(2, 2, 1)

@@ -17,6 +17,7 @@ from neuro.spikes import to_events, to_raster
 from tasks.cli import main
 from tasks.imported import import_network
 from tasks.imported.files import read_facts
+from tasks.imported.stimulus import load_stimulus
 from tasks.runs.find import open_folder
 from tasks.runs.provenance import describe_trained, list_out_of_date
 
@@ -195,6 +196,37 @@ def test_a_source_of_one_image_and_a_length_of_its_own_is_driven_as_it_is_made(
     assert "the source always runs 7" in cli.refuse(*argv, "--ticks", "8")
 
 
+STATIC = """
+import snntorch, torch
+
+class Shown(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.lif = torch.nn.Conv2d(1, 3, 4), snntorch.Leaky(0.5)
+
+    def forward(self, x):
+        mem, out = self.lif.reset_mem(), []
+        for _ in range(5):
+            spikes, mem = self.lif(self.conv(x).flatten(1), mem)
+            out.append(spikes)
+        return torch.stack(out)
+"""
+
+
+@pytest.mark.slow
+def test_images_without_an_axis_of_ticks_are_known_by_their_shape(
+    tmp_path: Path, cli: CommandLine
+) -> None:
+    pytest.importorskip("snntorch")
+    (tmp_path / "net.py").write_text(STATIC)
+    images = np.random.default_rng(0).random((3, 1, 4, 4))
+    np.savez(tmp_path / "data.npz", x=images, labels=[2, 0, 1])
+    flags = ("--stimulus", tmp_path / "data.npz", "--out", tmp_path / "run")
+    out = cli.run("import", f"{tmp_path / 'net.py'}:Shown", *flags)
+    assert "images: no axis of ticks: each is shown in all 5 ticks" in out
+    assert load_stimulus(tmp_path / "run" / "stimulus.npz").inputs["input"].shape[:2] == (5, 3)
+
+
 @pytest.mark.slow
 def test_lines_of_code_are_named_without_the_place_of_the_file(
     folder: Path, tmp_path: Path, cli: CommandLine
@@ -315,7 +347,7 @@ SOURCES = {
     "gone.nir": "gone.nir: no such file",
     "nets.py": "nets.py: names no function; write",
     "nets.py:mak": "no function in",
-    "nets.py:needs": "needs needs size, and is called without arguments",
+    "nets.py:needs": "needs takes size, and is called without arguments",
     "nets.py:returns_text": "nets.py:returns_text returned 'a network'",
     "nets.py:no_neuron": "Linear holds no neuron of snnTorch, Norse, SpikingJelly or neuro",
     "nets.py:empty": "0: LazyLinear has no weights yet; run it on a stimulus first",

@@ -70,7 +70,8 @@ def test_inputs_agree_in_ticks_and_samples() -> None:
 
 
 SHAPES = {
-    (12, 6): "of one sample, x[:, None]; of values without time, code them in time first",
+    (12, 6): "without an axis of ticks, np.repeat(x[None], T, 0) shows each of 12 samples in T "
+    "ticks, such as 100; of one sample of 12 ticks, x[:, None]",
     (12, 10, 2, 3): "x.reshape(*x.shape[:2], 6), where C order is right",
     (12, 10, 7): "axes are ticks, samples, then the shape of the input",
     (6,): "axes are ticks, samples, then the shape of the input",
@@ -83,6 +84,17 @@ def test_a_shape_that_does_not_fit_has_a_cure(shape: tuple[int, ...]) -> None:
     assert told == [
         f"data.npz: x: must have the shape (ticks, samples, 6), got {shape}; {SHAPES[shape]}"
     ]
+
+
+def test_images_are_shown_in_every_tick_of_a_source_that_takes_images() -> None:
+    images, labels = X[0] * 0.5, np.arange(10) % 3
+    assert len(refuse(graph(), x=images, labels=labels)) == 1  # labels fit the samples
+    given = {"x": images, "labels": labels}
+    made = make_stimulus(graph(), PATH, given, ticks=7)
+    assert (made.inputs["x"].shape, made.repeated) == ((7, 10, 6), True)
+    assert (made.inputs["x"] == images).all()
+    timed = make_stimulus(graph(), PATH, {"x": X, "labels": labels}, ticks=7)
+    assert (timed.inputs["x"].shape, timed.repeated) == (X.shape, False)
 
 
 def test_values_are_numbers_of_at_least_one_sample() -> None:

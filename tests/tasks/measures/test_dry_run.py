@@ -167,7 +167,7 @@ def forbid_data(put: Callable[[Any, str, Any], None]) -> None:
 # Of shapes like those of others that are measured.
 TWINS = {
     *("small_command", "small_reset", "small_multiply", "small_gate", "maps_reset"),
-    *("maps_multiply", "matmulfree_370m", "matmulfree_1b", "small_ann"),
+    *("maps_multiply", "matmulfree_370m", "matmulfree_1b", "small_ann", "tiny_ann"),
     *("seizures_ann", "four", "five"),
 }
 # Networks of so many nodes that each takes seconds; `make nightly` measures them too.

@@ -15,6 +15,7 @@ from neuro.spikes import to_events
 from tasks.measures.export_to_chip import export_samples_to
 from tasks.report.tables import describe_integers, tabulate_integers, tabulate_scaling
 from tasks.runs.samples import Samples
+from tasks.runs.task import ACCURACY
 
 CHIP = load_one_core_chips()["xylo"]
 
@@ -51,8 +52,12 @@ def test_both_run_on_all_batches_and_are_compared_layer_by_layer() -> None:
     assert found["layers"]["out"]["differ"] < 0.2
     assert set(found["metrics"]["accuracy"]) == {"floats", "integers"}
     assert program.program.shift > 0  # chosen on the first batch
-    told = describe_integers(found, ())
+    assert found["errors"]["accuracy"] >= 0
+    found["metrics"]["accuracy"] |= {"floats": 0.75, "integers": 0.625}
+    cost = ACCURACY.describe_change(-0.125, found["errors"]["accuracy"], 8)
+    told = describe_integers(found, (ACCURACY,))
     assert told[0].startswith("8 test samples of 30 ticks")
+    assert told[1] == f"cost of quantisation in accuracy: {cost}"
     assert tabulate_integers(found).row_count == 2
     assert "2^15" in str(tabulate_scaling(found["scaling"], "worst\n/ 2^15").columns[-1].header)
 

@@ -257,7 +257,7 @@ def test_train_and_eval_of_diffusion(tmp_path: Path, cli: CommandLine) -> None:
     found = json.loads((folder / "eval.json").read_text())
     assert (found["network_calls"], found["said_words"]) == (16, 16)
     assert found["bound_nats"] > 0
-    _, orders = found["tables"]
+    _, _, orders = found["tables"]
     assert [row[0] for row in orders["rows"]] == list(ORDERS)
     assert [row[-1] for row in orders["rows"]] == ["16"] * 3
     assert [p["file"] for p in found["pictures"]] == ["diffusion_order.png"]

@@ -15,10 +15,14 @@ from tasks.reasoning.answer import answer_split
 from tasks.reasoning.batches import batches
 from tasks.reasoning.config import Arm, ReasoningConfig
 from tasks.reasoning.data import ReasoningData, count_context, list_item_problems, load
-from tasks.reasoning.items import END
+from tasks.reasoning.decode_thoughts import read_thoughts
+from tasks.reasoning.evaluate import measure_baselines
+from tasks.reasoning.items import END, EncodedItem
 from tasks.reasoning.model import build
 from tasks.reasoning.task import TASK, make_plan
+from tasks.runs.find import open_folder
 from tasks.runs.names import UnknownName
+from tasks.runs.trained_run import load_trained_model
 
 GRAPH_FLAGS = ("puzzle=reachability", "size=0", "stack=softmax*2")
 SMALL = ("train=60", "val=6", "test=10", "batch=20", "width=16", "hidden=16", "stages=2")
@@ -39,7 +43,19 @@ def test_train_and_eval_of_thoughts(tmp_path: Path, cli: CommandLine) -> None:
     assert "said words" in told
     assert found["n"] == 10
     assert found["network_calls"] == pytest.approx(found["said_words"] + 2)
-    steps, stops, decoded = found["tables"]
+    example, steps, stops, decoded = found["tables"]
+    run = open_folder(folder)
+    data, model = load(run.config), load_trained_model(run)
+    item = data.items["test"][0]
+    said = answer_split(run.config, model, "test")[0].answer
+    thoughts = read_thoughts(run.config, model, [item])[1:, 0].tolist()
+    names = {tuple(row[:1]): row[1].split() for row in example["rows"]}
+    assert names["true answer",] == [data.words[k] for k in item.answer]
+    assert names["answer",] == [data.words[k] for k in said]
+    assert [names[f"thought {k}, decoded",] for k in (1, 2)] == [
+        [data.words[k]] for k in thoughts
+    ]
+    assert names["question",] + names["",] == [data.words[k] for k in item.question]
     assert [row[0] for row in steps["rows"]] == ["2", "3", "4"]
     assert sum(row[1] for row in steps["rows"]) == 10
     assert [row[0] for row in stops["rows"]] == ["0", "1", "2"]
@@ -221,6 +237,18 @@ def test_training_is_over_the_axis_of_samples_and_a_seed_changes_weights_alone()
     assert not torch.equal(first.question, other.question)
     assert sum(1 for _ in training.batches(config, "train", 0)) == training.steps(config) == 1
     assert first.question.shape[training.batch_axis] == 40
+
+
+def test_the_best_fixed_answer_and_the_best_place_of_the_question_by_hand() -> None:
+    def items(*rows: tuple[tuple[int, ...], int]) -> tuple[EncodedItem, ...]:
+        return tuple(EncodedItem(question, (), (answer,)) for question, answer in rows)
+
+    train = items(((9, 7, 8), 7), ((7, 6, 8, 5), 8), ((8, 7, 9), 7), ((7, 8, 5), 7))
+    test = items(((6, 5, 4), 5), ((4, 7, 6), 7), ((8, 9, 7), 7), ((9, 4, 8), 7))
+    assert measure_baselines(ReasoningData((), {"train": train, "test": test})) == {
+        "the most frequent answer": {"accuracy": 0.75},
+        "word 2 of the question, counted from its end": {"accuracy": 0.5},
+    }
 
 
 def test_fewer_words_calls_iterations_and_less_difference_are_better() -> None:

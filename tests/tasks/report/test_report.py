@@ -244,7 +244,7 @@ class TestParity:
         }
         seen = words(show_parity(verify))
         for told in (
-            "All 7 test samples; Lava 3 of them.",
+            "7 test samples; Lava 3 of them.",
             "The farthest float32 flip lay 4e-08 from its threshold",
             "7 membranes came so near",
             "both in float32, differ in 7 spikes",
@@ -634,16 +634,25 @@ class TestHostNodes:
         for node in simulation["per_sample"].values():
             node["macs"] = 0.0
         simulation["per_sample"]["lift"] = counts
-        joules["host"] = [{"node": "lift", "macs": 1230}, {"node": "soft", "macs": 4000}]
-        joules["conventional45nm"]["host"] = 2.4e-8
+        norms = [{"node": f"norm{k}", "macs": 500 * k, "kind": "RMSNorm"} for k in (1, 3)]
+        lift = {"node": "lift", "macs": 1230, "kind": "Outer"}
+        joules["host"] = [norms[0], lift, norms[1], {"node": "soft", "macs": 4000}]
+        joules["conventional45nm"] |= {"host": 2.4e-8, "snn": 3.2e-8}
+        first, *others = joules["loihi1"]["layers"].values()
+        first["synaptic_events"] = 3770.0
+        for layer in others:
+            layer["synaptic_events"] = 0.0
         run.write("simulate.json", simulation)
         run.write("energy.json", joules)
         seen = words(written(run))
         for part in (
             *("lift (host)", "MACs on host", "1,230.0"),
-            *("host, no chip", "lift", "1,230 MACs", "of it on a host, MAC", "24 nJ"),
-            "host: lift, soft run on a host, 5,230 MACs per inference (an exponential counts "
-            "as one); only the 45 nm convention includes their energy, no tier of a chip does",
+            *("host, no chip", "lift", "1,230 MACs", "of it on a host, MAC", "24 nJ, 75%"),
+            *("RMSNorm, 2 nodes", "2,000 MACs", "share of all operations", "65.7%"),
+            "host: RMSNorm, 2 nodes; lift; soft run on a host, 7,230 MACs per inference (an "
+            "exponential counts as one); only the 45 nm convention includes their energy, no "
+            "tier of a chip does",
+            "; 65.7% of its operations, and 75% of its energy by the 45 nm convention, stay on",
         ):
             assert part in seen, part
 

@@ -61,6 +61,10 @@ def test_the_chips_it_fits_are_named_and_those_it_does_not() -> None:
             "(accuracy 97.00% → 97.60%)",
         ),
         (
+            {"accuracy": (0.97, 0.9649)},
+            "0.51 points lost (+0.51 points ± 0.50 points lost, 800 samples) ",
+        ),
+        (
             {"mean_error": (0.5, 0.75)},  # at the end of the interval
             "no measurable cost (+0.25 m ± 0.25 m lost, 800 samples) "
             "(mean error 0.5 m → 0.75 m)",
@@ -82,6 +86,21 @@ def test_what_quantisation_costs_is_told_by_the_first_metric_with_its_interval(
 ) -> None:
     found = describe_cost(verify(metrics, {"a": 1}), (ACCURACY, ERROR))
     assert found.startswith(f"quantisation: {told}")
+
+
+@pytest.mark.parametrize(
+    ("error", "needed"),
+    [(0.005, ""), (0.0051, "; ± 1 point needs 832"), (0.015, "needs 7,200")],
+)
+def test_how_many_samples_would_tell_a_point_of_accuracy(error: float, needed: str) -> None:
+    found = ACCURACY.describe_change(-0.001, error, 800)
+    assert found.startswith("no measurable cost (+0.10 points ± ")
+    assert found.endswith(f"800 samples{needed})" if error < 0.01 else f"{needed})")
+    assert ("needs" in found) == bool(needed)
+    assert ERROR.describe_change(0.001, error, 800).endswith("lost, 800 samples)")
+    assert ERROR.describe_change(-9e-13, 8e-13, 800) == "no answer changed"
+    for change, of in ((2e-12, 0.0), (0.0, 2e-12)):
+        assert "lost, 800 samples)" in ERROR.describe_change(change, of, 800)
 
 
 def test_where_no_answer_changed_that_is_said_and_where_errors_are_unknown() -> None:

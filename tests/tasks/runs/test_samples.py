@@ -1,7 +1,7 @@
 """What is given in place of samples and judges: refused with the cure before anything runs."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,16 +13,18 @@ from tables import read_table, require_answer
 from torch import Tensor
 from written_graphs import chain
 
-from neuro.graph import Dense, Input
+from neuro.graph import Dense, Input, Softmax
 from neuro.neurons import LI
 from neuro.spikes import Events, to_events, to_raster
 from tasks.measures.energy import estimate_samples
 from tasks.measures.verify import verify_samples
+from tasks.report.host import share_host
 from tasks.runs.samples import (
     CLASSIFIER,
     NO_ANSWERS,
     Judge,
     Samples,
+    draw_evenly,
     estimate_errors,
     iterate_batches,
 )
@@ -202,15 +204,58 @@ def test_batches_come_one_by_one() -> None:
         next(some)
 
 
-@pytest.mark.parametrize("most", [1, 2, 3, 9])
-def test_the_first_samples_of_some_are_theirs_alone(most: int) -> None:
+@pytest.mark.parametrize(
+    ("most", "own"), [(1, [0]), (2, [0, 1]), (3, [0, 1, 2]), (9, [0, 1, 2])]
+)
+def test_a_few_of_some_samples_are_evenly_spaced(most: int, own: list[int]) -> None:
     x = torch.rand(5, 3, 4).round()
-    some = Samples({"input": to_events(x)}, LABELS)
-    few = some.take(most)
-    n = min(most, 3)
-    assert (few.n, few.ticks) == (n, 5)
-    assert np.array_equal(to_raster(few.inputs["input"]), x[:, :n].numpy())
-    assert few.targets.tolist() == LABELS[:n].tolist()
+    few = Samples({"input": to_events(x)}, LABELS, "all").take(most)
+    assert (few.n, few.ticks, few.drawn) == (len(own), 5, "all")
+    assert np.array_equal(to_raster(few.inputs["input"]), x[:, own].numpy())
+    assert few.targets.tolist() == LABELS[own].tolist()
+
+
+@pytest.mark.parametrize(
+    ("most", "chosen", "sizes", "drawn"),
+    [
+        (0, range(7), [3, 3, 1], "all of the split"),
+        (7, range(7), [3, 3, 1], "all of the split"),
+        (6, [0, 1, 2, 3, 4, 5], [3, 3], "evenly spaced over 7"),
+        (4, [0, 1, 3, 5], [3, 1], "evenly spaced over 7"),
+        (1, [0], [1], "evenly spaced over 7"),
+    ],
+)
+def test_compared_samples_are_spread_over_the_whole_split(
+    most: int, chosen: Sequence[int], sizes: list[int], drawn: str
+) -> None:
+    x, labels = torch.rand(2, 7, 3), torch.arange(7)
+
+    def batches() -> Iterator[tuple[torch.Tensor, ...]]:
+        yield from zip(x.split(3, 1), labels.split(3), labels.split(3), strict=True)
+
+    found = list(draw_evenly(batches, most))
+    assert [len(batch.labels) for batch in found] == sizes
+    assert torch.cat([batch.labels for batch in found]).tolist() == list(chosen)
+    assert torch.equal(torch.cat([batch.x for batch in found], 1), x[:, list(chosen)])
+    assert {batch.drawn for batch in found} == {drawn}
+
+
+def test_host_nodes_are_named_by_their_kind_and_work_beside_a_graph_is_not() -> None:
+    graph = chain(
+        input=Input(shape=(N,)),
+        w1=Dense(weight=np.eye(N)),
+        soft=Softmax(),
+        w2=Dense(weight=np.ones((K, N))),
+        out=LI(tau=0.02),
+    )
+    found = estimate_samples(graph, SAMPLES, ["loihi1"], beside={"encoder": 10})
+    kinds = {part["node"]: part.get("kind") for part in found["host"]}
+    assert kinds == {"encoder": None, "w1": "Dense", "soft": "Softmax"}
+    shares = share_host(found)
+    assert shares is not None
+    events = found["loihi1"]["layers"]["w2"]["synaptic_events"]
+    host = 10 + T * (N * N + 2 * N)
+    assert shares.operations == host / (host + events)
 
 
 def _make_judge(measure: Callable[[Any, Any], Mapping[str, float]]) -> Judge:

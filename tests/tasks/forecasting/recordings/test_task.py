@@ -100,7 +100,7 @@ def test_a_patient_of_chb_mit_goes_through_the_verbs(run: Path, cli: CommandLine
     assert found["false_alarms_per_hour"] == 3600 * events["false"] / (8 * 12)
     assert (found["patient"], found["unreadable"]) == ("chb03", 2)
     assert found["tables"][0]["rows"][0][:2] == [
-        "student, future",
+        "seizures predicted",
         f"{events['predicted']} of 1",
     ]
     assert "false alarms per hour" in (run / "report.html").read_text()
@@ -173,6 +173,7 @@ def test_a_teacher_that_cannot_learn_is_refused() -> None:
         train_detector(config, build(config).get_submodule("teacher"))
 
 
+@pytest.mark.slow
 def test_a_dry_run_of_the_published_sizes_needs_no_data(cli: CommandLine) -> None:
     each = (
         18_306 - 16 * (11 - 9) * 25 + 6_041_600 + 131_842

@@ -32,6 +32,15 @@ def test_verbs_take_a_predictor_of_seizures(run: Path, cli: CommandLine) -> None
     events = found["events"]
     assert found["sensitivity"] == events["predicted"] / events["events"]
     assert found["improvement"] == pytest.approx(found["sensitivity"] - found["warning"])
+    assert found["beside"]["random alarms that warn for as long"] == {
+        "auc": 0.5,
+        "sensitivity": found["warning"],
+        "warning": found["warning"],
+        "improvement": 0.0,
+    }
+    rows = [["seizures predicted", f"{events['predicted']} of {events['events']}"]]
+    rows += [["false alarms", f"{events['false']} of {events['alarms']}"]]
+    assert found["tables"][0]["rows"] == rows
     assert (run / "alarms.png").read_bytes().startswith(b"\x89PNG")
     assert np.isfinite(found["auc"])
 

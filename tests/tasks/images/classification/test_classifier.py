@@ -1,6 +1,5 @@
 """The answers of a classifier, and how they are counted."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,19 +115,6 @@ def test_a_wrong_answer_is_marked() -> None:
         "3 → 3", "5 → 5", "2 → 5  ✗", "1 → 0  ✗"
     ]  # fmt: skip
     assert evaluation.measure(None, given, labels) == {"accuracy": 0.5}
-
-
-def test_an_encoder_encodes_in_evaluation_whatever_mode_the_model_is_in() -> None:
-    config = replace(mnist.tiny(), code="direct", norm=True)
-    task = find_task("mnist")
-    model = task.training.build(config)
-    statistics = model.get_submodule("norm1").get_buffer("running_mean").clone()
-    found = [
-        next(iter(task.deployment.stimuli(config, model.train(mode), "test"))).inputs["input"]
-        for mode in (True, False)
-    ]
-    assert torch.equal(*found)
-    assert torch.equal(model.get_submodule("norm1").get_buffer("running_mean"), statistics)
 
 
 def test_an_output_answers_by_its_mean_over_all_ticks() -> None:

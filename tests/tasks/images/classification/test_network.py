@@ -2,17 +2,22 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
+from lava_export.chip_program import list_misfits
 from neuro.base.seeds import seeded
+from neuro.energy import find_chips
 from neuro.events import simulate
+from neuro.graph import GradedInput, Graph
 from neuro.nn import replay
 from neuro.nn.layers import Spiking, list_steps
-from neuro.nn.trace import trace
-from neuro.spikes import to_events
+from neuro.spikes import to_events, to_raster
 from tasks.images.classification import cifar10, mnist
 from tasks.images.classification.network import NetConfig, build, loss, scores, stimulus
+from tasks.measures.energy import estimate_samples
 from tasks.runs.find import find_task
+from tasks.runs.samples import Samples
 
 
 def parameters(model: nn.Module, kind: type[nn.Module]) -> int:
@@ -133,29 +138,55 @@ def test_a_direct_code_is_the_image_at_every_tick() -> None:
     assert all(torch.equal(tick, image) for tick in x)
 
 
-def test_behind_the_encoder_of_a_direct_code_the_network_is_the_same() -> None:
-    """From the first population's spikes the chip part computes the whole network's output."""
-    config = replace(mnist.tiny(), code="direct", vote=2)
+@pytest.mark.parametrize("vote", [0, 2])
+def test_a_direct_code_runs_on_the_chip_as_graded_spikes_of_whole_pixels(vote: int) -> None:
+    config = replace(mnist.tiny(), code="direct", pool="max", vote=vote, test=6)
     task = find_task("mnist")
     with seeded(0):
         model = task.training.build(config).eval()
     with torch.no_grad():
         model.get_submodule("conv2").get_parameter("weight").mul_(8)
     x, _ = next(iter(task.training.batches(config, "test", 0)))
-    inputs, labels = next(iter(task.deployment.stimuli(config, model, "test")))
-    spikes = inputs["input"]
-    assert spikes.shape == (4, 100, 4, 24, 24)
-    behind = task.deployment.part(config, model)
-    assert next(name for name, _ in list_steps(behind)) == "pool1"
-    assert torch.equal(behind(spikes)[0], model(x)[0])
-    graph = trace(behind, (4, 24, 24))
-    stimuli = {"input": to_events(spikes[:, :5].flatten(2).numpy())}
+    inputs, labels, _ = next(iter(task.deployment.stimuli(config, model, "test")))
+    pixels = mnist.digits(config, "test").images
+    assert torch.equal(inputs["input"], torch.from_numpy(pixels).float().expand_as(x))
+    graph = task.deployment.part(config, model)
+    assert isinstance(graph, Graph)
+    assert isinstance(own := graph.nodes["input"], GradedInput)
+    assert own.message_bits == 9
+    stimuli = {"input": to_events(inputs["input"].flatten(2).numpy())}
     clock, (events, _) = replay(graph, stimuli), simulate(graph, stimuli)
-    for name in ("alif2", "readout"):
+    for name in graph.firing:
         assert clock.spikes[name].tick.size > 0
         assert (clock.spikes[name].tick == events.spikes[name].tick).all()
         assert (clock.spikes[name].neuron == events.spikes[name].neuron).all()
-    assert len(labels) == 100
+    y = to_raster(clock.spikes["readout"]) if vote else clock.values["readout"]
+    y = torch.from_numpy(y).float()
+    torch.testing.assert_close(y, model(x)[0], rtol=0, atol=1e-5)
+    assert len(labels) == 6
+
+
+def test_the_first_layer_of_the_paper_s_network_is_priced_and_loihi_1_refused() -> None:
+    """Of the same structure as cifar10:paper, with fewer channels."""
+    small = replace(cifar10.paper(), source="generated", ticks=2, test=2)
+    small = replace(small, blocks=(2, 3, 2, 0, 3, 2, 2, 0), hidden=(12,), vote=2)
+    task = find_task("cifar10")
+    with seeded(0):
+        model = task.training.build(small).eval()
+    graph = task.deployment.part(small, model)
+    (stimulus,) = task.deployment.stimuli(small, model, "test")
+    samples = Samples(
+        {"input": to_events(stimulus.inputs["input"].flatten(2).numpy())}, stimulus.targets
+    )
+    found = estimate_samples(graph, samples, ["loihi1", "loihi2"])
+    sent = (stimulus.inputs["input"] != 0).flatten(0, 1).float()
+    events = F.conv2d(sent, torch.ones(2, 3, 3, 3), padding=1).sum()
+    assert found["loihi2"]["layers"]["conv1"]["synaptic_events"] == events / 2
+    assert "host" not in found
+    assert not found["loihi2"].get("misfits")
+    (why,) = found["loihi1"]["misfits"]
+    assert why == list_misfits(graph, 2, find_chips(["loihi1"]), samples.inputs)["loihi1"][0]
+    assert "code=rate" in why
 
 
 def test_only_so_many_samples_are_compared_as_asked() -> None:
@@ -165,22 +196,3 @@ def test_only_so_many_samples_are_compared_as_asked() -> None:
         for stimulus in task.deployment.stimuli(config, task.training.build(config), "test")
     ]
     assert sizes == [100, 30]
-
-
-def test_a_maximum_behind_the_encoder_is_the_host_s_too() -> None:
-    config, task = replace(mnist.tiny(), code="direct", pool="max"), find_task("mnist")
-    model = task.training.build(config).eval()
-    spikes = next(iter(task.deployment.stimuli(config, model, "test"))).inputs["input"]
-    assert spikes.shape == (4, 100, 4, 12, 12)
-    assert set(spikes.unique().tolist()) <= {0, 1}
-    graph = trace(task.deployment.part(config, model), (4, 12, 12))
-    assert set(graph.firing) == {"alif2", "pool2_any"}
-
-
-def test_a_host_does_the_first_convolution_of_a_direct_code_once() -> None:
-    config, task = mnist.tiny(), find_task("mnist")
-    direct = replace(config, code="direct")
-    host, build = task.deployment.host, task.training.build
-    assert host(config, build(config)) == {}
-    # 24 x 24 outputs of 4 channels, 5 x 5 inputs each
-    assert host(direct, build(direct)) == {"conv1": 24 * 24 * 4 * 25}

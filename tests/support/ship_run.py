@@ -1,0 +1,61 @@
+"""Puts a trained and evaluated run among those that the package ships.
+
+python tests/support/ship_run.py RUN NAME COMMIT CPU_MINUTES "ABOUT"
+"""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils._pytree import tree_leaves
+
+from neuro.base.seeds import seeded
+from neuro.io.pytree import digest
+from tasks.runs.find import open_folder
+from tasks.runs.provenance import digest_file
+from tasks.runs.shipped import FOLDER, SHIPPED
+from tasks.runs.trained_run import open_trained_run
+
+KEPT = ("config.json", "environment.json", "metrics.jsonl", "best.safetensors")
+
+
+def measure_first_batch(folder: Path) -> tuple[str, float]:
+    """Return the digest of a run's first test batch, and the loss on it."""
+    trained = open_trained_run(open_folder(folder))
+    training: Any = trained.run.definition.training
+    with seeded(0):
+        batch = next(iter(training.batches(trained.run.config, "test", 0)))
+    state = () if training.carry == "no" else (None,)
+    with seeded(0), torch.no_grad():
+        found = training.loss(trained.run.config, trained.model, batch, 1.0, *state)
+    loss = found[0] if state else found
+    return digest(tree_leaves(batch)), float(loss)
+
+
+def ship(run: Path, name: str, commit: str, minutes: float, about: str) -> None:
+    header = json.loads((run / "config.json").read_text())
+    batch, loss = measure_first_batch(run)
+    into = FOLDER / name
+    into.mkdir(parents=True)
+    extra = [path.name for path in run.glob("eval.json")] + [
+        path.name for path in run.glob("*.png") if path.name in (run / "eval.json").read_text()
+    ]
+    for file in (*KEPT, *extra):
+        shutil.copy(run / file, into / file)
+    shipment = {
+        "commit": commit,
+        "command": f"neuro train {header['task']}:{header['name']} --seed {header['seed']}",
+        "cpu_minutes": minutes,
+        "about": about,
+        "curve": digest_file(run / "metrics.jsonl"),
+        "batch": batch,
+        "loss": loss,
+    }
+    (into / SHIPPED).write_text(json.dumps(shipment, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    ship(Path(sys.argv[1]), *sys.argv[2:4], float(sys.argv[4]), sys.argv[5])
