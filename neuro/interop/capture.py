@@ -38,6 +38,7 @@ from neuro.interop.decoding import (
 from neuro.interop.imported import ImportedNetwork, OwnPrecision, SourceRun
 from neuro.interop.layer_operations import LAYER_OPERATIONS, digest
 from neuro.interop.neuron_reader import (
+    CannotRunError,
     CaptureError,
     NeuronCall,
     NeuronNodes,
@@ -112,6 +113,8 @@ def import_with_reader(
         return _import_module(module, input_shape, reader, run, ticks, dt)
     except CaptureError as error:  # a neuron without a node may have caused the others
         unknown = list_unknown(module, reader)
+        if not unknown:
+            raise
         raise CaptureError([*dict.fromkeys([*unknown, *error.problems])]) from error
 
 
@@ -154,7 +157,7 @@ def _import_module(
                 refused = error
     if refused is not None:
         raise refused
-    raise CaptureError([f"{error} (tried: {'; '.join(w)})" for error, w in failed.items()])
+    raise CannotRunError([f"{error} (tried: {'; '.join(w)})" for error, w in failed.items()])
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,10 @@ class CaptureError(ValueError):
         self.problems = problems
 
 
+class CannotRunError(CaptureError):
+    """A module raises an error of its own, in whichever way it is run."""
+
+
 class NeuronCall(NamedTuple):
     """What a neuron module is given in one call.
 

@@ -47,7 +47,7 @@ from tasks.attribution.model import (
     require_attribution,
 )
 from tasks.attribution.training import LOSS
-from tasks.runs.samples import pick_evenly
+from tasks.runs.samples import pick_spread
 from tasks.runs.task import ACCURACY, Split, Stimulus
 
 
@@ -231,7 +231,7 @@ def count_ticks(config: AttributionConfig) -> int:
 
 @torch.no_grad()
 def stimuli(config: AttributionConfig, model: nn.Module, split: Split) -> Iterator[Stimulus]:
-    """Yield documents evenly spaced over a split, as events or embeddings, and their corpora.
+    """Yield documents spread over a split, as events or embeddings, and their corpora.
 
     Raises:
         RunError: only torch runs the model.
@@ -240,9 +240,9 @@ def stimuli(config: AttributionConfig, model: nn.Module, split: Split) -> Iterat
         raise RunError(why)
     own = require_attribution(model)
     documents = load(config, split)
-    few = pick_evenly(total := len(documents.labels), COMPARED)
+    few = pick_spread(total := len(documents.labels), COMPARED)
     tokens = documents.tokens[:, few].to(own.lm.embedding.weight.device)
-    labels, drawn = documents.labels[few], f"evenly spaced over {total:,}"
+    labels, drawn = documents.labels[few], f"spread at random over {total:,}"
     if isinstance(own.probe, SpikingProbe):
         events, _ = own.probe.code(read_states(own.lm, tokens))
         yield Stimulus({"input": events.cpu()}, labels, drawn)

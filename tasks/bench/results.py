@@ -16,6 +16,7 @@ from neuro.io.pytree import digest
 from neuro.io.schema import SchemaError, convert
 from neuro.io.store import StoreError, parse_json, read_text, require_writable, write_bytes
 from tasks.runs.provenance import digest_code
+from tasks.runs.share import track
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -40,7 +41,8 @@ def complete_results(
     """
     known = read_results(path)
     keys = {name: make_key(own) for name, own in about.items()}
-    for name, value in measure([name for name, key in keys.items() if key not in known]):
+    missing = [name for name, key in keys.items() if key not in known]
+    for name, value in track("measurements", measure(missing), len(missing)):
         known[keys[name]] = append_result(path, keys[name], about[name], value)
     return {name: read_value(path, known[key], kind) for name, key in keys.items()}
 

@@ -16,6 +16,7 @@ import tyro
 from rich.text import Text
 
 from tasks.cli.chip_verbs import bottleneck, energy, export
+from tasks.cli.source_verbs import check, get, import_
 from tasks.cli.tell import (
     console,
     is_first_process,
@@ -106,122 +107,6 @@ def train(  # noqa: PLR0913 - a flag each
         tell_dry_run(run, device, devices)
     else:
         train_and_tell(run, device, devices, logger, sharded)
-
-
-def get(
-    name: Annotated[
-        str, tyro.conf.Positional, tyro.conf.arg(metavar="[NAME]", help_behavior_hint="")
-    ] = "",
-    out: OptionalPath = None,
-) -> None:
-    """Copy a trained run that neuro ships; without a name, list them.
-
-    Args:
-        name: of the run.
-        out: the new run folder (default: runs/NAME).
-    """
-    from tasks.report.tables import make_table
-    from tasks.runs.shipped import copy_shipped_run, list_shipped_runs
-
-    if name:
-        folder = out or Path("runs") / name
-        run = copy_shipped_run(name, folder)
-        trained = f"{run.shipment['command']}, commit {run.shipment['commit'][:12]}"
-        console.print(
-            DONE, f"{folder}: {run.shipment['about']}; trained by {trained}", soft_wrap=True
-        )
-        return
-    rows = (
-        (
-            run.name,
-            f"{run.header['task']}:{run.header['name']}",
-            f"{run.size / 1e6:.1f} MB",
-            f"{run.shipment['cpu_minutes']:.3g} min",
-            run.shipment["about"],
-        )
-        for run in list_shipped_runs()
-    )
-    title = "neuro get NAME copies a trained run; every verb takes its folder"
-    console.print(make_table(title, "name", "task", "size", "trained in", "about", rows=rows))
-
-
-def import_(  # noqa: PLR0913 - a flag each
-    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")],
-    out: OptionalPath = None,
-    stimulus: OptionalPath = None,
-    labels: OptionalPath = None,
-    shape: OptionalText = "",
-    ticks: Annotated[Whole | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None,
-    samples: Whole = 16,
-    rate: Number = 0.1,
-    seed: Whole = 0,
-    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
-) -> None:
-    """Make a run of a network from elsewhere; every verb but train then takes it.
-
-    Args:
-        source: a .nir file, a .safetensors file of a Graph, or file.py:function, whose function
-            returns a module of snnTorch, Norse or SpikingJelly. The file is executed.
-        out: run folder (default: runs/NAME of the source).
-        stimulus: .npz with an array for each input, by its name, or one array; axes: ticks,
-            samples, then the shape of the input; spikes of 0 and 1, or values (default: random
-            spikes of the four numbers below). An array "labels" holds the labels.
-        labels: .npy or .npz, the class of each sample, counted from 0; with labels the verbs
-            measure an accuracy.
-        shape: of one tick of one sample, such as 2,34,34, for modules (default: that of the
-            stimulus).
-        ticks: length of the random stimulus (default: 100, or as many as the source always
-            runs).
-        samples: of the random stimulus.
-        rate: probability of a spike in a tick of the random stimulus.
-        seed: of the random stimulus.
-        set: a choice that the source leaves open: a keyword of its reader in neuro.interop,
-            such as dt, discretisation and reset of a .nir file; as in --set dt=0.0001; may be
-            repeated.
-    """
-    from tasks.imported import import_network as verb
-
-    words = verb.StimulusWords(
-        file=stimulus, labels=labels, ticks=ticks, samples=samples, rate=rate, seed=seed
-    )
-    folder = out or Path("runs") / verb.name_run(source)
-    with console.status(Text(f"importing {source}")):
-        facts = verb.import_network(
-            source, folder, words, verb.read_shape(shape), verb.read_choices(set)
-        )
-    verb.show_import(console, folder, facts)
-
-
-def check(
-    network: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN|FILE")],
-    target: str = "all",
-    shape: OptionalText = "",
-    ticks: Whole = 100,
-    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
-) -> None:
-    """List everything that targets cannot take of a network, before anything runs.
-
-    The exit status is 1 if one of the targets refuses it.
-
-    Args:
-        network: a run folder, or a source as neuro import takes it.
-        target: any of torch, events, exact, a chip, lava, netx, nir, nest, or all.
-        shape: of one tick of one sample, such as 2,34,34, for modules.
-        ticks: length of the runs to come, on which the head-room of integers depends; a run
-            folder knows it.
-        set: a choice that the source leaves open, as for neuro import.
-    """
-    from tasks.imported import check as verb
-    from tasks.imported.import_network import read_choices, read_shape
-
-    checked = verb.check_network(
-        network, verb.read_targets(target), read_shape(shape), ticks, read_choices(set)
-    )
-    console.print(verb.tabulate_check(checked))
-    for line in verb.list_problems(checked):
-        console.print(line, highlight=False, soft_wrap=True)
-    if any(checked.values()):
-        raise SystemExit(1)
 
 
 def evaluate(run: RunFolder, device: Device = "cpu") -> None:

@@ -35,7 +35,7 @@ from tasks.forecasting.patients import train_detector
 from tasks.forecasting.recordings import RecordingConfig
 from tasks.runs.configuration import make_plan
 from tasks.runs.names import CONFIGURATIONS
-from tasks.runs.samples import draw_evenly
+from tasks.runs.samples import draw_spread
 from tasks.runs.task import Deployment, Evaluation, Split, Stimulus, Task, Training
 
 MAKERS = {**vars(configs), **vars(seizure_configs), **vars(recordings)}
@@ -89,7 +89,7 @@ def explain_only_torch(config: ForecastConfig) -> str:
 
 def stimuli(config: ForecastConfig, model: nn.Module, split: Split) -> Iterator[Stimulus]:  # noqa: ARG001
     """Yield the events of ``compared`` windows of a split, and their true bins."""
-    for x, labels, drawn in draw_evenly(partial(batches, config, split, 0), config.compared):
+    for x, labels, drawn in draw_spread(partial(batches, config, split, 0), config.compared):
         yield Stimulus({"input": x}, labels, drawn)
 
 

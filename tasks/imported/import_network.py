@@ -26,7 +26,7 @@ from neuro.interop.imported import (
     ImportedNetwork,
     verify_import,
 )
-from neuro.interop.neuron_reader import CaptureError
+from neuro.interop.neuron_reader import CannotRunError
 from neuro.io.graph_file import save_graph
 from neuro.io.run_folder import NETWORK, Run, RunError, begin_run
 from neuro.io.store import is_free, rename_when_whole, require_utf_8, write_json
@@ -248,9 +248,9 @@ def _open_source(
     timed, whole = given[0].shape[2:], given[0].shape[1:]
     try:
         return open_source(source, timed or whole, choices)
-    except CaptureError:
+    except CannotRunError:
         if timed:
-            with suppress(CaptureError):
+            with suppress(CannotRunError):
                 return open_source(source, whole, choices)
         raise
 

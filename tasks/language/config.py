@@ -97,8 +97,9 @@ class LanguageConfig(BlockSizes):
 
 def tiny() -> LanguageConfig:
     """A spiking model that trains in half a minute; its text is hardly English."""
-    shape = {"stack": "mlgru*2", "width": 64, "hidden": 176}
-    return replace(small_spiking(), **shape, tokens=128, steps=300)
+    return replace(
+        small_spiking(), stack="mlgru*2", width=64, hidden=176, tokens=128, steps=300
+    )
 
 
 def small() -> LanguageConfig:

@@ -49,8 +49,8 @@ class Samples(NamedTuple):
         return next(iter(self.inputs.values())).shape[0]
 
     def take(self, most: int) -> "Samples":
-        """Return ``most`` samples, evenly spaced, or all if there are fewer."""
-        few = pick_evenly(self.n, most).tolist()
+        """Return ``most`` samples, spread at random, or all if there are fewer."""
+        few = pick_spread(self.n, most).tolist()
         inputs = {k: join([of_sample(e, i) for i in few]) for k, e in self.inputs.items()}
         return Samples(inputs, tree_map(itemgetter(few), self.targets), self.drawn)
 
@@ -63,20 +63,24 @@ class DrawnBatch(NamedTuple):
     drawn: str
 
 
-def pick_evenly(total: int, most: int) -> Int64[np.ndarray, " K"]:
-    """Return the indices of ``most`` of ``total`` samples, evenly spaced from the first on.
+def pick_spread(total: int, most: int) -> Int64[np.ndarray, " K"]:
+    """Return the indices of ``most`` of ``total`` samples: one at random of each equal part.
 
-    >>> pick_evenly(10, 4).tolist(), pick_evenly(3, 4).tolist()
-    ([0, 2, 5, 7], [0, 1, 2])
+    Even steps would take one class alone where classes alternate, as the embedded digits do.
+    The draw is always the same.
+
+    >>> pick_spread(10, 4).tolist(), pick_spread(3, 4).tolist()
+    ([1, 3, 6, 7], [0, 1, 2])
     """
     k = min(most, total)
-    return np.arange(k, dtype=np.int64) * total // max(k, 1)
+    edges = np.arange(k + 1, dtype=np.int64) * total // max(k, 1)
+    return np.random.default_rng(0).integers(edges[:-1], edges[1:])
 
 
-def draw_evenly(
+def draw_spread(
     batches: Callable[[], Iterable[Sequence[Tensor]]], most: int
 ) -> Iterator[DrawnBatch]:
-    """Yield ``most`` samples of a split, evenly spaced; 0: all.
+    """Yield ``most`` samples of a split, spread at random (:func:`pick_spread`); 0: all.
 
     Neighbours, such as windows of a series, resemble each other: the first samples would stand
     for a part of the split.
@@ -89,16 +93,16 @@ def draw_evenly(
         for x, labels, *_ in batches():
             yield DrawnBatch(x, labels, "all of the split")
         return
-    chosen, first, kept = pick_evenly(total, most), 0, list[tuple[Tensor, Tensor]]()
+    chosen, first, kept = pick_spread(total, most), 0, list[tuple[Tensor, Tensor]]()
     for x, labels, *_ in batches():
         own = chosen[(first <= chosen) & (chosen < first + len(labels))] - first
         kept.append((x[:, own], labels[own]))
         first += len(labels)
     xs, answers = zip(*kept, strict=True)
     size = max(sizes)
-    parts = zip(torch.cat(xs, 1).split(size, 1), torch.cat(answers).split(size), strict=True)
-    for x, labels in parts:
-        yield DrawnBatch(x, labels, f"evenly spaced over {total:,}")
+    parts = (torch.split(torch.cat(xs, 1), size, 1), torch.split(torch.cat(answers), size))
+    for x, labels in zip(*parts, strict=True):
+        yield DrawnBatch(x, labels, f"spread at random over {total:,}")
 
 
 class Judge(NamedTuple):

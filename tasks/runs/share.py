@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from typing import TypeVar
 
 T = TypeVar("T")
-Report = Callable[[str, float], None]  # (what is being done, share of it from 0 to 1)
+Report = Callable[[str, float], object]  # (what is being done, share of it from 0 to 1)
 REPORT: ContextVar[Report | None] = ContextVar("report", default=None)
 TEST_BATCHES: ContextVar[int] = ContextVar("test_batches", default=0)  # 0: not yet counted
 

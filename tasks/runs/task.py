@@ -125,7 +125,7 @@ class Stimulus(NamedTuple):
     inputs: values of every input of its Graph, by name, T B *N; the input of a traced Stack is
     called "input".
     targets: the correct answers, any pytree of tensors whose first axis is B.
-    drawn: how all samples were drawn from the split, such as "evenly spaced over 575"; ""
+    drawn: how all samples were drawn from the split, such as "spread at random over 575"; ""
         says nothing.
     """
 

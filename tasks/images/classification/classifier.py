@@ -24,7 +24,7 @@ from neuro.training import Plan
 from tasks.images.classification.examples import draw_samples, score_baselines
 from tasks.report import html as page
 from tasks.runs.results import check_facts
-from tasks.runs.samples import draw_evenly
+from tasks.runs.samples import draw_spread
 from tasks.runs.share import track_test
 from tasks.runs.task import (
     ACCURACY,
@@ -125,7 +125,7 @@ class Classifier(Generic[C]):
         """Yield the stimuli of the chip part, with labels."""
         unit = self.unit(config)
         batches = partial(self.batches, config, split, 0)
-        for x, labels, drawn in draw_evenly(batches, self.compared(config)):
+        for x, labels, drawn in draw_spread(batches, self.compared(config)):
             yield Stimulus({"input": (x / unit).round() if unit else x}, labels, drawn)
 
     def decode(self, config: C, model: nn.Module, outputs: Mapping[str, Tensor]) -> Tensor:  # noqa: ARG002

@@ -36,7 +36,7 @@ from tasks.images.metrics.autoencoder import SIDE, ReferenceImages
 from tasks.images.metrics.sheet import draw_sheet, interleave, scale_images
 from tasks.runs.configuration import make_plan
 from tasks.runs.names import CONFIGURATIONS
-from tasks.runs.samples import draw_evenly
+from tasks.runs.samples import draw_spread
 from tasks.runs.share import track, track_test
 from tasks.runs.task import (
     Deployment,
@@ -192,7 +192,7 @@ def stimuli(config: GenerationConfig, model: nn.Module, split: Split) -> Iterato
     """Yield latents T B Z of ``compared`` images of a split, with a fixed seed; labels B."""
     spiking, rng = _spiking(model), torch.Generator().manual_seed(0)
     device = next(model.parameters()).device
-    for x, labels, drawn in draw_evenly(partial(batches, config, split, 0), config.compared):
+    for x, labels, drawn in draw_spread(partial(batches, config, split, 0), config.compared):
         with evaluate_mode(model):
             z, _ = spiking.latents(x.to(device), rng)
         yield Stimulus({"input": z.cpu()}, labels, drawn)

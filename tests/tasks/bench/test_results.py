@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -5,8 +6,15 @@ import pytest
 
 from neuro.io.store import StoreError
 from tasks.bench import results
-from tasks.bench.results import append_result, make_key, read_results, read_value
+from tasks.bench.results import (
+    append_result,
+    complete_results,
+    make_key,
+    read_results,
+    read_value,
+)
 from tasks.driving.closed_loop import Outcome
+from tasks.runs.share import REPORT, report_share
 
 
 def test_results_are_found_by_their_key(tmp_path: Path) -> None:
@@ -54,6 +62,24 @@ def test_a_key_changes_with_all_that_is_told_and_with_the_code(
         assert make_key({**about, name: 7}) != key
     monkeypatch.setattr(results, "digest_code", lambda: "later code")
     assert make_key(about) != key
+
+
+def test_what_is_missing_is_measured_and_its_share_reported(tmp_path: Path) -> None:
+    told: list[tuple[str, float]] = []
+    about = {name: {"name": name} for name in "abc"}
+    append_result(tmp_path / "a.jsonl", make_key(about["b"]), about["b"], 7)
+
+    def measure(names: list[str]) -> Iterator[tuple[str, int]]:
+        assert names == ["a", "c"]
+        for k, name in enumerate(names):
+            report_share("one of them", 0.5)
+            yield name, k
+
+    token = REPORT.set(lambda what, share: told.append((what, share)))
+    found = complete_results(tmp_path / "a.jsonl", about, int, measure)
+    REPORT.reset(token)
+    assert found == {"a": 0, "b": 7, "c": 1}
+    assert told == [("measurements", share) for share in (0.25, 0.5, 0.75, 1.0)]
 
 
 def test_a_value_of_another_shape_is_refused(tmp_path: Path) -> None:

@@ -197,7 +197,7 @@ def test_fields_are_set_on_the_command_line_and_kept_in_the_run(
         "✓ trained 1 epoch" in cli.run(*name_train_command(opened).split()[1:]).splitlines()[-1]
     )
     assert (
-        "holds another run: epochs is 1 there and 300 here; lr is 0.001 there and 0.003 here"
+        "holds another run: epochs is 1 there and 4 here; lr is 0.001 there and 0.003 here"
         in cli.refuse(*argv[:4])
     )
     text = cli.refuse(*argv[:4], "--set", "epoch=1")

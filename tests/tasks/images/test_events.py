@@ -170,7 +170,7 @@ def test_all_problems_of_a_configuration_are_told_together() -> None:
     [
         ({"downsample": 3}, ["downsample is 3; it must divide 16 x 16 pixels"]),
         ({"downsample": 16, "dt": 1e-6, "recurrent": 1, "ticks": 1}, []),
-        ({"code": "direct", "recurrent": 0}, []),
+        ({"code": "direct", "recurrent": 3}, []),
         *(
             ({"dt": dt}, [f"dt is {dt}; it must be a whole number of us, >= 1e-06"])
             for dt in (1e-7, 4e-7, 1.5e-6)

@@ -202,7 +202,7 @@ import snntorch, torch
 class Shown(torch.nn.Module):
     def __init__(self):
         super().__init__()
-        self.conv, self.lif = torch.nn.Conv2d(1, 3, 4), snntorch.Leaky(0.5)
+        self.conv, self.lif = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 4)), snntorch.Leaky(0.5)
 
     def forward(self, x):
         mem, out = self.lif.reset_mem(), []
@@ -210,6 +210,11 @@ class Shown(torch.nn.Module):
             spikes, mem = self.lif(self.conv(x).flatten(1), mem)
             out.append(spikes)
         return torch.stack(out)
+
+def normed():
+    net = Shown()
+    net.conv.append(torch.nn.LayerNorm(1))
+    return net
 """
 
 
@@ -225,6 +230,8 @@ def test_images_without_an_axis_of_ticks_are_known_by_their_shape(
     out = cli.run("import", f"{tmp_path / 'net.py'}:Shown", *flags)
     assert "images: no axis of ticks: each is shown in all 5 ticks" in out
     assert load_stimulus(tmp_path / "run" / "stimulus.npz").inputs["input"].shape[:2] == (5, 3)
+    text = cli.refuse("import", f"{tmp_path / 'net.py'}:normed", *flags[:2])
+    assert "layer_norm() has no node in a Graph (its scale depends" in text
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import jaxtyping
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, strategies as st
 from tables import read_table, require_answer
 from torch import Tensor
 from written_graphs import chain
@@ -24,9 +25,10 @@ from tasks.runs.samples import (
     NO_ANSWERS,
     Judge,
     Samples,
-    draw_evenly,
+    draw_spread,
     estimate_errors,
     iterate_batches,
+    pick_spread,
 )
 
 T, B, N, K = 4, 3, 3, 2
@@ -205,9 +207,9 @@ def test_batches_come_one_by_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("most", "own"), [(1, [0]), (2, [0, 1]), (3, [0, 1, 2]), (9, [0, 1, 2])]
+    ("most", "own"), [(1, [2]), (2, [0, 2]), (3, [0, 1, 2]), (9, [0, 1, 2])]
 )
-def test_a_few_of_some_samples_are_evenly_spaced(most: int, own: list[int]) -> None:
+def test_a_few_of_some_samples_are_spread(most: int, own: list[int]) -> None:
     x = torch.rand(5, 3, 4).round()
     few = Samples({"input": to_events(x)}, LABELS, "all").take(most)
     assert (few.n, few.ticks, few.drawn) == (len(own), 5, "all")
@@ -220,9 +222,9 @@ def test_a_few_of_some_samples_are_evenly_spaced(most: int, own: list[int]) -> N
     [
         (0, range(7), [3, 3, 1], "all of the split"),
         (7, range(7), [3, 3, 1], "all of the split"),
-        (6, [0, 1, 2, 3, 4, 5], [3, 3], "evenly spaced over 7"),
-        (4, [0, 1, 3, 5], [3, 1], "evenly spaced over 7"),
-        (1, [0], [1], "evenly spaced over 7"),
+        (6, [0, 1, 2, 3, 4, 6], [3, 3], "spread at random over 7"),
+        (4, [0, 2, 4, 6], [3, 1], "spread at random over 7"),
+        (1, [5], [1], "spread at random over 7"),
     ],
 )
 def test_compared_samples_are_spread_over_the_whole_split(
@@ -233,11 +235,22 @@ def test_compared_samples_are_spread_over_the_whole_split(
     def batches() -> Iterator[tuple[torch.Tensor, ...]]:
         yield from zip(x.split(3, 1), labels.split(3), labels.split(3), strict=True)
 
-    found = list(draw_evenly(batches, most))
+    found = list(draw_spread(batches, most))
     assert [len(batch.labels) for batch in found] == sizes
     assert torch.cat([batch.labels for batch in found]).tolist() == list(chosen)
     assert torch.equal(torch.cat([batch.x for batch in found], 1), x[:, list(chosen)])
     assert {batch.drawn for batch in found} == {drawn}
+
+
+@given(total=st.integers(0, 300), most=st.integers(0, 300))
+def test_each_equal_part_gives_one_sample(total: int, most: int) -> None:
+    k = min(total, most)
+    edges = [i * total // k for i in range(1, k)]
+    assert np.searchsorted(edges, pick_spread(total, most), "right").tolist() == [*range(k)]
+
+
+def test_samples_whose_classes_alternate_give_every_class() -> None:
+    assert np.bincount(pick_spread(1000, 100) % 10, minlength=10).min() >= 3
 
 
 def test_host_nodes_are_named_by_their_kind_and_work_beside_a_graph_is_not() -> None:
