@@ -160,11 +160,12 @@ def draw_points(run: Run, _: Tensor, answers: Tensor, titles: Sequence[str]) -> 
     """Draw the first test points in the colours of their answers; wrong ones get a cross."""
     from matplotlib.figure import Figure
 
-    xy = points(run.config, "test").points[: len(answers), :2]
+    x, y = points(run.config, "test").points[: len(answers), :2].T
+    wrong = ["✗" in title for title in titles]
     figure = Figure((3.2, 3.2), layout="constrained")
     ax = figure.subplots()
-    ax.scatter(*xy.T, s=12, c=answers.numpy(), cmap="tab10")
-    ax.scatter(*xy[["✗" in title for title in titles]].T, s=9, c="black", marker="x", lw=0.8)
+    ax.scatter(x, y, s=12, c=answers.numpy(), cmap="tab10")
+    ax.scatter(x[wrong], y[wrong], s=9, c="black", marker="x", linewidths=0.8)
     ax.set(aspect="equal", xlabel="x", ylabel="y")
     return make_picture(run, figure, "Points in the colours of their answers; × is wrong.")
 
