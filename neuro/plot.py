@@ -99,14 +99,14 @@ def draw_membranes(
 ) -> Axes:
     """Draw the membranes of one read-out in one sample; the highest mean gets a thick line.
 
-    More than 60 membranes are drawn as an image, darker for larger values. For arguments and
-    errors see :func:`draw_raster`.
+    More than 60 membranes are drawn as an image, darker for larger values, from the smallest
+    on. For arguments and errors see :func:`draw_raster`.
     """
     _require_sample(record, sample)
     values = record.values[name][:, sample].reshape(record.ticks, -1)
     ax = _axes(ax, (6.2, 2.2))
     if values.shape[1] > LINES:  # for example the pixels of an image
-        draw_cells(ax, values, dt)
+        draw_cells(ax, values - values.min(), dt)
     else:
         tick = np.arange(len(values)) * _per_tick(dt)
         for line in values.T:

@@ -27,7 +27,9 @@ from tasks.flow.sampler import count_calls
 from tasks.runs.task import FurtherNetwork, Metric, Split, Stimulus
 
 COMPARED = 2  # images whose map inputs every executor runs
-FARTHEST = Metric(name="largest_difference", better="lower", format=".2g")
+FARTHEST = Metric(
+    name="largest_difference", better="lower", format=".2g", meaning="to the trained outputs"
+)
 EXECUTED = (FARTHEST,)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from neuro.io.run_folder import Run
 from neuro.io.store import write_bytes
 from tasks.flow.config import FlowConfig
-from tasks.flow.data import choose_indices
+from tasks.flow.data import choose_indices, read_split
 from tasks.flow.features import make_reference
 from tasks.flow.generate import Context, draw_start, generate, generate_path, list_contexts
 from tasks.flow.loss import LOSS, measure_loss, require_flow
@@ -24,10 +24,18 @@ from tasks.images.metrics.sheet import draw_sheet
 from tasks.runs.share import track
 from tasks.runs.task import Findings, Metric, Picture, Table
 
-FEATURE_FD = Metric(name="feature_fd", better="lower", format=".3f")
-FAD = Metric(name="fad", better="lower", format=".2f")
-MATCH = Metric(name="class_match", format=".2%")
-CALLS = Metric(name="network_calls", better="lower", format=".0f")
+FEATURE_FD = Metric(
+    name="feature_fd", better="lower", format=".3f", meaning="Fréchet distance to real images"
+)
+FAD = Metric(
+    name="fad", better="lower", format=".2f", meaning="Fréchet autoencoder distance to digits"
+)
+MATCH = Metric(
+    name="class_match", format=".2%", meaning="share that a small classifier puts in its class"
+)
+CALLS = Metric(
+    name="network_calls", better="lower", format=".0f", meaning="runs of the network per image"
+)
 METRICS = (FEATURE_FD, FAD, MATCH, LOSS, CALLS)
 CONTEXTS = "contexts"  # key in eval.json: metrics of images that see another past, or none
 COLUMNS = 20  # images per row of a sheet
@@ -95,9 +103,9 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
     if config.source == "latents":
         return Findings(values=values, n=len(choose_indices(config, "test")), facts=facts)
     found = measure_contexts(config, model, run.seed, list_contexts(config))
-    reference = make_reference(config)
+    reference, start = make_reference(config), draw_start(config, config.samples, run.seed)
     others = {f"{context} past": own for context, own in found.items() if context != "own"}
-    tables = [_tabulate(found, reference.floor, reference.test)]
+    tables = [_tabulate(found)]
     if config.maps == "spiking" and config.sampler != "heun":
         tables.append(_tabulate_deltas(measure_deltas(config, model, run.seed)))
     return Findings(
@@ -114,23 +122,24 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
         },
         tables=tables,
         pictures=_draw(run, model),
+        beside={
+            "noise before the first step": measure_images(config, start.noise, start.labels),
+            "real test images": {FEATURE_FD.name: reference.test},
+            "random halves of the training images": {FEATURE_FD.name: reference.floor},
+        },
     )
 
 
-def _tabulate(found: dict[Context, dict[str, float]], floor: float, test: float) -> Table:
+def _tabulate(found: dict[Context, dict[str, float]]) -> Table:
     named = [m for m in (FEATURE_FD, FAD, MATCH) if m.name in found["own"]]
     rows: list[tuple[Any, ...]] = [
         (context, *(m.text(own[m.name]) for m in named)) for context, own in found.items()
     ]
-    empty = [""] * (len(named) - 1)
-    rows.append(("real halves", FEATURE_FD.text(floor), *empty))
-    rows.append(("real test images", FEATURE_FD.text(test), *empty))
     return Table(
         title="Whose past an image sees",
         head=("context", *(m.label for m in named)),
         rows=rows,
-        caption="The same weights and noise. Real halves: random halves of the training "
-        "images against each other, the floor of the distance.",
+        caption="The same weights and noise.",
     )
 
 
@@ -164,9 +173,10 @@ def list_instants(steps: int) -> list[int]:
 def _draw(run: Run, model: nn.Module) -> tuple[Picture, ...]:
     config, flow = run.config, require_flow(model)
     start, scale = draw_start(config, COLUMNS, run.seed), max(1, SEEN // config.side)
-    contexts = list_contexts(config)
-    paths = {context: generate_path(config, flow, start, context) for context in contexts}
-    rows = torch.cat([path[-1].x for path in paths.values()])
+    paths = {k: generate_path(config, flow, start, k) for k in list_contexts(config)}
+    real, _ = read_split(config, "test", COLUMNS)
+    real = real[torch.arange(COLUMNS) % len(real)]
+    rows = torch.cat([*(path[-1].x for path in paths.values()), real])
     write_bytes(run.folder / "samples.png", draw_sheet(rows, COLUMNS, scale))
     own = paths["own"]
     chosen = [own[k] for k in list_instants(len(own))]
@@ -176,8 +186,9 @@ def _draw(run: Run, model: nn.Module) -> tuple[Picture, ...]:
         Picture(
             file="samples.png",
             title="New images",
-            caption=f"The first {COLUMNS}, without selection. A row each from the same noise: "
-            f"{', '.join(contexts)}.",
+            caption=f"The first {COLUMNS}, without selection; rows, from the same noise, by "
+            f"whose past an image sees: {', '.join(paths)}. Last row: real test images.",
+            example=True,
         ),
         Picture(
             file="trajectories.png",

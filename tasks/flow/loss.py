@@ -22,7 +22,7 @@ from tasks.flow.path import draw_times, mix
 from tasks.runs.share import track_test
 from tasks.runs.task import Metric, Pair, Split
 
-LOSS = Metric(name="loss", better="lower")
+LOSS = Metric(name="loss", better="lower", meaning="squared error of the predicted velocity")
 
 
 def loss(config: FlowConfig, model: nn.Module, batch: Pair, at: float) -> Tensor:  # noqa: ARG001

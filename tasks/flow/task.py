@@ -24,6 +24,8 @@ from tasks.runs.task import Deployment, Evaluation, Task, Training
 
 TASK = Task(
     summary="Flow: images of noise, each alone, or behind noisier images of its class",
+    about="Noise goes in, and a new image like those of the training set comes out after some "
+    "steps of the network. With maps=spiking, counts of spikes pass from layer to layer.",
     configs={name: getattr(configs, name) for name in CONFIGURATIONS["flow"]},
     training=Training(
         build=build,

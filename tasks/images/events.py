@@ -240,6 +240,8 @@ def _frames(config: EventsConfig, clip: Clip) -> Float32[np.ndarray, "T P H W"]:
 
 TASK = make_classifier(
     summary="recordings of events: moving bars, N-MNIST, DVS-Gesture, SHD",
+    about="The events of a camera or a model cochlea go in, and the class of what was seen or "
+    "heard comes out. Events are input spikes, which spiking neurons read tick by tick.",
     configs={make.__name__: make for make in (tiny, nmnist, dvs_gesture, shd)},
     build=build,
     plan=make_plan,

@@ -10,7 +10,7 @@ Axes: T ticks, B batch, K classes.
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -25,13 +25,15 @@ from drivers.yinyang import CLASSES, Points
 from neuro.base.bounds import Count, Natural, NotNegative, Positive
 from neuro.base.units import Seconds, Ticks
 from neuro.eventprop import LEAST
+from neuro.io.run_folder import Run
 from neuro.neurons import LI, LIF
 from neuro.nn.layers import Spiking, Stack
 from neuro.spikes.codes import latency
 from neuro.training.shuffle import shuffle_batches
 from tasks.images.classification.classifier import Answers, make_classifier
+from tasks.images.classification.examples import make_picture
 from tasks.runs.configuration import TrainingConfig, make_plan
-from tasks.runs.task import Pair, Split
+from tasks.runs.task import Pair, Picture, Split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,8 +156,24 @@ def loss(
     return F.cross_entropy(scores(y), labels)
 
 
+def draw_points(run: Run, _: Tensor, answers: Tensor, titles: Sequence[str]) -> Picture:
+    """Draw the first test points in the colours of their answers; wrong ones get a cross."""
+    from matplotlib.figure import Figure
+
+    x, y = points(run.config, "test").points[: len(answers), :2].T
+    wrong = ["✗" in title for title in titles]
+    figure = Figure((3.2, 3.2), layout="constrained")
+    ax = figure.subplots()
+    ax.scatter(x, y, s=12, c=answers.numpy(), cmap="tab10")
+    ax.scatter(x[wrong], y[wrong], s=9, c="black", marker="x", linewidths=0.8)
+    ax.set(aspect="equal", xlabel="x", ylabel="y")
+    return make_picture(run, figure, "Points in the colours of their answers; × is wrong.")
+
+
 TASK = make_classifier(
     summary="Yin-Yang points as spike times, one hidden layer; --gradient eventprop too",
+    about="A point of the plane goes in as the times of a few spikes, and the part of the "
+    "Yin-Yang sign that holds it comes out. The hidden layer consists of spiking neurons.",
     configs={"tiny": tiny, "full": full, "xylo": xylo},
     build=build,
     plan=make_plan,
@@ -165,5 +183,6 @@ TASK = make_classifier(
     loss=loss,
     answers=Answers(classes=CLASSES, scores=scores),
     eventprop=lambda config: config.least_slope,
+    draw=draw_points,
     seed_changes="the initial weights; points and order follow from the epoch and seed_of_data",
 )

@@ -5,6 +5,7 @@ Axes: T tokens (ticks), B samples, D channels, V the vocabulary.
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -22,15 +23,21 @@ from tasks.runs.task import Metric, Split, Stimulus
 
 # Covers the first tokens of each lane, from an initial state; the task's BITS covers all text.
 FIRST_BITS = Metric(
-    name="bits_per_byte_of_first_tokens", better="lower", unit="bits", format=".4f"
+    name="bits_per_byte_of_first_tokens",
+    better="lower",
+    unit="bits",
+    format=".4f",
+    meaning="length of the text if the predictions code it",
 )
-FIRST_BITS_PER_TOKEN = Metric(
-    name="bits_per_token_of_first_tokens", better="lower", unit="bits", format=".4f"
-)
+FIRST_BITS_PER_TOKEN = replace(FIRST_BITS, name="bits_per_token_of_first_tokens")
 # Compared with the model as it was trained, in float32.
-GREEDY = Metric(name="greedy_tokens_as_trained", format=".2%")
-MEAN_APART = Metric(name="mean_logit_difference", better="lower", format=".2g")
-FARTHEST = Metric(name="largest_logit_difference", better="lower", format=".2g")
+GREEDY = Metric(
+    name="greedy_tokens_as_trained", format=".2%", meaning="share of equal most probable tokens"
+)
+MEAN_APART = Metric(
+    name="mean_logit_difference", better="lower", format=".2g", meaning="to the trained model"
+)
+FARTHEST = replace(MEAN_APART, name="largest_logit_difference")
 DRAWN = "the first tokens of each stream, because a state is carried to later ones"
 EXECUTED = (FIRST_BITS, FIRST_BITS_PER_TOKEN, GREEDY, MEAN_APART, FARTHEST)
 

@@ -23,16 +23,16 @@ from tasks.language import task as language
 from tasks.language.config import LanguageConfig
 from tasks.language.data import NOTHING, batches as batch_text, make_dummy_batch, pin_files
 from tasks.language.model import LanguageModel
-from tasks.language.recall import TASKS, RecallSizes
+from tasks.language.recall import TASKS, RecallSizes, count_choices, name_tokens
 from tasks.language.recipes import make_plan
 from tasks.runs.task import (
     ACCURACY,
     Deployment,
     Evaluation,
     Findings,
-    Metric,
     Pair,
     Split,
+    Table,
     Task,
     Training,
 )
@@ -40,7 +40,7 @@ from tasks.runs.task import (
 TEXT: Literal["text"] = "text"
 VALIDATION, TEST = 1_000_000, 2_000_000  # seeds of sequences that no training sees
 CONVOLVED = "conv"  # attribute of mixers that have their own short convolution
-BITS = Metric(name="bits", better="lower", unit="bits", format=".3f")  # per answer or byte
+BITS = replace(language.BITS, name="bits", meaning="length of an answer if predictions code it")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +179,29 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
     if run.config.task == TEXT:
         return language.evaluate(run, model)
     right, bits, n = measure_answers(run.config, model, "test")
-    return Findings(values={ACCURACY.name: right, BITS.name: bits}, n=n, counted="answers")
+    k = count_choices(run.config.sizes)[run.config.task]
+    guess = {ACCURACY.name: 1 / k, BITS.name: math.log2(k)}
+    return Findings(
+        values={ACCURACY.name: right, BITS.name: bits},
+        n=n,
+        counted="answers",
+        tables=[answer_questions(run.config, model)],
+        beside={f"a guess among the {k} values of the sequence": guess},
+    )
+
+
+@torch.no_grad()
+def answer_questions(config: HybridConfig, model: nn.Module) -> Table:
+    """Return the first test sequence with its right answers and those of the model."""
+    x, y = (part[:, :1] for part in next(batches(config, "test", 0)))
+    given, due = model(x)[0].argmax(-1), y != NOTHING
+    rows = {"sequence": x.flatten(), "right answers": y[due], "the model's": given[due]}
+    words = [(who, name_tokens(config.sizes, t.tolist())) for who, t in rows.items()]
+    head = (
+        "",
+        "k: key, v: value, ?: asks for (MQAR: a key again), !: needle, =: set, .: filler",
+    )
+    return Table(title="A test sequence", head=head, rows=words, example=True)
 
 
 def explain_only_torch(_: HybridConfig) -> str:
@@ -197,6 +219,8 @@ def refuse_part(config: HybridConfig, _: nn.Module) -> NoReturn:
 
 TASK = Task(
     summary="Hybrids: stacks of linear mixers and softmax attention, on recall and on text",
+    about="Keys with values go in, and the value of each key asked for comes out; or a text, "
+    "and the next byte. Nothing spikes: the stacks show what each kind of mixer remembers.",
     configs={"recall": recall, "text": text},
     training=Training(
         build=build,

@@ -7,7 +7,7 @@ Axes: T tokens, B samples.
 vocabulary: FILLER, QUERY, NEEDLE, SET, then keys, then values.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -175,6 +175,12 @@ TASKS: Mapping[str, Draw] = {
 def count_choices(sizes: RecallSizes) -> dict[str, int]:
     """Return the number of values in a sample, by task; chance accuracy is 1 over it."""
     return {"MQAR": sizes.pairs, "needles": sizes.needles, "tracking": sizes.chains}
+
+
+def name_tokens(sizes: RecallSizes, tokens: Sequence[int]) -> str:
+    """Return tokens as words: a mark, k1 for the first key, v1 for the first value."""
+    names = [*".?!=", *(f"k{k + 1}" for k in range(sizes.keys))]
+    return " ".join(f"v{t - len(names) + 1}" if t >= len(names) else names[t] for t in tokens)
 
 
 def _make_empty(length: int, samples: int) -> Sequences:

@@ -1,6 +1,8 @@
 """The task: loss, bits per byte of held-out text, and the functions that the verbs need."""
 
 import math
+from dataclasses import replace
+from itertools import chain, islice
 from typing import Any
 
 import torch
@@ -17,6 +19,7 @@ from tasks.language.data import (
     batches,
     batches_from,
     count_bytes,
+    find_tokenizer,
     make_dummy_batch,
     measured_lanes,
     pin_files,
@@ -24,6 +27,7 @@ from tasks.language.data import (
 )
 from tasks.language.deployment import (
     EXECUTED,
+    FIRST_BITS,
     chip_part,
     decode,
     explain_only_torch,
@@ -31,6 +35,7 @@ from tasks.language.deployment import (
     stimuli,
 )
 from tasks.language.model import LanguageModel
+from tasks.language.ngrams import measure_ngrams
 from tasks.language.price import tabulate_prices
 from tasks.language.recipes import make_plan
 from tasks.language.rwkv import RWKV, BlockState, RWKVSizes, initialise
@@ -40,14 +45,16 @@ from tasks.runs.task import (
     Deployment,
     Evaluation,
     Findings,
-    Metric,
     Pair,
     Split,
+    Table,
     Task,
     Training,
 )
 
-BITS = Metric(name="bits_per_byte", better="lower", unit="bits", format=".3f")
+BITS = replace(FIRST_BITS, name="bits_per_byte", format=".3f")
+FITTED = 5_000_000  # most training tokens that n-grams learn
+SHOWN = 64  # most tokens of the example's prompt, and of its continuation
 
 
 def build(config: LanguageConfig) -> nn.Module:
@@ -109,7 +116,7 @@ def measure_bits(config: LanguageConfig, model: nn.Module, split: Split) -> floa
 
 
 def evaluate(run: Run, model: nn.Module) -> Findings:
-    """Return bits per byte of the test part."""
+    """Return bits per byte of the test part, beside those of n-grams, and an example."""
     config: LanguageConfig = run.config
     lanes = measured_lanes(config, "test")
     return Findings(
@@ -120,11 +127,43 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
             "text": lanes[0].source,
             "files": len({s.path for lane in lanes for s in lane.stretches}),
         },
+        tables=[continue_text(config, model)],
+        beside=measure_baselines(config),
     )
+
+
+def measure_baselines(config: LanguageConfig) -> dict[str, dict[str, float]]:
+    """Return the bits per byte of n-grams that learned the tokens which training read."""
+    size, n = config.tokens * config.lanes, count_bytes(config, "test")
+    epochs = (batches(config, "train", epoch) for epoch in range(config.validations))
+    train = list(islice(chain.from_iterable(epochs), max(1, FITTED // size)))
+    bits = measure_ngrams(train, batches(config, "test", 0), find_tokenizer(config).size)
+    fitted = f"{len(train) * size:,} training tokens"
+    return {f"{name} of {fitted}": {BITS.name: value / n} for name, value in bits.items()}
+
+
+@torch.no_grad()
+def continue_text(config: LanguageConfig, model: nn.Module) -> Table:
+    """Return the beginning of a test text, the most probable continuation, and the true one."""
+    tokenizer, device = find_tokenizer(config), next(model.parameters()).device
+    _, y = next(iter(batches(config, "test", 0)))
+    true = y[y[:, 0] != NOTHING, 0].tolist()
+    n = min(len(true) // 2, SHOWN)
+    read = [tokenizer.end or 0, *true[:n]]
+    for _ in range(n):
+        logits, _ = model(torch.tensor(read, device=device)[:, None])
+        read.append(int(logits[-1, 0, : tokenizer.size].argmax()))
+    parts = {"prompt": true[:n], "continued": read[1 + n :], "in truth": true[n : 2 * n]}
+    texts = {who: tokenizer.decode(k).decode(errors="replace") for who, k in parts.items()}
+    rows = [(who, text.replace("\n", "↵ ")) for who, text in texts.items()]
+    title = "A test text, continued by the most probable tokens (↵: end of a line)"
+    return Table(title=title, head=("", "text"), rows=rows, example=True)
 
 
 TASK = Task(
     summary="Language: the next byte or token of a text",
+    about="A text goes in token by token (by default a byte), and the probability of every "
+    "next token comes out. With linear=spiking, counts of spikes go into all linear layers.",
     configs={name: getattr(configs, name) for name in CONFIGURATIONS["language"]},
     training=Training(
         build=build,

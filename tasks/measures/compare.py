@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from neuro.io.run_folder import RunError, read_header
 from neuro.io.store import require_writable, write_json
@@ -460,6 +460,9 @@ def draw(summaries: Sequence[GroupValues], path: Path) -> None:
         ax.set_yticks(range(len(groups)), groups)
         ax.set_ylim(len(groups) - 0.5, -0.5)
         ax.xaxis.set_major_locator(MaxNLocator(4))  # more labels would overlap
-        ax.ticklabel_format(axis="x", useOffset=False)
+        if metric.percent:
+            ax.xaxis.set_major_formatter(PercentFormatter(1))
+        else:
+            ax.ticklabel_format(axis="x", useOffset=False)
         ax.grid(axis="x", color=LINE, linewidth=0.6)
     save_png(figure, path)

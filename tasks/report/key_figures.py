@@ -12,6 +12,7 @@ from typing import Any
 from tasks.report import tables as show
 from tasks.report.host import share_host
 from tasks.report.html import KeyFigure
+from tasks.report.summary import state_value
 from tasks.runs.results import name_verb
 from tasks.runs.task import Metric, TaskRun
 
@@ -77,8 +78,8 @@ def _by_executor(verify: Mapping[str, Any], metric: Metric) -> list[KeyFigure]:
     value, note = "–", "does not fit Loihi"
     if "integers" in values:
         note = f"quantisation: {show.describe_loss(metric, verify)}"
-        value = metric.text(values["integers"])
-    events = metric.text(values["events"])
+        value = state_value(metric, values["integers"], verify["n"])
+    events = state_value(metric, values["events"], verify["n"])
     return [
         KeyFigure(f"{metric.label}, events", events, f"{verify['n']:,} samples"),
         KeyFigure(f"{metric.label}, integers", value, note),

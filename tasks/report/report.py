@@ -214,12 +214,12 @@ def _on_test(run: TaskRun, evaluation: Mapping[str, Any] | None) -> list[Html]:
     of_task = run.definition.evaluation
     notes = evaluation.get("notes", {})
     rows = [
-        [m.label, value, f"{m.better} is better", notes.get(m.name, "")]
-        for m, value in show.list_values(dict(evaluation), of_task.metrics)
+        [m.label, x, f"{m.meaning}; {m.better} is better".lstrip("; "), notes.get(m.name, "")]
+        for m, x in show.list_values(dict(evaluation), of_task.metrics)
     ]
     measured = page.section(
         title,
-        page.table(["metric", "value", "direction", "note"], rows),
+        page.table(["metric", "value", "what it says", "note"], rows),
         *_show_findings(run, evaluation, example=False),
     )
     return [measured, *of_task.sections(run, evaluation)]

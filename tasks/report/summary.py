@@ -36,13 +36,22 @@ def find_best(rows: Mapping[str, Mapping[str, float]], metric: Metric) -> list[s
     return [who for who, x in values.items() if metric.text(x) == metric.text(best)]
 
 
+def state_value(metric: Metric, value: float, n: int) -> str:
+    """Return a value as text: an accuracy with two standard errors (Agresti and Coull 1998)."""
+    if metric != ACCURACY:
+        return metric.text(value)
+    error = 2 * _estimate_error((n * value + 2) / (n + 4), n + 4)
+    digits = min(2, max(0, -math.floor(math.log10(100 * error))))
+    return f"{value:.{digits}%} ± {error:.{digits}%}"
+
+
 def show_standings(evaluation: Mapping[str, Any], metrics: Sequence[Metric]) -> Html:
     """Return the table of this run beside its baselines, and what its metrics mean."""
     rows, shown = list_standings(evaluation, metrics), choose_metrics(evaluation, metrics)
-    alone = len(rows) == 1
+    alone, n = len(rows) == 1, evaluation["n"]
     best = {m.name: [] if alone else find_best(rows, m) for m in shown}
     cells = [
-        [who, *(m.text(row[m.name]) if m.name in row else "" for m in shown)]
+        [who, *(state_value(m, row[m.name], n) if m.name in row else "" for m in shown)]
         for who, row in rows.items()
     ]
     bold = {
@@ -69,28 +78,36 @@ def show_standings(evaluation: Mapping[str, Any], metrics: Sequence[Metric]) -> 
 def state_quality(evaluation: Mapping[str, Any], metrics: Sequence[Metric]) -> str:
     """Say in one sentence how this run stands beside its baselines, in the first shared metric.
 
-    A difference of accuracies below two standard errors of the samples counts as none.
+    Names the best baseline, and the best that this run beats. A difference of accuracies below
+    two standard errors of the samples counts as none.
     """
     shown, rows = choose_metrics(evaluation, metrics), list_standings(evaluation, metrics)
     if not shown:
         return ""
-    metric, own = shown[0], rows.pop(OURS)
-    ours = f"{metric.label} {metric.text(own[metric.name])}"
+    metric, n = shown[0], evaluation["n"]
+    own = rows.pop(OURS)[metric.name]
+    ours = f"{metric.label} {state_value(metric, own, n)}"
     others = {who: row for who, row in rows.items() if metric.name in row}
     if not others:
         return f"{ours} on {show.count_samples(evaluation)}"
-    who = find_best(others, metric)[0]
-    theirs = others[who][metric.name]
-    beside = f"{who} ({metric.text(theirs)})"
-    lost = metric.loss(own[metric.name], theirs)
-    noise = _estimate_noise(metric, own[metric.name], theirs, evaluation["n"])
-    if metric.text(own[metric.name]) == metric.text(theirs) or abs(lost) < noise:
-        return f"{ours}: no measurable difference to {beside}"
-    return f"{ours}: {'worse' if lost > 0 else 'better'} than {beside}"
+    words = {who: _judge(metric, own, row[metric.name], n) for who, row in others.items()}
+    beaten = {who: row for who, row in others.items() if words[who] == "better than"}
+    named = [find_best(rows, metric)[0] for rows in (others, beaten) if rows]
+    verdicts = [
+        f"{words[who]} {who} ({state_value(metric, others[who][metric.name], n)})"
+        for who in dict.fromkeys(named)
+    ]
+    return f"{ours}: {', '.join(verdicts)}"
 
 
-def _estimate_noise(metric: Metric, ours: float, theirs: float, n: int) -> float:
-    """Return two standard errors of a difference of accuracies; 0 for other metrics."""
-    if metric != ACCURACY:
-        return 0.0
-    return 2 * math.sqrt((ours * (1 - ours) + theirs * (1 - theirs)) / n)
+def _judge(metric: Metric, ours: float, theirs: float, n: int) -> str:
+    lost, noise = metric.loss(ours, theirs), 0.0
+    if metric == ACCURACY:
+        noise = 2 * math.hypot(_estimate_error(ours, n), _estimate_error(theirs, n))
+    if abs(lost) < noise or metric.text(ours) == metric.text(theirs):
+        return "no measurable difference to"
+    return "worse than" if lost > 0 else "better than"
+
+
+def _estimate_error(share: float, n: int) -> float:
+    return math.sqrt(share * (1 - share) / n)

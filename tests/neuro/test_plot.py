@@ -77,6 +77,15 @@ def test_membranes_are_lines_and_the_highest_is_thick() -> None:
     assert cells(draw_membranes(RECORD, "many")).shape == (31, 5)
 
 
+def test_many_membranes_are_shaded_from_the_lowest_to_the_highest() -> None:
+    values = np.full((2, 1, 61), -3.0)
+    values[1, 0, 60] = 1.0
+    record = Record(executor="torch", ticks=2, samples=1, spikes={}, values={"image": values})
+    expected = np.zeros((31, 2))
+    expected[30, 1] = 1
+    np.testing.assert_array_equal(cells(draw_membranes(record, "image")), expected)
+
+
 def test_what_is_not_there_is_told() -> None:
     with pytest.raises(NoSuchNode, match="no spikes of 'out'"):
         draw_raster(RECORD, "out")

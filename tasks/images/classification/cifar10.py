@@ -119,6 +119,8 @@ def batches(config: Cifar10Config, split: Split, epoch: int) -> Iterator[Pair]:
 
 TASK = make_classifier(
     summary="CIFAR-10, rate code, convolutions of ALIF neurons",
+    about="A colour image goes in as spikes or as pixel values, and one of ten kinds of object "
+    "comes out. All layers in between are spiking neurons.",
     configs={"tiny": tiny, "fast": fast, "paper": paper},
     build=build,
     plan=make_plan,

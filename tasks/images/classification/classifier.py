@@ -21,6 +21,7 @@ from neuro.io.run_folder import Run, RunError
 from neuro.io.store import StoreError
 from neuro.nn.trace import trace
 from neuro.training import Plan
+from tasks.images.classification.examples import draw_samples, score_baselines
 from tasks.report import html as page
 from tasks.runs.results import check_facts
 from tasks.runs.samples import draw_spread
@@ -33,6 +34,7 @@ from tasks.runs.task import (
     Findings,
     Html,
     Pair,
+    Picture,
     Split,
     Stimulus,
     Task,
@@ -64,6 +66,7 @@ class Classifier(Generic[C]):
     unit: what the values of a stimulus are whole multiples of, such as 1 / 255 for pixels. Its
         input then takes graded spikes of :data:`MESSAGE_BITS`. 0: the stimulus is spikes.
     compared: number of samples of a split that other executors run; 0 means all.
+    draw: (run, first test batch T B ..., its answers, captions) -> the example for the report.
     """
 
     batches: Callable[[C, Split, int], Iterable[Pair]]
@@ -71,6 +74,7 @@ class Classifier(Generic[C]):
     answers: Callable[[C], Answers]
     unit: Callable[[C], float]
     compared: Callable[[C], int]
+    draw: Callable[[Run, Tensor, Tensor, Sequence[str]], Picture]
 
     def batch_loss(self, config: C, model: nn.Module, batch: Pair, at: float) -> Tensor:
         """Return the mean loss of a batch.
@@ -91,15 +95,23 @@ class Classifier(Generic[C]):
         confusion = count_confusion(model, batches, answers)
         return float(confusion.trace() / confusion.sum())
 
+    @torch.no_grad()
     def evaluate(self, run: Run, model: nn.Module) -> Findings:
-        """Return the accuracy on the test split, and the confusion matrix."""
-        batches = track_test(self.batches(run.config, "test", 0))
-        answers = self.answers(run.config)
-        confusion = count_confusion(model, batches, answers)
+        """Return the accuracy on the test split beside baselines, and the confusion matrix."""
+        answers, read = self.answers(run.config), partial(self.batches, run.config)
+        confusion = count_confusion(model, track_test(read("test", 0)), answers)
         n, correct = int(confusion.sum()), int(confusion.trace())
         classes = list(answers.classes)
         facts = {"correct": correct, "classes": classes, "confusion": confusion.tolist()}
-        return Findings(values={"accuracy": correct / n}, n=n, facts=facts)
+        x, labels = next(iter(read("test", 0)))
+        given = answers.scores(model(x.to(next(model.parameters()).device))[0]).argmax(1).cpu()
+        return Findings(
+            values={"accuracy": correct / n},
+            n=n,
+            facts=facts,
+            pictures=[self.draw(run, x, given, self.describe(run.config, given, labels))],
+            beside=score_baselines(read("train", 0), read("test", 0)),
+        )
 
     def chip_part(self, config: C, model: nn.Module) -> nn.Module | Graph:
         """Return the whole model; of a graded stimulus, its Graph with a GradedInput."""
@@ -149,12 +161,14 @@ def make_classifier(  # noqa: PLR0913 - the named parts of a task
     eventprop: Callable[[C], float] = lambda _: LEAST,
     dummy_batch: Callable[[C], Pair] | None = None,
     seed_changes: str = "",
+    about: str = "",
+    draw: Callable[[Run, Tensor, Tensor, Sequence[str]], Picture] = draw_samples,
 ) -> Task[C]:
     """Return the task of a classifier.
 
-    summary, configs: see Task. build, plan, steps, eventprop, dummy_batch, seed_changes: see
-    Training. answers: one value for all configurations, or a function of the configuration.
-    The rest: see :class:`Classifier`.
+    summary, configs, about: see Task. build, plan, steps, eventprop, dummy_batch,
+    seed_changes: see Training. answers: one value for all configurations, or a function of the
+    configuration. The rest: see :class:`Classifier`.
     """
 
     def find_answers(config: C) -> Answers:
@@ -162,10 +176,16 @@ def make_classifier(  # noqa: PLR0913 - the named parts of a task
 
     batches = partial(_check_batches, batches, find_answers)
     classifier = Classifier(
-        batches=batches, loss=loss, answers=find_answers, unit=unit, compared=compared
+        batches=batches,
+        loss=loss,
+        answers=find_answers,
+        unit=unit,
+        compared=compared,
+        draw=draw,
     )
     return Task(
         summary=summary,
+        about=about,
         configs=configs,
         training=Training(
             build=build,

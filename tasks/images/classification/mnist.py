@@ -152,6 +152,8 @@ def batches(config: MnistConfig, split: Split, epoch: int) -> Iterator[Pair]:
 
 TASK = make_classifier(
     summary="handwritten digits, rate code, convolutions of ALIF neurons",
+    about="The image of a digit (in fashion: of a garment) goes in as spikes or grey values, "
+    "and one of ten classes comes out. All layers in between are spiking neurons.",
     configs={
         make.__name__: make
         for make in (tiny, demo, full, fashion, fast, fast_fixed, fast_adaptive, paper)

@@ -32,6 +32,7 @@ from tasks.images.generation.images import (
 from tasks.images.generation.latents import evaluate_mode
 from tasks.images.generation.metric import compute_scores, make_metric
 from tasks.images.generation.vae import GaussianVAE, Reconstruction, SpikingVAE
+from tasks.images.metrics.autoencoder import SIDE, ReferenceImages
 from tasks.images.metrics.sheet import draw_sheet, interleave, scale_images
 from tasks.runs.configuration import make_plan
 from tasks.runs.names import CONFIGURATIONS
@@ -54,11 +55,11 @@ ROWS, COLUMNS = 6, 16  # images on a sheet
 NO_SPIKES = "an ANN has no spikes and no Graph; use a run of image_generation:tiny"
 LOSS = Metric(name="loss", better="lower")
 METRICS = (
-    Metric(name="fad", better="lower"),
-    Metric(name="reconstruction_mse", better="lower"),
-    Metric(name="distance", better="lower"),
-    Metric(name="fid", better="lower"),
-    Metric(name="inception_score"),
+    Metric(name="fad", better="lower", meaning="Fréchet autoencoder distance to real images"),
+    Metric(name="reconstruction_mse", better="lower", meaning="squared error of test images"),
+    Metric(name="distance", better="lower", meaning="of drawn latents from encoded ones"),
+    Metric(name="fid", better="lower", meaning="Fréchet inception distance to real images"),
+    Metric(name="inception_score", meaning="how clear and varied images are to Inception-v3"),
 )
 
 
@@ -132,23 +133,36 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
             **{k: v for k, v in scores.items() if k not in names},
         },
         pictures=_sheets(run, model, fakes),
+        beside=measure_baselines(metric, scale_images(part(config, "train").images, SIDE)),
     )
+
+
+def measure_baselines(metric: ReferenceImages, train: Tensor) -> dict[str, dict[str, float]]:
+    """Return the fad of noise with the mean and spread of each pixel, and of real images."""
+    rng = torch.Generator().manual_seed(0)
+    noise = torch.randn(metric.fakes, *train.shape[1:], generator=rng)
+    beside = {"pixel noise": (noise * train.std(0) + train.mean(0)).clamp(-1, 1)}
+    if n := min(len(train), metric.fakes) // metric.batch * metric.batch:
+        beside[f"{n:,} real training images"] = train[:n]
+    return {name: {"fad": metric.fad(images)} for name, images in beside.items()}
 
 
 def _sheets(run: Run, model: nn.Module, fakes: Tensor) -> tuple[Picture, Picture]:
     x, _ = next(batches(run.config, "test", 0))
     n = min(len(fakes), ROWS * COLUMNS) // COLUMNS * COLUMNS
+    rows = torch.cat([fakes[:n], x[0, :COLUMNS]])
     x = x[:, : n // 2]
     with evaluate_mode(model), seeded(0):
         copies = model(x.to(next(model.parameters()).device)).image.cpu()
-    write_bytes(run.folder / "samples.png", draw_sheet(fakes[:n], COLUMNS))
+    write_bytes(run.folder / "samples.png", draw_sheet(rows, COLUMNS))
     sheet = draw_sheet(interleave(x[0], copies), COLUMNS)
     write_bytes(run.folder / "reconstructions.png", sheet)
     return (
         Picture(
             file="samples.png",
             title="New images",
-            caption=f"The first {n} generated images, without selection.",
+            caption=f"The first {n}, without selection. Last row: real test images.",
+            example=True,
         ),
         Picture(
             file="reconstructions.png",
@@ -211,6 +225,8 @@ def _spiking(model: nn.Module) -> SpikingVAE:
 
 TASK = Task(
     summary="new images from a spiking VAE, with temporal attention (TAID)",
+    about="Random bits go in, and a new image like those of the training set comes out. "
+    "Encoder, prior and decoder consist of spiking neurons, except in the ann configurations.",
     configs={name: getattr(configs, name) for name in CONFIGURATIONS["image_generation"]},
     training=Training(
         build=build,

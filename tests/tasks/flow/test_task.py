@@ -46,7 +46,13 @@ def test_a_run_from_training_to_the_report(tmp_path: Path, cli: CommandLine, arm
     assert found["n"] == 70
     (table,) = found["tables"]
     contexts = ["own", "reset", "same class", "other class"] if arm == "arflow" else ["own"]
-    assert [row[0] for row in table["rows"]] == [*contexts, "real halves", "real test images"]
+    assert [row[0] for row in table["rows"]] == contexts
+    noise = found["beside"].pop("noise before the first step")
+    assert noise["feature_fd"] > found["real_test"]
+    assert found["beside"] == {
+        "real test images": {"feature_fd": found["real_test"]},
+        "random halves of the training images": {"feature_fd": found["floor"]},
+    }
     assert ("class_match" in found) == (arm == "arflow")
     for name in ("samples.png", "trajectories.png"):
         assert (folder / name).read_bytes().startswith(b"\x89PNG")

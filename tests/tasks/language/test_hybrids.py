@@ -20,6 +20,7 @@ from tasks.language.hybrids import (
     TEST,
     VALIDATION,
     HybridConfig,
+    answer_questions,
     batches,
     build,
     measure_answers,
@@ -73,6 +74,21 @@ def test_the_share_of_right_answers_is_that_of_questions_alone() -> None:
         assert measure_answers(config, Knows(VALIDATION, known), "val") == expected
     with pytest.raises(KeyError):
         measure_answers(SMALL, Knows(VALIDATION, known), "test")
+
+
+def test_an_example_shows_the_first_sequence_in_words() -> None:
+    x, y = TASKS["needles"](np.random.default_rng(TEST), SIZES, SMALL.tested)
+    due = y[:, 0] != NOTHING
+    words = [*".?!=", *(f"k{k}" for k in range(1, 9)), *(f"v{k}" for k in range(1, 9))]
+    model = Knows(TEST, {name: 100 for name in TASKS})
+    model.told = {x[:, :1].tobytes(): torch.from_numpy(np.maximum(y[:, :1], 0) // 2)}
+    table = answer_questions(replace(SMALL, task="needles"), model)
+    assert table.example
+    assert [row[1].split() for row in table.rows] == [
+        [words[token] for token in x[:, 0]],
+        [words[token] for token in y[due, 0]],
+        [words[token // 2] for token in y[due, 0]],
+    ]
 
 
 @pytest.mark.parametrize("variant", ["hgrn", "deltanet", "gdn", "softmax"])
@@ -152,6 +168,8 @@ def test_a_hybrid_learns_to_recall_and_its_last_weights_are_measured(tmp_path: P
     found = evaluate_run(run)
     assert found["accuracy"] > 0.6  # 0.97; guesses among the values of a sample reach 0.33
     assert (found["n"], found["counted"]) == (300, "answers")
+    guess = {"accuracy": 1 / 3, "bits": np.log2(3)}
+    assert found["beside"] == {"a guess among the 3 values of the sequence": guess}
     last = load_checkpoint(run.folder)
     assert last is not None
     for name, value in load_trained_model(run).state_dict().items():

@@ -23,7 +23,8 @@ from tasks.language import data
 from tasks.language.config import LanguageConfig, small
 from tasks.language.data import NOTHING, batches, batches_from, count_bytes
 from tasks.language.deployment import FARTHEST, FIRST_BITS, GREEDY, MEAN_APART
-from tasks.language.task import TASK, build, measure_bits
+from tasks.language.ngrams import measure_ngrams
+from tasks.language.task import TASK, build, continue_text, measure_baselines, measure_bits
 from tasks.report.tables import format_joules
 from tasks.runs.find import find_task
 
@@ -118,6 +119,35 @@ def test_an_end_of_a_file_that_no_token_tells_counts_no_byte(
     before = count_bytes(whole, "test")
     monkeypatch.setattr(data, "find_tokenizer", lambda _: Endless())
     assert count_bytes(whole, "test") == before - 1 == sum(map(len, read_lanes(whole, "test")))
+
+
+class Successor(torch.nn.Embedding):
+    """A model of bytes that finds the byte after the last one most probable."""
+
+    def forward(self, x: torch.Tensor, _: object = None) -> tuple[torch.Tensor, None]:
+        return torch.nn.functional.one_hot(x + 1, 300).float(), None
+
+
+def test_an_example_continues_the_text_by_the_most_probable_bytes(
+    config: LanguageConfig,
+) -> None:
+    lane = read_lanes(config, "test")[0].decode()
+    table = continue_text(config, Successor(1, 1))
+    assert table.example
+    assert [text for _, text in table.rows] == [
+        lane[:25].replace("\n", "↵ "),
+        "".join(chr(ord(lane[24]) + 1 + k) for k in range(25)),
+        lane[25:50].replace("\n", "↵ "),
+    ]
+
+
+def test_n_grams_learn_what_training_reads(config: LanguageConfig) -> None:
+    some = replace(config, held_out=400, validations=2, steps=4, vocabulary=300)
+    train = [b for epoch in range(2) for b in batches(some, "train", epoch)]
+    bits = measure_ngrams(train, batches(some, "test", 0), 256)
+    n, fitted = count_bytes(some, "test"), "of 800 training tokens"
+    expected = {f"{k} {fitted}": {"bits_per_byte": x / n} for k, x in bits.items()}
+    assert measure_baselines(some) == expected
 
 
 @pytest.mark.parametrize("stack", ["mlgru", "softmax"])

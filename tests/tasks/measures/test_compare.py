@@ -263,7 +263,8 @@ def test_the_labels_of_a_scale_are_whole_and_do_not_overlap(
     (ax,) = drawn[0].axes
     labels = [label for label in ax.get_xticklabels() if label.get_text()]
     assert len(labels) >= 3
-    assert all(label.get_text().startswith("0.") for label in labels)
+    shares = [float(label.get_text().removesuffix("%")) for label in labels]
+    assert shares == [pytest.approx(100 * label.get_position()[0]) for label in labels]
     boxes = [label.get_window_extent() for label in labels]
     assert all(left.x1 + 6 < right.x0 for left, right in pairwise(boxes))  # [pixels]
 

@@ -6,6 +6,7 @@ from tasks.report.summary import (
     find_best,
     show_standings,
     state_quality,
+    state_value,
 )
 from tasks.runs.task import ACCURACY, Metric
 
@@ -41,7 +42,7 @@ def test_the_best_values_are_bold_and_metrics_are_explained() -> None:
     evaluation = make_evaluation(grams={"accuracy": 0.5, "bits": 2.25}, guess={"accuracy": 0.1})
     evaluation["notes"] = {"bits": "first 9 tokens"}
     page = show_standings(evaluation, METRICS)
-    assert '<td class="num best">60.00%</td>' in page
+    assert '<td class="num best">60% ± 10%</td>' in page
     assert '<td class="num best">2.25 bits</td>' in page
     assert page.count("best") == 2
     assert page.index(">this run<") < page.index(">grams<") < page.index(">guess<")
@@ -52,20 +53,41 @@ def test_the_best_values_are_bold_and_metrics_are_explained() -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "n", "text"),
+    [
+        (0.0, 4, "0% ± 31%"),
+        (0.5, 9_996, "50% ± 1%"),
+        (0.5, 9_997, "50.0% ± 1.0%"),
+        (0.5, 200_000_000, "50.00% ± 0.01%"),
+    ],
+)
+def test_an_accuracy_has_as_many_digits_as_its_interval_allows(
+    value: float, n: int, text: str
+) -> None:
+    assert state_value(ACCURACY, value, n) == text
+    assert state_value(BITS, value, n) == f"{value:.2f} bits"
+
+
+@pytest.mark.parametrize(
     ("beside", "says"),
     [
-        ({}, "accuracy 60.00% on 100 test samples"),
-        ({"a": {"time": 1.0}}, "accuracy 60.00% on 100 test samples"),
-        ({"a": {"bits": 2.0}, "b": {"bits": 3.0}}, "bits 2.50 bits: worse than a (2.00 bits)"),
+        ({}, "accuracy 60% ± 10% on 100 test samples"),
+        ({"a": {"time": 1.0}}, "accuracy 60% ± 10% on 100 test samples"),
+        ({"a": {"bits": 2.0}}, "bits 2.50 bits: worse than a (2.00 bits)"),
+        (
+            {"a": {"bits": 2.0}, "b": {"bits": 3.0}, "c": {"bits": 2.6}, "d": {"bits": 2.1}},
+            "bits 2.50 bits: worse than a (2.00 bits), better than c (2.60 bits)",
+        ),
         ({"a": {"bits": 2.51}}, "bits 2.50 bits: better than a (2.51 bits)"),
         ({"a": {"bits": 2.499}}, "bits 2.50 bits: no measurable difference to a (2.50 bits)"),
         # Two standard errors of 60 % and 46 % of 100 samples are 13.99 points.
-        ({"a": {"accuracy": 0.46}}, "accuracy 60.00%: better than a (46.00%)"),
+        ({"a": {"accuracy": 0.46}}, "accuracy 60% ± 10%: better than a (46% ± 10%)"),
         (
             {"a": {"accuracy": 0.461}, "b": {"accuracy": 0.2}},
-            "accuracy 60.00%: no measurable difference to a (46.10%)",
+            "accuracy 60% ± 10%: no measurable difference to a (46% ± 10%), "
+            "better than b (20% ± 8%)",
         ),
-        ({"a": {"accuracy": 0.95}}, "accuracy 60.00%: worse than a (95.00%)"),
+        ({"a": {"accuracy": 0.95}}, "accuracy 60% ± 10%: worse than a (95% ± 5%)"),
     ],
 )
 def test_the_run_is_judged_by_the_best_baseline(

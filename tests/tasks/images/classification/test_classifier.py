@@ -16,6 +16,8 @@ from tasks.images.classification.classifier import (
     make_classifier,
     show_confusion,
 )
+from tasks.images.classification.examples import draw_samples, score_baselines
+from tasks.report import figures
 from tasks.runs.configuration import make_plan
 from tasks.runs.find import find_task
 from tasks.runs.task import Pair, Split
@@ -47,7 +49,11 @@ def test_weights_are_selected_on_the_validation_split_and_measured_on_the_test_s
     tmp_path: Path,
 ) -> None:
     """One of two samples in "val" is right, and three of four in "test"."""
-    labels = {"val": torch.tensor([0, 1]), "test": torch.tensor([0, 0, 0, 1])}
+    labels = {
+        "train": torch.tensor([1, 1, 0, 2, 1]),
+        "val": torch.tensor([0, 1]),
+        "test": torch.tensor([0, 0, 0, 1]),
+    }
 
     def batches(_: object, split: Split, __: int) -> list[Pair]:
         x = torch.zeros(3, len(labels[split]), 3)
@@ -69,6 +75,37 @@ def test_weights_are_selected_on_the_validation_split_and_measured_on_the_test_s
     found = task.evaluation.evaluate(run, Echo())
     assert (found.values, found.n, found.split) == ({"accuracy": 0.75}, 4, "test")
     assert found.facts["confusion"] == [[3, 0, 0], [1, 0, 0], [0, 0, 0]]
+    assert found.beside["most frequent class"] == {"accuracy": 0.25}
+    (picture,) = found.pictures
+    assert picture.example
+    assert (tmp_path / picture.file).read_bytes().startswith(b"\x89PNG")
+
+
+def test_baselines_are_those_computed_by_hand() -> None:
+    """Features are (x[0] + (x[0] + x[1])) / 2; class 1 is absent from the training."""
+    train = torch.tensor([[[1.0, 0], [0, 1], [2, 1]], [[0.0, 0], [0, 2], [0, 2]]])
+    test = torch.tensor([[[0, 0], [0, 0.9], [0, 0]], [[0, 3], [0, 0], [0, 0]]])
+    # Means: (1, 0) of class 0; (1, 2) of class 2, of (0, 2) and (2, 2). Test: y = 1.5, 0.9, 0.
+    batches = [(test[:, :1], torch.tensor([2])), (test[:, 1:], torch.tensor([0, 1]))]
+    assert score_baselines([(train, torch.tensor([0, 2, 2]))], batches) == {
+        "most frequent class": {"accuracy": pytest.approx(1 / 3)},
+        "nearest mean of 3 training samples": {"accuracy": pytest.approx(2 / 3)},
+    }
+
+
+@pytest.mark.parametrize(
+    ("shape", "n", "size"),
+    [((2, 9, 3, 4, 5), 8, (4, 5)), ((3, 2, 1, 1, 7), 2, (7, 3)), ((2, 1, 6), 1, (6, 2))],
+)
+def test_samples_are_drawn_as_images_or_as_rasters_of_neurons_by_ticks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: Any, n: int, size: Any
+) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr(figures, "save_png", lambda figure, *_, **__: drawn.append(figure))
+    run = Run(folder=tmp_path, task="echo", name="tiny", seed=0, config=mnist.tiny())
+    draw_samples(run, torch.rand(shape), torch.zeros(1), [f"{k} → {k}" for k in range(9)])
+    found = [(ax.get_title(), ax.images[0].get_array().shape[:2]) for ax in drawn[0].axes[:n]]
+    assert found == [(f"{k}\n→ {k}", size) for k in range(n)]
 
 
 def test_a_wrong_answer_is_marked() -> None:

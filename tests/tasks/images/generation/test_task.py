@@ -4,6 +4,7 @@ import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -23,6 +24,7 @@ from tasks.images.generation.task import (
     generate_images,
     host,
     loss,
+    measure_baselines,
     stimuli,
     validate,
 )
@@ -93,7 +95,23 @@ def test_an_evaluation_tells_of_what_its_figures_are_and_writes_two_sheets(
     json.dumps(asdict(one), allow_nan=False)
     for picture in one.pictures:
         assert (tmp_path / picture.file).read_bytes().startswith(b"\x89PNG")
-    assert one.pictures[0].caption == "The first 32 generated images, without selection."
+    assert one.pictures[0].caption.startswith("The first 32, without selection.")
+    assert [picture.example for picture in one.pictures] == [True, False]
+    assert one.beside["pixel noise"]["fad"] > one.beside["40 real training images"]["fad"] > 0
+
+
+def test_real_images_and_noise_like_them_are_measured_in_whole_batches() -> None:
+    def weigh(x: torch.Tensor) -> float:
+        return float(x.flatten() @ torch.arange(1.0, 1 + x.numel()))
+
+    train = torch.tensor([-1.0, 0.0, 4.0])[:, None, None, None].expand(3, 1, 1, 2)
+    metric = Mock(spec=autoencoder.ReferenceImages, fakes=4, batch=2, fad=weigh)
+    rng = torch.Generator().manual_seed(0)
+    noise = (1 + 7**0.5 * torch.randn(4, 1, 1, 2, generator=rng)).clamp(-1, 1)
+    assert measure_baselines(metric, train) == {
+        "pixel noise": {"fad": pytest.approx(weigh(noise))},
+        "2 real training images": {"fad": -3.0},
+    }
 
 
 def test_validation_is_the_loss_of_its_split_always_by_the_same_draws() -> None:
