@@ -35,6 +35,7 @@ from tasks.measures.simulate import simulate_run
 from tasks.measures.verify import verify_run
 from tasks.report.report import write_report
 from tasks.runs.find import make_run
+from tasks.runs.samples import pick_spread
 from tasks.runs.task import TaskRun
 
 SMALL = replace(
@@ -138,7 +139,7 @@ def test_the_chip_part_is_the_decoder_and_goes_into_a_file(tmp_path: Path) -> No
     first = next(iter(stimuli(SMALL, model, "test")))
     z, labels = first.inputs["input"], first.targets
     assert z.shape == (3, 30, 6)
-    assert labels.tolist() == list(range(10)) * 3
+    assert labels.tolist() == (pick_spread(SMALL.test, 30) % 10).tolist()  # classes alternate
     whole = replace(SMALL, test=300, compared=0)
     assert [len(s.targets) for s in stimuli(whole, model, "test")] == [256, 44]
     assert torch.equal(z, next(iter(stimuli(SMALL, model, "test"))).inputs["input"])
