@@ -17,7 +17,7 @@ from tasks.runs.task import TaskRun
 from tasks.runs.trained_run import build_fresh_model
 
 RUNS = list_shipped_runs()
-SLOW = ("driving",)  # generates its world first
+SLOW = ("driving",)  # generates a world first
 
 
 def test_the_runs_are_small_and_say_how_they_were_trained() -> None:
