@@ -11,7 +11,7 @@ Axes: T ticks, N neurons of a node.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, NamedTuple
@@ -25,7 +25,7 @@ from neuro.energy.count import require_record, restrict_to_chip
 from neuro.energy.estimate import find_chips
 from neuro.energy.mapping import place
 from neuro.energy.synapses import compose, count_synaptic_events
-from neuro.graph import Graph
+from neuro.graph import GradedInput, Graph
 from neuro.graph.partition import chip_part
 from neuro.graph.paths import Route
 from neuro.spikes.record import Record
@@ -280,9 +280,18 @@ class _Network:
         size = self.graph.size(source)
         return self.division.code.count_bits(size, self.ticks, self.spikes.get(source))
 
-    def list_misfits(self) -> list[str]:
-        """List the problems that the network has however it is divided."""
-        graded = self.graded if self.division.code.kind == "bitmap" else ()
+    def list_misfits(self, first: Collection[str]) -> list[str]:
+        """List the problems that the network has however it is divided.
+
+        first: populations of the first chip. An Input arrives there, and crosses no link if
+        only they read it.
+        """
+        graded = (
+            name
+            for name in self.graded
+            if self.division.code.kind == "bitmap"
+            if name not in self.graph.inputs or not set(self.targets[name]) <= set(first)
+        )
         return [
             *self.misfits,
             *(
@@ -299,7 +308,7 @@ class _Network:
 
     def list_problems(self, chips: int) -> list[str]:
         """List why no partition over ``chips`` chips is possible."""
-        problems = self.list_misfits()
+        problems = self.list_misfits(self.units[0])
         if chips < 2:
             problems.append(f"chips: {chips} leaves nothing to cut; ask for 2 or more")
         if chips > len(self.units):
@@ -336,7 +345,7 @@ class _Network:
         """List why the network cannot be divided into these parts."""
         named = [name for part in parts for name in part]
         populations = self.graph.populations
-        problems = self.list_misfits()
+        problems = self.list_misfits(parts[0] if parts else ())
         if len(parts) < 2:
             problems.append(f"parts: {len(parts)} leaves nothing to cut; give 2 or more")
         problems += [
@@ -511,6 +520,7 @@ def _measure(
             loads = dict.fromkeys(part.populations, 0.0)
             for served in count_synaptic_events(part, record, composed):
                 loads[served.target] += float(served.events.sum()) * each
+    graded |= {n for n in part.inputs if isinstance(part.nodes[n], GradedInput)}
     units = _group(part, composed, together)
     populations = set(part.populations)
     return _Network(

@@ -25,7 +25,7 @@ from neuro.energy import (
     place,
     price_partition,
 )
-from neuro.graph import Conv2d, Dense, Edge, Graph, Input, Node, Pointwise
+from neuro.graph import Conv2d, Dense, Edge, GradedInput, Graph, Input, Node, Pointwise
 from neuro.neurons import LIF
 from neuro.spikes.record import Record
 
@@ -173,6 +173,22 @@ class TestCrossings:
             choose_cuts(graph, fire(graph), LOIHI, 2)
         graded = Division(code=LinkCode(kind="values", bits=8))
         assert choose_cuts(graph, fire(graph), LOIHI, 2, graded).chips == (("a", "b"), ("c",))
+
+    def test_graded_inputs_arrive_on_the_first_chip(self) -> None:
+        """Only an Input with a reader on another chip crosses a link with its values."""
+        sizes = {"x": 2, "a": 3, "b": 4, "c": 5}
+        plain = wire(sizes, ("x", "a"), ("a", "b"), ("b", "c"))
+        skips = wire(sizes, ("x", "a"), ("x", "b"), ("a", "b"), ("b", "c"))
+        value = GradedInput(shape=(2,), message_bits=8)
+        graph, jump = (replace(g, nodes={**g.nodes, "x": value}) for g in (plain, skips))
+        assert choose_cuts(graph, fire(graph), LOIHI, 2).chips == (("a",), ("b", "c"))
+        assert list_crossings(
+            price_partition(jump, fire(jump), LOIHI, (("a", "b"), ("c",)))
+        ) == [("b", 0, 1)]
+        with pytest.raises(CutError, match="x: sends values, which one bit"):
+            price_partition(jump, fire(jump), LOIHI, (("a",), ("b", "c")))
+        with pytest.raises(CutError, match="x: sends values, which one bit"):
+            choose_cuts(jump, fire(jump), LOIHI, 2)
 
 
 def list_partitions(graph: Graph, chips: int) -> Iterator[tuple[tuple[str, ...], ...]]:
