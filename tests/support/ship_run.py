@@ -19,6 +19,7 @@ from tasks.runs.provenance import digest_file
 from tasks.runs.shipped import FOLDER, SHIPPED
 from tasks.runs.trained_run import open_trained_run
 
+LARGEST_PICTURE = 1e6  # bytes; neuro eval makes larger films again
 KEPT = ("config.json", "environment.json", "metrics.jsonl", "best.safetensors")
 
 
@@ -40,8 +41,11 @@ def ship(run: Path, name: str, commit: str, minutes: float, about: str) -> None:
     batch, loss = measure_first_batch(run)
     into = FOLDER / name
     into.mkdir(parents=True)
-    extra = [path.name for path in run.glob("eval.json")] + [
-        path.name for path in run.glob("*.png") if path.name in (run / "eval.json").read_text()
+    shown = (run / "eval.json").read_text()
+    extra = ["eval.json"] + [
+        path.name
+        for path in run.iterdir()
+        if path.name in shown and path.stat().st_size < LARGEST_PICTURE
     ]
     for file in (*KEPT, *extra):
         shutil.copy(run / file, into / file)

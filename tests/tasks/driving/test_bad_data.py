@@ -128,10 +128,10 @@ def test_tables_cannot_be_left_out(
         '"""Real data."""\n'
         "from dataclasses import replace\n"
         "from tasks import driving\n"
-        "from tasks.driving.presets import small as whole, use_nuscenes\n"
-        "def small():\n"
-        '    return use_nuscenes(whole(), version="v1.0-mini", scale=1.0)\n'
-        'TASK = replace(driving.TASK, configs={"small": small})\n'
+        "from tasks.driving.presets import small, use_nuscenes\n"
+        "def tiny():\n"
+        '    return use_nuscenes(small(), version="v1.0-mini", scale=1.0)\n'
+        'TASK = replace(driving.TASK, configs={"tiny": tiny})\n'
     )
     argv = ["train", str(task), "--out", str(tmp_path / "run"), "--skip-bad"]
     assert expected in cli.refuse(*argv)

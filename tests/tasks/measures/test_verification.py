@@ -15,6 +15,7 @@ SECOND = Verification(
     errors={"accuracy": 0.0125},
     metrics={},
     n=2,
+    drawn="the first",
     ticks=4,
     misfits=["no room"],
     measured_on={"graph": "b"},
@@ -25,6 +26,7 @@ FIRST = replace(
     unexplained=[],
     metrics={"iou": {"torch": 1.0}},
     n=8,
+    drawn="spread at random over 9",
     misfits=[],
     measured_on={"graph": "a"},
 )
@@ -42,6 +44,7 @@ def test_differences_of_all_networks_are_told() -> None:
     }
     assert found["quantisation"] == {"lif": 0.1, "encoder: lif": 0.1}
     assert (found["n"], found["metrics"]) == (8, {"iou": {"torch": 1.0}})
+    assert found["drawn"] == "spread at random over 9"
     assert found["misfits"] == ["encoder: no room"]
     assert found["reference_lava"]["samples"] == 4
     assert list(found["reference_lava"]["layers"]) == ["lif", "encoder: lif"]

@@ -307,7 +307,7 @@ class TestANetworkThatDoesNotFit:
         assert "does not fit" in page
         assert html.escape(f"No integers: {told.value.problems[0]}") in page
         events, integers, *_ = list_agreement(found, (ACCURACY,))
-        assert (events.value, integers.value) == ("50.00%", "–")
+        assert (events.value, integers.value) == ("50% ± 35%", "–")
         assert integers.note == "does not fit Loihi"
 
     def test_so_is_one_whose_stimulus_is_graded(self) -> None:

@@ -238,7 +238,12 @@ def test_what_cannot_be_written_after_all_is_printed(
 ) -> None:
     seen(["eval", str(trained)], capsys)
     found = json.loads((trained / "eval.json").read_text())
-    monkeypatch.setattr(Path, "write_bytes", full(errno.ENOSPC, "No space left on device"))
+    refuse, write = full(errno.ENOSPC, "No space left on device"), Path.write_bytes
+
+    def write_pictures(path: Path, data: bytes) -> Any:
+        return write(path, data) if "examples.png" in path.name else refuse()
+
+    monkeypatch.setattr(Path, "write_bytes", write_pictures)
     told = seen(["eval", str(trained)], capsys)
     assert "eval.json: cannot be written (No space left on device)" in told
     assert json.loads(told.partition("should hold: ")[2]) == found
