@@ -57,13 +57,20 @@ def require_text_run(run: Run) -> Any:
     """Return the configuration of a run of a language model.
 
     Raises:
-        RunError: the run is of another task.
+        RunError: the run is of another task, or a hybrid.
     """
     from tasks.language.config import LanguageConfig
+    from tasks.language.hybrids import HybridConfig
 
     if not isinstance(run.config, LanguageConfig):
         raise RunError(
             f"{run.folder} is a run of {run.task}, which writes no text; give a run of language"
+        )
+    if isinstance(run.config, HybridConfig):
+        raise RunError(
+            f"{run.folder} is a run of {run.task}: its short convolutions keep no state from "
+            "token to token, so that a text would be written without the tokens before; give a "
+            "run of language"
         )
     return run.config
 

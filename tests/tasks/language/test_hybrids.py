@@ -11,6 +11,7 @@ from command_line import CommandLine
 from torch import Tensor, nn
 
 from neuro.base.seeds import seeded
+from neuro.io.run_folder import RunError
 from neuro.training.checkpoint import load_checkpoint
 from tasks.bench.experiment import train_as_task
 from tasks.language.bench_hybrids import VARIANTS
@@ -28,6 +29,7 @@ from tasks.language.hybrids import (
     text,
 )
 from tasks.language.recall import TASKS, RecallSizes
+from tasks.language.writer import require_text_run
 from tasks.measures.train import evaluate_run
 from tasks.runs.find import make_run
 from tasks.runs.trained_run import load_trained_model
@@ -189,3 +191,15 @@ def test_a_model_of_another_vocabulary_or_length_is_refused() -> None:
     for change in ({"vocabulary": 21}, {"tokens": 21}):
         with pytest.raises(ValueError, match="sizes have 20 and 20: set both alike"):
             build(replace(SMALL, **change))
+
+
+@pytest.mark.parametrize(("name", "kept"), [("hybrids:text", False), ("language:tiny", True)])
+def test_no_text_is_written_without_the_tokens_that_convolutions_read(
+    name: str, kept: bool, tmp_path: Path
+) -> None:
+    run = make_run(name, tmp_path / "run", pin=False)
+    if kept:
+        assert require_text_run(run) == run.config
+        return
+    with pytest.raises(RunError, match=r"run is a run of hybrids: .*give a run of language"):
+        require_text_run(run)
