@@ -14,8 +14,10 @@ from torch.utils._pytree import tree_leaves
 
 from neuro.base.seeds import seeded
 from neuro.io.pytree import digest
+from neuro.io.store import write_json
 from tasks.runs.find import open_folder
 from tasks.runs.provenance import digest_file
+from tasks.runs.results import CHECKSUM, compute_checksum
 from tasks.runs.shipped import FOLDER, SHIPPED
 from tasks.runs.trained_run import open_trained_run
 
@@ -36,6 +38,13 @@ def measure_first_batch(folder: Path) -> tuple[str, float]:
     return digest(tree_leaves(batch)), float(loss)
 
 
+def hide_places(path: Path, run: Path) -> None:
+    """Name the run folder RUN, and the home folder ~, in a results file of another machine."""
+    text = path.read_text().replace(str(run), "RUN").replace(str(Path.home()), "~")
+    result = {k: v for k, v in json.loads(text).items() if k != CHECKSUM}
+    write_json(path, {**result, CHECKSUM: compute_checksum(result)})
+
+
 def ship(run: Path, name: str, commit: str, minutes: float, about: str) -> None:
     header = json.loads((run / "config.json").read_text())
     batch, loss = measure_first_batch(run)
@@ -49,6 +58,7 @@ def ship(run: Path, name: str, commit: str, minutes: float, about: str) -> None:
     ]
     for file in (*KEPT, *extra):
         shutil.copy(run / file, into / file)
+    hide_places(into / "eval.json", run)
     shipment = {
         "commit": commit,
         "command": f"neuro train {header['task']}:{header['name']} --seed {header['seed']}",

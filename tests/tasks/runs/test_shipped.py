@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,8 @@ def test_the_runs_are_small_and_say_how_they_were_trained() -> None:
         assert len(run.shipment["commit"]) == 40
         assert run.shipment["cpu_minutes"] > 0
         assert {path.name for path in run.folder.iterdir()} >= {"eval.json", "metrics.jsonl"}
+        texts = [path.read_text() for path in run.folder.glob("*.json*")]
+        assert not [text for text in texts if re.search(r"/(root|home|tmp|Users)/", text)]
         assert run.shipment["curve"] == digest_file(run.folder / "metrics.jsonl")
 
 
