@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lava_export.chip_program import list_misfits
 from neuro.energy import Chip, find_chip
 from neuro.io.run_folder import RunError
 from neuro.io.store import require_writable, write_json
@@ -99,6 +100,8 @@ def narrow_run(run: TaskRun, words: NarrowWords, tell: Tell = lambda _: None) ->
         tell(f"training {folder}")
         points.append(train_narrow(run, config, folder, chip))
     facts = {"accuracy": original.accuracy, "n": original.n, KEY: dict(trained.measured_on)}
+    if record is not None and (misfits := list_misfits(graph, record.ticks, [chip])[chip.name]):
+        facts["misfits"] = misfits
     result = {**describe_result(run, cuts, points, words), **facts}
     for folder in (words.out, run.folder, *trainings):
         write_json(folder / FILE, result)
@@ -243,6 +246,7 @@ def describe_narrowing(result: dict[str, Any], out: Path) -> list[str]:
     n, accuracy = result["n"], 100 * result["accuracy"]
     lines = [
         chips,
+        *(f"{result['chip']} cannot run the original: {x}" for x in result.get("misfits", ())),
         f"original: {accuracy:.2f} % of {n:,} test samples",
         f"an answer has {result['floor']:.2f} bits, the least of a cut",
     ]

@@ -57,6 +57,7 @@ BASELINES = {  # words for the names of list_baselines
     "ridge": "linear function of the window (ridge regression)",
 }
 PICTURE = "forecasts.png"
+PARTS = 10  # consecutive parts of the windows, whose means give a standard error
 SHOWN = 300  # windows of the picture
 
 
@@ -153,6 +154,12 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
         caption=f"The first {min(SHOWN, len(labels))} test windows in their order: the true "
         "bin, and the expectation of the student.",
     )
+    true = labels.numpy()
+    mine = (answers - true) ** 2
+    squares = {
+        BASELINES[name]: (own - true) ** 2
+        for name, own in list_baselines(prepare(config)).items()
+    }
     return Findings(
         values=values,
         n=len(labels),
@@ -160,11 +167,23 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
         facts={"arm": config.arm, "ticks": count_ticks(config)},
         tables=list(_tabulate_teacher(config, model, values)),
         pictures=(shown,),
-        beside={
-            BASELINES[name]: {MSE.name: float(np.mean((own - labels.numpy()) ** 2))}
-            for name, own in list_baselines(prepare(config)).items()
+        beside={name: {MSE.name: float(own.mean())} for name, own in squares.items()},
+        errors={
+            name: {MSE.name: estimate_error(mine - own)}
+            for name, own in squares.items()
+            if len(own) >= PARTS
         },
     )
+
+
+def estimate_error(series: Float64[np.ndarray, " N"]) -> float:
+    """Return the standard error of the mean of neighbours that resemble each other.
+
+    It is that of the means of ten consecutive parts (batch means; Law 1983, Operations Research
+    31, 983). There are at least ten values.
+    """
+    parts = [part.mean() for part in np.array_split(series, PARTS)]
+    return float(np.std(parts, ddof=1) / PARTS**0.5)
 
 
 def _tabulate_teacher(

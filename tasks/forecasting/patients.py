@@ -256,4 +256,5 @@ def report_patient(
         },
         tables=(tabulate_events(found),),
         beside=found.list_baselines(),
+        errors=found.list_errors(),
     )

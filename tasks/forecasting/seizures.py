@@ -36,6 +36,7 @@ Evaluation of a predictor of seizures, event by event, and a picture of its alar
 The threshold of alarms is chosen only on validation. Axes: N windows.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
@@ -481,7 +482,17 @@ class EventFindings:
         """Return the metrics of random alarms that warn for as long, by the baseline's name."""
         own = self.score
         chance = {"sensitivity": own.chance, "warning": own.warning, "improvement": 0.0}
-        return {f"random alarms as long, as good with probability {own.p:.2g}": chance}
+        return {self.name_chance(): chance}
+
+    def list_errors(self) -> dict[str, dict[str, float]]:
+        """Return the standard errors of what chance predicts, a binomial number."""
+        own = self.score
+        error = math.sqrt(own.chance * (1 - own.chance) / own.events)
+        return {self.name_chance(): {"sensitivity": error, "improvement": error}}
+
+    def name_chance(self) -> str:
+        """Return the baseline's name, with the probability that it does as well."""
+        return f"random alarms as long, as good with probability {self.score.p:.2g}"
 
 
 def measure_events(
@@ -552,6 +563,7 @@ def report_events(
         facts={"arm": config.arm, "events": asdict(score), "threshold": found.threshold},
         tables=(tabulate_events(found),),
         beside=found.list_baselines(),
+        errors=found.list_errors(),
         pictures=(
             Picture(
                 file=FILE,

@@ -329,6 +329,7 @@ def evaluate_run(run: TaskRun, device: str = "cpu") -> dict[str, Any]:
             for picture in findings.pictures
         ],
         "beside": {who: dict(row) for who, row in findings.beside.items()},
+        "errors": {who: dict(row) for who, row in findings.errors.items()},
     }
     result = {
         **findings.values,

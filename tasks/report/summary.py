@@ -78,8 +78,8 @@ def show_standings(evaluation: Mapping[str, Any], metrics: Sequence[Metric]) -> 
 def state_quality(evaluation: Mapping[str, Any], metrics: Sequence[Metric]) -> str:
     """Say in one sentence how this run stands beside its baselines, in the first shared metric.
 
-    Names the best baseline, and the best that this run beats. A difference of accuracies below
-    two standard errors of the samples counts as none.
+    Names the best baseline, and the best that this run beats. A difference below two standard
+    errors counts as none: those of accuracies, and those that ``eval.json`` has.
     """
     shown, rows = choose_metrics(evaluation, metrics), list_standings(evaluation, metrics)
     if not shown:
@@ -90,7 +90,11 @@ def state_quality(evaluation: Mapping[str, Any], metrics: Sequence[Metric]) -> s
     others = {who: row for who, row in rows.items() if metric.name in row}
     if not others:
         return f"{ours} on {show.count_samples(evaluation)}"
-    words = {who: _judge(metric, own, row[metric.name], n) for who, row in others.items()}
+    errors = {who: row.get(metric.name) for who, row in evaluation.get("errors", {}).items()}
+    words = {
+        who: _judge(metric, own, row[metric.name], n, errors.get(who))
+        for who, row in others.items()
+    }
     beaten = {who: row for who, row in others.items() if words[who] == "better than"}
     named = [find_best(rows, metric)[0] for rows in (others, beaten) if rows]
     verdicts = [
@@ -100,11 +104,14 @@ def state_quality(evaluation: Mapping[str, Any], metrics: Sequence[Metric]) -> s
     return f"{ours}: {', '.join(verdicts)}"
 
 
-def _judge(metric: Metric, ours: float, theirs: float, n: int) -> str:
-    lost, noise = metric.loss(ours, theirs), 0.0
-    if metric == ACCURACY:
-        noise = 2 * math.hypot(_estimate_error(ours, n), _estimate_error(theirs, n))
-    if abs(lost) < noise or metric.text(ours) == metric.text(theirs):
+def _judge(metric: Metric, ours: float, theirs: float, n: int, error: float | None) -> str:
+    """Word a difference. error: its standard error, if known; unknown counts as none."""
+    lost = metric.loss(ours, theirs)
+    if error is None:
+        error = 0.0
+        if metric == ACCURACY:
+            error = math.hypot(_estimate_error(ours, n), _estimate_error(theirs, n))
+    if abs(lost) < 2 * error or metric.text(ours) == metric.text(theirs):
         return "no measurable difference to"
     return "worse than" if lost > 0 else "better than"
 

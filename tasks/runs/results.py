@@ -70,6 +70,7 @@ class EvalResult(EvalFigures):
     tables: NotRequired[list[_Table]]
     pictures: NotRequired[list[_Picture]]
     beside: NotRequired[dict[str, dict[str, Number]]]
+    errors: NotRequired[dict[str, dict[str, Number]]]
 
 
 class _Counted(TypedDict):

@@ -171,6 +171,8 @@ class Findings:
     notes: what the value of a metric depends on; values with different notes are not compared.
     facts: further JSON values for ``eval.json``, by key.
     beside: the metrics of baselines on the same samples, by the baseline's name.
+    errors: standard errors of the differences between this run and a baseline, where known, by
+        the baseline's name and the metric's; those of accuracies are known from ``n``.
     """
 
     values: Mapping[str, float]
@@ -182,6 +184,7 @@ class Findings:
     tables: Sequence[Table] = ()
     pictures: Sequence[Picture] = ()
     beside: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    errors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

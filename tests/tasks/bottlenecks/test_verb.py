@@ -16,6 +16,7 @@ from neuro.io.run_folder import RunError
 from tasks.bottlenecks import narrowing, task
 from tasks.bottlenecks.bottleneck import (
     NarrowWords,
+    describe_narrowing,
     describe_result,
     list_links,
     narrow_run,
@@ -51,6 +52,22 @@ def result(original: Path) -> dict[str, Any]:
     words = NarrowWords(out=original.with_name("narrow"), chips=2, widths=("1/2", "learned"))
     with leave_blank():
         return narrow_run(open_folder(original), words)
+
+
+def test_the_verb_says_why_the_chip_cannot_run_the_original(tmp_path: Path) -> None:
+    found = {}
+    for code in ("rate", "direct"):  # Loihi 1 takes no pixels as graded spikes
+        settings = [x if x != "code=rate" else f"code={code}" for x in SMALL]
+        words = [w for x in settings for w in ("--set", x)]
+        main(["train", "bottlenecks:tiny", "--out", str(tmp_path / code), *words])
+        asked = NarrowWords(out=tmp_path / f"{code}-1", chips=2, chip="loihi1", links=("8bit",))
+        with leave_blank():
+            found[code] = narrow_run(open_folder(tmp_path / code), asked)
+    assert "misfits" not in found["rate"]
+    (reason,) = found["direct"]["misfits"]
+    assert "spikes that have values, those of Loihi 1 have none" in reason
+    said = describe_narrowing(found["direct"], tmp_path)
+    assert f"loihi1 cannot run the original: {reason}" in said
 
 
 class TestResult:

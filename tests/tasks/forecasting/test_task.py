@@ -13,9 +13,17 @@ from neuro.io.run_folder import RunError
 from tasks.cli import main
 from tasks.forecasting.config import tiny, tiny_ann
 from tasks.forecasting.data import prepare
-from tasks.forecasting.evaluate import METRICS, describe, measure, score_teacher
+from tasks.forecasting.evaluate import (
+    METRICS,
+    describe,
+    estimate_error,
+    measure,
+    score_split,
+    score_teacher,
+)
 from tasks.forecasting.network import build
 from tasks.forecasting.task import TASK
+from tasks.forecasting.windows import read_bins
 from tasks.runs.find import open_folder
 from tasks.runs.trained_run import load_trained_model
 
@@ -62,6 +70,13 @@ def test_the_evaluation_has_the_teacher_and_the_baselines_beside_the_student(run
     assert constant == {"mse": pytest.approx(np.mean((mean - test.labels) ** 2))}
     assert persistence == {"mse": pytest.approx(np.mean((last - test.labels) ** 2), rel=1e-4)}
     assert ridge["mse"] < persistence["mse"] < constant["mse"]
+    assert {*found["errors"]} == {*found["beside"]}
+    scores, labels = score_split(
+        open_folder(run).config, load_trained_model(open_folder(run)), "test"
+    )
+    mine = (read_bins(scores.double().softmax(1)).numpy() - labels.numpy()) ** 2
+    error = estimate_error(mine - (mean - labels.numpy()) ** 2)
+    assert found["errors"]["mean of the training windows"]["mse"] == pytest.approx(error)
     assert [p["example"] for p in found["pictures"]] == [True]
     assert (run / "forecasts.png").read_bytes().startswith(b"\x89PNG")
 
@@ -113,3 +128,10 @@ def test_metrics_of_three_read_outs_by_hand() -> None:
         "nll": pytest.approx(np.log(2) / 2),
     }
     assert describe(tiny(), p.log(), torch.tensor([2, 1])) == ["2 → 1.0", "1 → 1.0"]
+
+
+def test_an_error_of_a_series_is_that_of_the_means_of_ten_parts() -> None:
+    alternating = np.tile([0.0, 1.0], 10)  # each part of two has the mean 1/2
+    assert estimate_error(alternating) == 0.0
+    steps = np.repeat([0.0, 2.0], 10)  # five means of 0, five of 2: sd sqrt(10 / 9)
+    assert estimate_error(steps) == pytest.approx((10 / 9 / 10) ** 0.5)

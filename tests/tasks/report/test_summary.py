@@ -95,3 +95,27 @@ def test_the_run_is_judged_by_the_best_baseline(
 ) -> None:
     assert state_quality(make_evaluation(**beside), METRICS) == says
     assert state_quality({"n": 3, "split": "test"}, METRICS) == ""
+
+
+@pytest.mark.parametrize(
+    ("metric", "error", "says"),
+    [
+        ("bits", 0.25, "worse than"),
+        ("bits", 0.26, "no measurable difference to"),
+        ("time", 0.26, "worse than"),
+    ],
+)
+def test_a_difference_below_two_standard_errors_counts_as_none(
+    metric: str, error: float, says: str
+) -> None:
+    evaluation = make_evaluation(a={"bits": 2.0}, b={"bits": 0.5})
+    evaluation["errors"] = {"a": {metric: error}, "b": {"bits": 9.0}}
+    said = state_quality({**evaluation, "beside": {"a": {"bits": 2.0}}}, METRICS)
+    assert said == f"bits 2.50 bits: {says} a (2.00 bits)"
+    assert "no measurable difference to b" in state_quality(evaluation, METRICS)
+
+
+def test_a_known_error_of_an_accuracy_replaces_that_of_unpaired_samples() -> None:
+    evaluation = make_evaluation(a={"accuracy": 0.55})
+    evaluation["errors"] = {"a": {"accuracy": 0.02}}
+    assert "better than a" in state_quality(evaluation, METRICS)

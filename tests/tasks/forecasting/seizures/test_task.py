@@ -38,6 +38,10 @@ def test_verbs_take_a_predictor_of_seizures(run: Path, cli: CommandLine) -> None
             **{"sensitivity": rate, "warning": rate, "improvement": 0.0}
         }
     }
+    error = (rate * (1 - rate) / events["events"]) ** 0.5
+    assert found["errors"] == {
+        next(iter(found["beside"])): {"sensitivity": error, "improvement": error}
+    }
     rows = [["seizures predicted", f"{events['predicted']} of {events['events']}"]]
     rows += [["false alarms", f"{events['false']} of {events['alarms']}"]]
     assert found["tables"][0]["rows"] == rows
