@@ -20,11 +20,17 @@ from jaxtyping import Int
 
 from neuro.base.arguments import as_numbers
 from neuro.energy.chip import Chip, ChipLimits
-from neuro.energy.synapses import compose, count_reached_cores, iterate_reached_cores
+from neuro.energy.synapses import (
+    compose,
+    count_reached_cores,
+    iterate_reached_cores,
+    iterate_reading_cores,
+)
 from neuro.graph import Conv2d, Graph
 from neuro.graph.paths import Route, RouteKind
 
 WEIGHT_BITS = 8
+MOST_CORES = 8192  # of a layer: a placement that needs more says that it does not fit
 Cores = Mapping[str, Sequence[int] | np.ndarray]  # by population, per neuron in C order
 
 
@@ -201,9 +207,11 @@ def measure_demand(
             channel = np.arange(len(where)) // (len(where) // channels)
             stored = np.bincount(np.unique(where * channels + channel) // channels)
         words += [count_words(r, int(n), limits, weight_bits) for n in stored]
-        for first, reached in iterate_reached_cores([r], graph.size(r.source), where):
-            if r.kind == "conv":  # the channels of a pixel share an axon
-                reached = reached.reshape(r.shape[0], -1, reached.shape[1]).any(0)
+        if r.kind == "conv":  # the channels of a pixel share an axon
+            seen = ((first, pixels.any(0)) for first, pixels in iterate_reading_cores(r, where))
+        else:
+            seen = iterate_reached_cores([r], graph.size(r.source), where)
+        for first, reached in seen:
             axons[first : first + reached.shape[1]] += reached.sum(0)
     return {"neurons": neurons, "in_axons": axons, "synapse_words": words}
 
@@ -244,7 +252,7 @@ def _find_splits(
     """Return the neurons per core in an even split into the fewest cores; 0 if no split fits.
 
     A finer split may need more out-axons in another layer, hence the rounds; cores only
-    increase.
+    increase, up to ``MOST_CORES`` for a layer.
     """
     composed = [r for routes in into.values() for r in routes]
     most = {
@@ -264,6 +272,7 @@ def _find_splits(
             firsts = np.arange(0, len(axons), split[name])  # neurons of each core
             if np.add.reduceat(axons, firsts).max() > limits.out_axons.value:
                 fewer = int(limits.out_axons.value // axons.max())
+                fewer = 0 if graph.size(name) > MOST_CORES * fewer else fewer
                 splits[name] = _find_split(graph, name, into[name], fewer, limits, weight_bits)
                 settled = False
     return splits
@@ -382,8 +391,8 @@ def _explain(into: Sequence[Route], size: int, limits: ChipLimits, weight_bits: 
                 "part of the connection)"
             )
     return (
-        f"its neurons need more than the {limits.out_axons.value:g} out axons of a core, "
-        "however it is split; make the layers it feeds smaller"
+        f"its neurons need more than the {limits.out_axons.value:g} out axons of a core, even "
+        f"on {MOST_CORES:,} cores; make the layers it feeds smaller"
     )
 
 

@@ -124,19 +124,38 @@ def iterate_reached_cores(
     routes: the connections from one source of ``sources`` neurons to one target.
     where: the core of each target neuron, in C order, counted from 0; no core is empty.
     """
-    cores = int(where.max()) + 1
-    for first in range(0, cores, CHUNK):
-        chunk = range(first, min(first + CHUNK, cores))
+    for chunk in _chunk_cores(where):
         reached = np.zeros((sources, len(chunk)), bool)
         for route in routes:
             reached |= _mark_reached(route, where, chunk)
-        yield first, reached
+        yield chunk.start, reached
+
+
+def iterate_reading_cores(
+    route: Route, where: Int[np.ndarray, " M"]
+) -> Iterator[tuple[int, Bool[np.ndarray, "G P K"]]]:
+    """Yield (first core, which of it and the next K - 1 cores see each pixel of each group).
+
+    route: a convolution. where: as in :func:`iterate_reached_cores`, which repeats these values
+    for each channel of a group.
+    """
+    for chunk in _chunk_cores(where):
+        yield chunk.start, _mark_pixels(route, where, chunk)
+
+
+def _chunk_cores(where: Int[np.ndarray, " M"]) -> Iterator[range]:
+    cores = int(where.max()) + 1
+    return (range(k, min(k + CHUNK, cores)) for k in range(0, cores, CHUNK))
 
 
 def count_reached_cores(
     routes: Sequence[Route], sources: int, where: Int[np.ndarray, " M"]
 ) -> Int[np.ndarray, " N"]:
     """Return how many of the cores in ``where`` each source neuron reaches."""
+    if [r.kind for r in routes] == ["conv"]:
+        (route,) = routes
+        seen = sum(pixels.sum(2) for _, pixels in iterate_reading_cores(route, where))
+        return np.repeat(seen, route.shape[0] // route.groups, 0).ravel()
     number = np.zeros(sources, np.int64)
     for _, reached in iterate_reached_cores(routes, sources, where):
         number += reached.sum(1)
@@ -156,6 +175,11 @@ def _mark_reached(route: Route, where: np.ndarray, cores: range) -> np.ndarray:
         return reached
     if route.kind == "identity":
         return np.asarray(where[:, None] == np.array(cores))
+    pixels = _mark_pixels(route, where, cores)
+    return np.repeat(pixels, route.shape[0] // route.groups, 0).reshape(-1, len(cores))
+
+
+def _mark_pixels(route: Route, where: np.ndarray, cores: range) -> Bool[np.ndarray, "G P K"]:
     rows, columns = (route.conv.windows_of(axis, n) for axis, n in enumerate(route.shape[1:]))
     windows, groups = rows.shape[1:] + columns.shape[1:], route.groups
     neurons = np.flatnonzero((where >= cores.start) & (where < cores.stop))
@@ -163,5 +187,4 @@ def _mark_reached(route: Route, where: np.ndarray, cores: range) -> np.ndarray:
     group, place = neurons // (len(where) // groups), neurons % held.shape[2]
     held[group, where[neurons] - cores.start, place] = 1
     seen = rows @ held.reshape(groups, -1, *windows) @ columns.T > 0
-    pixels = seen.reshape(groups, len(cores), -1).swapaxes(1, 2)
-    return np.repeat(pixels, route.shape[0] // groups, 0).reshape(-1, len(cores))
+    return seen.reshape(groups, len(cores), -1).swapaxes(1, 2)

@@ -12,7 +12,7 @@ from written_graphs import chain
 
 from lava_export import lower
 from neuro.base.units import Seconds, Ticks
-from neuro.energy import Chip, find_chip, place
+from neuro.energy import Chip, find_chip, mapping, place
 from neuro.energy.mapping import count_demand
 from neuro.energy.synapses import compose
 from neuro.graph import AvgPool2d, Conv2d, ConvTranspose2d, Dense, Edge, Flatten, Graph, Input
@@ -305,9 +305,23 @@ def test_a_recurrent_layer_that_no_split_can_save_is_reported_with_its_cure() ->
     assert place(dense_graph(4, 20, 2, recurrent=1), chip).problems == ()
     (problem,) = place(dense_graph(4, 40, 2, recurrent=1), chip).problems
     assert problem == (
-        "n1: its neurons need more than the 30 out axons of a core, however it is split; "
+        "n1: its neurons need more than the 30 out axons of a core, even on 8,192 cores; "
         "make the layers it feeds smaller"
     )
+
+
+def test_a_layer_that_axons_would_split_over_too_many_cores_does_not_fit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chip = with_limit(find_chip("loihi1"), "out_axons", 100.0)
+    graph = dense_graph(4, 64, 3000, 2)
+    monkeypatch.setattr(mapping, "MOST_CORES", 30)  # which 3000 neurons take, 100 a core
+    assert place(graph, chip).problems == ()
+    monkeypatch.setattr(mapping, "MOST_CORES", 29)
+    placement = place(graph, chip)
+    (problem,) = placement.problems
+    assert problem.startswith("n2: its neurons need more than the 100 out axons of a core")
+    assert placement.layers["n2"].cores == 3  # by its number of neurons alone
 
 
 @pytest.mark.parametrize("size", [1, 7, 1023, 1024, 1025])

@@ -20,7 +20,12 @@ from neuro.base.seeds import seeded
 from neuro.base.units import Seconds
 from neuro.energy import count, find_chip
 from neuro.energy.mapping import place
-from neuro.energy.synapses import compose, count_route_fan_out, iterate_reached_cores
+from neuro.energy.synapses import (
+    compose,
+    count_reached_cores,
+    count_route_fan_out,
+    iterate_reached_cores,
+)
 from neuro.events import Exact, Grid, simulate
 from neuro.events.exact.oracle import simulate_exactly_slowly
 from neuro.events.grid.oracle import simulate_slowly
@@ -238,14 +243,11 @@ def test_a_spike_goes_to_the_cores_that_hold_its_targets(seed: int, per_core: in
         expected = np.zeros((sources, math.ceil(size / per_core)), bool)
         for j, row in enumerate(rows):
             expected[j, [s.target // per_core for s in row]] = True
-        found = np.concatenate(
-            [
-                x
-                for _, x in iterate_reached_cores([route], sources, np.arange(size) // per_core)
-            ],
-            1,
-        )
-        np.testing.assert_array_equal(found, expected)
+        where = np.arange(size) // per_core
+        found = [x for _, x in iterate_reached_cores([route], sources, where)]
+        np.testing.assert_array_equal(np.concatenate(found, 1), expected)
+        count = count_reached_cores([route], sources, where)
+        np.testing.assert_array_equal(count, expected.sum(1))
 
 
 def test_a_depthwise_kernel_takes_a_channel_s_share_of_a_core() -> None:
