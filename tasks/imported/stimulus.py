@@ -314,7 +314,10 @@ def _check_labels(
     if size is not None and len(labels) != size[1]:
         cure = "give one each, in their order"
         if len(labels) == size[0]:
-            cure = f"axes are {AXES}: x.swapaxes(0, 1)"
+            cure = (
+                f"axes are {AXES}: x.swapaxes(0, 1); of a stimulus without ticks give the "
+                "shape of a sample, as --shape 1,28,28"
+            )
         problems.append(f"{len(labels)} labels for {size[1]} samples; {cure}")
     beyond = labels[(labels < 0) | (labels >= classes)]
     if beyond.size:
