@@ -362,7 +362,7 @@ def load_stimulus(path: Path) -> ImportedStimulus:
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays of a run folder as an ``.npz``; raise a StoreError if that fails."""
     buffer = BytesIO()
-    np.savez_compressed(buffer, **arrays)
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     write_bytes(path, buffer.getvalue())
 
 
