@@ -214,7 +214,7 @@ def measure_demand(
             else iterate_reached_cores([r], graph.size(r.source), where)
         )
         for first, reached in seen:
-            own: np.ndarray = reached.any(0) if conv else reached  # channels share an axon
+            own = np.asarray(reached.any(0) if conv else reached)  # channels share an axon
             axons[first : first + own.shape[1]] += own.sum(0)
     return {"neurons": neurons, "in_axons": axons, "synapse_words": words}
 
