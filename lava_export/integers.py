@@ -219,11 +219,12 @@ def _list_parts(c: LoihiConnection, size: int, source: int, delay: int) -> Itera
         late += 0 if wait is None else wait[end]
     listed = dict.fromkeys(("places_in", "taps", "share", "width"), 0)
     listed |= {"channels": 1, "places": size}
-    for wait in np.unique(late):
+    different = np.unique(late)
+    for wait in different:
         here = np.flatnonzero(late == wait)
         here = here[np.argsort(of[here], kind="stable")]
         start = np.searchsorted(of[here], np.arange(c.in_size + 1))
-        own = {"delay": delay + wait, "folds": cut and wait == late.max()}
+        own = {"delay": delay + wait, "folds": cut and wait == different[-1]}
         yield _Part(fields | listed | own, start, to[here], weight[here], weight[:0])
 
 

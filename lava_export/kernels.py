@@ -149,14 +149,11 @@ def add_rows(
 ) -> None:
     """Add for each spike a row of weights to every place that it reaches."""
     places, taps, share, width = c["places_in"], c["taps"], c["share"], c["width"]
-    channels, start, rows = (
-        c["channels"],
-        arrays.start[c["start"] :],
-        arrays.weight[c["weight"] :],
-    )
+    channels, start = c["channels"], arrays.start[c["start"] :]
+    rows = arrays.weight[c["weight"] :]
     for e in range(span[0], span[1]):
         value, n = np.int64(log.value[e]), np.int64(log.neuron[e])
-        channel, place = divmod(n, places) if places > 1 else (n, np.int64(0))
+        channel, place = n // places, n % places
         first = channel // share * width
         for k in range(start[place], start[place + 1]):
             to = arrays.reached[k] * channels + first
@@ -179,7 +176,7 @@ def fold(c: Any, by_place: np.ndarray, x: np.ndarray) -> bool:
     channels, places, shift = c["channels"], c["places"], c["shift"]
     for channel in range(channels):
         for place in range(places):
-            total = np.int64(by_place[place * channels + channel])
+            total: Any = np.int64(by_place[place * channels + channel])
             if shift == 0:
                 total = ((total + STATE_LIMIT) & (2 * STATE_LIMIT - 1)) - STATE_LIMIT
             elif abs(total) >= 2**31:
@@ -209,7 +206,7 @@ def step(
     numbers, biased, x = arrays.numbers, np.int64(t >= row["bias_after"]), working.x
     keep_u, keep_v, bias = numbers[KEEP_U][here], numbers[KEEP_V][here], numbers[BIAS][here]
     for i in range(len(u)):
-        after = truncate(u[i] * keep_u[i]) + (np.int64(x[i]) << 6)
+        after = truncate(u[i] * keep_u[i]) + np.int64(64) * x[i]
         after += 2 * STATE_LIMIT * ((after <= -STATE_LIMIT) - np.int64(after > STATE_LIMIT))
         charged = truncate(v[i] * keep_v[i]) + after + biased * bias[i]
         charged = min(max(charged, 1 - STATE_LIMIT), STATE_LIMIT - 1)
