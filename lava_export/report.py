@@ -71,7 +71,7 @@ def _measure_population(program: LoihiProgram, part: FloatPopulation) -> dict[st
         **_measure_reset_error(p, part),
         "bias_error": float(np.abs(bias - wanted).max()),
         "lag": p.lag,
-        "extra": max(c.extra for c in incoming),
+        "extra": max(c.longest_wait for c in incoming),
         "head_room": None
         if sums
         else compute_head_room(p, incoming, program.ticks, program.messages),
