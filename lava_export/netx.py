@@ -274,14 +274,8 @@ def _check_synapses(program: LoihiProgram, c: LoihiConnection) -> Iterator[str]:
             "has a weight_exp, a sign_mode or weight_bits of its own, and the loader chooses "
             "them anew; leave them out"
         )
-    if c.delays_in is not None:
-        yield "each source has a delay of its own, a layer one for each target; use delays_out"
+    yield from _check_waits(c)
     if c.kind == "conv":
-        if c.longest_wait:
-            yield (
-                f"a spike waits {c.longest_wait} steps before a convolution, whose delay the loader "
-                "does not read; leave the delay out, or put it before a Dense"
-            )
         if len(program.into(c.source)) < 2 and _find_shape(program, c.source) != c.shape:
             yield (
                 f"a convolution over {c.shape}, and {c.source} is a layer of shape "
@@ -289,11 +283,6 @@ def _check_synapses(program: LoihiProgram, c: LoihiConnection) -> Iterator[str]:
                 "convolution or the input before it"
             )
         return
-    if c.longest_wait > LONGEST_DELAY:
-        yield (
-            f"a spike waits {c.longest_wait} steps, the loader cuts at {LONGEST_DELAY}; shorten "
-            "the delay"
-        )
     if c.kind in ("sparse", "identity") and c.in_size * math.prod(c.out_shape) > LARGEST_MATRIX:
         yield (
             f"a matrix of {math.prod(c.out_shape)} x {c.in_size} weights, which netx needs of "
@@ -310,6 +299,22 @@ def _check_synapses(program: LoihiProgram, c: LoihiConnection) -> Iterator[str]:
         yield (
             f"no weight is positive, and the loader scales the lowest, {least}, to -256 and "
             "cuts it off at -255; lower(graph, largest_weight=...) so that it is no power of 2"
+        )
+
+
+def _check_waits(c: LoihiConnection) -> Iterator[str]:
+    """Yield the delays that a layer of netx cannot hold."""
+    if c.delays_in is not None:
+        yield "each source has its own delay, a layer one for each target; use delays_out"
+    if c.kind == "conv" and c.longest_wait:
+        yield (
+            f"a spike waits {c.longest_wait} steps before a convolution, whose delay the "
+            "loader does not read; leave the delay out, or put it before a Dense"
+        )
+    elif c.longest_wait > LONGEST_DELAY:
+        yield (
+            f"a spike waits {c.longest_wait} steps, the loader cuts at {LONGEST_DELAY}; "
+            "shorten the delay"
         )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from lava_export.float_population import FloatPopulation
 from lava_export.lower import collect_populations
+from lava_export.lower_loihi import is_in_integers
 from lava_export.lower_sigma_delta import find_bias_of_coder, is_coder
 from lava_export.population import SUMS
 from lava_export.program import (
@@ -43,7 +44,26 @@ def make_scaling_table(graph: Graph, program: LoihiProgram) -> list[dict[str, An
     require_graph(graph)
     require_program(program)
     require_program_of(graph, program.digest)
+    if is_in_integers(graph):
+        return [_describe_exact(program, p) for p in program.populations if p.kind != "input"]
     return [_measure_population(program, part) for part in collect_populations(graph, [])]
+
+
+def _describe_exact(program: LoihiProgram, p: Population) -> dict[str, Any]:
+    """Return the row of a population that was in integers before: nothing was rounded."""
+    incoming = program.into(p.name)
+    weights = np.concatenate([c.weight.ravel() for c in incoming])
+    errors = ("threshold_error", "decay_error", "beta_error", "bias_error")
+    return {
+        "layer": p.name,
+        "kind": p.kind,
+        "scale": p.scale,
+        **describe_weights(weights, np.zeros(1)),
+        **dict.fromkeys(errors, 0.0),
+        "lag": p.lag,
+        "extra": max(c.longest_wait for c in incoming),
+        "head_room": compute_head_room(p, incoming, program.ticks, program.messages),
+    }
 
 
 def _measure_population(program: LoihiProgram, part: FloatPopulation) -> dict[str, Any]:

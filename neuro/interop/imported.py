@@ -84,6 +84,7 @@ class ImportedNetwork:
         None: the source does not define this.
     classes: number of classes of an answer, if there is a decoding.
     own: the source's own precision, if that is not just float64.
+    images: if its input takes images of whole numbers, the least and the largest of them.
     """
 
     graph: Graph
@@ -96,6 +97,7 @@ class ImportedNetwork:
     find_decoding: Callable[[int], Decoding] | None = None
     classes: int | None = None
     own: OwnPrecision | None = None
+    images: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from lava_export.program import THRESHOLD_BITS, WEIGHTS
 from neuro.base.text import escape, format_shape, shorten_list
 from neuro.interop.hdf5 import Tree, read_members
 
 LONGEST_DELAY = 62
-NEVER = 2**THRESHOLD_BITS - 1  # a threshold from here on is that of a read-out
+WEIGHTS = (-256, 255)  # 8 bits and a sign
+BIASES = (-8192, 8191)  # weight units
+NEVER = 2**17 - 1  # a threshold from here on is that of a read-out
 MOST_NEURONS = 2**22  # of a layer
 MOST_PRODUCTS = 2**27  # of a convolution: windows, or output channels, x values under a kernel
 MOST_TOLD = 100  # problems in a message
@@ -102,6 +103,12 @@ class NetLayer:
     def size(self) -> int:
         """Number of neurons."""
         return math.prod(self.shape)
+
+    @property
+    def image_range(self) -> tuple[int, int]:
+        """The least and the largest x = weight p + bias, for pixels p from -1 to 1."""
+        weight, bias = self.transform
+        return bias - abs(weight), bias + abs(weight)
 
     @property
     def name(self) -> str:
@@ -305,6 +312,9 @@ class _LayerReader:
         bias = self.take_whole("bias", "bias of the neurons, in weight units")
         if bias is not None and bias.shape == shape[::-1] and len(shape) == 3:
             bias = bias.T  # netx lays the biases of all neurons out as (W, H, C)
+        if bias is not None and not BIASES[0] <= bias.min() <= bias.max() <= BIASES[1]:
+            told = f"from {bias.min()} to {bias.max()}, must be {BIASES[0]} ... {BIASES[1]}"
+            self.refuse("bias", f"{told}; train with a smaller scale")
         delay = self.take_whole("delay", "steps that what reaches a neuron waits")
         if delay is not None and not 0 <= delay.min() <= delay.max() <= LONGEST_DELAY:
             told = f"from {delay.min()} to {delay.max()}, must be 0 ... {LONGEST_DELAY}"
@@ -348,7 +358,11 @@ class _LayerReader:
                 told = f"from {value.min()} to {value.max()}, must be {low} ... {high}"
                 self.refuse(f"neuron/{key}", f"{told}; export the file again")
             found[key] = self.spread(f"neuron/{key}", value, shape)
-        self.take_rest(found["vThMant"])
+        vth = found["vThMant"]
+        if vth is not None and vth.max() > NEVER > vth.min():
+            told = f"{vth.max()} beside {vth.min()} has more than 17 bits"
+            self.refuse("neuron/vThMant", f"{told}; write {NEVER} instead")
+        self.take_rest(vth)
         if any(value is None for value in found.values()):
             return None
         du, dv, vth = found.values()
@@ -421,7 +435,7 @@ class _LayerReader:
             told = f"has shape {format_shape(held)}, must be {format_shape(shape)}"
             self.refuse(key, f"{told}; export the file again")
             return np.zeros(shape, np.int64)
-        low, high = WEIGHTS["mixed"]
+        low, high = WEIGHTS
         wide = value[(value < low) | (value > high)]
         if wide.size:
             told = f"{wide.size} weights like {wide[0]}, must be {low} ... {high}"
