@@ -18,8 +18,10 @@ from tokenize import TokenError
 
 import numpy as np
 
+from lava_export.lower_loihi import is_in_integers
 from neuro.base.text import format_shape
-from neuro.graph import Graph
+from neuro.graph import GradedInput, Graph
+from neuro.graph.inputs import list_ungraded_values
 from neuro.io.store import StoreError, read_bytes, write_bytes
 from tasks.runs.settings import require_seed
 
@@ -101,7 +103,13 @@ def require_numbers(ticks: int, samples: int, rate: float, seed: int, values: in
 
 
 def generate_stimulus(
-    graph: Graph, *, ticks: int, samples: int, rate: float, seed: int, static: bool = False
+    graph: Graph,
+    *,
+    ticks: int,
+    samples: int,
+    rate: float,
+    seed: int,
+    static: bool = False,
 ) -> ImportedStimulus:
     """Draw random spikes: each value is 1 with probability ``rate``, else 0.
 
@@ -116,6 +124,23 @@ def generate_stimulus(
     shapes = {name: (ticks // times, samples, *graph.shapes[name]) for name in graph.inputs}
     spikes = {name: (rng.random(s) < rate).repeat(times, 0) for name, s in shapes.items()}
     return ImportedStimulus(inputs=spikes)
+
+
+def generate_images(
+    graph: Graph, images: tuple[int, int], *, ticks: int, samples: int, seed: int
+) -> ImportedStimulus:
+    """Draw for each sample an image of whole numbers, and show it in every tick.
+
+    images: the least and the largest value.
+
+    Raises:
+        StimulusError: a number is out of range; lists all.
+    """
+    require_numbers(ticks, samples, 0.0, seed, sum(map(graph.size, graph.inputs)))
+    rng, (low, high) = np.random.default_rng(seed), images
+    drawn = {n: rng.integers(low, high + 1, (samples, *graph.shapes[n])) for n in graph.inputs}
+    shown = {n: np.repeat(x[None].astype(np.int16), ticks, 0) for n, x in drawn.items()}
+    return ImportedStimulus(inputs=shown)
 
 
 def require_run_of_source(
@@ -223,6 +248,8 @@ def make_stimulus(
     inputs |= {name: np.repeat(x[None], ticks, 0) for name, x in images.items()}
     for name, x in inputs.items():
         problems += [f"{path}: {name}: {p}" for p in _check_input(x, graph.shapes[name])]
+    if not problems:
+        problems += [f"{path}: {problem}" for problem in _list_broken_values(graph, inputs)]
     sizes = {x.shape[:2] for n, x in inputs.items() if x.ndim == 2 + len(graph.shapes[n])}
     if len(sizes) > 1:
         told = ", ".join(f"{name} {format_shape(x.shape[:2])}" for name, x in inputs.items())
@@ -243,6 +270,19 @@ def make_stimulus(
         labels=None if labels is None else labels.astype(np.int64),
         repeated=bool(images),
     )
+
+
+def _list_broken_values(graph: Graph, inputs: Mapping[str, np.ndarray]) -> Iterator[str]:
+    """Yield the inputs with values that are no whole numbers of their bits, where they must."""
+    for name, x in inputs.items():
+        node = graph.nodes[name]
+        if isinstance(node, GradedInput):
+            yield from list_ungraded_values(name, x.ravel(), node.message_bits)
+        elif is_in_integers(graph) and (x % 1 != 0).any():
+            yield (
+                f"{name}: {x[x % 1 != 0][0]:g} is no whole number, in which the network "
+                "computes; give spikes of 0 and 1, or counts"
+            )
 
 
 def _find_labels(
