@@ -20,10 +20,10 @@ from lava_export.program import (
     Population,
     list_separate_parts,
 )
-from neuro.graph import Conv2d, Dense, Flatten, Graph, Sparse
-from neuro.graph.connections import Unflatten
+from neuro.graph import Conv2d, Dense, Flatten, Graph, Sparse, Unflatten
 from neuro.graph.partition import assign_lags, find_tight_loops
 from neuro.graph.requirements import problems_on_a_clock
+from neuro.graph.sparse import only_delays
 from neuro.io.graph_digest import digest_graph
 from neuro.neurons import LoihiLI, LoihiLIF
 from neuro.neurons.normal_form import as_array
@@ -153,7 +153,7 @@ def _find_chains(graph: Graph) -> list[_Chain]:
 def _check_chain(graph: Graph, chain: _Chain) -> Iterator[str]:
     """Yield what is no chain of delays around one layer of whole weights."""
     plain = [n for n in chain.nodes if not isinstance(n, Flatten | Unflatten)]
-    synapses = [n for n in plain if not _is_wait(n)]
+    synapses = [n for n in plain if not only_delays(n)]
     if any(len(graph.into(name)) > 1 for name in chain.names):
         yield "several edges meet here; let them meet at the population"
     if len(synapses) > 1 or not all(isinstance(n, Dense | Conv2d) for n in synapses):
@@ -165,15 +165,6 @@ def _check_chain(graph: Graph, chain: _Chain) -> Iterator[str]:
             yield "a bias of synapses; give it to the neurons, as LoihiLIF(bias=...)"
         if (node.weight != np.rint(node.weight)).any():
             yield "weights are no whole numbers; round them"
-
-
-def _is_wait(node: Any) -> bool:
-    """Say whether a node delays values, each by its own ticks, and changes nothing else."""
-    if not isinstance(node, Sparse) or node.bias is not None or node.delay is None:
-        return False
-    each = np.arange(node.input_length)
-    same = np.array_equal(node.source, each) and np.array_equal(node.indices, each)
-    return same and node.shape == (each.size,) and bool((node.weight == 1).all())
 
 
 def _connect(graph: Graph, chain: _Chain, lag: dict[str, int]) -> Iterator[LoihiConnection]:

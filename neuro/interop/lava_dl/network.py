@@ -14,8 +14,18 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from neuro.base.units import Seconds, Ticks
-from neuro.graph import Conv2d, Dense, Edge, Flatten, GradedInput, Graph, Input, Node, Sparse
-from neuro.graph.connections import Unflatten
+from neuro.graph import (
+    Conv2d,
+    Dense,
+    Edge,
+    Flatten,
+    GradedInput,
+    Graph,
+    Input,
+    Node,
+    Unflatten,
+)
+from neuro.graph.sparse import make_delays
 from neuro.interop.imported import ImportedNetwork, SourceRun
 from neuro.interop.lava_dl.read import NetFile, NetFileError, NetLayer, read_net
 from neuro.interop.lava_dl.report import describe_netx, map_keys
@@ -181,11 +191,8 @@ class _GraphBuilder:
         """Add nodes that delay the values of some neurons by their own ticks, if any."""
         if waits is None or not waits.any():
             return []
-        shape, each = self.shapes[neurons], np.arange(waits.size)
-        one, size = np.ones(waits.size, np.float32), (waits.size, waits.size)
-        chain: dict[str, Node] = {
-            name: Sparse.from_coo(each, each, one, shape=size, delay=waits)
-        }
+        shape = self.shapes[neurons]
+        chain: dict[str, Node] = {name: make_delays(waits)}
         if len(shape) > 1:
             chain = {
                 f"{name} flatten": Flatten(),
