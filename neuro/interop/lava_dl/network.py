@@ -91,7 +91,7 @@ def list_problems(net: NetFile, time: Time) -> list[str]:
         f"layer/{layer.index}: neuron/vThMant: its neurons never fire, so that nothing reaches "
         f"the layers behind; --set layers={layer.index + 1} ends the network with them"
         for layer in inner
-        if layer.neuron is not None and layer.neuron.never
+        if layer.is_silent
     ]
     if time == "slayer" and last.delay is not None and last.delay.any():
         problems.append(
@@ -149,9 +149,9 @@ class _GraphBuilder:
         resets = {"reset_interval": self.reset_interval}
         if self.time == "lava" and self.reset_interval:
             resets["reset_offset"] = Ticks((len(self.shapes) - 1) % self.reset_interval)
-        if layer.neuron.never:
+        if layer.is_silent:
             del values["vth"]
-        make = LoihiLI if layer.neuron.never else LoihiLIF
+        make = LoihiLI if layer.is_silent else LoihiLIF
         self.nodes[layer.name] = make(**values, **resets)
         self.shapes[layer.name] = layer.shape
 
@@ -163,7 +163,7 @@ class _GraphBuilder:
         lava = self.time == "lava"
         behind = layer.delay if lava else None
         own = [(source, layer.weight, None if lava else waits, Ticks(int(lava)), "synapses")]
-        if layer.weight_rec.size:
+        if layer.weight_rec.size and not layer.is_silent:
             own.append((layer.name, layer.weight_rec, None, Ticks(1), "loop"))
         for start, weight, before, delay, what in own:
             chain = [start, *self.wait(f"{layer.name}:{what} wait", start, before)]

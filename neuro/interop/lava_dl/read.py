@@ -64,11 +64,6 @@ class NetNeurons:
     dv: np.ndarray
     vth: np.ndarray
 
-    @property
-    def never(self) -> bool:
-        """Whether no membrane reaches its threshold."""
-        return bool((self.vth >= NEVER).all())
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NetLayer:
@@ -103,6 +98,11 @@ class NetLayer:
     def size(self) -> int:
         """Number of neurons."""
         return math.prod(self.shape)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether no membrane reaches its threshold."""
+        return self.neuron is not None and bool((self.neuron.vth >= NEVER).all())
 
     @property
     def image_range(self) -> tuple[int, int]:
@@ -184,7 +184,7 @@ class _LayerReader:
         kind, layer = self.take_word("type"), None
         if kind in TYPES:
             layer = getattr(self, f"read_{kind.removesuffix('_rec')}")(kind, before)
-            for key in self.tree:
+            for key in self.tree if len(self.problems) == count else ():
                 self.refuse(key, "no such key is known of this layer; remove it")
         elif len(self.problems) == count:
             why = REFUSED.get(kind, f"known are {', '.join(TYPES)}")
@@ -197,6 +197,8 @@ class _LayerReader:
             self.refuse("type", "'input' behind other layers; a network has one, its first")
             return None
         shape = self.take_shape()
+        if not shape:
+            return None
         if "neuron" not in self.tree:
             self.tell("type", "a source of spikes")
             return NetLayer(index=self.index, type=kind, shape=shape)
@@ -219,7 +221,7 @@ class _LayerReader:
         shape = self.take_shape()
         if before is None:
             self.refuse("type", "'flatten' is the first layer; there is no input before it")
-        elif math.prod(shape) != before.size:
+        elif shape and math.prod(shape) != before.size:
             self.refuse("shape", f"{math.prod(shape)} of {before.size} neurons; write all")
         return NetLayer(index=self.index, type=kind, shape=(math.prod(shape),))
 
@@ -229,7 +231,10 @@ class _LayerReader:
             self.refuse("type", f"{kind!r} is the first layer; write an input before it")
             return None
         self.tell("type", f"{'loop and ' * (kind == 'dense_rec')}dense synapses with neurons")
-        outputs = math.prod(self.take_shape())
+        shape = self.take_shape()
+        if not shape:
+            return None
+        outputs = math.prod(shape)
         self.check("inFeatures", before.size)
         self.check("outFeatures", outputs)
         if before.type != "flatten" and sum(n > 1 for n in before.shape) > 1:
@@ -255,7 +260,7 @@ class _LayerReader:
         shape = self.take_shape()
         pairs = {k: self.take_pair(k) for k in ("kernelSize", "stride", "padding", "dilation")}
         groups = self.take_whole("groups", "groups of channels", size=1, required=True)
-        if len(shape) != 3:
+        if len(shape) in (1, 2):
             self.refuse("shape", f"{format_shape(shape)} of a convolution; write (C, H, W)")
         if len(shape) != 3 or groups is None or None in pairs.values():
             return None
@@ -400,15 +405,15 @@ class _LayerReader:
         return ""
 
     def take_shape(self) -> tuple[int, ...]:
-        """Return the shape of the layer; (1,) with a problem if there is none."""
+        """Return the shape of the layer; () with a problem if there is none."""
         value = self.take_whole("shape", "the shape of the population", required=True)
         if value is None:
-            return (1,)
+            return ()
         shape = tuple(int(n) for n in value.ravel())
         if not 1 <= len(shape) <= 3 or min(shape) < 1 or math.prod(shape) > MOST_NEURONS:
             told = f"{format_shape(shape)}; must be 1 to 3 sizes >= 1"
             self.refuse("shape", f"{told} of {MOST_NEURONS:,} neurons at most")
-            return (1,)
+            return ()
         return shape
 
     def take_pair(self, key: str) -> tuple[int, int] | None:

@@ -38,6 +38,8 @@ def describe_netx(net: NetFile, time: str) -> dict[str, str]:
     high = [x.index for x in layers if x.neuron and EXACT <= x.neuron.vth.max() < 2**17 - 1]
     if high:
         out["SLAYER fires at v = 64 vThMant, chips above it"] = f"layer/{_join(high)}"
+    if loops := [x.index for x in layers if x.is_silent and x.weight_rec.size]:
+        out["weight_rec is left out, since its neurons never fire"] = f"layer/{_join(loops)}"
     head = net.layers[0]
     if head.neuron is not None:
         weight, bias = head.transform
