@@ -145,7 +145,7 @@ class _GraphBuilder:
         if layer.bias is not None:
             values["bias"] = _lay_out(layer.bias, layer.shape)
         if layer.type == "input" and self.time == "lava":
-            values["du"] = 4095  # the image is a bias, which no current delays
+            values["du"] = 4095.0  # the image is a bias, which no current delays
         resets = {"reset_interval": self.reset_interval}
         if self.time == "lava" and self.reset_interval:
             resets["reset_offset"] = Ticks((len(self.shapes) - 1) % self.reset_interval)

@@ -1,0 +1,138 @@
+"""Neurons in Loihi's integers: by hand, at the limits, and on both clocks and the oracle."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, strategies as st
+
+from neuro import LoihiLI, LoihiLIF
+from neuro.base.units import Seconds, Ticks
+from neuro.events import Grid, simulate
+from neuro.events.grid.oracle import simulate_slowly
+from neuro.graph import Dense, Edge, Graph, Input
+from neuro.io.graph_file import load_graph, save_graph
+from neuro.neurons import run_population
+from neuro.nn import replay
+from neuro.spikes import Events, to_events
+from neuro.spikes.record import Record
+
+DT = Seconds(1e-3)
+M = 2**23
+
+
+def outputs(model: Any, x: list[float], dtype: torch.dtype = torch.float64) -> list[float]:
+    given = torch.tensor(x, dtype=dtype)[:, None, None]
+    return run_population(model, given, DT, model.initial(given[0]))[0].flatten().tolist()
+
+
+def test_a_read_out_decays_towards_zero_in_whole_numbers() -> None:
+    # u keeps 1/2, v keeps 3/4, both cut off towards 0: u = 64, 32, 16; v = 64, 80, 76.
+    half, three_quarters = 2047.0, 1024.0
+    model = LoihiLI(du=half, dv=three_quarters)
+    assert outputs(model, [1, 0, 0]) == [1.0, 80 / 64, 76 / 64]
+    assert outputs(model, [-1, 0, 0]) == [-1.0, -80 / 64, -76 / 64]
+    small = LoihiLI(dv=4095.0, bias=-1.0)
+    assert outputs(small, [0, 4000]) == [-1.0, 3999.0]  # of v = -64, 1/4096 is cut off
+    assert outputs(LoihiLI(du=-1.0, dv=4096.0, bias=3.0), [1, 2, 0]) == [4.0, 6.0, 6.0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_u_wraps_once_and_v_stops_at_its_ends(dtype: torch.dtype) -> None:
+    show = LoihiLI(dv=4096.0)
+    x = [M // 64 - 1, M // 64 + 1, -M // 64, -M // 64 + 1]
+    assert outputs(show, x, dtype) == [x[0], 1 - M // 64, (M - 1) / 64, x[3]]
+    keep = LoihiLI()
+    assert outputs(keep, [x[0], 5], dtype) == [x[0], (M - 1) / 64]
+    assert outputs(keep, [-x[0], -5], dtype) == [-x[0], (1 - M) / 64]
+
+
+def test_a_lif_fires_above_its_threshold_and_returns_to_zero() -> None:
+    model = LoihiLIF(vth=3.0)
+    assert outputs(model, [3, 0, 1, 3, 1]) == [0, 0, 1, 0, 1]
+    biased = LoihiLIF(vth=3.0, bias=2.0, reset_interval=Ticks(3), reset_offset=Ticks(4))
+    assert outputs(biased, [0] * 7) == [0, 0, 1, 0, 0, 1, 0]  # cleared before ticks 1, 4
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"du": -2.0}, "LoihiLIF.du must be a whole number from -1 to 4095"),
+        ({"du": 4096.0}, "LoihiLIF.du must be"),
+        ({"dv": -1.0}, "LoihiLIF.dv must be a whole number from 0 to 4096"),
+        ({"dv": 4097.0}, "LoihiLIF.dv must be"),
+        ({"dv": 0.5}, "LoihiLIF.dv must be"),
+        ({"vth": -1.0}, "LoihiLIF.vth must be a whole number from 0 to 131071"),
+        ({"vth": 131072.0}, "LoihiLIF.vth must be"),
+        ({"bias": 8192.0}, "LoihiLIF.bias must be a whole number from -8192 to 8191"),
+        ({"bias": -8193.0}, "LoihiLIF.bias must be"),
+        ({"reset_interval": -1}, "LoihiLIF.reset_interval is -1; it must be from 0"),
+        ({"reset_offset": 2**24}, "LoihiLIF.reset_offset is 16777216; it must be from 0"),
+    ],
+)
+def test_a_register_has_its_width(change: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        LoihiLIF(**{"vth": 5.0, **change})
+
+
+def test_the_ends_of_the_registers_are_allowed() -> None:
+    for du, dv, vth, bias in ((-1.0, 0.0, 0.0, -8192.0), (4095.0, 4096.0, 131071.0, 8191.0)):
+        assert LoihiLIF(du=du, dv=dv, vth=vth, bias=bias).fires
+    assert not LoihiLI().fires
+
+
+def random_network(seed: int) -> tuple[Graph, dict[str, Events]]:
+    """Return two populations with a loop and a read-out; sums reach the ends of u and v."""
+    rng = np.random.default_rng(seed)
+    large = int(rng.choice([1, 2000]))
+    resets = {"reset_interval": Ticks(int(rng.integers(4))), "reset_offset": Ticks(5)}
+
+    def weight(*shape: int) -> Dense:
+        return Dense(weight=large * rng.integers(-90, 128, shape).astype(float))
+
+    def registers(n: int) -> dict[str, Any]:
+        du, dv = rng.choice([-1, 0, 700, 4095], n), rng.choice([0, 300, 4096], n)
+        return {"du": du, "dv": dv, "bias": rng.integers(-20, 60, n)}
+
+    nodes: dict[str, Any] = {
+        "x": Input(shape=(5,)),
+        "w": weight(4, 5),
+        "n": LoihiLIF(vth=rng.integers(0, 400, 4), **registers(4), **resets),
+        "back": weight(4, 4),
+        "v": weight(3, 4),
+        "out": LoihiLI(**registers(3)),
+    }
+    edges = (
+        *(Edge(*pair) for pair in (("x", "w"), ("w", "n"), ("n", "back"), ("n", "v"))),
+        Edge("back", "n", Ticks(1)),
+        Edge("v", "out", Ticks(int(rng.integers(3)))),
+    )
+    x = to_events(rng.random((14, 2, 5)) < 0.5)
+    return Graph(nodes=nodes, edges=edges, dt=DT), {"x": x}
+
+
+def same(one: Record, other: Record) -> None:
+    for name, e in one.spikes.items():
+        assert all(np.array_equal(a, b) for a, b in zip(e, other.spikes[name], strict=True))
+    for name, v in one.values.items():
+        assert np.array_equal(v, other.values[name]), name
+
+
+@given(seed=st.integers(0, 10**6))
+def test_both_clocks_the_oracle_and_float32_agree(seed: int) -> None:
+    graph, x = random_network(seed)
+    record, _ = simulate(graph, x)
+    assert record.values["out"].any()
+    same(replay(graph, x), record)
+    same(simulate_slowly(graph, x), record)
+    if max(np.abs(graph.nodes[w].weight).max() for w in ("w", "back", "v")) < 128:
+        same(replay(graph, x, torch.float32), record)
+        same(simulate(graph, x, Grid(dtype=np.float32))[0], record)
+
+
+def test_a_file_keeps_the_neurons(tmp_path: Path) -> None:
+    graph, x = random_network(3)
+    save_graph(tmp_path / "graph", graph)
+    same(simulate(load_graph(tmp_path / "graph"), x)[0], simulate(graph, x)[0])
