@@ -20,7 +20,8 @@ from lava_export.program import (
     Population,
     list_separate_parts,
 )
-from neuro.graph import Conv2d, Dense, Flatten, Graph, Sparse, Unflatten
+from neuro.base.units import Ticks
+from neuro.graph import Conv2d, Dense, Edge, Flatten, Graph, Sparse, Unflatten
 from neuro.graph.partition import assign_lags, find_tight_loops
 from neuro.graph.requirements import problems_on_a_clock
 from neuro.graph.sparse import only_delays
@@ -40,6 +41,11 @@ class _Chain:
     names: list[str]
     nodes: list[Any]
     delay: int
+
+    @property
+    def edge(self) -> Edge:
+        """The chain as one edge."""
+        return Edge(self.source, self.target, Ticks(self.delay))
 
     @property
     def name(self) -> str:
@@ -73,7 +79,7 @@ def list_problems_of_integers(graph: Graph) -> list[str]:
     for chain in chains:
         problems += [f"{chain.name}: {problem}" for problem in _check_chain(graph, chain)]
     names = [*graph.inputs, *graph.populations]
-    problems += find_tight_loops(graph, chains)  # type: ignore[arg-type]
+    problems += find_tight_loops(graph, [chain.edge for chain in chains])
     return problems + list_separate_parts(names, [(c.source, c.target) for c in chains])
 
 
@@ -85,7 +91,7 @@ def lower_integers(graph: Graph, ticks: int | None = None) -> LoihiProgram:
     """
     chains = _find_chains(graph)
     names = [*graph.inputs, *graph.populations]
-    lag = assign_lags(names, chains)  # type: ignore[arg-type]
+    lag = assign_lags(names, [chain.edge for chain in chains])
     inputs = [
         Population(
             name=name,

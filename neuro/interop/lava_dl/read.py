@@ -206,7 +206,7 @@ class _LayerReader:
         numbers = []
         for key, default in (("weight", 64), ("bias", 0)):
             value = self.take_whole(key, "for the user: x = weight p + bias", size=1)
-            numbers.append(default if value is None else int(value))
+            numbers.append(default if value is None else int(value.item()))
         return NetLayer(
             index=self.index,
             type=kind,
@@ -266,7 +266,7 @@ class _LayerReader:
             return None
         self.check("inChannels", before.shape[0])
         self.check("outChannels", shape[0])
-        return self.place_kernel(before, shape, pairs, int(groups))
+        return self.place_kernel(before, shape, pairs, groups.item())
 
     def place_kernel(
         self, before: NetLayer, shape: tuple[int, ...], pairs: dict[str, Any], groups: int
@@ -462,7 +462,7 @@ class _LayerReader:
         if isinstance(value, dict) and {*value} == {"real", "imag"}:
             self.refuse(key, "complex weights are those of resonators; train with CUBA neurons")
             return None
-        array = np.asarray(value)
+        array = np.atleast_1d(np.asarray(value))
         if (
             array.dtype.kind not in "biuf"
             or not array.size
