@@ -6,6 +6,7 @@ takes a tick through each layer, a bias acts from the first tick on, before any 
 and a delay belongs to what a layer receives.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -32,6 +33,7 @@ from neuro.interop.lava_dl.report import describe_netx, map_keys
 from neuro.neurons import LoihiLI, LoihiLIF
 
 Time = Literal["slayer", "lava"]
+RunSource = Callable[[Mapping[str, np.ndarray]], SourceRun]
 INPUT = "input"  # name of the stimulus
 IMAGE_BITS = 13  # of a pixel, which stands for a bias
 DT = Seconds(1e-3)  # a file does not say how long a tick is
@@ -62,14 +64,30 @@ def read(
         if value < 0:
             raise ValueError(f"{name} is {value}; it must be >= 0. Leave --set {name} out")
     net = read_net(source, layers)
+    return import_layers(net, time, reset_interval, name=str(source))
+
+
+def import_layers(
+    net: NetFile,
+    time: Time,
+    reset_interval: int = 0,
+    *,
+    name: str = "the network",
+    library: str = "lava-dl, a .net file",
+    run_source: RunSource = lambda _: SourceRun({}, {}, {}),
+) -> ImportedNetwork:
+    """Return the network of layers; see :func:`read`, and ``ImportedNetwork`` for the rest.
+
+    name: of the layers' source in messages.
+    """
     problems = list_problems(net, time)
     if problems:
-        raise NetFileError(problems, Path(source))
+        raise NetFileError(problems, Path(name))
     head = net.layers[0]
     low, high = head.image_range if head.neuron is not None else (0, 0)
     return ImportedNetwork(
         graph=make_graph(net, time, reset_interval),
-        library="lava-dl, a .net file",
+        library=library,
         mapping=map_keys(net),
         choices={
             "time": {
@@ -79,7 +97,7 @@ def read(
             "reset_interval": f"{reset_interval} ticks" if reset_interval else "no reset",
             **describe_netx(net, time),
         },
-        run_source=lambda _: SourceRun({}, {}, {}),
+        run_source=run_source,
         images=(low, high) if head.neuron is not None else None,
     )
 
