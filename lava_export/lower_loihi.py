@@ -14,7 +14,6 @@ import numpy as np
 from lava_export.population import BIAS_MANTISSA_BITS, Kind, as_int32
 from lava_export.program import (
     NO_MEMORY,
-    WEIGHTS,
     LoihiConnection,
     LoihiProgram,
     Population,
@@ -174,7 +173,7 @@ def _check_chain(graph: Graph, chain: _Chain) -> Iterator[str]:
 
 
 def _connect(graph: Graph, chain: _Chain, lag: dict[str, int]) -> Iterator[LoihiConnection]:
-    """Yield the connections of a chain: two if it is dense with odd weights of both signs.
+    """Yield the connections of a chain: two if it is dense with odd weights.
 
     A dense connection keeps even weights only where signs are mixed: a second one adds 1 to the
     odd ones.
@@ -211,15 +210,9 @@ def _connect(graph: Graph, chain: _Chain, lag: dict[str, int]) -> Iterator[Loihi
             **{key: getattr(node, key) for key in keys},
         )
         return
-    weight, dense = as_int32(node.weight), replace(first, kind="dense")
-    low, high = int(weight.min()), int(weight.max())
-    if not (weight % 2).any():
-        yield replace(dense, weight=weight, sign_mode="mixed")
-    elif low >= WEIGHTS["excitatory"][0]:
-        yield replace(dense, weight=weight)
-    elif WEIGHTS["inhibitory"][0] <= low and high <= 0:
-        yield replace(dense, weight=weight, sign_mode="inhibitory")
-    else:
-        odd = weight % 2
-        yield replace(dense, weight=as_int32(weight - odd), sign_mode="mixed")
-        yield replace(dense, name=f"{chain.name} odd", weight=as_int32(odd))
+    weight = as_int32(node.weight)
+    odd = as_int32(weight % 2)
+    even = as_int32(weight - odd)
+    yield replace(first, kind="dense", weight=even, sign_mode="mixed")
+    if odd.any():
+        yield replace(first, kind="dense", weight=odd, name=f"{chain.name} odd")

@@ -15,7 +15,6 @@ import numpy as np
 
 from neuro.base.units import Seconds, Ticks
 from neuro.graph import (
-    Conv2d,
     Dense,
     Edge,
     Flatten,
@@ -65,8 +64,7 @@ def read(
     problems = list_problems(net, time)
     if problems:
         raise NetFileError(problems, Path(source))
-    head = net.layers[0]
-    low, high = head.image_range if head.neuron is not None else (0, 0)
+    weight, bias = net.layers[0].transform
     return ImportedNetwork(
         graph=make_graph(net, time, reset_interval),
         library="lava-dl, a .net file",
@@ -80,7 +78,7 @@ def read(
             **describe_netx(net, time),
         },
         run_source=lambda _: SourceRun({}, {}, {}),
-        images=(low, high) if head.neuron is not None else None,
+        images=(bias - abs(weight), bias + abs(weight)) if net.layers[0].neuron else None,
     )
 
 
@@ -106,101 +104,85 @@ def make_graph(net: NetFile, time: Time, reset_interval: int = 0) -> Graph:
     head, *others = net.layers
     if sum(n > 1 for n in head.shape) < 2 and others[0].type != "conv":
         head = replace(head, shape=(head.size,))
-    image = head.neuron is not None
-    builder = _GraphBuilder(
-        time=time, reset_interval=Ticks(reset_interval), shapes={INPUT: head.shape}
-    )
-    builder.nodes[INPUT] = (
-        GradedInput(shape=head.shape, message_bits=IMAGE_BITS)
-        if image
-        else Input(shape=head.shape)
-    )
-    if image:
+    source: Node = Input(shape=head.shape)
+    if head.neuron is not None:
+        source = GradedInput(shape=head.shape, message_bits=IMAGE_BITS)
+    builder = _GraphBuilder(lava=time == "lava", interval=reset_interval, nodes={INPUT: source})
+    before = replace(head, neuron=None)
+    if head.neuron is not None:
         builder.add_population(head)
         builder.edges.append(Edge(INPUT, head.name))
-    before = (head.name if image else INPUT), None
+        before = head
     for layer in (layer for layer in others if layer.neuron is not None):
         builder.add_population(layer)
-        builder.connect(layer, *before)
-        before = layer.name, layer.delay
+        builder.connect(layer, before)
+        before = layer
     return Graph(nodes=builder.nodes, edges=tuple(builder.edges), dt=DT)
 
 
 @dataclass(kw_only=True, eq=False)
 class _GraphBuilder:
-    """Builder of a Graph, layer by layer. shapes: of the input and the populations."""
+    """Builder of a Graph, layer by layer. populations: number of those that it has."""
 
-    time: Time
-    reset_interval: Ticks
-    shapes: dict[str, tuple[int, ...]]
-    nodes: dict[str, Node] = field(default_factory=dict)
+    lava: bool
+    interval: int
+    nodes: dict[str, Node]
     edges: list[Edge] = field(default_factory=list)
+    populations: int = 0
 
     def add_population(self, layer: NetLayer) -> None:
         """Add the neurons of a layer."""
-        if layer.neuron is None:
-            raise TypeError(f"{layer.name} has no neurons; it is no population")
-        registers = vars(layer.neuron).items()
-        values: dict[str, Any] = {k: _lay_out(v, layer.shape) for k, v in registers}
+        registers = {**(layer.neuron or {})}
         if layer.bias is not None:
-            values["bias"] = _lay_out(layer.bias, layer.shape)
-        if layer.type == "input" and self.time == "lava":
-            values["du"] = 4095.0  # the image is a bias, which no current delays
-        resets = {"reset_interval": self.reset_interval}
-        if self.time == "lava" and self.reset_interval:
-            resets["reset_offset"] = Ticks((len(self.shapes) - 1) % self.reset_interval)
+            registers["bias"] = layer.bias
+        if layer.type == "input" and self.lava:
+            registers["du"] = np.array([4095])  # the image is a bias, which no current delays
         if layer.is_silent:
-            del values["vth"]
-        make = LoihiLI if layer.is_silent else LoihiLIF
-        self.nodes[layer.name] = make(**values, **resets)
-        self.shapes[layer.name] = layer.shape
+            del registers["vth"]
+        values: dict[str, Any] = {k: _lay_out(v, layer.shape) for k, v in registers.items()}
+        if self.interval:
+            offset = self.populations % self.interval if self.lava else 0
+            resets = {"reset_interval": self.interval, "reset_offset": offset}
+            values |= {name: Ticks(ticks) for name, ticks in resets.items()}
+        self.nodes[layer.name] = (LoihiLI if layer.is_silent else LoihiLIF)(**values)
+        self.populations += 1
 
-    def connect(self, layer: NetLayer, source: str, waits: np.ndarray | None) -> None:
-        """Connect the population of a layer with the one before it, and with itself.
+    def connect(self, layer: NetLayer, before: NetLayer) -> None:
+        """Connect the population of a layer with the one before it, and with itself."""
+        start = INPUT if before.neuron is None else before.name
+        late, tick = (None, Ticks(1)) if self.lava else (before.delay, Ticks(0))
+        self.add_chain(layer, "synapses", Edge(start, layer.name, tick), before, late)
+        if layer.loop is not None and not layer.is_silent:
+            self.add_chain(layer, "loop", Edge(layer.name, layer.name, Ticks(1)), layer, None)
 
-        waits: delays of what the source sends.
+    def add_chain(
+        self, layer: NetLayer, what: str, edge: Edge, before: NetLayer, late: np.ndarray | None
+    ) -> None:
+        """Put the synapses of a layer on an edge, between the delays of both its ends.
+
+        late: delays of the values that come from the layer before.
         """
-        lava = self.time == "lava"
-        behind = layer.delay if lava else None
-        own = [(source, layer.weight, None if lava else waits, Ticks(int(lava)), "synapses")]
-        if layer.weight_rec.size and not layer.is_silent:
-            own.append((layer.name, layer.weight_rec, None, Ticks(1), "loop"))
-        for start, weight, before, delay, what in own:
-            chain = [start, *self.wait(f"{layer.name}:{what} wait", start, before)]
-            chain += self.add_synapses(layer, start, weight, what)
-            chain += self.wait(f"{layer.name}:{what} delay", layer.name, behind)
-            steps = [*pairwise([*chain, layer.name])]
-            self.edges += [Edge(a, b, delay if a == start else Ticks(0)) for a, b in steps]
-
-    def add_synapses(
-        self, layer: NetLayer, source: str, weight: np.ndarray, what: str
-    ) -> list[str]:
-        """Add the synapses of a layer, behind a Flatten if neurons have several axes."""
-        name, values = f"{layer.name}:{what}", weight.astype(np.float32)
-        if layer.type == "conv":
-            keys = ("stride", "padding", "dilation", "groups")
-            self.nodes[name] = Conv2d(weight=values, **{k: getattr(layer, k) for k in keys})
-            return [name]
-        self.nodes[name] = Dense(weight=values)
-        if len(self.shapes[source]) == 1:
-            return [name]
-        self.nodes[f"{name} flatten"] = Flatten()
-        return [f"{name} flatten", name]
-
-    def wait(self, name: str, neurons: str, waits: np.ndarray | None) -> list[str]:
-        """Add nodes that delay the values of some neurons by their own ticks, if any."""
-        if waits is None or not waits.any():
-            return []
-        shape = self.shapes[neurons]
-        chain: dict[str, Node] = {name: make_delays(waits)}
-        if len(shape) > 1:
-            chain = {
-                f"{name} flatten": Flatten(),
-                **chain,
-                f"{name} unflatten": Unflatten(shape=shape),
-            }
+        name, node = f"{layer.name}:{what}", layer.loop if what == "loop" else layer.synapses
+        if node is None:
+            raise TypeError(f"{layer.name} has no synapses; it cannot be connected")
+        chain = _delay(f"{name} wait", late, before.shape)
+        if isinstance(node, Dense) and len(before.shape) > 1:
+            chain[f"{name} flatten"] = Flatten()
+        chain[name] = node
+        chain |= _delay(f"{name} delay", layer.delay if self.lava else None, layer.shape)
         self.nodes |= chain
-        return [*chain]
+        for k, pair in enumerate(pairwise([edge.source, *chain, edge.target])):
+            self.edges.append(Edge(*pair, Ticks(0) if k else edge.delay))
+
+
+def _delay(name: str, waits: np.ndarray | None, shape: tuple[int, ...]) -> dict[str, Node]:
+    """Return nodes that delay each value of a shape by its own ticks; none without a delay."""
+    if waits is None or not waits.any():
+        return {}
+    if len(shape) == 1:
+        return {name: make_delays(waits)}
+    back = Unflatten(shape=shape)
+    return {f"{name} flatten": Flatten(), name: make_delays(waits), f"{name} unflatten": back}
 
 
 def _lay_out(values: np.ndarray, shape: tuple[int, ...]) -> float | np.ndarray:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from neuro.graph import Dense
 from neuro.interop.imported import MappedNode
 from neuro.interop.lava_dl.read import NetFile, NetLayer
 
@@ -35,13 +36,14 @@ def describe_netx(net: NetFile, time: str) -> dict[str, str]:
         early = "begins its bias at step 1, before any input arrives"
         faults[early] = [layer.index for layer in layers[1:] if _has_bias(layer)]
     out = {f"netx {fault}": f"layer/{_join(where)}" for fault, where in faults.items() if where}
-    high = [x.index for x in layers if x.neuron and EXACT <= x.neuron.vth.max() < 2**17 - 1]
+    vth = {x.index: x.neuron["vth"].max() for x in layers if x.neuron and not x.is_silent}
+    high = [index for index, most in vth.items() if most >= EXACT]
     if high:
         out["SLAYER fires at v = 64 vThMant, chips above it"] = f"layer/{_join(high)}"
-    if loops := [x.index for x in layers if x.is_silent and x.weight_rec.size]:
+    if loops := [x.index for x in layers if x.is_silent and x.loop]:
         out["weight_rec is left out, since its neurons never fire"] = f"layer/{_join(loops)}"
     head = net.layers[0]
-    if head.neuron is not None:
+    if head.neuron:
         weight, bias = head.transform
         out["input"] = f"x = {weight} p + {bias} in whole numbers, for pixels p from -1 to 1"
     return out
@@ -56,8 +58,9 @@ def _list_faults(layer: NetLayer) -> Iterator[str]:
         yield "drops the delays of convolutions"
     if layer.type == "dense_rec" and late:
         yield "loses the exponent of weights with a loop and delays"
-    if layer.type in ("dense", "dense_rec"):
-        weight = np.concatenate([layer.weight.ravel(), layer.weight_rec.ravel()])
+    if isinstance(layer.synapses, Dense):
+        both = [node.weight.ravel() for node in (layer.synapses, layer.loop) if node]
+        weight = np.concatenate(both)
         low, high = int(weight.min()), int(weight.max())
         if not weight.any():
             yield "fails where all weights are 0"

@@ -102,17 +102,17 @@ REFUSED: dict[str, tuple[str, Layer]] = {
     "neuron/gradedSpike: is 1, must be 0; spikes are": ("dense", neurons(gradedSpike=True)),
     "neuron/messageBits: is 8, must be 0; spikes are": ("dense", neurons(messageBits=8)),
     "neuron/wgtExp: is 3, must be 0; netx drops it": ("dense", neurons(wgtExp=3)),
-    "neuron/weight_exp: is -1, must be 0; the norm divides": ("conv", neurons(weight_exp=-1)),
+    "neuron/weight_exp: is -1, must be 0; netx drops it": ("conv", neurons(weight_exp=-1)),
     "neuron/type: 'ADRF_IZ': netx would load it as RF": ("dense", neurons(type="ADRF_IZ")),
     "neuron/type: 'RF_IZHIKEVICH': resonators": ("dense", neurons(type="RF_IZHIKEVICH")),
     "neuron/type: 'ALIF': netx fails on it": ("dense", neurons(type="ALIF")),
     "neuron/type: 'SDNN': sigma-delta neurons": ("dense", neurons(type="SDNN")),
     "neuron/type: 'LIF': known is CUBA": ("dense", neurons(type="LIF")),
     "neuron/activation: no such key": ("dense", neurons(activation="relu")),
-    "neuron/iDecay: from 4097 to 4097, must be 0 ... 4096": ("dense", neurons(iDecay=4097)),
-    "neuron/vDecay: from -1 to 7, must be": ("dense", neurons(vDecay=np.array([7, -1, 2]))),
+    "neuron/iDecay: 1 of 1 values, like 4097, are no whole": ("dense", neurons(iDecay=4097)),
+    "neuron/vDecay: 1 of 3 values, like -1": ("dense", neurons(vDecay=np.array([7, -1, 2]))),
     "neuron/vDecay: 2 values, must be 1, 3 or 3": ("dense", neurons(vDecay=np.array([7, 1]))),
-    "neuron/vThMant: from 262144 to 262144, must": ("dense", neurons(vThMant=2**18)),
+    "neuron/vThMant: 1 of 1 values, like 262144, are no": ("dense", neurons(vThMant=2**18)),
     "neuron/vThMant: 131072 beside 5 has more than 17 bits": (
         "dense", neurons(vThMant=np.array([5, 131072, 6])),
     ),
@@ -121,7 +121,7 @@ REFUSED: dict[str, tuple[str, Layer]] = {
     "type: 'convT': netx refuses it, too; --set layers=1": ("conv", {"type": "convT"}),
     "type: 'pool'": ("conv", {"type": "pool"}),
     "type: 'mixture': known are input, dense": ("dense", {"type": "mixture"}),
-    "weight: complex weights": ("dense", {
+    "weight: complex: resonators": ("dense", {
         "weight": None, "weight/real": np.ones((3, 12)), "weight/imag": np.ones((3, 12)),
     }),
     "weight: 2 of 36 values, like 0.25, are no whole": ("dense", {
@@ -130,28 +130,28 @@ REFUSED: dict[str, tuple[str, Layer]] = {
     "weight: 1 of 36 values, like nan": ("dense", {
         "weight": np.array([np.nan, *[2.0] * 35]).reshape(3, 12),
     }),
-    "weight: 1 weights like 256, must be -256 ... 255": ("dense", {
+    "weight: 1 of 36 values, like 256, are no whole numbers from -256 to 255": ("dense", {
         "weight": np.array([256.0, *[2.0] * 35]).reshape(3, 12),
     }),
     "weight: has shape 12 x 3, must be 3 x 12": ("dense", {"weight": np.ones((12, 3))}),
     "weight: is missing": ("conv", {"weight": None}),
-    "bias: from -8193 to 2, must be": ("dense", {"bias": np.array([2.0, 0, -8193])}),
+    "bias: 1 of 3 values, like -8193": ("dense", {"bias": np.array([2.0, 0, -8193])}),
     "bias: 2 values, must be 1, 3 or 3": ("dense", {"bias": np.array([2.0, 4])}),
-    "delay: from 0 to 63, must be 0 ... 62; train": ("conv", {"delay": np.array([0.0, 63])}),
+    "delay: 1 of 2 values, like 63": ("conv", {"delay": np.array([0.0, 63])}),
     "inFeatures: is 13, must be 12": ("dense", {"inFeatures": 13}),
     "outChannels: is 3, must be 2": ("conv", {"outChannels": 3}),
-    "shape: 2 x 4 x 2, but an image 2 x 4 x 3 gives 3 x 2 windows": (
+    "shape: 2 x 4 x 2, but the kernel gives 2 x 3 x 2; export": (
         "conv", {"shape": np.array([2, 4, 2])},
     ),
-    "shape: 2 x 6 of a convolution; write (C, H, W)": ("conv", {"shape": np.array([2, 6])}),
-    "groups: 3 do not divide 2 and 2": ("conv", {"groups": 3}),
-    "stride: kernel (2, 2), stride (0, 1)": ("conv", {"stride": np.array([0, 1])}),
+    "shape: a convolution from (2, 4, 3) to (2, 6)": ("conv", {"shape": np.array([2, 6])}),
+    "groups: 3 of kernels (2, 2) must divide the channels": ("conv", {"groups": 3}),
+    "stride: [0, 1] is no pair (y, x) of numbers >= 1": ("conv", {"stride": np.array([0, 1])}),
     "padding: (2, 0) must be less than the kernel spans": (
         "conv", {"padding": np.array([2, 0]), "shape": np.array([2, 7, 2])},
     ),
-    "kernelSize: is no pair": ("conv", {"kernelSize": np.array([2, 2, 2])}),
+    "kernelSize: [2, 2, 2] is no pair": ("conv", {"kernelSize": np.array([2, 2, 2])}),
     "momentum: no such key is known": ("dense", {"momentum": 0.9}),
-    "type: 'input' behind other layers": ("dense", {"type": "input"}),
+    "type: 'input' in this place; a network begins": ("dense", {"type": "input"}),
 }  # fmt: skip
 
 
@@ -188,10 +188,13 @@ def test_what_has_no_form_in_one_time_is_told_with_the_other(tmp_path: Path) -> 
     [
         ([], "no group 'layer' with layers in it"),
         (small()[:1], "it has no dense layer and no convolution"),
-        (small()[1:], "layer/0: type: 'conv' without an image (C, H, W) before it"),
-        (small()[2:], "layer/0: type: 'flatten' is the first layer"),
-        (small()[3:], "layer/0: type: 'dense' is the first layer"),
-        ([*small()[:2], small()[3]], "layer/2: type: 'dense' lies behind neurons of shape 2 x"),
+        (small()[1:], "layer/0: type: 'conv' in this place; a network begins with one"),
+        (small()[2:], "layer/0: type: 'flatten' in this place"),
+        (small()[3:], "layer/0: type: 'dense' in this place"),
+        (
+            [*small()[:2], small()[3]],
+            "layer/2: type: dense behind neurons of shape 2 x 3 x 2",
+        ),
     ],
 )
 def test_layers_in_a_wrong_order_are_refused(
@@ -264,9 +267,9 @@ def damage(rng: np.random.Generator, layers: list[Layer], path: Path) -> None:
         layer = layers[rng.integers(len(layers))]
         key = list(layer)[rng.integers(len(layer))]
         changes: list[Callable[[Any], Any]] = [
-            lambda _: None, lambda v: np.asarray(v, float) * 1e6, lambda v: -1.0 * np.asarray(v),
-            lambda v: np.asarray(v, float).ravel()[:-1], lambda v: np.asarray(v, float) + 0.5,
-            lambda _: "dense", lambda v: np.repeat(np.asarray(v, float)[None], 3, 0),
+            lambda _: None, lambda v: 1e6 * np.asarray(v), lambda v: -1.0 * v,
+            lambda v: np.ravel(v)[:-1], lambda v: np.asarray(v) + 0.5,
+            lambda _: "dense", lambda v: np.repeat(np.asarray(v)[None], 3, 0),
         ]  # fmt: skip
         if key != "type" and not isinstance(layer[key], str | None):
             layer[key] = changes[rng.integers(len(changes))](layer[key])
