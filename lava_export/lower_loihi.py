@@ -92,7 +92,7 @@ def _make_population(graph: Graph, name: str, lag: int) -> Population:
         bits = getattr(node, "message_bits", 0)
         return Population(name=name, kind="input", shape=shape, message_bits=bits)
     values = {key: as_array(getattr(node, key, 0.0)) for key in ("du", "dv", "vth", "bias")}
-    registers = {
+    registers: dict[str, Any] = {
         key: as_int32(v if v.size == 1 else np.broadcast_to(v, shape).ravel())
         for key, v in values.items()
     }

@@ -6,6 +6,7 @@ takes a tick through each layer, a bias acts from the first tick on, before any 
 and a delay belongs to what a layer receives.
 """
 
+import math
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -70,10 +71,7 @@ def read(
         library="lava-dl, a .net file",
         mapping=map_keys(net),
         choices={
-            "time": {
-                "slayer": "slayer: all layers share a tick, as in training",
-                "lava": "lava: a spike takes a tick through each layer, as netx runs it",
-            }[time],
+            "time": f"{time}, as {'in training' if time == 'slayer' else 'netx runs it'}",
             "reset_interval": f"{reset_interval} ticks" if reset_interval else "no reset",
             **describe_netx(net, time),
         },
@@ -179,10 +177,11 @@ def _delay(name: str, waits: np.ndarray | None, shape: tuple[int, ...]) -> dict[
     """Return nodes that delay each value of a shape by its own ticks; none without a delay."""
     if waits is None or not waits.any():
         return {}
+    node = make_delays(np.broadcast_to(waits, math.prod(shape)))
     if len(shape) == 1:
-        return {name: make_delays(waits)}
+        return {name: node}
     back = Unflatten(shape=shape)
-    return {f"{name} flatten": Flatten(), name: make_delays(waits), f"{name} unflatten": back}
+    return {f"{name} flatten": Flatten(), name: node, f"{name} unflatten": back}
 
 
 def _lay_out(values: np.ndarray, shape: tuple[int, ...]) -> float | np.ndarray:

@@ -39,6 +39,7 @@ MOST_PRODUCTS = 2**27  # of a convolution: windows, or output channels, x values
 MOST_TOLD = 100  # problems in a message
 CLOSE = 1e-3  # what float32 leaves of a whole number, where the scale is no power of two
 AGAIN = "export the file again"
+MISSING = f"is missing; {AGAIN}"
 CURES = {  # for a value out of range
     **dict.fromkeys(("weight", "weight_rec", "bias"), "train with a smaller scale"),
     "delay": "train with max_delay=62",
@@ -84,7 +85,7 @@ class NetLayer:
 
     shape: (C, H, W) of "input" and "conv", (N,) of the others.
     synapses, loop: with whole weights; loop: of "dense_rec".
-    bias: weight units, one, or one per neuron. delay: steps, one per neuron.
+    bias: weight units, one, or one per neuron. delay: steps, one, or one per neuron.
     neuron: registers du, dv and vth, each with one value, or one per neuron; None for an
         "input" that shows the stimulus, and for a "flatten".
     transform: of an "input" with neurons, weight and bias of its pixels.
@@ -213,18 +214,14 @@ class _LayerReader:
             synapses, shape = self.read_matrix(size, before), (size,)
             if kind == "dense_rec":
                 loop = Dense(weight=self.take_weight("weight_rec", (size, size)))
-        delay = self.take_whole("delay", "steps that values wait", 0, DELAYS)
-        bias = self.take_whole("bias", "bias of the neurons, in weight units", 0, BIASES)
         return NetLayer(
             index=self.index,
             type=kind,
             shape=shape,
             synapses=synapses,
             loop=loop,
-            bias=None if bias is None else self.spread("bias", bias, shape),
-            delay=None
-            if delay is None
-            else np.broadcast_to(self.spread("delay", delay, shape), size),
+            bias=self.take_each("bias", "bias of the neurons [weight units]", shape, BIASES),
+            delay=self.take_each("delay", "steps that values wait", shape, DELAYS),
             neuron=self.take_neurons(shape),
             inexact=self.inexact,
         )
@@ -234,15 +231,15 @@ class _LayerReader:
         if "neuron" not in self.tree:
             return NetLayer(index=self.index, type="input", shape=shape)
         told = "for the user: x = weight p + bias"
-        weight, bias = self.take_whole("weight", told, 1), self.take_whole("bias", told, 1)
+        weight, bias = (self.take_whole(key, told, 1) for key in ("weight", "bias"))
         return NetLayer(
             index=self.index,
             type="input",
             shape=shape,
             neuron=self.take_neurons(shape),
             transform=(
-                64 if weight is None else weight.item(),
-                0 if bias is None else bias.item(),
+                int(64 if weight is None else weight[0]),
+                int(0 if bias is None else bias[0]),
             ),
         )
 
@@ -261,7 +258,9 @@ class _LayerReader:
         """Return the synapses of a convolution."""
         if not len(before.shape) == len(shape) == 3:
             self.stop("shape", f"a convolution from {before.shape} to {shape}; write (C, H, W)")
-        pairs = {k: self.take_pair(k) for k in ("kernelSize", "stride", "padding", "dilation")}
+        pairs: Any = {
+            k: self.take_pair(k) for k in ("kernelSize", "stride", "padding", "dilation")
+        }
         groups = self.need("groups", "groups of channels", 1).item()
         self.check("inChannels", before.shape[0])
         self.check("outChannels", shape[0])
@@ -299,12 +298,14 @@ class _LayerReader:
             family = next((name for name in ("ADRF", "RF") if kind.startswith(name)), kind)
             self.stop("neuron/type", f"{kind!r}: {REFUSED.get(family, 'known is CUBA')}")
         found = {
-            key: self.spread(
-                f"neuron/{key}", self.need(f"neuron/{key}", became, 0, bounds), shape
-            )
+            key: self.take_each(f"neuron/{key}", became, shape, bounds)
             for key, (bounds, became) in REGISTERS.items()
+            if f"neuron/{key}" in self.tree
+            or self.stop(f"neuron/{key}", f"is missing; {AGAIN}")
         }
-        vth = found["vThMant"]
+        du, dv, vth = found.values()
+        if du is None or dv is None or vth is None:  # refused
+            raise UnreadableLayerError
         if vth.max() > NEVER > vth.min():
             told = f"{vth.max()} beside {vth.min()} has more than 17 bits"
             self.refuse("neuron/vThMant", f"{told}; write {NEVER} instead")
@@ -316,7 +317,7 @@ class _LayerReader:
         for key in ("neuron/tauRho", "neuron/scaleRho"):
             if self.tree.pop(key, None) is not None:
                 self.tell(key, "nothing: of the surrogate gradient")
-        return {"du": found["iDecay"] - 1, "dv": found["vDecay"], "vth": vth}
+        return {"du": du - 1, "dv": dv, "vth": vth}
 
     def take_word(self, key: str, became: str) -> str:
         """Return a word, or stop."""
@@ -355,21 +356,25 @@ class _LayerReader:
             )
         return value.reshape(shape).astype(np.float32)
 
-    def spread(self, key: str, value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    def take_each(
+        self, key: str, became: str, shape: tuple[int, ...], bounds: tuple[int, int]
+    ) -> np.ndarray | None:
         """Return one value, or one per neuron of (C, H, W), from one per channel or neuron."""
-        size = math.prod(shape)
-        if value.size not in (1, shape[0], size):
+        value, size = self.take_whole(key, became, 0, bounds), math.prod(shape)
+        if value is None or value.size == 1:
+            return None if value is None else value.reshape(1)
+        if value.size not in (shape[0], size):
             self.stop(key, f"{value.size} values, must be 1, {shape[0]} or {size}; {AGAIN}")
         if len(shape) == 3 and value.shape == shape[::-1]:
             value = value.T  # netx lays the biases of all neurons out as (W, H, C)
-        return value.ravel().repeat(size // value.size if value.size > 1 else 1)
+        return value.ravel().repeat(size // value.size)
 
     def need(self, key: str, became: str, *rules: Any) -> np.ndarray:
         """Return the result of :meth:`take_whole`, or stop."""
         missing, value = key not in self.tree, self.take_whole(key, became, *rules)
         if missing or value is None:
             if missing:
-                self.refuse(key, f"is missing; {AGAIN}")
+                self.refuse(key, MISSING)
             raise UnreadableLayerError
         return value
 

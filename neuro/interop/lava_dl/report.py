@@ -3,7 +3,7 @@
 netx is lava-dl's own loader, in version 0.6.0, its last.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -20,7 +20,7 @@ def map_keys(net: NetFile) -> tuple[MappedNode, ...]:
     for fate in net.fates:
         found.setdefault((fate.key, fate.became), []).append(fate.layer)
     return tuple(
-        MappedNode(node=f"layer/{_join(layers)}", source=key, became=became)
+        MappedNode(node=_name(layers), source=key, became=became)
         for (key, became), layers in found.items()
     )
 
@@ -35,13 +35,13 @@ def describe_netx(net: NetFile, time: str) -> dict[str, str]:
     if time == "slayer":
         early = "begins its bias at step 1, before any input arrives"
         faults[early] = [layer.index for layer in layers[1:] if _has_bias(layer)]
-    out = {f"netx {fault}": f"layer/{_join(where)}" for fault, where in faults.items() if where}
+    out = {f"netx {fault}": _name(where) for fault, where in faults.items() if where}
     vth = {x.index: x.neuron["vth"].max() for x in layers if x.neuron and not x.is_silent}
     high = [index for index, most in vth.items() if most >= EXACT]
     if high:
-        out["SLAYER fires at v = 64 vThMant, chips above it"] = f"layer/{_join(high)}"
+        out["SLAYER fires at v = 64 vThMant, chips above it"] = _name(high)
     if loops := [x.index for x in layers if x.is_silent and x.loop]:
-        out["weight_rec is left out, since its neurons never fire"] = f"layer/{_join(loops)}"
+        out["weight_rec is left out, since its neurons never fire"] = _name(loops)
     head = net.layers[0]
     if head.neuron:
         weight, bias = head.transform
@@ -74,16 +74,5 @@ def _has_bias(layer: NetLayer) -> bool:
     return layer.bias is not None and bool(layer.bias.any())
 
 
-def _join(layers: Sequence[int]) -> str:
-    """Return numbers of layers as text, ranges in short form.
-
-    >>> _join([0, 2, 3, 4, 7])
-    '0, 2-4, 7'
-    """
-    parts: list[list[int]] = []
-    for k in sorted(set(layers)):
-        if parts and k == parts[-1][-1] + 1:
-            parts[-1].append(k)
-        else:
-            parts.append([k])
-    return ", ".join(str(p[0]) if len(p) == 1 else f"{p[0]}-{p[-1]}" for p in parts)
+def _name(layers: Iterable[int]) -> str:
+    return f"layer/{', '.join(map(str, dict.fromkeys(layers)))}"
