@@ -394,8 +394,8 @@ class _LayerReader:
         if array.dtype.kind not in "biuf" or not array.size or size not in (0, array.size):
             self.refuse(key, f"holds no {f'{size} number' if size else 'numbers'}; {AGAIN}")
             return None
-        exact = array.astype(np.float64)
-        whole, (low, high) = np.rint(exact), bounds
+        exact, (low, high) = array.astype(np.float64), bounds
+        whole: np.ndarray = np.rint(exact)
         wrong = exact[~((np.abs(exact - whole) <= CLOSE) & (whole >= low) & (whole <= high))]
         if wrong.size:
             told = f"{wrong.size} of {array.size} values, like {wrong[0]:g}"
