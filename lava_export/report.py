@@ -209,7 +209,9 @@ def _tell_state(
         if q.kind == "input"
     }
     kinds = {name: np.int32 if program[name].signed else np.bool_ for name in inputs}
-    rasters = {name: to_raster(e).astype(kinds[name]) for name, e in inputs.items()}
+    rasters: dict[str, np.ndarray] = {
+        name: to_raster(e).astype(kinds[name]) for name, e in inputs.items()
+    }
     history = [t.states[p.name] for t in iterate_ticks(program, rasters, tick + 1)]
     values = history[-1]._asdict().items()
     told = ", ".join(f"{name} = {int(x[0, neuron])}" for name, x in values if x is not None)

@@ -36,6 +36,8 @@ def get(
         console.print(
             DONE, f"{folder}: {run.shipment['about']}; trained by {trained}", soft_wrap=True
         )
+        for verb in ("eval", "verify", "energy", "report"):
+            console.print(f"next: neuro {verb} {folder}", highlight=False, soft_wrap=True)
         return
     rows = (
         (

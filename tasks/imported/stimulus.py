@@ -339,7 +339,10 @@ def _check_labels(
     if size is not None and len(labels) != size[1]:
         cure = "give one each, in their order"
         if len(labels) == size[0]:
-            cure = f"axes are {AXES}: x.swapaxes(0, 1)"
+            cure = (
+                f"axes are {AXES}: x.swapaxes(0, 1); of a stimulus without ticks give the "
+                "shape of a sample, as --shape 1,28,28"
+            )
         problems.append(f"{len(labels)} labels for {size[1]} samples; {cure}")
     beyond = labels[(labels < 0) | (labels >= classes)]
     if beyond.size:
@@ -384,7 +387,7 @@ def load_stimulus(path: Path) -> ImportedStimulus:
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays of a run folder as an ``.npz``; raise a StoreError if that fails."""
     buffer = BytesIO()
-    np.savez_compressed(buffer, **arrays)
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     write_bytes(path, buffer.getvalue())
 
 
