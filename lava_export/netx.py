@@ -305,7 +305,7 @@ def _check_synapses(program: LoihiProgram, c: LoihiConnection) -> Iterator[str]:
 def _check_waits(c: LoihiConnection) -> Iterator[str]:
     """Yield the delays that a layer of netx cannot hold."""
     if c.delays_in is not None:
-        yield "each source has its own delay, a layer one for each target; use delays_out"
+        yield "each source has a delay, a layer one for each target; import it with time=lava"
     if c.kind == "conv" and c.longest_wait:
         yield (
             f"a spike waits {c.longest_wait} steps before a convolution, whose delay the "
