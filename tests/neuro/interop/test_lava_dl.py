@@ -202,15 +202,12 @@ def test_layers_in_a_wrong_order_are_refused(
 
 
 def test_layers_are_numbered_in_numeric_order(tmp_path: Path) -> None:
-    layers = small()[:1] + [dict(small("conv")[1]) for _ in range(10)]
-    for k, layer in enumerate(layers[1:]):
-        image = 2, 24 - k, 3
-        layer |= {"shape": np.array([2, 23 - k, 3]), "kernelSize": np.array([2, 1])}
-        layer["weight"] = np.full((2, 2, 2, 1), 4.0 * k - 10)
-        assert image[1] - 1 == layer["shape"][1]
-    layers[0]["shape"] = np.array([2, 24, 3])
-    graph = lava_dl.read(net_files.write(tmp_path / "a.net", layers)).graph
-    assert [name for name in graph.populations] == [f"{k}-conv" for k in range(1, 11)]
+    one = {"shape": np.array([1]), "inFeatures": 1, "outFeatures": 1, **neurons()}
+    layers = [{"type": "input", "shape": np.array([1])}]
+    layers += [{"type": "dense", **one, "weight": np.array([[2.0 * k]])} for k in range(10)]
+    graph: Any = lava_dl.read(net_files.write(tmp_path / "a.net", layers)).graph
+    found = [graph.nodes[f"{name}:synapses"].weight.item() for name in graph.populations]
+    assert found == [2.0 * k for k in range(10)]
     with h5py.File(tmp_path / "a.net", "a") as file:
         file.move("layer/3", "layer/11")
     with pytest.raises(NetFileError, match="layer/11: layers are groups named 0, 1"):
@@ -259,35 +256,26 @@ def test_an_inexact_weight_is_rounded(tmp_path: Path) -> None:
     assert set(np.unique(node.weight)) == {6.0, -4.0}
 
 
-def damage(rng: np.random.Generator, layers: list[Layer], path: Path) -> None:
-    """Write layers with one or two values changed, or with bytes changed, cut or lost."""
-    for _ in range(int(rng.integers(1, 3)) * int(rng.integers(2))):
-        layer = layers[rng.integers(len(layers))]
-        key = list(layer)[rng.integers(len(layer))]
-        changes: list[Callable[[Any], Any]] = [
-            lambda _: None, lambda v: 1e6 * np.asarray(v), lambda v: -1.0 * v,
-            lambda v: np.ravel(v)[:-1], lambda v: np.asarray(v) + 0.5,
-            lambda _: "dense", lambda v: np.repeat(np.asarray(v)[None], 3, 0),
-        ]  # fmt: skip
-        if key != "type" and not isinstance(layer[key], str | None):
-            layer[key] = changes[rng.integers(len(changes))](layer[key])
-        elif rng.integers(2):
-            layer["type"] = str(rng.choice(["conv", "dense", "flatten", "input", "x"]))
-    net_files.write(path, layers)
-    if rng.integers(2):
-        data = bytearray(path.read_bytes())
-        for at in rng.integers(0, len(data), 3):
-            data[at] = rng.integers(256)
-        path.write_bytes(data[: int(rng.choice([len(data), rng.integers(len(data))]))])
+CHANGES: list[Callable[[Any], Any]] = [
+    lambda _: None, lambda _: "dense", lambda v: 1e6 * np.asarray(v), lambda v: np.ravel(v)[:-1],
+    lambda v: -1.0 * v, lambda v: np.asarray(v) + 0.5, lambda v: np.repeat([v], 3, 0),
+]  # fmt: skip
 
 
 def test_a_damaged_file_is_refused_with_its_place_or_runs(tmp_path: Path) -> None:
-    places = ("layer/", "/layer", "HDF5: ", "no group 'layer'", "it has no dense")
+    """Bytes are damaged by tests/test_mutate_inputs.py, values here."""
     refused = list[NetFileError]()
     for seed in range(100):
-        rng = np.random.default_rng([seed, 5])
-        path = tmp_path / f"{seed}.net"
-        damage(rng, net_files.draw(rng), path)
+        rng, path = np.random.default_rng([seed, 5]), tmp_path / f"{seed}.net"
+        layers = net_files.draw(rng)
+        for _ in range(rng.integers(1, 3)):
+            layer = layers[rng.integers(len(layers))]
+            key = list(layer)[rng.integers(len(layer))]
+            if key == "type":
+                layer[key] = str(rng.choice(["conv", "dense", "flatten", "input", "x"]))
+            elif not isinstance(layer[key], str | None):
+                layer[key] = CHANGES[rng.integers(len(CHANGES))](layer[key])
+        net_files.write(path, layers)
         try:
             graph = lava_dl.read(path, time="lava").graph
         except NetFileError as error:
@@ -296,13 +284,12 @@ def test_a_damaged_file_is_refused_with_its_place_or_runs(tmp_path: Path) -> Non
         x = rng.random((3, 1, graph.size("input"))) < 0.4
         reference.run(lower(graph), {"input": to_events(x)}, 3)
     assert 20 < len(refused) < 90
-    assert all(p.startswith(places) for error in refused for p in error.problems)
-    assert all(str(tmp_path) in str(error) for error in refused)
+    assert all(p.startswith("layer/") for error in refused for p in error.problems)
 
 
 def order(x: np.ndarray) -> np.ndarray:
     """Return a record (x, y, channel, step) or (neuron, step) as (step, neuron in C order)."""
-    return np.moveaxis(x.T, 0, 0).reshape(x.shape[-1], -1).astype(int)
+    return x.T.reshape(x.shape[-1], -1).astype(int)
 
 
 def states(name: str, image: np.ndarray, ticks: int, time: Time, **choices: Any) -> list[Any]:
