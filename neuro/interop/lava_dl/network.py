@@ -1,9 +1,11 @@
 """Layers of a ``.net`` file as a Graph of neurons in Loihi's integers, in one of two times.
 
-"slayer" is the time in which SLAYER trains: all layers share a tick, and a delay belongs to
+"slayer" is the time of SLAYER's own forward pass. With ``delay_shift``, the default of its
+blocks, a spike takes a tick from layer to layer, the first layer sees its input at once, and a
+bias acts from tick 0 in all layers; without it, all layers share a tick. A delay belongs to
 what a layer sends. "lava" is the time of netx on Lava, whose step t + 1 is tick t: a spike
-takes a tick through each layer, a bias acts from the first tick on, before any spike arrives,
-and a delay belongs to what a layer receives.
+takes a tick through each layer, the first one too, and a delay belongs to what a layer
+receives.
 """
 
 import math
@@ -38,17 +40,23 @@ DT = Seconds(1e-3)  # a file does not say how long a tick is
 
 
 def read(
-    source: str | Path, *, time: Time = "slayer", layers: int = 0, reset_interval: int = 0
+    source: str | Path,
+    *,
+    time: Time = "slayer",
+    delay_shift: bool = True,
+    layers: int = 0,
+    reset_interval: int = 0,
 ) -> ImportedNetwork:
     """Return the network of a ``.net`` file of lava-dl, in the integers of Loihi.
 
     Args:
         source: the file.
         time: "slayer" as in training, or "lava" as netx runs it.
+        delay_shift: of the blocks in training; only of the time "slayer".
         layers: number of layers, counted from the input, that are imported; 0: all.
-        reset_interval: ticks after which all states return to 0, as in netx; 0: never. With the
-            time "lava" the k-th layer with neurons, from 0, does so before each tick t with
-            t mod reset_interval = k mod reset_interval; with "slayer" k is 0 for all.
+        reset_interval: ticks after which all states return to 0, as in netx; 0: never. The k-th
+            layer with neurons, from 0, does so before each tick t with t mod reset_interval =
+            k mod reset_interval; k is 0 for all where they share a tick.
 
     Raises:
         NetFileError: lists every problem of the file, each with its place and cure.
@@ -66,18 +74,25 @@ def read(
     if problems:
         raise NetFileError(problems, Path(source))
     weight, bias = net.layers[0].transform
+    coded = net.layers[0].neuron is not None
     return ImportedNetwork(
-        graph=make_graph(net, time, reset_interval),
+        graph=make_graph(net, time, reset_interval, delay_shift),
         library="lava-dl, a .net file",
         mapping=map_keys(net),
         choices={
-            "time": f"{time}, as {'in training' if time == 'slayer' else 'netx runs it'}",
+            "time": _describe_time(time, delay_shift),
             "reset_interval": f"{reset_interval} ticks" if reset_interval else "no reset",
-            **describe_netx(net, time),
+            **describe_netx(net, early=time == "slayer" and not (delay_shift and coded)),
         },
         run_source=lambda _: SourceRun({}, {}, {}),
-        images=(bias - abs(weight), bias + abs(weight)) if net.layers[0].neuron else None,
+        images=(bias - abs(weight), bias + abs(weight)) if coded else None,
     )
+
+
+def _describe_time(time: Time, delay_shift: bool) -> str:
+    if time == "lava":
+        return "lava, as netx runs it"
+    return f"slayer, as in training with delay_shift={delay_shift}"
 
 
 def list_problems(net: NetFile, time: Time) -> list[str]:
@@ -97,7 +112,9 @@ def list_problems(net: NetFile, time: Time) -> list[str]:
     return problems
 
 
-def make_graph(net: NetFile, time: Time, reset_interval: int = 0) -> Graph:
+def make_graph(
+    net: NetFile, time: Time, reset_interval: int = 0, delay_shift: bool = True
+) -> Graph:
     """Return the Graph of a file; for its arguments see :func:`read`."""
     head, *others = net.layers
     if sum(n > 1 for n in head.shape) < 2 and others[0].type != "conv":
@@ -105,7 +122,10 @@ def make_graph(net: NetFile, time: Time, reset_interval: int = 0) -> Graph:
     source: Node = Input(shape=head.shape)
     if head.neuron is not None:
         source = GradedInput(shape=head.shape, message_bits=IMAGE_BITS)
-    builder = _GraphBuilder(lava=time == "lava", interval=reset_interval, nodes={INPUT: source})
+    lava = time == "lava"
+    builder = _GraphBuilder(
+        lava=lava, shift=lava or delay_shift, interval=reset_interval, nodes={INPUT: source}
+    )
     before = replace(head, neuron=None)
     if head.neuron is not None:
         builder.add_population(head)
@@ -120,9 +140,15 @@ def make_graph(net: NetFile, time: Time, reset_interval: int = 0) -> Graph:
 
 @dataclass(kw_only=True, eq=False)
 class _GraphBuilder:
-    """Builder of a Graph, layer by layer. populations: number of those that it has."""
+    """Builder of a Graph, layer by layer.
+
+    lava: whether delays and the first layer are those of netx.
+    shift: whether a spike takes a tick from layer to layer.
+    populations: number of those that it has.
+    """
 
     lava: bool
+    shift: bool
     interval: int
     nodes: dict[str, Node]
     edges: list[Edge] = field(default_factory=list)
@@ -139,7 +165,7 @@ class _GraphBuilder:
             del registers["vth"]
         values: dict[str, Any] = {k: _lay_out(v, layer.shape) for k, v in registers.items()}
         if self.interval:
-            offset = self.populations % self.interval if self.lava else 0
+            offset = self.populations % self.interval if self.shift else 0
             resets = {"reset_interval": self.interval, "reset_offset": offset}
             values |= {name: Ticks(ticks) for name, ticks in resets.items()}
         self.nodes[layer.name] = (LoihiLI if layer.is_silent else LoihiLIF)(**values)
@@ -148,7 +174,8 @@ class _GraphBuilder:
     def connect(self, layer: NetLayer, before: NetLayer) -> None:
         """Connect the population of a layer with the one before it, and with itself."""
         start = INPUT if before.neuron is None else before.name
-        late, tick = (None, Ticks(1)) if self.lava else (before.delay, Ticks(0))
+        tick = Ticks(int(self.lava or (self.shift and start != INPUT)))
+        late = None if self.lava else before.delay
         self.add_chain(layer, "synapses", Edge(start, layer.name, tick), before, late)
         if layer.loop is not None and not layer.is_silent:
             self.add_chain(layer, "loop", Edge(layer.name, layer.name, Ticks(1)), layer, None)

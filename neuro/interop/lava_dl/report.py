@@ -25,16 +25,19 @@ def map_keys(net: NetFile) -> tuple[MappedNode, ...]:
     )
 
 
-def describe_netx(net: NetFile, time: str) -> dict[str, str]:
-    """Return what netx would load, or SLAYER compute, otherwise than the import; by fault."""
+def describe_netx(net: NetFile, early: bool) -> dict[str, str]:
+    """Return what netx would load, or SLAYER compute, otherwise than the import; by fault.
+
+    early: whether biases of netx act earlier, against the input, than in training.
+    """
     layers = [layer for layer in net.layers if layer.neuron is not None]
     faults: dict[str, list[int]] = {}
     for layer in layers:
         for fault in _list_faults(layer):
             faults.setdefault(fault, []).append(layer.index)
-    if time == "slayer":
-        early = "begins its bias at step 1, before any input arrives"
-        faults[early] = [layer.index for layer in layers[1:] if _has_bias(layer)]
+    if early:
+        fault = "begins its biases earlier, against the input, than SLAYER"
+        faults[fault] = [layer.index for layer in layers[1:] if _has_bias(layer)]
     out = {f"netx {fault}": _name(where) for fault, where in faults.items() if where}
     vth = {x.index: x.neuron["vth"].max() for x in layers if x.neuron and not x.is_silent}
     high = [index for index, most in vth.items() if most >= EXACT]

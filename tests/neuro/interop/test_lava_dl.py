@@ -14,7 +14,7 @@ from lava_export import lower, reference
 from lava_export.reference import iterate_ticks
 from neuro.events import simulate
 from neuro.interop import lava_dl
-from neuro.interop.lava_dl import NetFileError, Time
+from neuro.interop.lava_dl import NetFileError
 from neuro.nn import replay
 from neuro.spikes import to_events, to_raster
 
@@ -26,15 +26,21 @@ recorded = pytest.mark.skipif(
 )
 
 
-@pytest.mark.parametrize("time", ["lava", "slayer"])
-@pytest.mark.parametrize("seed", range(15))
-def test_a_random_file_computes_its_equations(seed: int, time: Time, tmp_path: Path) -> None:
+CHOICES: dict[str, dict[str, Any]] = {
+    **{time: {"time": time} for time in ("lava", "slayer")},
+    "unshifted": {"time": "slayer", "delay_shift": False},
+}
+
+
+@pytest.mark.parametrize("time", CHOICES)
+@pytest.mark.parametrize("seed", range(10))
+def test_a_random_file_computes_its_equations(seed: int, time: str, tmp_path: Path) -> None:
     rng = np.random.default_rng([seed, 2])
     layers = net_files.draw(rng, conv_delays=True, last_delays=time == "lava")
     interval = int(rng.choice([0, 7]))
     path = net_files.write(tmp_path / "a.net", layers)
     x = rng.random((TICKS, int(np.prod(layers[0]["shape"])))) < 0.4
-    graph = lava_dl.read(path, time=time, reset_interval=interval).graph
+    graph = lava_dl.read(path, **CHOICES[time], reset_interval=interval).graph
     events = {"input": to_events(x[:, None])}
     wanted = net_files.run(layers, x, time, interval)
     records = [reference.run(lower(graph), events, TICKS), replay(graph, events)]
@@ -233,7 +239,7 @@ def test_faults_of_the_loader_and_the_trainer_are_told(tmp_path: Path) -> None:
             "weight": np.array([3.0, *[-2.0] * 35]).reshape(3, 12)
         },
         "SLAYER fires at v = 64 vThMant, chips above it": neurons(vThMant=4096),
-        "netx begins its bias at step 1": {"bias": np.array([2.0, 4, 6])},
+        "netx begins its biases earlier": {"bias": np.array([2.0, 4, 6])},
     }
     for told, changed in rows.items():
         path = net_files.write(tmp_path / "a.net", small("dense", **changed))
@@ -257,8 +263,8 @@ def test_an_inexact_weight_is_rounded(tmp_path: Path) -> None:
 
 
 CHANGES: list[Callable[[Any], Any]] = [
-    lambda _: None, lambda _: "dense", lambda v: 1e6 * np.asarray(v), lambda v: np.ravel(v)[:-1],
-    lambda v: -1.0 * v, lambda v: np.asarray(v) + 0.5, lambda v: np.repeat([v], 3, 0),
+    lambda _: None, lambda _: "dense", lambda v: 1e6 * np.asarray(v), lambda v: -1.0 * v,
+    lambda v: np.ravel(v)[:-1], lambda v: np.asarray(v) + 0.5, lambda v: np.repeat([v], 3, 0),
 ]  # fmt: skip
 
 
@@ -292,15 +298,15 @@ def order(x: np.ndarray) -> np.ndarray:
     return x.T.reshape(x.shape[-1], -1).astype(int)
 
 
-def states(name: str, image: np.ndarray, ticks: int, time: Time, **choices: Any) -> list[Any]:
+def states(name: str, image: np.ndarray, ticks: int, time: str, **choices: Any) -> list[Any]:
     """Return the ticks of a recorded network on the reference."""
-    program = lower(lava_dl.read(DATA / f"{name}.net", time=time, **choices).graph)
+    program = lower(lava_dl.read(DATA / f"{name}.net", **CHOICES[time], **choices).graph)
     return list(iterate_ticks(program, {"input": image}, ticks))
 
 
 @recorded
-@pytest.mark.parametrize("time", ["lava", "slayer"])
-def test_tiny_is_its_record(time: Time) -> None:
+@pytest.mark.parametrize("time", CHOICES)
+def test_tiny_is_its_record(time: str) -> None:
     record = np.load(DATA / "tiny.npz")
     image = order(record["input_bias"][..., None]).astype(np.int32)
     ticks = states("tiny", np.repeat(image[None], 18, 0), 18, time, reset_interval=17)
@@ -308,18 +314,18 @@ def test_tiny_is_its_record(time: Time) -> None:
         (("0-input", "input"), ("1-conv", "layer1"), ("2-conv", "output"))
     ):
         wanted = record[key][0].reshape(-1, 16).T[1:]
-        first = k if time == "lava" else 0
+        first = 0 if time == "unshifted" else k
         got = np.stack([t.out[name][0] for t in ticks])[first : first + 15]
         assert np.array_equal(got, wanted), name
     current = record["current"][0].reshape(-1, 16).T.astype(int) * 64
     u = np.stack([t.states["1-conv"].u[0] for t in ticks])
-    assert np.array_equal(u[:15] if time == "slayer" else u[1:16], current[1:])
+    assert np.array_equal(u[:15] if time == "unshifted" else u[1:16], current[1:])
 
 
 @recorded
 @pytest.mark.slow
-@pytest.mark.parametrize("time", ["lava", "slayer"])
-def test_pilotnet_is_its_record(time: Time) -> None:
+@pytest.mark.parametrize("time", CHOICES)
+def test_pilotnet_is_its_record(time: str) -> None:
     record = np.load(DATA / "pilotnet_lif.npz")
     image = order(record["image"][..., None]).astype(np.int32)
     ticks = states("pilotnet_lif", np.repeat(image[None], 24, 0), 24, time, reset_interval=17)
@@ -332,7 +338,7 @@ def test_pilotnet_is_its_record(time: Time) -> None:
         if f"{key}-u" in record:
             v = order(record[f"{key}-v"])
             wanted |= {"u": order(record[f"{key}-u"]), "v": np.where(spikes, 0, v)}
-        late = 0 if time == "lava" else k  # its tick 0 is step k + 1
+        late = k if time == "unshifted" else 0  # its tick 0 is step k + 1
         for what, of_step in wanted.items():
             got = [t.out[name] if what == "s" else getattr(t.states[name], what) for t in ticks]
             assert np.array_equal(np.stack(got)[: 24 - late, 0], of_step[late:]), (name, what)
@@ -342,13 +348,13 @@ def test_pilotnet_is_its_record(time: Time) -> None:
 
 @recorded
 @pytest.mark.slow
-@pytest.mark.parametrize("time", ["lava", "slayer"])
-def test_ntidigits_is_its_record(time: Time) -> None:
+@pytest.mark.parametrize("time", CHOICES)
+def test_ntidigits_is_its_record(time: str) -> None:
     record = np.load(DATA / "ntidigits.npz")
     x = to_events(record["input"].T[:, None].astype(bool))
-    graph = lava_dl.read(DATA / "ntidigits.net", time=time, layers=5).graph
+    graph = lava_dl.read(DATA / "ntidigits.net", **CHOICES[time], layers=5).graph
     spikes = to_raster(simulate(graph, {"input": x})[0].spikes["4-dense"])[:, 0]
-    late = 0 if time == "lava" else 3
+    late = {"lava": 0, "slayer": 1, "unshifted": 3}[time]
     assert spikes.sum() > 22_000
     assert np.array_equal(spikes[: 2999 - late], record["output"].T[1 + late :])
     short = x._replace(
