@@ -94,7 +94,7 @@ def rasterize(
         TypeError, ProgramError: the run cannot start, see :func:`require_run`.
     """
     require_run(program, inputs, ticks)
-    out = {}
+    out: dict[str, np.ndarray] = {}
     for name, e in inputs.items():
         kind = np.int32 if program[name].signed else np.bool_
         out[name] = np.zeros((ticks, *e.shape[1:]), kind)

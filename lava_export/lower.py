@@ -123,7 +123,9 @@ def lower(
     if ticks is not None and ticks < 1:
         raise ValueError(f"ticks must be >= 1, or None for runs of any length, got {ticks}")
     if is_in_integers(graph):
-        return _keep_integers(graph, ticks)
+        if problems := list_problems_of_integers(graph):
+            raise LowerError(problems)
+        return lower_integers(graph, ticks)
     problems = problems_of_neurons(graph, "a chip") + list(_list_unknown_neurons(graph))
     if problems or problems_on_a_clock(graph):
         raise LowerError(problems_on_a_clock(graph) + problems)
@@ -159,17 +161,6 @@ def lower(
     )
     problems = list_wide_integers(program) or list_overflows(program)
     problems += [*list_lost_weights(program), *_list_lost_thresholds(program, membranes)]
-    if problems:
-        raise LowerError(problems)
-    return program
-
-
-def _keep_integers(graph: Graph, ticks: int | None) -> LoihiProgram:
-    """Return the program of a graph whose neurons compute in Loihi's integers already."""
-    problems = list_problems_of_integers(graph)
-    if not problems:
-        program = lower_integers(graph, ticks)
-        problems = list_wide_integers(program)
     if problems:
         raise LowerError(problems)
     return program

@@ -75,11 +75,11 @@ def write_net(path: str | Path, program: LoihiProgram) -> Path:
 def describe_loading(path: str | Path, program: LoihiProgram) -> str:
     """Return the Python call that loads the file, with a reset before each sample if possible.
 
-    netx resets do not follow layers whose spikes wait for a delay: build the network anew for
-    each sample.
+    netx resets do not follow layers whose spikes wait for a delay, and take back biases of
+    layers without lags, which act from step 1: build the network anew for each sample.
     """
     reset = f", reset_interval={program.ticks or 'TICKS'}, reset_offset=1"
-    if any(c.longest_wait for c in program.connections):
+    if any(c.longest_wait for c in program.connections) or not program.latency:
         reset = ""
     return f"lava.lib.dl.netx.hdf5.Network(net_config={str(path)!r}{reset})"
 
@@ -258,7 +258,7 @@ def _check_bias(program: LoihiProgram, p: Population) -> Iterator[str]:
             f"its bias sets in after {p.bias_after} ticks, that of a layer at once; put the "
             "delay before the layer with the bias"
         )
-    if any(c.longest_wait for c in program.connections):
+    if program.latency and any(c.longest_wait for c in program.connections):
         yield (
             "it has a bias, which sets in at step 1, and spikes of the network wait for "
             "delays, where no reset of netx takes it back; leave out the delays or the bias"
@@ -305,7 +305,7 @@ def _check_synapses(program: LoihiProgram, c: LoihiConnection) -> Iterator[str]:
 def _check_waits(c: LoihiConnection) -> Iterator[str]:
     """Yield the delays that a layer of netx cannot hold."""
     if c.delays_in is not None:
-        yield "each source has its own delay, a layer one for each target; use delays_out"
+        yield "each source has a delay, a layer one for each target; import it with time=lava"
     if c.kind == "conv" and c.longest_wait:
         yield (
             f"a spike waits {c.longest_wait} steps before a convolution, whose delay the "

@@ -1,6 +1,5 @@
 """The tables of an export: the scaling of every layer, and the parity of reference and Lava."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,6 @@ from lava_export.program import (
 from lava_export.reference import NeuronState, State, iterate_ticks
 from lava_export.rules import compute_head_room
 from neuro.graph import Graph
-from neuro.graph.paths import Route
 from neuro.graph.requirements import require_graph
 from neuro.io.graph_digest import require_program_of
 from neuro.spikes import Events, of_sample, to_raster
@@ -70,7 +68,7 @@ def _measure_population(program: LoihiProgram, part: FloatPopulation) -> dict[st
     p = program[part.name]
     incoming = program.into(p.name)
     errors = [
-        (_take_weights(c.weight, r) * _find_unit(program, c) - r.weight).ravel()
+        (c.weight * _find_unit(program, c) - r.weight).ravel()
         for c, r in zip(incoming, part.incoming, strict=True)
     ]
     error = np.concatenate(errors)
@@ -124,20 +122,6 @@ def _measure_reset_error(p: Population, part: FloatPopulation) -> dict[str, floa
     else:
         return {}
     return {"reset_error": float(np.abs(error).max())}
-
-
-def _take_weights(stored: np.ndarray, route: Route) -> np.ndarray:
-    """Return the weights of a route in the array that a program stores.
-
-    A kernel with dilation or groups is stored filled, with zeros between and beside its
-    weights.
-    """
-    if route.kind != "conv" or stored.shape == route.weight.shape:
-        return stored
-    number = np.arange(1, route.weight.size + 1).reshape(route.weight.shape)
-    places = replace(route, weight=number.astype(np.float64)).conv.plain().weight
-    order = np.argsort(places[places > 0])
-    return np.asarray(stored[places > 0][order].reshape(route.weight.shape))
 
 
 def _measure_decay_error(p: Population, part: FloatPopulation) -> float:
@@ -225,7 +209,9 @@ def _tell_state(
         if q.kind == "input"
     }
     kinds = {name: np.int32 if program[name].signed else np.bool_ for name in inputs}
-    rasters = {name: to_raster(e).astype(kinds[name]) for name, e in inputs.items()}
+    rasters: dict[str, np.ndarray] = {
+        name: to_raster(e).astype(kinds[name]) for name, e in inputs.items()
+    }
     history = [t.states[p.name] for t in iterate_ticks(program, rasters, tick + 1)]
     values = history[-1]._asdict().items()
     told = ", ".join(f"{name} = {int(x[0, neuron])}" for name, x in values if x is not None)

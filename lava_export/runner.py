@@ -43,7 +43,7 @@ def main(job: str, out: str) -> None:
     else:
         answer = run_stages(arrays) if graded else run_populations(arrays)
     with open(out, "wb") as file:
-        np.savez(file, **answer)
+        np.savez(file, **answer)  # type: ignore[arg-type]
 
 
 def run_populations(arrays: dict) -> dict:

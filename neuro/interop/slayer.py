@@ -70,7 +70,14 @@ def import_module(module: nn.Module, input_shape: tuple[int, ...]) -> ImportedNe
         }
         return SourceRun(outputs, {}, {})
 
-    return import_layers(net, "slayer", library=_name_library(), run_source=run_source)
+    shifts = {bool(block.delay_shift) for block in blocks if hasattr(block, "delay_shift")}
+    if len(shifts) > 1:
+        raise CaptureError(
+            ["its blocks differ in delay_shift; give all the same, True as by default"]
+        )
+    return import_layers(
+        net, "slayer", shifts != {False}, library=_name_library(), run_source=run_source
+    )
 
 
 def _name_library() -> str:
@@ -121,13 +128,8 @@ def _read_blocks(blocks: nn.ModuleList, input_shape: tuple[int, ...]) -> NetFile
 
 
 def _run_blocks(blocks: nn.ModuleList, x: Tensor) -> list[Tensor]:
-    """Return what the neurons of each block send, without the ticks that blocks add.
-
-    SLAYER delays what each layer sends by a tick (``delay_shift``); neuro's layers share one.
-    """
-    late = sum(bool(getattr(block, "delay_shift", False)) for block in blocks)
-    ticks, shift, fired = x.shape[-1], 0, []
-    x = torch.cat([x, torch.zeros(*x.shape[:-1], late)], -1)
+    """Return what the neurons of each block send, before its delays."""
+    fired = []
     _return_to_rest(blocks)
     for block in blocks:
         seen: list[Tensor] = []
@@ -139,9 +141,7 @@ def _run_blocks(blocks: nn.ModuleList, x: Tensor) -> list[Tensor]:
             x = block(x)
             hook.remove()
         x = x[0] if isinstance(x, tuple) else x  # with count_log: the spikes, and their mean
-        y = torch.cat(seen, -1) if seen else x
-        fired.append(y[..., shift : shift + ticks])
-        shift += bool(getattr(block, "delay_shift", False))
+        fired.append(torch.cat(seen, -1) if seen else x)
     return fired
 
 

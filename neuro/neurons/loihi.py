@@ -139,4 +139,4 @@ class LoihiLIF(LoihiLI):
 
 def _convert(state: LoihiState, x: Tensor) -> LoihiState:
     """Return a state in the precision of the input; float32 holds its whole numbers."""
-    return LoihiState(*(None if part is None else part.to(x.dtype) for part in state))
+    return LoihiState(v=state.v.to(x.dtype), u=state.u.to(x.dtype), tick=state.tick)

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -337,7 +338,11 @@ def describe_import(
     choices = dict(opened.network.choices)
     if stimulus.repeated:
         choices["images"] = f"no axis of ticks: each is shown in all {stimulus.ticks} ticks"
-    drawn = {"rate": words.rate, "seed": words.seed, "static": opened.network.static}
+    drawn: dict[str, Any] = {
+        "rate": words.rate,
+        "seed": words.seed,
+        "static": opened.network.static,
+    }
     if opened.network.images is not None:
         drawn["images"] = list(opened.network.images)
     return ImportFacts(

@@ -137,9 +137,10 @@ def list_own_figures(facts: ImportFacts) -> list[str]:
     answers = facts["verification"].get("answers")
     if answers is not None:
         n = answers["samples"]
+        ours = "neuro's network, before its input is coded," if "code" in facts else "the run"
         lines.append(
             f"of {n:,} labelled samples the source answers {answers['source']:,} right in "
-            f"{answers['precision']} ({answers['source'] / n:.2%}), the run {answers['run']:,} "
+            f"{answers['precision']} ({answers['source'] / n:.2%}), {ours} {answers['run']:,} "
             f"({answers['run'] / n:.2%}); {answers['different']:,} answers differ"
         )
     return lines

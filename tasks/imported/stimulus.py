@@ -103,13 +103,7 @@ def require_numbers(ticks: int, samples: int, rate: float, seed: int, values: in
 
 
 def generate_stimulus(
-    graph: Graph,
-    *,
-    ticks: int,
-    samples: int,
-    rate: float,
-    seed: int,
-    static: bool = False,
+    graph: Graph, *, ticks: int, samples: int, rate: float, seed: int, static: bool = False
 ) -> ImportedStimulus:
     """Draw random spikes: each value is 1 with probability ``rate``, else 0.
 
@@ -247,9 +241,7 @@ def make_stimulus(
     images = {n: x for n, x in inputs.items() if ticks and x.shape[1:] == graph.shapes[n]}
     inputs |= {name: np.repeat(x[None], ticks, 0) for name, x in images.items()}
     for name, x in inputs.items():
-        problems += [f"{path}: {name}: {p}" for p in _check_input(x, graph.shapes[name])]
-    if not problems:
-        problems += [f"{path}: {problem}" for problem in _list_broken_values(graph, inputs)]
+        problems += [f"{path}: {name}: {p}" for p in _check_input(x, graph, name)]
     sizes = {x.shape[:2] for n, x in inputs.items() if x.ndim == 2 + len(graph.shapes[n])}
     if len(sizes) > 1:
         told = ", ".join(f"{name} {format_shape(x.shape[:2])}" for name, x in inputs.items())
@@ -270,19 +262,6 @@ def make_stimulus(
         labels=None if labels is None else labels.astype(np.int64),
         repeated=bool(images),
     )
-
-
-def _list_broken_values(graph: Graph, inputs: Mapping[str, np.ndarray]) -> Iterator[str]:
-    """Yield the inputs with values that are no whole numbers of their bits, where they must."""
-    for name, x in inputs.items():
-        node = graph.nodes[name]
-        if isinstance(node, GradedInput):
-            yield from list_ungraded_values(name, x.ravel(), node.message_bits)
-        elif is_in_integers(graph) and (x % 1 != 0).any():
-            yield (
-                f"{name}: {x[x % 1 != 0][0]:g} is no whole number, in which the network "
-                "computes; give spikes of 0 and 1, or counts"
-            )
 
 
 def _find_labels(
@@ -306,8 +285,9 @@ def _find_labels(
     return next(iter(found.values()))
 
 
-def _check_input(x: np.ndarray, shape: tuple[int, ...]) -> list[str]:
+def _check_input(x: np.ndarray, graph: Graph, name: str) -> list[str]:
     """List the problems of the values of an input."""
+    shape, node = graph.shapes[name], graph.nodes[name]
     own = f"({', '.join(['ticks', 'samples', *map(str, shape)])})"
     if x.dtype.kind not in "biuf":
         return [f"holds {x.dtype}, which are no numbers; spikes are 0 and 1"]
@@ -329,6 +309,11 @@ def _check_input(x: np.ndarray, shape: tuple[int, ...]) -> list[str]:
         problems.append(f"is empty: its shape is {x.shape}; give at least a tick of a sample")
     if x.dtype.kind == "f" and (wrong := np.count_nonzero(~np.isfinite(x))):
         problems.append(f"{wrong:,} of {x.size:,} values are NaN or infinite; replace them")
+    if not problems and isinstance(node, GradedInput):
+        problems += list_ungraded_values("values", x.ravel(), node.message_bits)
+    elif not problems and is_in_integers(graph) and (x % 1 != 0).any():
+        told = f"{x[x % 1 != 0][0]:g} is no whole number, in which the network computes"
+        problems.append(f"{told}; give spikes of 0 and 1")
     return problems
 
 
@@ -354,7 +339,10 @@ def _check_labels(
     if size is not None and len(labels) != size[1]:
         cure = "give one each, in their order"
         if len(labels) == size[0]:
-            cure = f"axes are {AXES}: x.swapaxes(0, 1)"
+            cure = (
+                f"axes are {AXES}: x.swapaxes(0, 1); of a stimulus without ticks give the "
+                "shape of a sample, as --shape 1,28,28"
+            )
         problems.append(f"{len(labels)} labels for {size[1]} samples; {cure}")
     beyond = labels[(labels < 0) | (labels >= classes)]
     if beyond.size:
@@ -399,7 +387,7 @@ def load_stimulus(path: Path) -> ImportedStimulus:
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays of a run folder as an ``.npz``; raise a StoreError if that fails."""
     buffer = BytesIO()
-    np.savez_compressed(buffer, **arrays)
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     write_bytes(path, buffer.getvalue())
 
 

@@ -162,7 +162,7 @@ def take(history: list[np.ndarray], waits: np.ndarray) -> np.ndarray:
 def run(layers: list[Layer], x: np.ndarray, time: str, interval: int = 0) -> list[np.ndarray]:
     """Return the spikes (T, N) of each layer with synapses; v of one without neurons.
 
-    x: spikes of the input (T, N).
+    x: spikes of the input (T, N). time: lava, slayer, or unshifted: slayer without a shift.
     """
     source, sent_late, found = list(x.astype(int)), np.zeros(x.shape[1], int), list[Any]()
     image = tuple(int(n) for n in layers[0]["shape"])
@@ -177,12 +177,13 @@ def run(layers: list[Layer], x: np.ndarray, time: str, interval: int = 0) -> lis
         u, v = np.zeros(size, int), np.zeros(size, int)
         sums, spikes, shown = list[Any](), list[Any](), list[Any]()
         for t in range(len(x)):
-            if interval and t % interval == (k % interval if time == "lava" else 0):
+            if interval and t % interval == (0 if time == "unshifted" else k % interval):
                 u, v = 0 * u, 0 * v
-            known = source[: t + (time == "slayer")]
+            at_once = time == "unshifted" or (time == "slayer" and k == 0)
+            known = source[: t + at_once]
             now = np.zeros(size, int)
             if known:
-                arrived = take(known, sent_late if time == "slayer" else 0 * sent_late)
+                arrived = take(known, 0 * sent_late if time == "lava" else sent_late)
                 if layer["type"] == "conv":
                     now = correlate(layer, arrived.reshape(image))
                 else:

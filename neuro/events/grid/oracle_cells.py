@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from neuro.neurons import Delta, LIFReset, LoihiLI, LoihiLIF, SigmaDelta, TernaryLIF
+from neuro.neurons import Delta, LIFReset, SigmaDelta, TernaryLIF
 from neuro.neurons.normal_form import as_array
 
 Pick = Callable[[Any], float]  # returns a neuron's parameter, given its population's
@@ -100,42 +100,11 @@ class DeltaCell:
         return sent
 
 
-class LoihiCell:
-    """A neuron of a LoihiLIF, or of a LoihiLI, in Python's integers."""
-
-    def __init__(self, node: LoihiLI, pick: Pick, dt: float) -> None:  # noqa: ARG002
-        self.node, self.vth = node, int(pick(node.vth)) if isinstance(node, LoihiLIF) else None
-        self.du, self.dv, self.bias = (int(pick(k)) for k in (node.du, node.dv, node.bias))
-        self.u = self.v = self.tick = 0
-
-    def step(self, x: float) -> float:
-        """Advance one tick."""
-        every, m = self.node.reset_interval, 2**23
-        if every and self.tick % every == self.node.reset_offset % every:
-            self.u = self.v = 0
-        self.tick += 1
-        self.u = _shorten(self.u * (4095 - self.du)) + 64 * int(x)
-        self.u += 2 * m if self.u <= -m else -2 * m if self.u > m else 0
-        v = _shorten(self.v * (4096 - self.dv)) + self.u + 64 * self.bias
-        self.v = max(1 - m, min(m - 1, v))
-        if self.vth is None:
-            return self.v / 64
-        if self.v <= 64 * self.vth:
-            return 0.0
-        self.v = 0
-        return 1.0
-
-
-def _shorten(product: int) -> int:
-    return product >> 12 if product >= 0 else -(-product >> 12)
-
-
 CELLS: Mapping[type, Callable[[Any, Pick, float], Cell]] = {
     TernaryLIF: TernaryCell,
     LIFReset: ResettingCell,
     Delta: DeltaCell,
     SigmaDelta: DeltaCell,
-    **dict.fromkeys((LoihiLI, LoihiLIF), LoihiCell),
 }
 
 

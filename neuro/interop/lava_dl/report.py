@@ -3,10 +3,11 @@
 netx is lava-dl's own loader, in version 0.6.0, its last.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from neuro.graph import Dense
 from neuro.interop.imported import MappedNode
 from neuro.interop.lava_dl.read import NetFile, NetLayer
 
@@ -19,29 +20,33 @@ def map_keys(net: NetFile) -> tuple[MappedNode, ...]:
     for fate in net.fates:
         found.setdefault((fate.key, fate.became), []).append(fate.layer)
     return tuple(
-        MappedNode(node=f"layer/{_join(layers)}", source=key, became=became)
+        MappedNode(node=_name(layers), source=key, became=became)
         for (key, became), layers in found.items()
     )
 
 
-def describe_netx(net: NetFile, time: str) -> dict[str, str]:
-    """Return what netx would load, or SLAYER compute, otherwise than the import; by fault."""
+def describe_netx(net: NetFile, early: bool) -> dict[str, str]:
+    """Return what netx would load, or SLAYER compute, otherwise than the import; by fault.
+
+    early: whether biases of netx act earlier, against the input, than in training.
+    """
     layers = [layer for layer in net.layers if layer.neuron is not None]
     faults: dict[str, list[int]] = {}
     for layer in layers:
         for fault in _list_faults(layer):
             faults.setdefault(fault, []).append(layer.index)
-    if time == "slayer":
-        early = "begins its bias at step 1, before any input arrives"
-        faults[early] = [layer.index for layer in layers[1:] if _has_bias(layer)]
-    out = {f"netx {fault}": f"layer/{_join(where)}" for fault, where in faults.items() if where}
-    high = [x.index for x in layers if x.neuron and EXACT <= x.neuron.vth.max() < 2**17 - 1]
+    if early:
+        fault = "begins its biases earlier, against the input, than SLAYER"
+        faults[fault] = [layer.index for layer in layers[1:] if _has_bias(layer)]
+    out = {f"netx {fault}": _name(where) for fault, where in faults.items() if where}
+    vth = {x.index: x.neuron["vth"].max() for x in layers if x.neuron and not x.is_silent}
+    high = [index for index, most in vth.items() if most >= EXACT]
     if high:
-        out["SLAYER fires at v = 64 vThMant, chips above it"] = f"layer/{_join(high)}"
-    if loops := [x.index for x in layers if x.is_silent and x.weight_rec.size]:
-        out["weight_rec is left out, since its neurons never fire"] = f"layer/{_join(loops)}"
+        out["SLAYER fires at v = 64 vThMant, chips above it"] = _name(high)
+    if loops := [x.index for x in layers if x.is_silent and x.loop]:
+        out["weight_rec is left out, since its neurons never fire"] = _name(loops)
     head = net.layers[0]
-    if head.neuron is not None:
+    if head.neuron:
         weight, bias = head.transform
         out["input"] = f"x = {weight} p + {bias} in whole numbers, for pixels p from -1 to 1"
     return out
@@ -56,8 +61,9 @@ def _list_faults(layer: NetLayer) -> Iterator[str]:
         yield "drops the delays of convolutions"
     if layer.type == "dense_rec" and late:
         yield "loses the exponent of weights with a loop and delays"
-    if layer.type in ("dense", "dense_rec"):
-        weight = np.concatenate([layer.weight.ravel(), layer.weight_rec.ravel()])
+    if isinstance(layer.synapses, Dense):
+        both = [node.weight.ravel() for node in (layer.synapses, layer.loop) if node]
+        weight = np.concatenate(both)
         low, high = int(weight.min()), int(weight.max())
         if not weight.any():
             yield "fails where all weights are 0"
@@ -71,16 +77,5 @@ def _has_bias(layer: NetLayer) -> bool:
     return layer.bias is not None and bool(layer.bias.any())
 
 
-def _join(layers: Sequence[int]) -> str:
-    """Return numbers of layers as text, ranges in short form.
-
-    >>> _join([0, 2, 3, 4, 7])
-    '0, 2-4, 7'
-    """
-    parts: list[list[int]] = []
-    for k in sorted(set(layers)):
-        if parts and k == parts[-1][-1] + 1:
-            parts[-1].append(k)
-        else:
-            parts.append([k])
-    return ", ".join(str(p[0]) if len(p) == 1 else f"{p[0]}-{p[-1]}" for p in parts)
+def _name(layers: Iterable[int]) -> str:
+    return f"layer/{', '.join(map(str, dict.fromkeys(layers)))}"

@@ -14,7 +14,7 @@ from lava_export import lower, reference
 from lava_export.reference import iterate_ticks
 from neuro.events import simulate
 from neuro.interop import lava_dl
-from neuro.interop.lava_dl import NetFileError, Time
+from neuro.interop.lava_dl import NetFileError
 from neuro.nn import replay
 from neuro.spikes import to_events, to_raster
 
@@ -26,15 +26,21 @@ recorded = pytest.mark.skipif(
 )
 
 
-@pytest.mark.parametrize("time", ["lava", "slayer"])
-@pytest.mark.parametrize("seed", range(15))
-def test_a_random_file_computes_its_equations(seed: int, time: Time, tmp_path: Path) -> None:
+CHOICES: dict[str, dict[str, Any]] = {
+    **{time: {"time": time} for time in ("lava", "slayer")},
+    "unshifted": {"time": "slayer", "delay_shift": False},
+}
+
+
+@pytest.mark.parametrize("time", CHOICES)
+@pytest.mark.parametrize("seed", range(10))
+def test_a_random_file_computes_its_equations(seed: int, time: str, tmp_path: Path) -> None:
     rng = np.random.default_rng([seed, 2])
     layers = net_files.draw(rng, conv_delays=True, last_delays=time == "lava")
     interval = int(rng.choice([0, 7]))
     path = net_files.write(tmp_path / "a.net", layers)
     x = rng.random((TICKS, int(np.prod(layers[0]["shape"])))) < 0.4
-    graph = lava_dl.read(path, time=time, reset_interval=interval).graph
+    graph = lava_dl.read(path, **CHOICES[time], reset_interval=interval).graph
     events = {"input": to_events(x[:, None])}
     wanted = net_files.run(layers, x, time, interval)
     records = [reference.run(lower(graph), events, TICKS), replay(graph, events)]
@@ -85,15 +91,13 @@ def list_problems(path: Path, layers: list[Layer], **choices: Any) -> list[str]:
 def test_the_small_files_themselves_are_read(tmp_path: Path) -> None:
     for kind in ("dense", "dense_rec", "conv"):
         net = lava_dl.read(net_files.write(tmp_path / "a.net", small(kind)))
-        assert net.choices["time"].startswith("slayer: ")
-        told = {(row.node, row.source) for row in net.mapping}
-        keys = {(k, key) for k, layer in enumerate(small(kind)) for key in layer}
+        assert net.choices["time"].startswith("slayer, ")
         listed = {
-            (k, key)
-            for node, key in told
-            for part in node.removeprefix("layer/").split(", ")
-            for k in range(int(part.split("-")[0]), int(part.split("-")[-1]) + 1)
+            (int(k), row.source)
+            for row in net.mapping
+            for k in row.node.removeprefix("layer/").split(", ")
         }
+        keys = {(k, key) for k, layer in enumerate(small(kind)) for key in layer}
         assert listed == keys
 
 
@@ -102,17 +106,17 @@ REFUSED: dict[str, tuple[str, Layer]] = {
     "neuron/gradedSpike: is 1, must be 0; spikes are": ("dense", neurons(gradedSpike=True)),
     "neuron/messageBits: is 8, must be 0; spikes are": ("dense", neurons(messageBits=8)),
     "neuron/wgtExp: is 3, must be 0; netx drops it": ("dense", neurons(wgtExp=3)),
-    "neuron/weight_exp: is -1, must be 0; the norm divides": ("conv", neurons(weight_exp=-1)),
+    "neuron/weight_exp: is -1, must be 0; netx drops it": ("conv", neurons(weight_exp=-1)),
     "neuron/type: 'ADRF_IZ': netx would load it as RF": ("dense", neurons(type="ADRF_IZ")),
     "neuron/type: 'RF_IZHIKEVICH': resonators": ("dense", neurons(type="RF_IZHIKEVICH")),
     "neuron/type: 'ALIF': netx fails on it": ("dense", neurons(type="ALIF")),
     "neuron/type: 'SDNN': sigma-delta neurons": ("dense", neurons(type="SDNN")),
     "neuron/type: 'LIF': known is CUBA": ("dense", neurons(type="LIF")),
     "neuron/activation: no such key": ("dense", neurons(activation="relu")),
-    "neuron/iDecay: from 4097 to 4097, must be 0 ... 4096": ("dense", neurons(iDecay=4097)),
-    "neuron/vDecay: from -1 to 7, must be": ("dense", neurons(vDecay=np.array([7, -1, 2]))),
+    "neuron/iDecay: 1 of 1 values, like 4097, are no whole": ("dense", neurons(iDecay=4097)),
+    "neuron/vDecay: 1 of 3 values, like -1": ("dense", neurons(vDecay=np.array([7, -1, 2]))),
     "neuron/vDecay: 2 values, must be 1, 3 or 3": ("dense", neurons(vDecay=np.array([7, 1]))),
-    "neuron/vThMant: from 262144 to 262144, must": ("dense", neurons(vThMant=2**18)),
+    "neuron/vThMant: 1 of 1 values, like 262144, are no": ("dense", neurons(vThMant=2**18)),
     "neuron/vThMant: 131072 beside 5 has more than 17 bits": (
         "dense", neurons(vThMant=np.array([5, 131072, 6])),
     ),
@@ -121,7 +125,7 @@ REFUSED: dict[str, tuple[str, Layer]] = {
     "type: 'convT': netx refuses it, too; --set layers=1": ("conv", {"type": "convT"}),
     "type: 'pool'": ("conv", {"type": "pool"}),
     "type: 'mixture': known are input, dense": ("dense", {"type": "mixture"}),
-    "weight: complex weights": ("dense", {
+    "weight: complex: resonators": ("dense", {
         "weight": None, "weight/real": np.ones((3, 12)), "weight/imag": np.ones((3, 12)),
     }),
     "weight: 2 of 36 values, like 0.25, are no whole": ("dense", {
@@ -130,28 +134,28 @@ REFUSED: dict[str, tuple[str, Layer]] = {
     "weight: 1 of 36 values, like nan": ("dense", {
         "weight": np.array([np.nan, *[2.0] * 35]).reshape(3, 12),
     }),
-    "weight: 1 weights like 256, must be -256 ... 255": ("dense", {
+    "weight: 1 of 36 values, like 256, are no whole numbers from -256 to 255": ("dense", {
         "weight": np.array([256.0, *[2.0] * 35]).reshape(3, 12),
     }),
     "weight: has shape 12 x 3, must be 3 x 12": ("dense", {"weight": np.ones((12, 3))}),
     "weight: is missing": ("conv", {"weight": None}),
-    "bias: from -8193 to 2, must be": ("dense", {"bias": np.array([2.0, 0, -8193])}),
+    "bias: 1 of 3 values, like -8193": ("dense", {"bias": np.array([2.0, 0, -8193])}),
     "bias: 2 values, must be 1, 3 or 3": ("dense", {"bias": np.array([2.0, 4])}),
-    "delay: from 0 to 63, must be 0 ... 62; train": ("conv", {"delay": np.array([0.0, 63])}),
+    "delay: 1 of 2 values, like 63": ("conv", {"delay": np.array([0.0, 63])}),
     "inFeatures: is 13, must be 12": ("dense", {"inFeatures": 13}),
     "outChannels: is 3, must be 2": ("conv", {"outChannels": 3}),
-    "shape: 2 x 4 x 2, but an image 2 x 4 x 3 gives 3 x 2 windows": (
+    "shape: 2 x 4 x 2, but the kernel gives 2 x 3 x 2; export": (
         "conv", {"shape": np.array([2, 4, 2])},
     ),
-    "shape: 2 x 6 of a convolution; write (C, H, W)": ("conv", {"shape": np.array([2, 6])}),
-    "groups: 3 do not divide 2 and 2": ("conv", {"groups": 3}),
-    "stride: kernel (2, 2), stride (0, 1)": ("conv", {"stride": np.array([0, 1])}),
+    "shape: a convolution from (2, 4, 3) to (2, 6)": ("conv", {"shape": np.array([2, 6])}),
+    "groups: 3 of kernels (2, 2) must divide the channels": ("conv", {"groups": 3}),
+    "stride: [0, 1] is no pair (y, x) of numbers >= 1": ("conv", {"stride": np.array([0, 1])}),
     "padding: (2, 0) must be less than the kernel spans": (
         "conv", {"padding": np.array([2, 0]), "shape": np.array([2, 7, 2])},
     ),
-    "kernelSize: is no pair": ("conv", {"kernelSize": np.array([2, 2, 2])}),
+    "kernelSize: [2, 2, 2] is no pair": ("conv", {"kernelSize": np.array([2, 2, 2])}),
     "momentum: no such key is known": ("dense", {"momentum": 0.9}),
-    "type: 'input' behind other layers": ("dense", {"type": "input"}),
+    "type: 'input' in this place; a network begins": ("dense", {"type": "input"}),
 }  # fmt: skip
 
 
@@ -188,10 +192,13 @@ def test_what_has_no_form_in_one_time_is_told_with_the_other(tmp_path: Path) -> 
     [
         ([], "no group 'layer' with layers in it"),
         (small()[:1], "it has no dense layer and no convolution"),
-        (small()[1:], "layer/0: type: 'conv' without an image (C, H, W) before it"),
-        (small()[2:], "layer/0: type: 'flatten' is the first layer"),
-        (small()[3:], "layer/0: type: 'dense' is the first layer"),
-        ([*small()[:2], small()[3]], "layer/2: type: 'dense' lies behind neurons of shape 2 x"),
+        (small()[1:], "layer/0: type: 'conv' in this place; a network begins with one"),
+        (small()[2:], "layer/0: type: 'flatten' in this place"),
+        (small()[3:], "layer/0: type: 'dense' in this place"),
+        (
+            [*small()[:2], small()[3]],
+            "layer/2: type: dense behind neurons of shape 2 x 3 x 2",
+        ),
     ],
 )
 def test_layers_in_a_wrong_order_are_refused(
@@ -201,15 +208,12 @@ def test_layers_in_a_wrong_order_are_refused(
 
 
 def test_layers_are_numbered_in_numeric_order(tmp_path: Path) -> None:
-    layers = small()[:1] + [dict(small("conv")[1]) for _ in range(10)]
-    for k, layer in enumerate(layers[1:]):
-        image = 2, 24 - k, 3
-        layer |= {"shape": np.array([2, 23 - k, 3]), "kernelSize": np.array([2, 1])}
-        layer["weight"] = np.full((2, 2, 2, 1), 4.0 * k - 10)
-        assert image[1] - 1 == layer["shape"][1]
-    layers[0]["shape"] = np.array([2, 24, 3])
-    graph = lava_dl.read(net_files.write(tmp_path / "a.net", layers)).graph
-    assert [name for name in graph.populations] == [f"{k}-conv" for k in range(1, 11)]
+    one = {"shape": np.array([1]), "inFeatures": 1, "outFeatures": 1, **neurons()}
+    layers = [{"type": "input", "shape": np.array([1])}]
+    layers += [{"type": "dense", **one, "weight": np.array([[2.0 * k]])} for k in range(10)]
+    graph: Any = lava_dl.read(net_files.write(tmp_path / "a.net", layers)).graph
+    found = [graph.nodes[f"{name}:synapses"].weight.item() for name in graph.populations]
+    assert found == [2.0 * k for k in range(10)]
     with h5py.File(tmp_path / "a.net", "a") as file:
         file.move("layer/3", "layer/11")
     with pytest.raises(NetFileError, match="layer/11: layers are groups named 0, 1"):
@@ -235,7 +239,7 @@ def test_faults_of_the_loader_and_the_trainer_are_told(tmp_path: Path) -> None:
             "weight": np.array([3.0, *[-2.0] * 35]).reshape(3, 12)
         },
         "SLAYER fires at v = 64 vThMant, chips above it": neurons(vThMant=4096),
-        "netx begins its bias at step 1": {"bias": np.array([2.0, 4, 6])},
+        "netx begins its biases earlier": {"bias": np.array([2.0, 4, 6])},
     }
     for told, changed in rows.items():
         path = net_files.write(tmp_path / "a.net", small("dense", **changed))
@@ -258,35 +262,26 @@ def test_an_inexact_weight_is_rounded(tmp_path: Path) -> None:
     assert set(np.unique(node.weight)) == {6.0, -4.0}
 
 
-def damage(rng: np.random.Generator, layers: list[Layer], path: Path) -> None:
-    """Write layers with one or two values changed, or with bytes changed, cut or lost."""
-    for _ in range(int(rng.integers(1, 3)) * int(rng.integers(2))):
-        layer = layers[rng.integers(len(layers))]
-        key = list(layer)[rng.integers(len(layer))]
-        changes: list[Callable[[Any], Any]] = [
-            lambda _: None, lambda v: np.asarray(v, float) * 1e6, lambda v: -1.0 * np.asarray(v),
-            lambda v: np.asarray(v, float).ravel()[:-1], lambda v: np.asarray(v, float) + 0.5,
-            lambda _: "dense", lambda v: np.repeat(np.asarray(v, float)[None], 3, 0),
-        ]  # fmt: skip
-        if key != "type" and not isinstance(layer[key], str | None):
-            layer[key] = changes[rng.integers(len(changes))](layer[key])
-        elif rng.integers(2):
-            layer["type"] = str(rng.choice(["conv", "dense", "flatten", "input", "x"]))
-    net_files.write(path, layers)
-    if rng.integers(2):
-        data = bytearray(path.read_bytes())
-        for at in rng.integers(0, len(data), 3):
-            data[at] = rng.integers(256)
-        path.write_bytes(data[: int(rng.choice([len(data), rng.integers(len(data))]))])
+CHANGES: list[Callable[[Any], Any]] = [
+    lambda _: None, lambda _: "dense", lambda v: 1e6 * np.asarray(v), lambda v: -1.0 * v,
+    lambda v: np.ravel(v)[:-1], lambda v: np.asarray(v) + 0.5, lambda v: np.repeat([v], 3, 0),
+]  # fmt: skip
 
 
 def test_a_damaged_file_is_refused_with_its_place_or_runs(tmp_path: Path) -> None:
-    places = ("layer/", "/layer", "HDF5: ", "no group 'layer'", "it has no dense")
+    """Bytes are damaged by tests/test_mutate_inputs.py, values here."""
     refused = list[NetFileError]()
     for seed in range(100):
-        rng = np.random.default_rng([seed, 5])
-        path = tmp_path / f"{seed}.net"
-        damage(rng, net_files.draw(rng), path)
+        rng, path = np.random.default_rng([seed, 5]), tmp_path / f"{seed}.net"
+        layers = net_files.draw(rng)
+        for _ in range(rng.integers(1, 3)):
+            layer = layers[rng.integers(len(layers))]
+            key = list(layer)[rng.integers(len(layer))]
+            if key == "type":
+                layer[key] = str(rng.choice(["conv", "dense", "flatten", "input", "x"]))
+            elif not isinstance(layer[key], str | None):
+                layer[key] = CHANGES[rng.integers(len(CHANGES))](layer[key])
+        net_files.write(path, layers)
         try:
             graph = lava_dl.read(path, time="lava").graph
         except NetFileError as error:
@@ -295,24 +290,23 @@ def test_a_damaged_file_is_refused_with_its_place_or_runs(tmp_path: Path) -> Non
         x = rng.random((3, 1, graph.size("input"))) < 0.4
         reference.run(lower(graph), {"input": to_events(x)}, 3)
     assert 20 < len(refused) < 90
-    assert all(p.startswith(places) for error in refused for p in error.problems)
-    assert all(str(tmp_path) in str(error) for error in refused)
+    assert all(p.startswith("layer/") for error in refused for p in error.problems)
 
 
 def order(x: np.ndarray) -> np.ndarray:
     """Return a record (x, y, channel, step) or (neuron, step) as (step, neuron in C order)."""
-    return np.moveaxis(x.T, 0, 0).reshape(x.shape[-1], -1).astype(int)
+    return x.T.reshape(x.shape[-1], -1).astype(int)
 
 
-def states(name: str, image: np.ndarray, ticks: int, time: Time, **choices: Any) -> list[Any]:
+def states(name: str, image: np.ndarray, ticks: int, time: str, **choices: Any) -> list[Any]:
     """Return the ticks of a recorded network on the reference."""
-    program = lower(lava_dl.read(DATA / f"{name}.net", time=time, **choices).graph)
+    program = lower(lava_dl.read(DATA / f"{name}.net", **CHOICES[time], **choices).graph)
     return list(iterate_ticks(program, {"input": image}, ticks))
 
 
 @recorded
-@pytest.mark.parametrize("time", ["lava", "slayer"])
-def test_tiny_is_its_record(time: Time) -> None:
+@pytest.mark.parametrize("time", CHOICES)
+def test_tiny_is_its_record(time: str) -> None:
     record = np.load(DATA / "tiny.npz")
     image = order(record["input_bias"][..., None]).astype(np.int32)
     ticks = states("tiny", np.repeat(image[None], 18, 0), 18, time, reset_interval=17)
@@ -320,18 +314,18 @@ def test_tiny_is_its_record(time: Time) -> None:
         (("0-input", "input"), ("1-conv", "layer1"), ("2-conv", "output"))
     ):
         wanted = record[key][0].reshape(-1, 16).T[1:]
-        first = k if time == "lava" else 0
+        first = 0 if time == "unshifted" else k
         got = np.stack([t.out[name][0] for t in ticks])[first : first + 15]
         assert np.array_equal(got, wanted), name
     current = record["current"][0].reshape(-1, 16).T.astype(int) * 64
     u = np.stack([t.states["1-conv"].u[0] for t in ticks])
-    assert np.array_equal(u[:15] if time == "slayer" else u[1:16], current[1:])
+    assert np.array_equal(u[:15] if time == "unshifted" else u[1:16], current[1:])
 
 
 @recorded
 @pytest.mark.slow
-@pytest.mark.parametrize("time", ["lava", "slayer"])
-def test_pilotnet_is_its_record(time: Time) -> None:
+@pytest.mark.parametrize("time", CHOICES)
+def test_pilotnet_is_its_record(time: str) -> None:
     record = np.load(DATA / "pilotnet_lif.npz")
     image = order(record["image"][..., None]).astype(np.int32)
     ticks = states("pilotnet_lif", np.repeat(image[None], 24, 0), 24, time, reset_interval=17)
@@ -344,7 +338,7 @@ def test_pilotnet_is_its_record(time: Time) -> None:
         if f"{key}-u" in record:
             v = order(record[f"{key}-v"])
             wanted |= {"u": order(record[f"{key}-u"]), "v": np.where(spikes, 0, v)}
-        late = 0 if time == "lava" else k  # its tick 0 is step k + 1
+        late = k if time == "unshifted" else 0  # its tick 0 is step k + 1
         for what, of_step in wanted.items():
             got = [t.out[name] if what == "s" else getattr(t.states[name], what) for t in ticks]
             assert np.array_equal(np.stack(got)[: 24 - late, 0], of_step[late:]), (name, what)
@@ -354,13 +348,13 @@ def test_pilotnet_is_its_record(time: Time) -> None:
 
 @recorded
 @pytest.mark.slow
-@pytest.mark.parametrize("time", ["lava", "slayer"])
-def test_ntidigits_is_its_record(time: Time) -> None:
+@pytest.mark.parametrize("time", CHOICES)
+def test_ntidigits_is_its_record(time: str) -> None:
     record = np.load(DATA / "ntidigits.npz")
     x = to_events(record["input"].T[:, None].astype(bool))
-    graph = lava_dl.read(DATA / "ntidigits.net", time=time, layers=5).graph
+    graph = lava_dl.read(DATA / "ntidigits.net", **CHOICES[time], layers=5).graph
     spikes = to_raster(simulate(graph, {"input": x})[0].spikes["4-dense"])[:, 0]
-    late = 0 if time == "lava" else 3
+    late = {"lava": 0, "slayer": 1, "unshifted": 3}[time]
     assert spikes.sum() > 22_000
     assert np.array_equal(spikes[: 2999 - late], record["output"].T[1 + late :])
     short = x._replace(

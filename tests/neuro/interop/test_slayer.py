@@ -30,23 +30,30 @@ def draw_module(seed: int) -> tuple[nn.ModuleList, tuple[int, ...]]:
         "current_decay": rng.uniform(0.1, 1),
         "voltage_decay": rng.uniform(0.02, 0.5),
     }
-    late, shift = bool(rng.integers(2)), bool(rng.integers(2))
+    late = bool(rng.integers(2))
+    shift = bool(rng.integers(2))
     shape: tuple[int, ...] = (6,)
     kind = rng.integers(3)
     if kind == 0:
         shape, stride = (2, 6, 5), int(rng.integers(1, 3))
-        conv = cuba.Conv(p, 2, 4, 3, padding=1, stride=stride, weight_scale=2, delay=late)
+        conv = cuba.Conv(
+            p, 2, 4, 3, padding=1, stride=stride, weight_scale=2, delay_shift=shift, delay=late
+        )
         size = 4 * 30 if stride == 1 else 4 * 9
-        blocks = [conv, cuba.Flatten(), cuba.Dense(p, size, 7, weight_scale=2)]
+        blocks = [
+            conv,
+            cuba.Flatten(),
+            cuba.Dense(p, size, 7, weight_scale=2, delay_shift=shift),
+        ]
     elif kind == 1:
-        first = cuba.Dense(p, 6, 8, weight_scale=3, delay=late, delay_shift=shift)
-        loop = cuba.Recurrent(p, 8, 5, weight_scale=2)
-        blocks = [first, loop, cuba.Dense(p, 5, 3, weight_scale=3)]
+        first = cuba.Dense(p, 6, 8, weight_scale=3, delay_shift=shift, delay=late)
+        loop = cuba.Recurrent(p, 8, 5, weight_scale=2, delay_shift=shift)
+        blocks = [first, loop, cuba.Dense(p, 5, 3, weight_scale=3, delay_shift=shift)]
     else:
         norm = {**p, "norm": slayer.neuron.norm.MeanOnlyBatchNorm}
         blocks = [
-            cuba.Dense(norm, 6, 8, weight_scale=3, delay=late),
-            cuba.Dense(p, 8, 5, weight_scale=3),
+            cuba.Dense(norm, 6, 8, weight_scale=3, delay_shift=shift, delay=late),
+            cuba.Dense(p, 8, 5, weight_scale=3, delay_shift=shift),
         ]
     module = nn.ModuleList(blocks)
     with torch.no_grad():
@@ -111,6 +118,12 @@ def test_what_is_no_sequence_of_blocks_is_refused(module: nn.Module, told: str) 
     with pytest.raises(CaptureError) as e:
         import_module(module, (6,))
     assert told in str(e.value)
+
+
+def test_blocks_share_one_delay_shift() -> None:
+    module = nn.ModuleList([cuba.Dense(P, 6, 4), cuba.Dense(P, 4, 3, delay_shift=False)])
+    with pytest.raises(CaptureError, match="its blocks differ in delay_shift; give all"):
+        import_module(module, (6,))
 
 
 def test_blocks_without_a_form_in_integers_are_refused_by_their_layer() -> None:
