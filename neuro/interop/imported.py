@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from neuro.graph import Graph
+from neuro.graph.sparse import unroll_delays
 from neuro.interop.decoding import Decoding, DecodingError, sum_ticks
 from neuro.nn.net import Net
 
@@ -204,7 +205,7 @@ def verify_import(
 @torch.no_grad()
 def run_clock(graph: Graph, inputs: Mapping[str, np.ndarray]) -> SourceRun:
     """Run a Graph on torch's clock in float64, tick by tick, and keep its states."""
-    net = Net(graph).double()
+    net = Net(unroll_delays(graph).graph).double()
     ticks = len(next(iter(inputs.values())))
     outputs: dict[str, list[Tensor]] = {name: [] for name in graph.populations}
     membranes: dict[str, list[Tensor]] = {name: [] for name in graph.populations}

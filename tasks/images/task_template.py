@@ -68,7 +68,6 @@ def build(_: Config) -> nn.Module:
 
 TASK = make_classifier(  # for another kind, build a tasks.runs.task.Task from its three parts
     summary="digits through one hidden layer",
-    about="A handwritten digit goes in, and its class comes out.",  # at the top of the report
     configs={"tiny": tiny, "full": Config},  # neuro train FILE:NAME
     build=build,
     plan=lambda config: Plan(epochs=config.epochs, lr=config.lr),

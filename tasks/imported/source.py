@@ -42,9 +42,11 @@ READERS = {  # module and function that return an ImportedNetwork, imported when
     "snntorch": "neuro.interop.snntorch:import_module",
     "norse": "neuro.interop.norse:import_module",
     "spikingjelly": "neuro.interop.spikingjelly:import_module",
+    "lava": "neuro.interop.slayer:import_module",
 }
-LIBRARIES = ("snntorch", "norse", "spikingjelly")  # recognised by the packages of modules
-OTHERS = ("sinabs", "rockpool", "lava", "spyx", "bindsnet", "brevitas")  # without a reader
+# Recognised by the packages of modules; lava: blocks of lava-dl.
+LIBRARIES = ("snntorch", "norse", "spikingjelly", "lava")
+OTHERS = ("sinabs", "rockpool", "spyx", "bindsnet", "brevitas")  # without a reader
 
 
 class SourceError(ValueError):

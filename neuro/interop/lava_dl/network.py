@@ -9,6 +9,7 @@ receives.
 """
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -34,6 +35,7 @@ from neuro.interop.lava_dl.report import describe_netx, map_keys
 from neuro.neurons import LoihiLI, LoihiLIF
 
 Time = Literal["slayer", "lava"]
+RunSource = Callable[[Mapping[str, np.ndarray]], SourceRun]
 INPUT = "input"  # name of the stimulus
 IMAGE_BITS = 13  # of a pixel, which stands for a bias
 DT = Seconds(1e-3)  # a file does not say how long a tick is
@@ -70,21 +72,38 @@ def read(
         if value < 0:
             raise ValueError(f"{name} is {value}; it must be >= 0. Leave --set {name} out")
     net = read_net(source, layers)
+    return import_layers(net, time, delay_shift, reset_interval, name=str(source))
+
+
+def import_layers(  # noqa: PLR0913 - what read takes, and what a source of layers adds
+    net: NetFile,
+    time: Time,
+    delay_shift: bool = True,
+    reset_interval: int = 0,
+    *,
+    name: str = "the network",
+    library: str = "lava-dl, a .net file",
+    run_source: RunSource = lambda _: SourceRun({}, {}, {}),
+) -> ImportedNetwork:
+    """Return the network of layers; see :func:`read`, and ``ImportedNetwork`` for the rest.
+
+    name: of the layers' source in messages.
+    """
     problems = list_problems(net, time)
     if problems:
-        raise NetFileError(problems, Path(source))
+        raise NetFileError(problems, Path(name))
     weight, bias = net.layers[0].transform
     coded = net.layers[0].neuron is not None
     return ImportedNetwork(
         graph=make_graph(net, time, reset_interval, delay_shift),
-        library="lava-dl, a .net file",
+        library=library,
         mapping=map_keys(net),
         choices={
             "time": _describe_time(time, delay_shift),
             "reset_interval": f"{reset_interval} ticks" if reset_interval else "no reset",
             **describe_netx(net, early=time == "slayer" and not (delay_shift and coded)),
         },
-        run_source=lambda _: SourceRun({}, {}, {}),
+        run_source=run_source,
         images=(bias - abs(weight), bias + abs(weight)) if coded else None,
     )
 
