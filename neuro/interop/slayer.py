@@ -130,11 +130,10 @@ def _read_blocks(blocks: nn.ModuleList, input_shape: tuple[int, ...]) -> NetFile
 def _run_blocks(blocks: nn.ModuleList, x: Tensor) -> list[Tensor]:
     """Return what the neurons of each block send, before its delays."""
     fired: list[Tensor] = []
-    block: Any
     _return_to_rest(blocks)
     for block in blocks:
         seen: list[Tensor] = []
-        neuron = getattr(block, "neuron", None)
+        neuron: Any = getattr(block, "neuron", None)
         if neuron is None:
             x = block(x)
         else:
