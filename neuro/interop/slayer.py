@@ -123,7 +123,8 @@ def _read_blocks(blocks: nn.ModuleList, input_shape: tuple[int, ...]) -> NetFile
                 head.create_dataset("shape", data=np.array(input_shape))
                 first = 1
             for k, block in enumerate(blocks):
-                block.export_hdf5(file.create_group(f"layer/{k + first}"))
+                write: Any = block.export_hdf5
+                write(file.create_group(f"layer/{k + first}"))
         return read_net(path)
 
 
