@@ -5,7 +5,9 @@
 VENV := .venv
 BIN := $(VENV)/bin
 LAVA := $(VENV)/lava
-DEVKIT := nuscenes-devkit==1.2.0  # declares numpy 1, runs with numpy 2 (neuro.base.extras)
+# Declares numpy 1, runs with numpy 2 (neuro.base.extras); declares Python 3.10 alone, a peer.
+DEVKIT := nuscenes-devkit==1.2.0
+SLAYER := lava-dl==0.6.0
 # $(call find,A,B): the first Python 3.A to 3.B that can make virtual environments.
 find = for p in python3 python3.1{1,2,3,4,0} python "$$HOME"/.pyenv/versions/3.1*/bin/python; do \
 	  "$$p" -c 'import sys, venv, ensurepip; sys.exit(not (3, $(1)) <= sys.version_info[:2] <= (3, $(2)))' \
@@ -101,7 +103,7 @@ $(VENV)/.run: pyproject.toml $(LAVA)/.made | $(VENV)/.made
 
 $(VENV)/.test: pyproject.toml $(LAVA)/.made | $(VENV)/.made
 	$(BIN)/python -m pip install -q -e '.[driving,eeg,language,peers,cluster,interop,connectome,events,dev]'
-	$(BIN)/python -m pip install -q --no-deps $(DEVKIT)
+	$(BIN)/python -m pip install -q --no-deps --ignore-requires-python $(DEVKIT) $(SLAYER)
 	@touch $@ $(VENV)/.run
 
 $(VENV)/.docs: pyproject.toml $(LAVA)/.made | $(VENV)/.made

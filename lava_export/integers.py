@@ -74,7 +74,7 @@ def is_compiled(program: LoihiProgram) -> bool:
     That checks a sum of messages before its shift to the right even if it arrives after the
     end of the run.
     """
-    late = [c for c in program.connections if getattr(c, "delays_out", None) is not None]
+    late = [c for c in program.connections if c.delays_out is not None]
     cut = any(c.weight_exp < 0 and program[c.source].message_bits for c in late)
     return not cut and {p.kind for p in program.populations} <= COMPILED
 
@@ -204,7 +204,7 @@ def _list_parts(c: LoihiConnection, size: int, source: int, delay: int) -> Itera
         "folds": cut,
         "shift": max(-c.weight_exp, 0),
     }
-    waits = [getattr(c, f"delays_{end}", None) for end in ("in", "out")]
+    waits = [c.delays_in, c.delays_out]
     if c.kind in ("dense", "conv"):
         rows = _lay_out_rows(c, fields)
         if all(w is None for w in waits):

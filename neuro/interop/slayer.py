@@ -129,7 +129,8 @@ def _read_blocks(blocks: nn.ModuleList, input_shape: tuple[int, ...]) -> NetFile
 
 def _run_blocks(blocks: nn.ModuleList, x: Tensor) -> list[Tensor]:
     """Return what the neurons of each block send, before its delays."""
-    fired = []
+    fired: list[Tensor] = []
+    block: Any
     _return_to_rest(blocks)
     for block in blocks:
         seen: list[Tensor] = []
@@ -147,6 +148,7 @@ def _run_blocks(blocks: nn.ModuleList, x: Tensor) -> list[Tensor]:
 
 def _return_to_rest(blocks: nn.ModuleList) -> None:
     """Forget what blocks keep from one call to the next, as recurrent ones do."""
+    part: Any
     for part in blocks.modules():
         for name in ("current_state", "voltage_state", "spike_state"):
             if isinstance(state := getattr(part, name, None), Tensor):

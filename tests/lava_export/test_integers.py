@@ -63,7 +63,7 @@ def draw_synapses(b: Builder, source: Population, target: Population) -> dict[st
     rng, n, m = b.rng, target.size, source.size
     how: dict[str, Any] = {}
     for name, size in {"delays_in": m, "delays_out": n}.items():
-        if name in NAMES and rng.integers(3) == 0:
+        if rng.integers(3) == 0:
             how[name] = as_int32(rng.integers(0, 4, size))
     if len(target.shape) == len(source.shape) == 3 and rng.integers(4):
         stride, padding = tuple(int(s) for s in rng.integers(1, 3, 2)), (2, 1)
@@ -71,12 +71,11 @@ def draw_synapses(b: Builder, source: Population, target: Population) -> dict[st
         spans = [n + 2 * p - (m - 1) * s for n, m, s, p in sizes]
         if min(spans) > 0:
             how |= {"kind": "conv", "shape": source.shape, "padding": padding, "stride": stride}
-            channels, inputs, holes = target.shape[0], source.shape[0], [1, 1]
-            if "groups" in NAMES:
-                holes = [1 + n % 2 for n in spans]
-                how["groups"] = int(rng.choice([1, np.gcd(channels, inputs)]))
-                how["dilation"] = tuple(holes)
-                inputs //= how["groups"]
+            channels, inputs = target.shape[0], source.shape[0]
+            holes = [1 + n % 2 for n in spans]
+            how["groups"] = int(rng.choice([1, np.gcd(channels, inputs)]))
+            how["dilation"] = tuple(holes)
+            inputs //= how["groups"]
             kernel = [(n - 1) // d + 1 for n, d in zip(spans, holes, strict=True)]
             return how | {"weight": even(rng, channels, inputs, *kernel)}
     how["weight_exp"] = int(rng.choice([-8, -3, 0, 0, 1, 7][2 * ("delays_out" in how) :]))
@@ -169,7 +168,7 @@ def test_a_sum_of_24_bits_and_one_of_32_before_its_shift_are_too_wide(
     weight: int, exponent: int
 ) -> None:
     link = {"weight": as_int32([weight] * 5), "weight_exp": exponent}
-    if "delays_out" in NAMES and exponent < 0:  # what arrives after the end is checked, too
+    if exponent < 0:  # what arrives after the end is checked, too
         link["delays_out"] = as_int32([0, 0, 0, 9, 0])
     program = chain(["li"], link)
     values = np.zeros((3, 2, 5))
