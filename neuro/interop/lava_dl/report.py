@@ -37,7 +37,7 @@ def describe_netx(net: NetFile, early: bool) -> dict[str, str]:
             faults.setdefault(fault, []).append(layer.index)
     if early:
         fault = "begins its biases earlier, against the input, than SLAYER"
-        faults[fault] = [layer.index for layer in layers[1:] if _has_bias(layer)]
+        faults[fault] = [layer.index for layer in layers if _has_bias(layer)]
     out = {f"netx {fault}": _name(where) for fault, where in faults.items() if where}
     vth = {x.index: x.neuron["vth"].max() for x in layers if x.neuron and not x.is_silent}
     high = [index for index, most in vth.items() if most >= EXACT]

@@ -250,6 +250,10 @@ def test_faults_of_the_loader_and_the_trainer_are_told(tmp_path: Path) -> None:
         ]
     path = net_files.write(tmp_path / "a.net", small("conv", delay=np.array([1.0, 2])))
     assert lava_dl.read(path, time="lava").choices["netx drops the delays of convolutions"]
+    first = net_files.write(tmp_path / "a.net", small("conv", bias=np.array([2.0, 4])))
+    told = "netx begins its biases earlier, against the input, than SLAYER"
+    assert lava_dl.read(first).choices[told] == "layer/1"
+    assert told not in lava_dl.read(first, time="lava").choices
     quiet = small("dense", **neurons(vThMant=4095), bias=np.zeros(3))
     assert len(lava_dl.read(net_files.write(tmp_path / "a.net", quiet)).choices) == 2
 
