@@ -4,11 +4,13 @@
 # make mutants: which small wrong changes to the code no test notices (CONTRIBUTING.md).
 VENV := .venv
 BIN := $(VENV)/bin
-LAVA := lava-nc==0.10.0
-# The first of these that is a Python 3.11 or 3.12 and can make virtual environments.
-FIND := for p in python3 python3.12 python3.11 python "$$HOME"/.pyenv/versions/3.1[12]*/bin/python; do \
-	  "$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info[:2] not in [(3, 11), (3, 12)])' \
+LAVA := $(VENV)/lava
+DEVKIT := nuscenes-devkit==1.2.0  # declares numpy 1, runs with numpy 2 (neuro.base.extras)
+# $(call find,A,B): the first Python 3.A to 3.B that can make virtual environments.
+find = for p in python3 python3.1{1,2,3,4,0} python "$$HOME"/.pyenv/versions/3.1*/bin/python; do \
+	  "$$p" -c 'import sys, venv, ensurepip; sys.exit(not (3, $(1)) <= sys.version_info[:2] <= (3, $(2)))' \
 	  2>/dev/null && echo "$$p" && break; done
+SHELL := /bin/bash
 
 # Run a part of a check and say how long it took.
 part = @echo "== $(1)"; s=$$(date +%s); $(2) && echo "== $(1): $$(($$(date +%s) - s)) s"
@@ -64,26 +66,33 @@ setup: $(VENV)/.test
 
 # A stamp, and not $(BIN)/python: a venv that was cut short has that already.
 $(VENV)/.made:
-	@python=$$($(FIND)); if [ -z "$$python" ]; then \
-	  echo "neuro needs Python 3.11 or 3.12 with venv, and none was found on PATH."; \
-	  echo "Install one (Debian, Ubuntu: apt-get install python3.11-venv; macOS: brew install python@3.12;"; \
+	@python=$$($(call find,11,14)); if [ -z "$$python" ]; then \
+	  echo "neuro needs Python 3.11 to 3.14 with venv, and none was found on PATH."; \
+	  echo "Install one (Debian, Ubuntu: apt-get install python3-venv; macOS: brew install python@3.12;"; \
 	  echo "anywhere: pyenv install 3.12), then run make again."; exit 1; fi; \
 	echo "using $$python ($$($$python --version))"; "$$python" -m venv --clear $(VENV)
 	@touch $@
 
-$(VENV)/.run: pyproject.toml | $(VENV)/.made
-	$(BIN)/python -m pip install -q -e '.[lava]'
-	$(BIN)/python -m pip install -q --no-deps --ignore-requires-python $(LAVA)
+# Lava's own environment, which the runner of lava_export finds: it needs Python 3.10 to 3.12.
+$(LAVA)/.made: lava_export/lava.txt | $(VENV)/.made
+	@python=$$($(call find,10,12)); mkdir -p $(LAVA); if [ -z "$$python" ]; then \
+	  echo "no Python 3.10 to 3.12 was found: neuro runs without Lava, and says so where it is missing"; \
+	else "$$python" -m venv --clear $(LAVA) && $(LAVA)/bin/pip install -q -r lava_export/lava.txt && \
+	  $(LAVA)/bin/pip install -q --no-deps --ignore-requires-python lava-nc==0.10.0; fi
 	@touch $@
 
-$(VENV)/.test: pyproject.toml | $(VENV)/.made
-	$(BIN)/python -m pip install -q -e '.[lava,driving,eeg,language,peers,cluster,interop,connectome,events,dev]'
-	$(BIN)/python -m pip install -q --no-deps --ignore-requires-python $(LAVA)
+$(VENV)/.run: pyproject.toml $(LAVA)/.made | $(VENV)/.made
+	$(BIN)/python -m pip install -q -e .
+	@touch $@
+
+$(VENV)/.test: pyproject.toml $(LAVA)/.made | $(VENV)/.made
+	$(BIN)/python -m pip install -q -e '.[driving,eeg,language,peers,cluster,interop,connectome,events,dev]'
+	$(BIN)/python -m pip install -q --no-deps $(DEVKIT)
 	@touch $@ $(VENV)/.run
 
-$(VENV)/.docs: pyproject.toml | $(VENV)/.made
-	$(BIN)/python -m pip install -q -e '.[docs,lava,driving,language,interop,peers]'
-	$(BIN)/python -m pip install -q --no-deps --ignore-requires-python $(LAVA)
+$(VENV)/.docs: pyproject.toml $(LAVA)/.made | $(VENV)/.made
+	$(BIN)/python -m pip install -q -e '.[docs,driving,language,interop,peers]'
+	$(BIN)/python -m pip install -q --no-deps $(DEVKIT)
 	@touch $@
 
 clean:

@@ -9,13 +9,13 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 
 from lava_export.checks import rasterize
 from lava_export.program import LoihiProgram, take_apart
 from lava_export.sigma_delta import require_messages
-from neuro.base.extras import name_install_command
 from neuro.base.units import Seconds
 from neuro.io.store import name_own, remove_stale
 from neuro.spikes import Events, to_events
@@ -23,9 +23,12 @@ from neuro.spikes.record import Record
 
 RUNNER = Path(__file__).with_name("runner.py")
 FOLDER = "neuro-lava"  # within the temporary directory
+PACKAGES = Path(__file__).with_name("lava.txt")
+HOME = Path(sys.prefix, "lava")  # the environment that `make` builds for Lava
 INSTALL = (
-    f"{name_install_command('lava')} && "
-    "pip install --no-deps --ignore-requires-python lava-nc==0.10.0"
+    f"python3.11 -m venv {quote(str(HOME))} && {quote(str(HOME))}/bin/pip install -r "
+    f"{quote(str(PACKAGES))} && {quote(str(HOME))}/bin/pip install --no-deps "
+    "--ignore-requires-python lava-nc==0.10.0"
 )
 
 
@@ -38,8 +41,10 @@ class LavaFailed(RuntimeError):
 
 
 def find_interpreter() -> str:
-    """Return the Python that runs Lava: $NEURO_LAVA_PYTHON, else this one."""
-    return os.environ.get("NEURO_LAVA_PYTHON") or sys.executable
+    """Return the Python that runs Lava: $NEURO_LAVA_PYTHON, that of HOME, or else this one."""
+    own = HOME / "bin" / "python"
+    here = str(own) if own.exists() else sys.executable
+    return os.environ.get("NEURO_LAVA_PYTHON") or here
 
 
 def available() -> bool:
@@ -60,7 +65,7 @@ def require_lava() -> None:
         raise LavaMissing(
             f"{find_interpreter()} has no lava-nc; install it with `make setup`, or with\n"
             f"  {INSTALL}\n"
-            "or let $NEURO_LAVA_PYTHON name an interpreter that has it"
+            "(Python 3.10 to 3.12), or let $NEURO_LAVA_PYTHON name an interpreter that has it"
         )
 
 

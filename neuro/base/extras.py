@@ -4,13 +4,15 @@ neuro and its extras are installed from a clone: ``drivers`` and ``tasks`` are t
 names for a package index.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal
 
 Extra = Literal[
-    "lava", "driving", "eeg", "language", "cluster", "peers", "interop", "connectome", "events"
+    "driving", "eeg", "language", "cluster", "peers", "interop", "connectome", "events"
 ]
+# Packages that declare less than they run with, and are installed without what they declare.
+ALONE: Mapping[Extra, str] = {"driving": "nuscenes-devkit==1.2.0"}
 
 
 def name_install_command(extra: Extra) -> str:
@@ -19,14 +21,15 @@ def name_install_command(extra: Extra) -> str:
     >>> name_install_command("peers")
     "pip install -e '.[peers]'"
     """
-    return f"pip install -e '.[{extra}]'"
+    alone = f" && pip install --no-deps {ALONE[extra]}" if extra in ALONE else ""
+    return f"pip install -e '.[{extra}]'{alone}"
 
 
 def describe_cure(extra: Extra) -> str:
     """Return the end of a message: how to install the packages of an extra.
 
-    >>> describe_cure("driving")
-    "pip install -e '.[driving]' in a clone of neuro brings it"
+    >>> describe_cure("language")
+    "pip install -e '.[language]' in a clone of neuro brings it"
     """
     return f"{name_install_command(extra)} in a clone of neuro brings it"
 

@@ -207,11 +207,14 @@ def measure_demand(
             channel = np.arange(len(where)) // (len(where) // channels)
             stored = np.bincount(np.unique(where * channels + channel) // channels)
         words += [count_words(r, int(n), limits, weight_bits) for n in stored]
-        if r.kind == "conv":  # the channels of a pixel share an axon
-            seen = ((first, pixels.any(0)) for first, pixels in iterate_reading_cores(r, where))
-        else:
-            seen = iterate_reached_cores([r], graph.size(r.source), where)
+        conv = r.kind == "conv"
+        seen = (
+            iterate_reading_cores(r, where)
+            if conv
+            else iterate_reached_cores([r], graph.size(r.source), where)
+        )
         for first, reached in seen:
+            reached = reached.any(0) if conv else reached  # channels of a pixel share an axon
             axons[first : first + reached.shape[1]] += reached.sum(0)
     return {"neurons": neurons, "in_axons": axons, "synapse_words": words}
 

@@ -187,4 +187,4 @@ def _mark_pixels(route: Route, where: np.ndarray, cores: range) -> Bool[np.ndarr
     group, place = neurons // (len(where) // groups), neurons % held.shape[2]
     held[group, where[neurons] - cores.start, place] = 1
     seen = rows @ held.reshape(groups, -1, *windows) @ columns.T > 0
-    return seen.reshape(groups, len(cores), -1).swapaxes(1, 2)
+    return np.asarray(seen.reshape(groups, len(cores), -1).swapaxes(1, 2))

@@ -25,6 +25,7 @@ from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict
 
+from neuro.base.version import __version__
 from neuro.io.pytree import digest
 from neuro.io.schema import SchemaError, convert
 from neuro.io.store import (
@@ -42,7 +43,7 @@ RECORD = "records/events.safetensors"
 NETWORK = "graph.safetensors"
 CONFIGURED = ("task", "name", "seed", "config", "gradient", "digest")  # keys of config.json
 MOST_TOLD = 5  # differing fields in a message
-_PACKAGES = ("neuro", "torch", "numpy", "numba", "lightning-fabric", "lava-nc")
+_PACKAGES = ("torch", "numpy", "numba", "lightning-fabric")
 
 
 class RunError(ValueError):
@@ -134,7 +135,7 @@ def begin_run(run: Run, *, write: bool = True) -> str:
     """
     path = run.folder / "config.json"
     header: dict[str, Any] = {
-        "neuro": importlib.metadata.version("neuro"),
+        "neuro": __version__,
         **{key: getattr(run, key) for key in CONFIGURED},
         "config": _to_json(run.config),
     }
@@ -299,7 +300,7 @@ def read_header(folder: Path) -> dict[str, Any]:
 
 def describe_environment() -> dict[str, Any]:
     """Return the versions and the machine on which a result depends."""
-    versions = {}
+    versions = {"neuro": __version__}
     for package in _PACKAGES:
         try:
             versions[package] = importlib.metadata.version(package)

@@ -289,7 +289,8 @@ def load_arrays(path: str | Path, kind: str) -> tuple[Arrays, Any]:
             raise ValueError(f"arrays that hold no numbers: {', '.join(odd)}")
         # A copy: the tensors are views of the file, which another process may change.
         arrays = {
-            k: np.array(tensor).astype(dtypes[k], copy=False) for k, tensor in tensors.items()
+            k: np.array(tensor.numpy()).astype(dtypes[k], copy=False)
+            for k, tensor in tensors.items()
         }
         return arrays, header["meta"]
 

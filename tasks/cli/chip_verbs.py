@@ -16,7 +16,8 @@ from tasks.cli.words import OptionalPath, OptionalText, RunFolder, Whole
 def export(run: RunFolder, net: bool = False, chip: str = "loihi") -> None:
     """Lower the network to the integers of a chip and check them.
 
-    Those of Loihi are checked against Lava; those of another chip run beside the floats.
+    Those of Loihi are checked against Lava's simulator, if it is installed (Intel archived it
+    in May 2026); those of another chip run beside the floats.
 
     Args:
         run: a run folder.

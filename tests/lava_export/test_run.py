@@ -14,7 +14,15 @@ from random_programs import Builder, even, same
 import lava_export
 from lava_export import reference
 from lava_export.program import LoihiProgram, as_int32
-from lava_export.run import RUNNER, LavaFailed, LavaMissing, available, find_interpreter, run
+from lava_export.run import (
+    PACKAGES,
+    RUNNER,
+    LavaFailed,
+    LavaMissing,
+    available,
+    find_interpreter,
+    run,
+)
 from neuro.base.units import Seconds
 from neuro.spikes import Events, to_events
 
@@ -116,11 +124,16 @@ def tiny() -> tuple[LoihiProgram, dict[str, Events]]:
     return b.program(), {"x": to_events(np.ones((2, 1, 1), bool))}
 
 
-def test_the_interpreter_is_that_of_the_environment_or_this_one(
-    monkeypatch: pytest.MonkeyPatch,
+def test_the_interpreter_is_the_named_one_or_that_of_lavas_environment_or_this_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("NEURO_LAVA_PYTHON", raising=False)
+    monkeypatch.setattr(sys.modules["lava_export.run"], "HOME", tmp_path)
     assert find_interpreter() == sys.executable
+    own = tmp_path / "bin" / "python"
+    own.parent.mkdir()
+    own.touch()
+    assert find_interpreter() == str(own)
     monkeypatch.setenv("NEURO_LAVA_PYTHON", "/no/such/python")
     assert find_interpreter() == "/no/such/python"
     assert not available()
@@ -133,7 +146,9 @@ def test_without_lava_the_message_says_which_command_installs_it(
     with pytest.raises(LavaMissing) as e:
         run(*tiny(), 2)
     assert "make setup" in str(e.value)
+    assert f"/bin/pip install -r {PACKAGES} && " in str(e.value)
     assert "pip install --no-deps --ignore-requires-python lava-nc==0.10.0" in str(e.value)
+    assert PACKAGES.read_text().count("numpy>=1.24,<2") == 1
 
 
 def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:

@@ -177,4 +177,4 @@ def test_without_the_devkit_the_extra_is_named(
     monkeypatch.setitem(sys.modules, "nuscenes.nuscenes", None)
     with pytest.raises(RuntimeError, match=r"nuScenes needs its devkit \(.*nuscenes") as e:
         open_tables(data_set)
-    assert "; pip install -e '.[driving]' in a clone of neuro brings it" in str(e.value)
+    assert "; pip install -e '.[driving]' && pip install" in str(e.value)

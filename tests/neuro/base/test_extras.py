@@ -46,4 +46,12 @@ def test_nobody_is_told_to_install_an_extra_from_an_index() -> None:
     for path in sources:
         if path.name != "extras.py":
             assert "pip install -e" not in path.read_text(), path
-    assert name_install_command("lava") == "pip install -e '.[lava]'"
+    assert name_install_command("eeg") == "pip install -e '.[eeg]'"
+
+
+def test_a_package_that_declares_too_little_is_installed_alone() -> None:
+    devkit = "nuscenes-devkit==1.2.0"
+    alone = f"pip install -e '.[driving]' && pip install --no-deps {devkit}"
+    assert name_install_command("driving") == alone
+    assert f"DEVKIT := {devkit} " in (ROOT / "Makefile").read_text()
+    assert not [need for need in DEFINED["driving"] if "devkit" in need]

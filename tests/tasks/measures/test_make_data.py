@@ -80,5 +80,5 @@ def test_without_the_devkit_the_extra_is_named(
     monkeypatch.setitem(sys.modules, make.__name__, None)
     told = cli.refuse("data", "make", "nuscenes", tmp_path / "new")
     assert told.startswith("neuro: nuScenes needs its devkit (")
-    assert "; pip install -e '.[driving]' in a clone of neuro brings it" in told
+    assert "; pip install -e '.[driving]' && pip install" in told
     assert not (tmp_path / "new").exists()
