@@ -10,14 +10,14 @@ import math
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lava_export.decode import decode_program
-from lava_export.population import SUMS, Population
+from lava_export.population import SUMS, Population, ProgramError
 from lava_export.program import LoihiProgram, take_apart
 from lava_export.reference import order_populations
 from lava_export.rules import bound_states
@@ -30,15 +30,42 @@ MAGIC = b"NEUP"
 FORMAT, VERSION, SEMANTICS = "neuro-program", (1, 0), "loihi-int/1"
 PREFIX = struct.Struct("<4sIQ")  # magic, CRC-32 and length of the header
 STEP = 8  # arrays begin at multiples of it
+# The fields and kinds that the semantics give a meaning.
+OF_POPULATION = (
+    "name kind shape lag scale du dv vth da beta bias_mant bias_exp hard bias_after reset_to "
+    "reset_by reset_interval reset_offset refractory vth_low message_bits spike_exp state_exp "
+    "cumulative relu input lif alif li ternary delta sigma_delta sigma"
+).split()
+OF_CONNECTION = (
+    "name source target kind weight shape stride padding places sizes extra weight_exp "
+    "sign_mode weight_bits dense conv identity sparse"
+).split()
+
+
+def list_unknown(program: LoihiProgram) -> list[str]:
+    """Return each field with a value, and each kind, without a meaning in the semantics."""
+    parts = [(p, OF_POPULATION) for p in program.populations]
+    every: list[tuple[Any, list[str]]] = [*parts, *((c, OF_CONNECTION) for c in program.connections)]
+    problems = []
+    for part, known in every:
+        problems += [f"{part.name}: the kind {part.kind}"] * (part.kind not in known)
+        for f in fields(part):
+            made = f.default_factory() if f.default_factory is not MISSING else f.default
+            if f.name not in known and not np.array_equal(getattr(part, f.name), made):
+                problems.append(f"{part.name}: {f.name} = {getattr(part, f.name)}")
+    cure = f"is not part of {SEMANTICS}; leave it out, or run it with lava_export.reference"
+    return [f"{problem} {cure}" for problem in problems]
 
 
 def write_program(path: str | Path, program: LoihiProgram, licence: str = "not stated") -> None:
     """Write a program with its bounds and test vectors.
 
     Raises:
-        ProgramError: the program runs no stimulus.
+        ProgramError: the program runs no stimulus, or has fields without a meaning.
         StoreError: the file cannot be written.
     """
+    if problems := list_unknown(program):
+        raise ProgramError("\n".join(["the program cannot be written:", *problems]))
     arrays, plain = take_apart(program)
     order = [program[name] for name in order_populations(program)]
     vectors = []

@@ -83,7 +83,7 @@ typedef struct {
     int32_t *sent;    /* values of their spikes; NULL: all are 1 */
 } net_population;
 
-extern const net_population net_populations[NET_POPULATIONS]; /* in the order of a tick */
+extern const net_population net_populations[]; /* in the order of a tick */
 extern const net_port net_ports[];
 extern const net_connection net_connections[];
 

@@ -2,7 +2,7 @@
 
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -11,226 +11,238 @@ import numpy as np
 
 from lava_export.c99.tables import (
     Tables,
-    Weights,
     list_parameters,
-    list_starts,
     list_states,
-    make_tables,
     sort_by_source,
     store_weights,
 )
 from lava_export.checks import list_wide_integers
+from lava_export.openformat import list_unknown
 from lava_export.population import Population
-from lava_export.program import LoihiConnection, LoihiProgram, require_program
+from lava_export.program import LoihiConnection, LoihiProgram, ProgramError
 from lava_export.reference import Tick
 from lava_export.vectors import Vector, make_vectors
+from neuro.energy.synapses import count_route_fan_out
 from neuro.io.store import write_bytes
 
-KINDS = {"input": "INPUT", "lif": "LIF", "alif": "LIF", "li": "LI", "ternary": "TERNARY"}
-KINDS |= {"delta": "DELTA", "sigma_delta": "SIGMA_DELTA", "sigma": "SIGMA"}
 FIXED = ("runtime.c", "runtime.h", "test.c", "Makefile")
-LARGEST_INDEX = 2**16  # ports and connections are counted in 16 bits
-
-
-class CError(ValueError):
-    """A program that the C runtime cannot hold; ``problems`` lists each reason and cure."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(["the program cannot be written as C:", *problems]))
-        self.problems = problems
+STATES = ("u", "v", "a", "residue", "error", "wait")
 
 
 def list_problems(program: LoihiProgram) -> list[str]:
     """Return why the C runtime cannot hold a program; empty if it can."""
-    problems = list_wide_integers(program)
+    problems = list_unknown(program) or list_wide_integers(program)
+    if not program.connections:
+        problems.append("no connection; a program of one input needs no runtime")
+    for p in program.populations:
+        channels = {len(c.weight) for c in program.into(p.name) if c.kind == "conv"}
+        if len(channels - {1}) > 1:
+            problems.append(
+                f"{p.name}: convolutions of {sorted(channels)} channels end at it, and the "
+                "runtime keeps one order of neurons; list the synapses of one (kind sparse)"
+            )
     return problems
 
 
-def write_c(folder: Path, program: LoihiProgram) -> list[Path]:
-    """Write a program as C into a folder; return the paths of the files.
+def write_c(folder: Path, program: LoihiProgram) -> None:
+    """Write a program as C into a folder.
 
     Raises:
-        TypeError: ``program`` is no LoihiProgram.
-        CError: lists everything that the runtime cannot hold, each with its cure.
+        ProgramError: lists everything that the runtime cannot hold, each with its cure.
         StoreError: a file cannot be written.
     """
-    require_program(program)
     problems = list_problems(program)
     if problems:
-        raise CError(problems)
-    tables = make_tables(program)
+        raise ProgramError("\n".join(["the program cannot be written as C:", *problems]))
+    tables, vectors = Tables(program), make_vectors(program)
+    flash, lines = write_tables(tables)
     texts = {
         "network.h": write_header(tables),
-        "network.c": "\n".join(write_tables(tables)) + "\n",
-        "vectors.h": "\n".join(write_vectors(tables, make_vectors(program))) + "\n",
+        "network.c": "\n".join(lines),
+        "vectors.h": "\n".join(write_vectors(tables, vectors)),
+        "README.md": describe(tables, flash, vectors),
     }
     here = files("lava_export.c99")
     texts |= {name: here.joinpath(name).read_text() for name in FIXED}
     for name, text in texts.items():
-        write_bytes(folder / name, text.encode())
-    return [folder / name for name in texts]
+        write_bytes(folder / name, f"{text.rstrip()}\n".encode())
 
 
 def write_header(tables: Tables) -> str:
     """Return ``network.h``: the sizes and types of the network."""
-    names = [f"    {name} = {i}" for i, name in enumerate(name_populations(tables))]
-    ticks = tables.program.ticks or 2**32 - 1
-    return "\n".join(
-        [
-            "/* Sizes of the network in network.c. */",
-            "#ifndef NET_NETWORK_H",
-            "#define NET_NETWORK_H",
-            "",
-            "#include <stdint.h>",
-            "",
-            f"typedef {tables.sum_type} net_sum;",
-            f"typedef {tables.current_type} net_current;",
-            f"typedef {tables.index_type} net_index;",
-            f"#define NET_POPULATIONS {len(tables.populations)}u",
-            f"#define NET_PORTS {len(tables.ports)}u",
-            f"#define NET_TICKS UINT32_C({ticks})",
-            "enum {",
-            ",\n".join(names),
-            "};",
-            "",
-            "#endif",
-            "",
-        ]
-    )
+    names = [f"{name} = {i}" for i, name in enumerate(name_populations(tables))]
+    lines = [
+        "/* Sizes and types of the network. */",
+        *("#ifndef NET_NETWORK_H", "#define NET_NETWORK_H", "#include <stdint.h>"),
+        f"#define NET_POPULATIONS {len(tables.populations)}u",
+        f"#define NET_PORTS {len(tables.ports)}u",
+        f"#define NET_TICKS UINT32_C({tables.program.ticks or 2**32 - 1})",
+        *(f"typedef {type_} {name};" for name, type_ in tables.types.items()),
+        f"enum {_list(names)};",
+        "#endif",
+    ]
+    return "\n".join(lines)
 
 
 def name_populations(tables: Tables) -> list[str]:
-    """Return a name in C of each population, with its index: names may differ in signs only."""
-    return [
-        f"NET_{i}_{re.sub('[^A-Z0-9]+', '_', p.name.upper())}"
-        for i, p in enumerate(tables.populations)
-    ]
+    """Return a name in C of each population; the index makes it unique."""
+    signs = [re.sub("[^A-Z0-9]+", "_", p.name.upper()) for p in tables.populations]
+    return [f"NET_{i}_{name}" for i, name in enumerate(signs)]
 
 
-def write_tables(tables: Tables) -> Iterator[str]:
-    """Yield the lines of ``network.c``."""
-    yield '/* Tables (const, for flash) and states (RAM) of the network. */\n#include "runtime.h"\n'
-    yield "#include <stddef.h>\n"
-    ports = []
+def write_tables(tables: Tables) -> tuple[int, list[str]]:
+    """Return the bytes of all const arrays, and the lines of ``network.c``."""
+    lines = ["/* Tables (const, for flash) and states (RAM). */", '#include "runtime.h"']
+    lines += ["#include <stddef.h>"]
+    flash = 0
+
+    def add(type_: str, name: str, values: Any) -> str:
+        nonlocal flash
+        flash += max(len(values), 1) * tables.count_bytes(type_)
+        lines.append(f"static const {type_} {name}[] = {_list(values)};")
+        return name
+
+    parts: dict[str, list[str]] = {"port": [], "connection": [], "population": []}
     for i, port in enumerate(tables.ports):
-        yield f"static net_sum sums{i}[{port.length}];"
-        values = (f"sums{i}", port.size, port.slots, port.channels, port.divisor)
-        ports.append(_brace(*values, int(port.modulo)))
-    connections = []
+        lines.append(f"static net_sum sums{i}[{port.size * port.slots}];")
+        parts["port"].append(_list([f"sums{i}", *port[1:]]))
     for i, c in enumerate(tables.connections):
-        lines, value = _write_connection(tables, i, c)
-        yield from lines
-        connections.append(value)
-    populations = []
+        weights = store_weights(c)
+        type_ = f"{weights.values.dtype}_t"
+        name, start, target, conv = add(type_, f"weight{i}", weights.values), "NULL", "NULL", "NULL"
+        if c.kind == "sparse":
+            starts = np.searchsorted(np.sort(c.places[1]), np.arange(c.sizes[1] + 1))
+            start = add("uint32_t", f"start{i}", starts)
+            target = add("net_index", f"target{i}", c.places[0][sort_by_source(c)])
+        if c.kind == "conv":
+            conv = f"&conv{i}"
+            sizes = (*c.shape[1:], *c.weight.shape[2:], *c.stride, *c.padding, *c.out_shape)
+            lines.append(f"static const net_conv conv{i} = {_list(sizes)};")
+        at = next(k for k, port in enumerate(tables.ports) if c in port.connections)
+        values = (f"NET_{c.kind.upper()}", at, tables.program.delay(c), weights.factor)
+        ends = (name, "NULL") if type_ == "int8_t" else ("NULL", name)
+        parts["connection"].append(_list([*values, *ends, start, target, conv]))
     for i, p in enumerate(tables.populations):
-        lines, value = _write_population(tables, i, p)
-        yield from lines
-        populations.append(value)
-    yield f"const net_port net_ports[] = {_list(ports)};"
-    yield f"const net_connection net_connections[] = {_list(connections)};"
-    yield f"const net_population net_populations[NET_POPULATIONS] = {_list(populations)};"
+        states = list_states(p)
+        lines += [f"static {t} {name}{i}[{p.size}];" for name, t in states.items()]
+        lists = {"fired": ("net_index", p.fires), "sent": ("int32_t", p.signed)}
+        lines += [f"static {t} {name}{i}[{p.size}];" for name, (t, has) in lists.items() if has]
+        params = [
+            _list([add("int32_t", f"{name}{i}", values), int(len(values) > 1)])
+            for name, values in list_parameters(p).items()
+        ]
+        values = (
+            *(f"NET_{'LIF' if p.kind == 'alif' else p.kind.upper()}", p.size),
+            max((port.channels for port in tables.list_ports(p)), default=1),
+            *_span([port.connections[0].target for port in tables.ports], p.name),
+            *_span([c.source for c in tables.connections], p.name),
+            *(p.bias_after, p.reset_interval, p.reset_offset % max(p.reset_interval, 1)),
+            *(int(p.hard), p.refractory, int(p.relu), int(p.cumulative)),
+            *(2 ** (p.spike_exp + p.state_exp), 2**p.state_exp, *p.messages, *params),
+            *(f"{name}{i}" if name in states else "NULL" for name in STATES),
+            *(f"{name}{i}" if has else "NULL" for name, (_, has) in lists.items()),
+        )
+        parts["population"].append(_list(values))
+    for part, values in parts.items():
+        lines.append(f"const net_{part} net_{part}s[] = {_list(values)};")
+    return flash, lines
 
 
-def _write_connection(tables: Tables, i: int, c: LoihiConnection) -> tuple[list[str], str]:
-    weights: Weights = store_weights(c)
-    lines = [_array(weights.type, f"weight{i}", weights.values)]
-    narrow, start, target, conv = weights.type == "int8_t", "NULL", "NULL", "NULL"
-    if c.kind == "sparse":
-        start, target = f"start{i}", f"target{i}"
-        lines.append(_array("uint32_t", start, list_starts(c)))
-        lines.append(_array("net_index", target, c.places[0][sort_by_source(c)]))
-    if c.kind == "conv":
-        conv = f"&conv{i}"
-        sizes = (*c.shape[1:], *c.weight.shape[2:], *c.stride, *c.padding, *c.out_shape)
-        lines.append(f"static const net_conv conv{i} = {_brace(*sizes)};")
-    value = _brace(
-        *(f"NET_{c.kind.upper()}", tables.port_of[c], tables.program.delay(c), weights.factor),
-        *(f"weight{i}" if narrow else "NULL", "NULL" if narrow else f"weight{i}"),
-        *(start, target, conv),
-    )
-    return lines, f"/* {_comment(c.name)} */ {value}"
+def _span(names: list[str], name: str) -> tuple[int, int]:
+    """Return the first index of a name in a list that holds equal names together, and the end."""
+    first = names.index(name) if name in names else 0
+    return first, first + names.count(name)
 
 
-def _write_population(tables: Tables, i: int, p: Population) -> tuple[list[str], str]:
-    states = list_states(p, tables)
-    lines = [f"static {t} {name}{i}[{p.size}];" for name, t in states.items()]
-    fired = sent = "NULL"
-    if p.fires:
-        fired = f"fired{i}"
-        lines.append(f"static net_index {fired}[{p.size}];")
-    if p.signed:
-        sent = f"sent{i}"
-        lines.append(f"static int32_t {sent}[{p.size}];")
-    params = []
-    for name, values in list_parameters(p).items():
-        lines.append(_array("int32_t", f"{name}{i}", values))
-        params.append(_brace(f"{name}{i}", int(values.size > 1)))
-    first = [c.source for c in tables.connections]
-    leaving = first.index(p.name) if p.name in first else 0
-    value = _brace(
-        *(f"NET_{KINDS[p.kind]}", p.size, tables.channels(p)),
-        *(tables.first_port[i], tables.first_port[i + 1], leaving),
-        *(leaving + first.count(p.name), p.bias_after, p.reset_interval),
-        *(p.reset_offset % p.reset_interval if p.reset_interval else 0, int(p.hard)),
-        *(p.refractory, int(p.relu), int(p.cumulative), 2 ** (p.spike_exp + p.state_exp)),
-        *(2**p.state_exp, *p.messages, *params),
-        *(f"{name}{i}" if name in states else "NULL" for name in "uva"),
-        *(f"{name}{i}" if name in states else "NULL" for name in ("residue", "error", "wait")),
-        *(fired, sent),
-    )
-    return lines, f"/* {_comment(p.name)} */ {value}"
-
-
-def write_vectors(tables: Tables, vectors: Iterable[Vector]) -> Iterator[str]:
-    """Yield the lines of ``vectors.h``: input spikes, and CRC-32 of all that they lead to."""
-    yield "/* Test vectors: input spikes, and a CRC-32 per tick and population. */"
+def write_vectors(tables: Tables, vectors: Sequence[Vector]) -> Iterator[str]:
+    """Yield the lines of ``vectors.h``: input spikes, and a CRC-32 of what they lead to."""
     events: list[str] = []
-    sums: list[int] = []
+    digests: list[str] = []
     heads = []
     for vector in vectors:
-        heads.append(f"/* {vector.name} */ {_brace(len(vector.ticks), len(events), len(sums))}")
+        heads.append(_list([len(vector.ticks), len(events), len(digests)]))
         for t, tick in enumerate(vector.ticks):
             for i, p in enumerate(tables.populations):
+                digests.append(f"UINT32_C({digest_tick(p, tick)})")
                 if p.kind == "input":
-                    row = vector.rasters[p.name][t, 0]
-                    events += [_brace(t, i, n, int(row[n])) for n in np.flatnonzero(row)]
-            sums += [digest_tick(tables, p, tick) for p in tables.populations]
-    heads.append(_brace(0, len(events), len(sums)))
-    yield f"static const struct event events[] = {_list(events or [_brace(0, 0, 0, 0)])};"
+                    row = vector.rasters[p.name][t, 0].astype(int)
+                    events += [_list([t, i, n, row[n]]) for n in np.flatnonzero(row)]
+    yield "/* Test vectors: input spikes, and a CRC-32 per tick and population. */"
+    yield f"static const struct event events[] = {_list(events or [_list([0, 0, 0, 0])])};"
+    heads.append(_list([0, len(events), len(digests)]))
     yield f"static const struct vector vectors[] = {_list(heads)};"
-    yield _array("uint32_t", "digests", np.array(sums), "UINT32_C({})")
+    yield f"static const uint32_t digests[] = {_list(digests)};"
 
 
-def digest_tick(tables: Tables, p: Population, tick: Tick) -> int:
+def digest_tick(p: Population, tick: Tick) -> int:
     """Return a CRC-32 of the spikes and states of a population after a tick."""
     numbers: list[Any] = []
     if p.fires:
         row = tick.out[p.name][0]
         fired = np.flatnonzero(row)
-        numbers = [[len(fired)], fired, *([row[fired]] if p.signed else [])]
+        numbers = [[len(fired)], fired, row[fired] if p.signed else []]
     if p.kind != "input":
         state = tick.states[p.name]._asdict()
-        named: Mapping[str, str] = {"v": "sigma", "a": "act"} if "sigma" in state else {}
-        numbers += [state[named.get(k, k)][0] for k in list_states(p, tables)]
+        names = {"v": "sigma", "a": "act"} if "sigma" in state else {}
+        numbers += [state[names.get(k, k)][0] for k in list_states(p)]
     return zlib.crc32(np.concatenate(numbers).astype("<i8").tobytes())
 
 
-def _array(type_: str, name: str, values: np.ndarray, form: str = "{}") -> str:
-    """Return a const array in C."""
-    texts = [form.format(x) for x in values.tolist()] or ["0"]
-    return f"static const {type_} {name}[] = {_list(texts)};"
+def describe(tables: Tables, flash: int, vectors: Sequence[Vector]) -> str:
+    """Return the README: how to call the network, and what it takes."""
+    ram = sum(port.size * port.slots for port in tables.ports) * tables.count_bytes("net_sum")
+    rows, updates, adds, most = [], 0, 0.0, 0
+    length = sum(len(vector.ticks) for vector in vectors)
+    for name, p in zip(name_populations(tables), tables.populations, strict=True):
+        kept = [*list_states(p).values(), *["net_index"] * p.fires, *["int32_t"] * p.signed]
+        ram += p.size * sum(map(tables.count_bytes, kept))
+        fan = sum(
+            (count_route_fan_out(c).every for c in tables.connections if c.source == p.name),
+            np.zeros(p.size, int),
+        )
+        for vector in vectors:
+            out = [vector.rasters[p.name]] if p.kind == "input" else []
+            out = out or [tick.out[p.name] for tick in vector.ticks if p.fires]
+            adds += sum(int((spikes != 0).reshape(-1, p.size).sum(0) @ fan) for spikes in out)
+        most += int(fan.sum())
+        updates += p.size * (p.kind != "input")
+        rows.append(f"| `{name}` | {p.name} | {p.kind} | {p.size:,} |")
+    return README.format(
+        rows="\n".join(rows),
+        flash=flash,
+        ram=ram,
+        updates=updates,
+        adds=adds / length,
+        most=most,
+        share=f"{length} ticks of test vectors",
+    )
 
 
-def _list(values: list[str]) -> str:
+README = """# A spiking network in C99
+
+`network.c` holds the tables (const) and states of the network, `runtime.c` runs it; neither
+allocates memory. Compile both with your firmware; `runtime.h` shows the calls. `make` runs the
+test vectors: after every tick, all spikes and states must equal those of the program's reference.
+
+| index | population | kind | neurons |
+|---|---|---|---|
+{rows}
+
+| | |
+|---|---|
+| tables, flash | {flash:,} bytes, and 250 or fewer per population and connection for their descriptions |
+| states, RAM | {ram:,} bytes, and 8 or fewer per population and connection for the runtime |
+| neurons updated in a tick | {updates:,} |
+| synaptic additions in a tick | {adds:,.0f} in the {share}; {most:,} if every neuron fires |
+
+The integers follow the semantics "loihi-int/1" of neuro's `docs/program_format.md`.
+"""
+
+
+def _list(values: Any) -> str:
     """Return an initializer in braces, in lines of 16 values."""
-    lines = [", ".join(values[at : at + 16]) for at in range(0, len(values), 16)]
+    texts = [str(x) for x in values] or ["0"]
+    if len(texts) <= 16:
+        return f"{{{', '.join(texts)}}}"
+    lines = [", ".join(texts[at : at + 16]) for at in range(0, len(texts), 16)]
     return "{\n  " + ",\n  ".join(lines) + "\n}"
-
-
-def _brace(*values: object) -> str:
-    return "{" + ", ".join(map(str, values)) + "}"
-
-
-def _comment(name: str) -> str:
-    """Return a name without what ends a comment or is no ASCII."""
-    return name.encode("ascii", "replace").decode().replace("*/", "* /").replace("\n", " ")
