@@ -32,9 +32,7 @@ static int64_t divide_down(int64_t value, int64_t divisor)
 /* Return a value below the limit; else note the overflow and return 0. */
 static int32_t require(int64_t value, int64_t limit)
 {
-    if (value > -limit && value < limit) {
-        return (int32_t)value;
-    }
+    if (value > -limit && value < limit) return (int32_t)value;
     status = NET_OVERFLOW;
     return 0;
 }
@@ -60,12 +58,8 @@ static int32_t take(const net_population *p, uint32_t n, uint32_t place)
         net_sum *sum = slots[k] + (port->channels > 1 ? place : n);
         int64_t s = *sum;
         *sum = 0;
-        if (port->divisor > 1) {
-            s = divide_down(require(s, INT64_C(2147483648)), port->divisor);
-        }
-        if (port->modulo) {
-            s -= divide_down(s + STATE_LIMIT, 2 * STATE_LIMIT) * (2 * STATE_LIMIT);
-        }
+        if (port->divisor > 1) s = divide_down(require(s, INT64_C(2147483648)), port->divisor);
+        if (port->modulo) s -= divide_down(s + STATE_LIMIT, SUM_LIMIT) * SUM_LIMIT;
         x += s;
     }
     return require(x, SUM_LIMIT);
@@ -90,15 +84,10 @@ static void step_neuron(const net_population *p, uint32_t n, int32_t x)
     int32_t value;
     int64_t v;
 
-    if (!x && !u && !old && !a && !bias && !wait) {
-        return; /* at rest: thresholds are not below 0 */
-    }
+    /* At rest: thresholds are not below 0. */
+    if (!x && !u && !old && !a && !bias && !wait) return;
     u = decay(u, get(&p->keep_u, n)) + (int64_t)x * 64;
-    if (u > STATE_LIMIT) {
-        u -= 2 * STATE_LIMIT;
-    } else if (u <= -STATE_LIMIT) {
-        u += 2 * STATE_LIMIT;
-    }
+    u += u > STATE_LIMIT ? -2 * STATE_LIMIT : u <= -STATE_LIMIT ? 2 * STATE_LIMIT : 0;
     if (p->u) p->u[n] = (net_current)u;
     v = decay(old, get(&p->keep_v, n)) + u + bias;
     v = v >= STATE_LIMIT ? STATE_LIMIT - 1 : v <= -STATE_LIMIT ? 1 - STATE_LIMIT : v;
@@ -108,9 +97,7 @@ static void step_neuron(const net_population *p, uint32_t n, int32_t x)
     }
     a = decay(a, get(&p->keep_a, n));
     value = v > get(&p->threshold, n) + a;
-    if (p->kind == NET_TERNARY) {
-        value -= v < get(&p->lowest, n);
-    }
+    if (p->kind == NET_TERNARY) value -= v < get(&p->lowest, n);
     if (wait) {
         value = 0;
         v = old;
@@ -137,9 +124,7 @@ static void step_coder(const net_population *p, uint32_t n, int32_t x)
     if (p->kind != NET_DELTA) {
         y = p->v[n] = require((int64_t)p->v[n] + x, STATE_LIMIT);
     }
-    if (p->kind == NET_SIGMA) {
-        return;
-    }
+    if (p->kind == NET_SIGMA) return;
     if (p->kind == NET_SIGMA_DELTA) {
         y += now >= p->bias_after ? get(&p->bias, n) : 0;
         y = p->relu && y < 0 ? 0 : y;
@@ -167,18 +152,12 @@ static void step(const net_population *p)
     const uint32_t pixels = p->size / p->channels;
     uint32_t n = 0;
 
-    if (p->interval && now % p->interval == p->offset) {
-        clear(p);
-    }
+    if (p->interval && now % p->interval == p->offset) clear(p);
     for (uint32_t channel = 0; channel < p->channels; channel++) {
         uint32_t place = channel;
         for (uint32_t pixel = 0; pixel < pixels; pixel++, n++, place += p->channels) {
             const int32_t x = take(p, n, place);
-            if (p->kind < NET_DELTA) {
-                step_neuron(p, n, x);
-            } else {
-                step_coder(p, n, x);
-            }
+            (p->kind < NET_DELTA ? step_neuron : step_coder)(p, n, x);
         }
     }
 }
@@ -214,14 +193,12 @@ static void add_kernel(net_sum *sums, const net_connection *c, uint32_t source, 
 
     for (uint32_t ky = 0; ky < k->kernel_height; ky++) {
         for (uint32_t kx = 0; kx < k->kernel_width; kx++, first += row) {
-            if (ky <= y && kx <= x && (y - ky) % k->stride_y == 0 &&
-                (x - kx) % k->stride_x == 0) {
-                const uint32_t oy = (y - ky) / k->stride_y, ox = (x - kx) / k->stride_x;
-                if (oy < k->out_height && ox < k->out_width) {
-                    add_row(sums + (oy * k->out_width + ox) * row, c, first,
-                            k->out_channels, scale);
-                }
-            }
+            uint32_t oy, ox;
+            if (ky > y || kx > x || (y - ky) % k->stride_y || (x - kx) % k->stride_x) continue;
+            oy = (y - ky) / k->stride_y;
+            ox = (x - kx) / k->stride_x;
+            if (oy >= k->out_height || ox >= k->out_width) continue;
+            add_row(sums + (oy * k->out_width + ox) * row, c, first, k->out_channels, scale);
         }
     }
 }
@@ -236,18 +213,10 @@ static void deliver(const net_population *p, const net_connection *c)
         const uint32_t source = p->fired[i];
         const net_sum scale = (net_sum)(p->sent ? p->sent[i] : 1) * (net_sum)c->factor;
         switch (c->route) {
-        case NET_DENSE:
-            add_row(sums, c, (size_t)source * port->size, port->size, scale);
-            break;
-        case NET_CONV:
-            add_kernel(sums, c, source, scale);
-            break;
-        case NET_SPARSE:
-            add_listed(sums, c, source, scale);
-            break;
-        case NET_IDENTITY:
-            add_row(sums + source, c, source, 1, scale);
-            break;
+        case NET_DENSE: add_row(sums, c, (size_t)source * port->size, port->size, scale); break;
+        case NET_CONV: add_kernel(sums, c, source, scale); break;
+        case NET_SPARSE: add_listed(sums, c, source, scale); break;
+        case NET_IDENTITY: add_row(sums + source, c, source, 1, scale); break;
         }
     }
 }
@@ -276,13 +245,10 @@ enum net_status net_send(uint32_t population, uint32_t neuron, int32_t value)
     }
     if (population >= NET_POPULATIONS) return NET_BAD_INPUT;
     p = &net_populations[population];
-    if (p->kind != NET_INPUT || neuron >= p->size || value < p->low || value > p->high) {
-        return NET_BAD_INPUT;
-    }
+    if (p->kind != NET_INPUT || neuron >= p->size) return NET_BAD_INPUT;
+    if (value < p->low || value > p->high) return NET_BAD_INPUT;
     count = counts[population];
-    if (count && neuron <= p->fired[count - 1]) {
-        return NET_BAD_INPUT;
-    }
+    if (count && neuron <= p->fired[count - 1]) return NET_BAD_INPUT;
     if (value) fire(p, neuron, value);
     return NET_OK;
 }

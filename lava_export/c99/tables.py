@@ -127,6 +127,15 @@ def sort_by_source(c: LoihiConnection) -> np.ndarray:
     return np.lexsort(c.places)
 
 
+def count_fan_out(c: LoihiConnection) -> np.ndarray:
+    """Return the number of synapses of each source neuron."""
+    if c.kind == "conv":
+        return c.conv.fan_out(c.shape).every
+    if c.kind == "sparse":
+        return np.bincount(c.places[1], minlength=c.sizes[1])
+    return np.full(c.in_size, len(c.weight) if c.kind == "dense" else 1)
+
+
 def list_parameters(p: Population) -> dict[str, np.ndarray]:
     """Return the parameters of a population as the runtime computes with them."""
     return {

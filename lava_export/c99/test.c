@@ -1,17 +1,17 @@
-/* Runs the test vectors; prints the first population and tick that differ. */
+/* Runs the test vectors; prints the first tick and population that differ. */
 #include <stdio.h>
 #include <time.h>
 
 #include "runtime.h"
 
 struct event { uint32_t tick, population, neuron; int32_t value; };
-struct vector { uint32_t ticks, first_event, first_digest; };
+struct vector { uint32_t ticks, first_event; };
 
 #include "vectors.h"
 
 static uint32_t crc;
 
-/* CRC-32 (zlib's) over the eight bytes of a number, the lowest first. */
+/* CRC-32 (that of zlib) of the eight bytes of a number, the lowest first. */
 static void add(int64_t number)
 {
     uint64_t bits = (uint64_t)number;
@@ -21,69 +21,54 @@ static void add(int64_t number)
     }
 }
 
-static uint32_t digest(uint32_t population)
-{
-    const net_population *p = &net_populations[population];
-    const uint32_t count = net_fired(population);
-    uint32_t n;
+#define ADD_ALL(values, count) \
+    for (uint32_t n = 0; (values) && n < (count); n++) add((values)[n])
 
+static uint32_t digest(const net_population *p, uint32_t count)
+{
     crc = 0xFFFFFFFFu;
-    if (p->fired) {
-        add(count);
-        for (n = 0; n < count; n++) add(p->fired[n]);
-        for (n = 0; p->sent && n < count; n++) add(p->sent[n]);
-    }
-    for (n = 0; p->u && n < p->size; n++) add(p->u[n]);
-    for (n = 0; p->v && n < p->size; n++) add(p->v[n]);
-    for (n = 0; p->a && n < p->size; n++) add(p->a[n]);
-    for (n = 0; p->residue && n < p->size; n++) add(p->residue[n]);
-    for (n = 0; p->error && n < p->size; n++) add(p->error[n]);
-    for (n = 0; p->wait && n < p->size; n++) add(p->wait[n]);
+    if (p->fired) add(count);
+    ADD_ALL(p->fired, count);
+    ADD_ALL(p->sent, count);
+    ADD_ALL(p->u, p->size);
+    ADD_ALL(p->v, p->size);
+    ADD_ALL(p->a, p->size);
+    ADD_ALL(p->residue, p->size);
+    ADD_ALL(p->error, p->size);
+    ADD_ALL(p->wait, p->size);
     return crc ^ 0xFFFFFFFFu;
-}
-
-static int run(const struct vector *vector, clock_t *spent)
-{
-    const struct event *event = events + vector->first_event;
-    const struct event *end = events + vector[1].first_event;
-    const uint32_t *expected = digests + vector->first_digest;
-
-    net_reset();
-    for (uint32_t tick = 0; tick < vector->ticks; tick++) {
-        const clock_t start = clock();
-        for (; event < end && event->tick == tick; event++) {
-            if (net_send(event->population, event->neuron, event->value) != NET_OK) {
-                printf("tick %lu: input refused\n", (unsigned long)tick);
-                return 1;
-            }
-        }
-        if (net_tick() != NET_OK) {
-            printf("tick %lu: an error of the network\n", (unsigned long)tick);
-            return 1;
-        }
-        *spent += clock() - start;
-        for (uint32_t p = 0; p < NET_POPULATIONS; p++) {
-            if (digest(p) != *expected++) {
-                printf("tick %lu: population %lu differs\n", (unsigned long)tick,
-                       (unsigned long)p);
-                return 1;
-            }
-        }
-    }
-    return 0;
 }
 
 int main(void)
 {
-    const struct vector *vector = vectors;
-    clock_t spent = 0;
+    const struct event *event = events;
+    const uint32_t *expected = digests;
     unsigned long ticks = 0;
+    clock_t spent = 0;
 
-    for (; vector->ticks; vector++) {
-        if (run(vector, &spent)) return 1;
-        ticks += vector->ticks;
+    for (const struct vector *vector = vectors; vector->ticks; vector++) {
+        const struct event *end = events + vector[1].first_event;
+        net_reset();
+        for (uint32_t tick = 0; tick < vector->ticks; tick++, ticks++) {
+            const clock_t start = clock();
+            enum net_status status = NET_OK;
+            for (; event < end && event->tick == tick && status == NET_OK; event++) {
+                status = net_send(event->population, event->neuron, event->value);
+            }
+            status = status == NET_OK ? net_tick() : status;
+            spent += clock() - start;
+            for (uint32_t p = 0; p < NET_POPULATIONS; p++) {
+                if (status != NET_OK ||
+                    digest(&net_populations[p], net_fired(p)) != *expected++) {
+                    printf("vector %d, tick %lu: population %lu differs, status %d\n",
+                           (int)(vector - vectors), (unsigned long)tick, (unsigned long)p,
+                           (int)status);
+                    return 1;
+                }
+            }
+        }
     }
-    printf("%lu ticks as expected, %.1f us a tick\n", ticks,
+    printf("%lu ticks as expected, %.1f us per tick\n", ticks,
            1e6 * (double)spent / CLOCKS_PER_SEC / (double)ticks);
     return 0;
 }

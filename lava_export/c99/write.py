@@ -11,6 +11,7 @@ import numpy as np
 
 from lava_export.c99.tables import (
     Tables,
+    count_fan_out,
     list_parameters,
     list_states,
     sort_by_source,
@@ -22,7 +23,6 @@ from lava_export.population import Population
 from lava_export.program import LoihiConnection, LoihiProgram, ProgramError
 from lava_export.reference import Tick
 from lava_export.vectors import Vector, make_vectors
-from neuro.energy.synapses import count_route_fan_out
 from neuro.io.store import write_bytes
 
 FIXED = ("runtime.c", "runtime.h", "test.c", "Makefile")
@@ -160,7 +160,7 @@ def write_vectors(tables: Tables, vectors: Sequence[Vector]) -> Iterator[str]:
     digests: list[str] = []
     heads = []
     for vector in vectors:
-        heads.append(_list([len(vector.ticks), len(events), len(digests)]))
+        heads.append(_list([len(vector.ticks), len(events)]))
         for t, tick in enumerate(vector.ticks):
             for i, p in enumerate(tables.populations):
                 digests.append(f"UINT32_C({digest_tick(p, tick)})")
@@ -169,7 +169,7 @@ def write_vectors(tables: Tables, vectors: Sequence[Vector]) -> Iterator[str]:
                     events += [_list([t, i, n, row[n]]) for n in np.flatnonzero(row)]
     yield "/* Test vectors: input spikes, and a CRC-32 per tick and population. */"
     yield f"static const struct event events[] = {_list(events or [_list([0, 0, 0, 0])])};"
-    heads.append(_list([0, len(events), len(digests)]))
+    heads.append(_list([0, len(events)]))
     yield f"static const struct vector vectors[] = {_list(heads)};"
     yield f"static const uint32_t digests[] = {_list(digests)};"
 
@@ -197,7 +197,7 @@ def describe(tables: Tables, flash: int, vectors: Sequence[Vector]) -> str:
         kept = [*list_states(p).values(), *["net_index"] * p.fires, *["int32_t"] * p.signed]
         ram += p.size * sum(map(tables.count_bytes, kept))
         fan = sum(
-            (count_route_fan_out(c).every for c in tables.connections if c.source == p.name),
+            (count_fan_out(c) for c in tables.connections if c.source == p.name),
             np.zeros(p.size, int),
         )
         for vector in vectors:
