@@ -1,8 +1,8 @@
-"""Files of LoihiPrograms for readers without neuro: ``docs/program_format.md`` specifies them.
+"""Files of LoihiPrograms for readers without neuro, as ``docs/program_format.md`` says.
 
-``save_program`` writes the exact fields and nothing else, fast, for neuro itself. A file of this
-format adds what others need: derived values, bounds, and test vectors, which take runs of the
-reference. Its fields and arrays have the same names, so that one decoder reads both.
+``save_program`` writes the exact fields and nothing else, fast, for neuro itself. A file of
+this format adds what others need: derived values, bounds, and test vectors, which take runs of
+the reference. Its fields and arrays have the same names, so that one decoder reads both.
 """
 
 import json
@@ -31,27 +31,28 @@ FORMAT, VERSION, SEMANTICS = "neuro-program", (1, 0), "loihi-int/1"
 PREFIX = struct.Struct("<4sIQ")  # magic, CRC-32 and length of the header
 STEP = 8  # arrays begin at multiples of it
 # The fields and kinds that the semantics give a meaning.
-OF_POPULATION = (
-    "name kind shape lag scale du dv vth da beta bias_mant bias_exp hard bias_after reset_to "
-    "reset_by reset_interval reset_offset refractory vth_low message_bits spike_exp state_exp "
-    "cumulative relu input lif alif li ternary delta sigma_delta sigma"
-).split()
-OF_CONNECTION = (
-    "name source target kind weight shape stride padding places sizes extra weight_exp "
-    "sign_mode weight_bits dense conv identity sparse"
-).split()
+KNOWN: tuple[str, ...] = (
+    *("name", "kind", "shape", "lag", "scale", "du", "dv", "vth", "da", "beta", "bias_mant"),
+    *("bias_exp", "hard", "bias_after", "reset_to", "reset_by", "reset_interval"),
+    *("reset_offset", "refractory", "vth_low", "message_bits", "spike_exp", "state_exp"),
+    *("cumulative", "relu", "source", "target", "weight", "stride", "padding", "places"),
+    *("sizes", "extra", "weight_exp", "sign_mode", "weight_bits"),
+)
+KINDS = ("input", "lif", "alif", "li", "ternary", "delta", "sigma_delta", "sigma")
+ROUTES = ("dense", "conv", "identity", "sparse")
 
 
 def list_unknown(program: LoihiProgram) -> list[str]:
     """Return each field with a value, and each kind, without a meaning in the semantics."""
-    parts = [(p, OF_POPULATION) for p in program.populations]
-    every: list[tuple[Any, list[str]]] = [*parts, *((c, OF_CONNECTION) for c in program.connections)]
+    parts: list[Any] = [*program.populations, *program.connections]
+    of_population = [p.kind not in KINDS for p in program.populations]
+    of_connection = [c.kind not in ROUTES for c in program.connections]
     problems = []
-    for part, known in every:
-        problems += [f"{part.name}: the kind {part.kind}"] * (part.kind not in known)
+    for part, unknown in zip(parts, of_population + of_connection, strict=True):
+        problems += [f"{part.name}: the kind {part.kind}"] * unknown
         for f in fields(part):
             made = f.default_factory() if f.default_factory is not MISSING else f.default
-            if f.name not in known and not np.array_equal(getattr(part, f.name), made):
+            if f.name not in KNOWN and not np.array_equal(getattr(part, f.name), made):
                 problems.append(f"{part.name}: {f.name} = {getattr(part, f.name)}")
     cure = f"is not part of {SEMANTICS}; leave it out, or run it with lava_export.reference"
     return [f"{problem} {cure}" for problem in problems]
@@ -102,7 +103,7 @@ def write_program(path: str | Path, program: LoihiProgram, licence: str = "not s
 
 
 def _narrow(array: np.ndarray) -> tuple[bytes, str]:
-    """Return the little-endian bytes of whole numbers, in the fewest that hold all, and dtype."""
+    """Return whole numbers in the fewest bytes that hold all, little-endian, and the dtype."""
     ends = (int(array.min(initial=0)), int(array.max(initial=0)))
     dtype = np.result_type(*map(np.min_scalar_type, ends))
     return array.astype(dtype.newbyteorder("<")).tobytes(), dtype.name

@@ -91,6 +91,7 @@ def _draw(
     if not p.signed:
         return fires
     low, high = (int(limit * size) for limit in p.messages)
+    low, high = min(low, -1), max(high, 1)
     return (fires * rng.integers(low, high, shape, endpoint=True)).astype(np.int32)
 
 
@@ -99,7 +100,9 @@ def list_edges(
 ) -> tuple[str, ...]:
     """Return which of :data:`EDGES` a run of one sample reaches."""
     found: set[str] = set()
-    outs = [{**tick.out, **{k: r[t] for k, r in rasters.items()}} for t, tick in enumerate(ticks)]
+    outs = [
+        {**tick.out, **{k: r[t] for k, r in rasters.items()}} for t, tick in enumerate(ticks)
+    ]
     for c in program.connections:
         delay = program.delay(c)
         if 0 < delay < len(ticks) and any(out[c.source].any() for out in outs[:-delay]):
@@ -127,9 +130,13 @@ def _find_edges(
         if p.clears(t):
             found |= {"clear"} if any(x.any() for x in before[:3]) else set()
             before = rest
-        x = sum(synapses(outs[t - d][name]) for name, d, synapses in incoming if t >= d)
+        x = sum(add(outs[t - d][name]) for name, d, add in incoming if t >= d)
         u = decay(before.u, 4095 - p.du.astype(np.int64)) + x * 64
-        v = decay(before.v, 4096 - p.dv.astype(np.int64)) + state.u + p.bias * (t >= p.bias_after)
+        v = (
+            decay(before.v, 4096 - p.dv.astype(np.int64))
+            + state.u
+            + p.bias * (t >= p.bias_after)
+        )
         a = decay(before.a, 4096 - p.da.astype(np.int64))
         found |= {"wrap"} if (u != state.u).any() else set()
         found |= {"clip"} if (np.abs(v) >= STATE_LIMIT).any() else set()

@@ -98,7 +98,9 @@ class Tables:
         return {
             "net_sum": "int32_t" if sums < INT32 else "int64_t",
             "net_current": "int32_t" if currents + 2 * STATE_LIMIT < INT32 else "int64_t",
-            "net_index": "uint16_t" if max(p.size for p in self.populations) <= 2**16 else "uint32_t",
+            "net_index": "uint16_t"
+            if max(p.size for p in self.populations) <= 2**16
+            else "uint32_t",
         }
 
     def count_bytes(self, type_: str) -> int:

@@ -1,8 +1,9 @@
-"""Writes a LoihiProgram as a folder of C99: tables, the runtime, a test, Makefile and README."""
+"""Writes a LoihiProgram as a folder of C99: tables, runtime, test, Makefile and README."""
 
 import re
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,22 @@ from lava_export.vectors import Vector, make_vectors
 from neuro.io.store import write_bytes
 
 FIXED = ("runtime.c", "runtime.h", "test.c", "Makefile")
-STATES = ("u", "v", "a", "residue", "error", "wait")
+KEPT = ("u", "v", "a", "residue", "error", "wait", "fired", "sent")
+
+
+@dataclass
+class TableText:
+    """The lines of ``network.c``, and the bytes of its const arrays."""
+
+    tables: Tables
+    lines: list[str]
+    flash: int = 0
+
+    def add(self, type_: str, name: str, values: np.ndarray) -> str:
+        """Add a const array; return its name."""
+        self.flash += max(len(values), 1) * self.tables.count_bytes(type_)
+        self.lines.append(f"static const {type_} {name}[] = {_list(values)};")
+        return name
 
 
 def list_problems(program: LoihiProgram) -> list[str]:
@@ -55,12 +71,12 @@ def write_c(folder: Path, program: LoihiProgram) -> None:
     if problems:
         raise ProgramError("\n".join(["the program cannot be written as C:", *problems]))
     tables, vectors = Tables(program), make_vectors(program)
-    flash, lines = write_tables(tables)
+    network = write_tables(tables)
     texts = {
         "network.h": write_header(tables),
-        "network.c": "\n".join(lines),
+        "network.c": "\n".join(network.lines),
         "vectors.h": "\n".join(write_vectors(tables, vectors)),
-        "README.md": describe(tables, flash, vectors),
+        "README.md": describe(tables, network.flash, vectors),
     }
     here = files("lava_export.c99")
     texts |= {name: here.joinpath(name).read_text() for name in FIXED}
@@ -90,66 +106,67 @@ def name_populations(tables: Tables) -> list[str]:
     return [f"NET_{i}_{name}" for i, name in enumerate(signs)]
 
 
-def write_tables(tables: Tables) -> tuple[int, list[str]]:
-    """Return the bytes of all const arrays, and the lines of ``network.c``."""
-    lines = ["/* Tables (const, for flash) and states (RAM). */", '#include "runtime.h"']
-    lines += ["#include <stddef.h>"]
-    flash = 0
-
-    def add(type_: str, name: str, values: Any) -> str:
-        nonlocal flash
-        flash += max(len(values), 1) * tables.count_bytes(type_)
-        lines.append(f"static const {type_} {name}[] = {_list(values)};")
-        return name
-
-    parts: dict[str, list[str]] = {"port": [], "connection": [], "population": []}
+def write_tables(tables: Tables) -> TableText:
+    """Return ``network.c``, with all arrays of the network."""
+    text = TableText(tables, ['#include "runtime.h"', "#include <stddef.h>"])
+    ports = []
     for i, port in enumerate(tables.ports):
-        lines.append(f"static net_sum sums{i}[{port.size * port.slots}];")
-        parts["port"].append(_list([f"sums{i}", *port[1:]]))
-    for i, c in enumerate(tables.connections):
-        weights = store_weights(c)
-        type_ = f"{weights.values.dtype}_t"
-        name, start, target, conv = add(type_, f"weight{i}", weights.values), "NULL", "NULL", "NULL"
-        if c.kind == "sparse":
-            starts = np.searchsorted(np.sort(c.places[1]), np.arange(c.sizes[1] + 1))
-            start = add("uint32_t", f"start{i}", starts)
-            target = add("net_index", f"target{i}", c.places[0][sort_by_source(c)])
-        if c.kind == "conv":
-            conv = f"&conv{i}"
-            sizes = (*c.shape[1:], *c.weight.shape[2:], *c.stride, *c.padding, *c.out_shape)
-            lines.append(f"static const net_conv conv{i} = {_list(sizes)};")
-        at = next(k for k, port in enumerate(tables.ports) if c in port.connections)
-        values = (f"NET_{c.kind.upper()}", at, tables.program.delay(c), weights.factor)
-        ends = (name, "NULL") if type_ == "int8_t" else ("NULL", name)
-        parts["connection"].append(_list([*values, *ends, start, target, conv]))
-    for i, p in enumerate(tables.populations):
-        states = list_states(p)
-        lines += [f"static {t} {name}{i}[{p.size}];" for name, t in states.items()]
-        lists = {"fired": ("net_index", p.fires), "sent": ("int32_t", p.signed)}
-        lines += [f"static {t} {name}{i}[{p.size}];" for name, (t, has) in lists.items() if has]
-        params = [
-            _list([add("int32_t", f"{name}{i}", values), int(len(values) > 1)])
-            for name, values in list_parameters(p).items()
-        ]
-        values = (
-            *(f"NET_{'LIF' if p.kind == 'alif' else p.kind.upper()}", p.size),
-            max((port.channels for port in tables.list_ports(p)), default=1),
-            *_span([port.connections[0].target for port in tables.ports], p.name),
-            *_span([c.source for c in tables.connections], p.name),
-            *(p.bias_after, p.reset_interval, p.reset_offset % max(p.reset_interval, 1)),
-            *(int(p.hard), p.refractory, int(p.relu), int(p.cumulative)),
-            *(2 ** (p.spike_exp + p.state_exp), 2**p.state_exp, *p.messages, *params),
-            *(f"{name}{i}" if name in states else "NULL" for name in STATES),
-            *(f"{name}{i}" if has else "NULL" for name, (_, has) in lists.items()),
-        )
-        parts["population"].append(_list(values))
+        text.lines.append(f"static net_sum sums{i}[{port.size * port.slots}];")
+        ports.append(_list([f"sums{i}", *port[1:]]))
+    parts = {
+        "port": ports,
+        "connection": [_write_connection(text, i, c) for i, c in enumerate(tables.connections)],
+        "population": [_write_population(text, i, p) for i, p in enumerate(tables.populations)],
+    }
     for part, values in parts.items():
-        lines.append(f"const net_{part} net_{part}s[] = {_list(values)};")
-    return flash, lines
+        text.lines.append(f"const net_{part} net_{part}s[] = {_list(values)};")
+    return text
+
+
+def _write_connection(text: TableText, i: int, c: LoihiConnection) -> str:
+    """Add the arrays of a connection; return its ``net_connection``."""
+    tables, weights = text.tables, store_weights(c)
+    type_ = f"{weights.values.dtype}_t"
+    name, start, target, conv = text.add(type_, f"weight{i}", weights.values), *["NULL"] * 3
+    if c.kind == "sparse":
+        starts = np.searchsorted(np.sort(c.places[1]), np.arange(c.sizes[1] + 1))
+        start = text.add("uint32_t", f"start{i}", starts)
+        target = text.add("net_index", f"target{i}", c.places[0][sort_by_source(c)])
+    if c.kind == "conv":
+        conv = f"&conv{i}"
+        sizes = (*c.shape[1:], *c.weight.shape[2:], *c.stride, *c.padding, *c.out_shape)
+        text.lines.append(f"static const net_conv conv{i} = {_list(sizes)};")
+    port = next(k for k, port in enumerate(tables.ports) if c in port.connections)
+    ends = (name, "NULL") if type_ == "int8_t" else ("NULL", name)
+    values = (f"NET_{c.kind.upper()}", port, tables.program.delay(c), weights.factor)
+    return _list([*values, *ends, start, target, conv])
+
+
+def _write_population(text: TableText, i: int, p: Population) -> str:
+    """Add the arrays of a population; return its ``net_population``."""
+    tables, kept = text.tables, list_states(p)
+    kept |= {"fired": "net_index"} if p.fires else {}
+    kept |= {"sent": "int32_t"} if p.signed else {}
+    text.lines += [f"static {type_} {name}{i}[{p.size}];" for name, type_ in kept.items()]
+    params = [
+        _list([text.add("int32_t", f"{name}{i}", values), int(len(values) > 1)])
+        for name, values in list_parameters(p).items()
+    ]
+    values = (
+        *(f"NET_{'LIF' if p.kind == 'alif' else p.kind.upper()}", p.size),
+        max((port.channels for port in tables.list_ports(p)), default=1),
+        *_span([port.connections[0].target for port in tables.ports], p.name),
+        *_span([c.source for c in tables.connections], p.name),
+        *(p.bias_after, p.reset_interval, p.reset_offset % max(p.reset_interval, 1)),
+        *(int(p.hard), p.refractory, int(p.relu), int(p.cumulative)),
+        *(2 ** (p.spike_exp + p.state_exp), 2**p.state_exp, *p.messages, *params),
+        *(f"{name}{i}" if name in kept else "NULL" for name in KEPT),
+    )
+    return _list(values)
 
 
 def _span(names: list[str], name: str) -> tuple[int, int]:
-    """Return the first index of a name in a list that holds equal names together, and the end."""
+    """Return the first index of a name in a list of groups of equal names, and the end."""
     first = names.index(name) if name in names else 0
     return first, first + names.count(name)
 
@@ -214,7 +231,7 @@ def describe(tables: Tables, flash: int, vectors: Sequence[Vector]) -> str:
         updates=updates,
         adds=adds / length,
         most=most,
-        share=f"{length} ticks of test vectors",
+        length=length,
     )
 
 
@@ -222,7 +239,7 @@ README = """# A spiking network in C99
 
 `network.c` holds the tables (const) and states of the network, `runtime.c` runs it; neither
 allocates memory. Compile both with your firmware; `runtime.h` shows the calls. `make` runs the
-test vectors: after every tick, all spikes and states must equal those of the program's reference.
+test vectors: after every tick, all spikes and states must equal those of neuro's reference.
 
 | index | population | kind | neurons |
 |---|---|---|---|
@@ -230,10 +247,10 @@ test vectors: after every tick, all spikes and states must equal those of the pr
 
 | | |
 |---|---|
-| tables, flash | {flash:,} bytes, and 250 or fewer per population and connection for their descriptions |
-| states, RAM | {ram:,} bytes, and 8 or fewer per population and connection for the runtime |
+| tables, flash | {flash:,} bytes, and up to 250 per population or connection |
+| states, RAM | {ram:,} bytes, and up to 8 per population or connection |
 | neurons updated in a tick | {updates:,} |
-| synaptic additions in a tick | {adds:,.0f} in the {share}; {most:,} if every neuron fires |
+| additions in a tick | {adds:,.0f} in {length} ticks of test vectors; {most:,} if all fire |
 
 The integers follow the semantics "loihi-int/1" of neuro's `docs/program_format.md`.
 """

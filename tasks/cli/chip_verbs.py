@@ -3,6 +3,7 @@
 Heavy imports wait inside the verbs, so that ``neuro --help`` answers at once.
 """
 
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,10 +39,12 @@ def export(
 
     opened = open_to_write(run)
     chips = ("loihi", *load_one_core_chips())
+    others = {"program": program, "c": c}
     if require_one_of(chip, chips, "chip", listed=True) != "loihi":
-        given = [f"--{k}" for k, v in {"net": net, "program": program, "c": c}.items() if v]
+        given = [k for k, value in {"net": net, **others}.items() if value]
         if given:
-            raise ValueError(f"{given[0]} writes a file for Loihi; leave out {given[0]} or --chip")
+            cure = f"leave out --{given[0]} or --chip"
+            raise ValueError(f"--{given[0]} writes files for Loihi; {cure}")
         _export_to_chip(opened, run, chip)
         return
     from tasks.measures.export import export_run, write_for_others, write_nets
@@ -55,8 +58,8 @@ def export(
         console.print(f"{name} {verdict}")
     console.print(describe_parity(result["reference_lava"]), soft_wrap=True)
     wrote = f"wrote {run / 'graph.safetensors'} and {run / 'program.safetensors'}"
-    others = [write_for_others(run, k, v) for k, v in {"program": program, "c": c}.items() if v]
-    for line in (wrote, *(write_nets(run) if net else ()), *sum(others, [])):
+    wrote_others = [write_for_others(run, k, path) for k, path in others.items() if path]
+    for line in (wrote, *(write_nets(run) if net else ()), *chain.from_iterable(wrote_others)):
         console.print(line, highlight=False, soft_wrap=True)
     tell_out_of_date(opened, "export")
     if differs_from_lava(result["reference_lava"]):

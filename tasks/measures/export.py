@@ -120,10 +120,12 @@ def write_for_others(folder: Path, flag: str, path: Path) -> list[str]:
     problems = join_messages({name: _list_misfits(flag, p) for name, p in programs.items()})
     if problems:
         raise ProgramError("\n".join([f"neuro export --{flag} cannot write:", *problems]))
-    paths = {name: path.with_name("-".join([path.stem, *[name] * bool(name)]) + path.suffix) for name in programs}
+    lines = []
     for name, program in programs.items():
-        FORMATS[flag].write(paths[name], program)
-    return [f"wrote {to}" for to in paths.values()]
+        to = path.with_name(f"{path.stem}-{name}{path.suffix}") if name else path
+        FORMATS[flag].write(to, program)
+        lines.append(f"wrote {to}")
+    return lines
 
 
 def _list_misfits(flag: str, program: Any) -> list[str]:
