@@ -51,7 +51,7 @@ def list_unknown(program: LoihiProgram) -> list[str]:
     for part, unknown in zip(parts, of_population + of_connection, strict=True):
         problems += [f"{part.name}: the kind {part.kind}"] * unknown
         for f in fields(part):
-            made = f.default_factory() if f.default_factory is not MISSING else f.default
+            made: Any = f.default_factory() if f.default_factory is not MISSING else f.default
             if f.name not in KNOWN and not np.array_equal(getattr(part, f.name), made):
                 problems.append(f"{part.name}: {f.name} = {getattr(part, f.name)}")
     cure = f"is not part of {SEMANTICS}; leave it out, or run it with lava_export.reference"
@@ -117,7 +117,7 @@ def _list_arrays(program: LoihiProgram, vector: Vector, name: str) -> dict[str, 
         for i, p in enumerate(program.populations):
             key = "events" if p.kind == "input" else "spikes"
             row = vector.rasters[p.name][t, 0] if p.kind == "input" else tick.out[p.name][0]
-            fired = np.flatnonzero(row) if p.fires else []
+            fired = np.flatnonzero(row if p.fires else 0)
             rows[key] += [np.array([t, i, n, int(row[n])]) for n in fired]
             held = tick.states[p.name]._asdict() if p.kind != "input" else {}
             for state, values in held.items():

@@ -5,13 +5,13 @@ Axes of a raster: T ticks, 1 sample, N neurons.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from lava_export.population import STATE_LIMIT, SUMS, Population, ProgramError
 from lava_export.program import LoihiProgram
 from lava_export.reference import (
-    NeuronState,
     Tick,
     decay,
     iterate_ticks,
@@ -117,16 +117,15 @@ def _find_edges(
     program: LoihiProgram, p: Population, outs: list[dict[str, np.ndarray]], ticks: list[Tick]
 ) -> set[str]:
     """Return the edges that one population reaches."""
-    found = set()
+    found: set[str] = set()
     incoming = [
         (c.source, program.delay(c), make_weighted_sum(c, program[c.source].largest))
         for c in program.into(p.name)
     ]
-    rest = before = make_rest_state(p, 1)
+    rest: Any = make_rest_state(p, 1)
+    before = rest
     for t, tick in enumerate(ticks):
-        state = tick.states[p.name]
-        if not isinstance(before, NeuronState) or not isinstance(state, NeuronState):
-            continue
+        state: Any = tick.states[p.name]
         if p.clears(t):
             found |= {"clear"} if any(x.any() for x in before[:3]) else set()
             before = rest

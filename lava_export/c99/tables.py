@@ -132,7 +132,7 @@ def sort_by_source(c: LoihiConnection) -> np.ndarray:
 def count_fan_out(c: LoihiConnection) -> np.ndarray:
     """Return the number of synapses of each source neuron."""
     if c.kind == "conv":
-        return c.conv.fan_out(c.shape).every
+        return np.asarray(c.conv.fan_out(c.shape).every)
     if c.kind == "sparse":
         return np.bincount(c.places[1], minlength=c.sizes[1])
     return np.full(c.in_size, len(c.weight) if c.kind == "dense" else 1)
