@@ -111,7 +111,7 @@ class Tables:
 def store_weights(c: LoihiConnection) -> Weights:
     """Return the weights in the fewest bytes that hold them, or half of each."""
     axes = {"dense": (1, 0), "conv": (1, 2, 3, 0)}.get(c.kind, (0,))
-    flat = c.weight.transpose(axes).ravel()
+    flat: np.ndarray = c.weight.transpose(axes).ravel()
     if c.kind == "sparse":
         flat = flat[sort_by_source(c)]
     halves = not (_fits_byte(flat) or (flat % 2).any()) and _fits_byte(flat // 2)
@@ -126,7 +126,7 @@ def _fits_byte(values: np.ndarray) -> bool:
 
 def sort_by_source(c: LoihiConnection) -> np.ndarray:
     """Return the order of a sparse connection's synapses by source, then by target."""
-    return np.lexsort(c.places)
+    return np.asarray(np.lexsort(c.places))
 
 
 def count_fan_out(c: LoihiConnection) -> np.ndarray:
