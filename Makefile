@@ -5,7 +5,9 @@
 VENV := .venv
 BIN := $(VENV)/bin
 LAVA := $(VENV)/lava
-DEVKIT := nuscenes-devkit==1.2.0  # declares numpy 1, runs with numpy 2 (neuro.base.extras)
+# Declares numpy 1, runs with numpy 2 (neuro.base.extras); declares Python 3.10 alone, a peer.
+DEVKIT := nuscenes-devkit==1.2.0
+SLAYER := lava-dl==0.6.0
 # $(call find,A,B): the first Python 3.A to 3.B that can make virtual environments.
 find = for p in python3 python3.1{1,2,3,4,0} python "$$HOME"/.pyenv/versions/3.1*/bin/python; do \
 	  "$$p" -c 'import sys, venv, ensurepip; sys.exit(not (3, $(1)) <= sys.version_info[:2] <= (3, $(2)))' \
@@ -22,7 +24,11 @@ PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -q
 # `make nightly` runs all; the others leave out oracles that take minutes to import or compile.
 SELECT := $(if $(NEURO_NIGHTLY),,-m "not nightly")
 
-.PHONY: demo test quick nightly lint types tests docs mutants setup clean
+# What the newest Python is tried on: each executor, the files, the command line.
+SAMPLE := tests/lava_export tests/neuro/io tests/neuro/spikes tests/neuro/training
+IS_NEW := 'import sys; sys.exit(sys.version_info < (3, 13))'
+
+.PHONY: demo test quick nightly lint types tests newest docs mutants setup clean
 
 demo: $(VENV)/.run
 	$(BIN)/neuro demo
@@ -30,6 +36,16 @@ demo: $(VENV)/.run
 # Three checks beside each other: on two cores the tests leave waits that mypy fills.
 test: $(VENV)/.test
 	@$(MAKE) --no-print-directory -j 3 lint types tests
+	@$(MAKE) --no-print-directory newest
+
+# A sample of the tests on Python 3.13 or 3.14, if there is one and the tests ran on an older one.
+newest: | $(LAVA)/.made
+	@python=$$($(call find,13,14)); if [ -z "$$python" ] || $(BIN)/python -c $(IS_NEW); then \
+	  echo "== no second Python, 3.13 or 3.14, for a sample of the tests"; else \
+	  "$$python" -m venv $(VENV)/newest && $(VENV)/newest/bin/pip install -q -e '.[eeg,language]' \
+	  pytest pytest-xdist hypothesis beartype && echo "== on $$($(VENV)/newest/bin/python --version)" && \
+	  NEURO_LAVA_PYTHON=$(LAVA)/bin/python OMP_NUM_THREADS=1 $(VENV)/newest/bin/python -m pytest -q \
+	  $(SPREAD) -m "not slow and not nightly" $(SAMPLE); fi
 
 lint:
 	$(call part,lint,$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports)
@@ -87,7 +103,7 @@ $(VENV)/.run: pyproject.toml $(LAVA)/.made | $(VENV)/.made
 
 $(VENV)/.test: pyproject.toml $(LAVA)/.made | $(VENV)/.made
 	$(BIN)/python -m pip install -q -e '.[driving,eeg,language,peers,cluster,interop,connectome,events,dev]'
-	$(BIN)/python -m pip install -q --no-deps $(DEVKIT)
+	$(BIN)/python -m pip install -q --no-deps --ignore-requires-python $(DEVKIT) $(SLAYER)
 	@touch $@ $(VENV)/.run
 
 $(VENV)/.docs: pyproject.toml $(LAVA)/.made | $(VENV)/.made

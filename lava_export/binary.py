@@ -4,12 +4,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lava_export import netx, reference
+from lava_export import netx
 from lava_export.checks import require_run
 from lava_export.contract import ChipProgram, Stimulus, count_ticks, make_parity
 from lava_export.decode import decode_program
+from lava_export.integers import run_integers
 from lava_export.parity import Parity
 from lava_export.program import LoihiProgram
+from lava_export.reference import to_float
 from lava_export.report import compare, make_scaling_table
 from lava_export.rules import list_breaches
 from lava_export.run import run
@@ -32,8 +34,8 @@ class BinaryChipProgram(ChipProgram):
 
     def run(self, inputs: Stimulus) -> Record:
         """Return the run of the reference, in units of the float network."""
-        record = reference.run(self.program, inputs, count_ticks(inputs))
-        values = {k: reference.to_float(self.program, k, v) for k, v in record.values.items()}
+        record = run_integers(self.program, inputs, count_ticks(inputs))
+        values = {k: to_float(self.program, k, v) for k, v in record.values.items()}
         spikes = {
             name: e._replace(value=e.value / self.program[name].message_unit)
             for name, e in record.spikes.items()
@@ -44,7 +46,7 @@ class BinaryChipProgram(ChipProgram):
         """Return how a run on the reference and a run on Lava agree for a stimulus."""
         ticks = count_ticks(inputs)
         lava = run(self.program, inputs, ticks)
-        differences = compare(reference.run(self.program, inputs, ticks), lava, self.program)
+        differences = compare(run_integers(self.program, inputs, ticks), lava, self.program)
         return make_parity(lava, differences)
 
     def list_breaches(self, chip: Chip) -> list[str]:

@@ -94,7 +94,7 @@ def rasterize(
         TypeError, ProgramError: the run cannot start, see :func:`require_run`.
     """
     require_run(program, inputs, ticks)
-    out = {}
+    out: dict[str, np.ndarray] = {}
     for name, e in inputs.items():
         kind = np.int32 if program[name].signed else np.bool_
         out[name] = np.zeros((ticks, *e.shape[1:]), kind)
@@ -117,7 +117,8 @@ REGISTERS: Mapping[str, tuple[Mapping[str, tuple[int, int]], str]] = {
         "use lower(graph, largest_weight=...) or a lower threshold",
     ),
     "decays have 12 bits": (
-        dict.fromkeys(("du", "dv", "da"), (0, 2**DECAY_BITS - 1)),
+        # du = -1, with which u never decays, is what lava-dl writes for a current decay of 0
+        {"du": (-1, 2**DECAY_BITS - 1), **dict.fromkeys(("dv", "da"), (0, 2**DECAY_BITS - 1))},
         "use a time constant between 1/4 and 4096 dt",
     ),
     "biases have a 13 bit mantissa and a 3 bit exponent": (
@@ -163,7 +164,7 @@ def list_wide_integers(program: LoihiProgram) -> list[str]:
     for rule, (ranges, cure) in REGISTERS.items():
         for p, (field, (low, high)) in product(neurons, ranges.items()):
             low, high = OF_CODERS.get(field, (low, high)) if p.kind in SUMS else (low, high)
-            most = NO_MEMORY if field == "dv" and p.kind == "alif" else high
+            most = NO_MEMORY if field == "dv" and p.kind in ("alif", "li") else high
             if getattr(p, field) is None:
                 continue
             values = np.atleast_1d(getattr(p, field))

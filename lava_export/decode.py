@@ -4,7 +4,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from lava_export.program import as_int32, name_array
+from lava_export.program import LATER, as_int32, name_array
 from neuro.io.schema import convert
 from neuro.io.store import Arrays
 
@@ -48,4 +48,5 @@ def _decode_part(
     held |= {f: arrays[name] for f, name in optional.items() if name in arrays}
     if int32:
         held = {field: as_int32(array) for field, array in held.items()}
-    return convert({**dict.fromkeys(optional), **plain, **held}, part, where)
+    later = {f: value for f, value in LATER.items() if f in dict(hints)}
+    return convert({**dict.fromkeys(optional), **later, **plain, **held}, part, where)

@@ -87,20 +87,21 @@ def find_largest_weight(routes: list[Route]) -> float:
 def make_connection(
     r: Route, lag: Mapping[str, int], scale: float, exponent: int = 0
 ) -> LoihiConnection:
-    """Return a route in integers; a kernel with dilation or groups is filled with zeros.
+    """Return a route in integers.
 
     scale: integers per unit of weight, before the shift by ``exponent``.
     """
-    weight = r.conv.plain().weight if r.kind == "conv" else r.weight
     return LoihiConnection(
         name=r.name,
         source=r.source,
         target=r.target,
         kind=r.kind,
-        weight=as_int32(round_to_even_integers(weight, scale)),
+        weight=as_int32(round_to_even_integers(r.weight, scale)),
         shape=r.shape,
         stride=r.stride,
         padding=r.padding,
+        dilation=r.dilation,
+        groups=r.groups,
         places=as_int32(r.places),
         sizes=r.sizes,
         extra=lag[r.target] - lag[r.source] + r.delay - 1,

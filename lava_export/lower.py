@@ -28,6 +28,11 @@ from lava_export.float_population import (
     round_up,
     shorten,
 )
+from lava_export.lower_loihi import (
+    is_in_integers,
+    list_problems_of_integers,
+    lower_integers,
+)
 from lava_export.lower_sigma_delta import (
     adds_up_changes,
     choose_units,
@@ -117,6 +122,10 @@ def lower(
         )
     if ticks is not None and ticks < 1:
         raise ValueError(f"ticks must be >= 1, or None for runs of any length, got {ticks}")
+    if is_in_integers(graph):
+        if problems := list_problems_of_integers(graph):
+            raise LowerError(problems)
+        return lower_integers(graph, ticks)
     problems = problems_of_neurons(graph, "a chip") + list(_list_unknown_neurons(graph))
     if problems or problems_on_a_clock(graph):
         raise LowerError(problems_on_a_clock(graph) + problems)

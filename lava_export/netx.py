@@ -75,11 +75,11 @@ def write_net(path: str | Path, program: LoihiProgram) -> Path:
 def describe_loading(path: str | Path, program: LoihiProgram) -> str:
     """Return the Python call that loads the file, with a reset before each sample if possible.
 
-    netx resets do not follow layers whose spikes wait for a delay: build the network anew for
-    each sample.
+    netx resets do not follow layers whose spikes wait for a delay, and take back biases of
+    layers without lags, which act from step 1: build the network anew for each sample.
     """
     reset = f", reset_interval={program.ticks or 'TICKS'}, reset_offset=1"
-    if any(c.extra for c in program.connections):
+    if any(c.longest_wait for c in program.connections) or not program.latency:
         reset = ""
     return f"lava.lib.dl.netx.hdf5.Network(net_config={str(path)!r}{reset})"
 
@@ -120,13 +120,13 @@ def _describe_synapses(c: LoihiConnection) -> dict[str, Any]:
     if c.kind == "conv":
         return {
             "type": _word("conv"),
-            "inChannels": c.weight.shape[1],
+            "inChannels": c.shape[0],
             "outChannels": c.weight.shape[0],
             "kernelSize": np.array(c.weight.shape[2:]),
             "stride": np.array(c.stride),
             "padding": np.array(c.padding),
-            "dilation": np.ones(2, int),
-            "groups": 1,
+            "dilation": np.array(c.dilation),
+            "groups": c.groups,
             "weight": c.weight,
         }
     weight = _fill_matrix(c)
@@ -136,7 +136,8 @@ def _describe_synapses(c: LoihiConnection) -> dict[str, Any]:
         "outFeatures": weight.shape[0],
         "weight": weight,
     }
-    return dense | ({"delay": np.full(len(weight), c.extra)} if c.extra else {})
+    waits = np.full(len(weight), c.extra) + (0 if c.delays_out is None else c.delays_out)
+    return dense | ({"delay": waits} if waits.any() else {})
 
 
 def _describe_neurons(p: Population) -> dict[str, Any]:
@@ -257,7 +258,7 @@ def _check_bias(program: LoihiProgram, p: Population) -> Iterator[str]:
             f"its bias sets in after {p.bias_after} ticks, that of a layer at once; put the "
             "delay before the layer with the bias"
         )
-    if any(c.extra for c in program.connections):
+    if program.latency and any(c.longest_wait for c in program.connections):
         yield (
             "it has a bias, which sets in at step 1, and spikes of the network wait for "
             "delays, where no reset of netx takes it back; leave out the delays or the bias"
@@ -273,12 +274,8 @@ def _check_synapses(program: LoihiProgram, c: LoihiConnection) -> Iterator[str]:
             "has a weight_exp, a sign_mode or weight_bits of its own, and the loader chooses "
             "them anew; leave them out"
         )
+    yield from _check_waits(c)
     if c.kind == "conv":
-        if c.extra:
-            yield (
-                f"a spike waits {c.extra} steps before a convolution, whose delay the loader "
-                "does not read; leave the delay out, or put it before a Dense"
-            )
         if len(program.into(c.source)) < 2 and _find_shape(program, c.source) != c.shape:
             yield (
                 f"a convolution over {c.shape}, and {c.source} is a layer of shape "
@@ -286,11 +283,6 @@ def _check_synapses(program: LoihiProgram, c: LoihiConnection) -> Iterator[str]:
                 "convolution or the input before it"
             )
         return
-    if c.extra > LONGEST_DELAY:
-        yield (
-            f"a spike waits {c.extra} steps, the loader cuts at {LONGEST_DELAY}; shorten the "
-            "delay"
-        )
     if c.kind in ("sparse", "identity") and c.in_size * math.prod(c.out_shape) > LARGEST_MATRIX:
         yield (
             f"a matrix of {math.prod(c.out_shape)} x {c.in_size} weights, which netx needs of "
@@ -307,6 +299,22 @@ def _check_synapses(program: LoihiProgram, c: LoihiConnection) -> Iterator[str]:
         yield (
             f"no weight is positive, and the loader scales the lowest, {least}, to -256 and "
             "cuts it off at -255; lower(graph, largest_weight=...) so that it is no power of 2"
+        )
+
+
+def _check_waits(c: LoihiConnection) -> Iterator[str]:
+    """Yield the delays that a layer of netx cannot hold."""
+    if c.delays_in is not None:
+        yield "each source has a delay, a layer one for each target; import it with time=lava"
+    if c.kind == "conv" and c.longest_wait:
+        yield (
+            f"a spike waits {c.longest_wait} steps before a convolution, whose delay the "
+            "loader does not read; leave the delay out, or put it before a Dense"
+        )
+    elif c.longest_wait > LONGEST_DELAY:
+        yield (
+            f"a spike waits {c.longest_wait} steps, the loader cuts at {LONGEST_DELAY}; "
+            "shorten the delay"
         )
 
 

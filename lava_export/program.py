@@ -58,7 +58,7 @@ from lava_export.population import (
     check_population,
 )
 from neuro.base.arguments import make_type_error
-from neuro.graph.convolutions import Conv2d, count_windows
+from neuro.graph.convolutions import Conv2d, count_span, count_windows
 from neuro.graph.paths import RouteKind, count_most_synapses
 
 __all__ = [
@@ -91,6 +91,7 @@ WEIGHTS: Mapping[SignMode, tuple[int, int]] = {
     "inhibitory": (-LARGEST_WEIGHT - 1, 0),
 }
 WEIGHT_BITS = 8
+LATER: Mapping[str, Any] = {"dilation": (1, 1), "groups": 1}  # in files only if they differ
 EXPONENTS = (-8, 7)  # the least and largest weight_exp of Loihi
 
 
@@ -107,10 +108,13 @@ class LoihiConnection:
     """Integer synapses from one population to another.
 
     weight: "dense" (out, in); "conv" (C_out, C_in, kH, kW), a cross-correlation as in torch;
-        "identity" (N,), neuron n to neuron n; "sparse" (E,).
+        "identity" (N,), neuron n to neuron n; "sparse" (E,). C_in: of one group.
     shape: "conv" only: the axes (C, H, W) along which the source's neurons lie.
     places: "sparse" only: target and source of each weight, (2, E). sizes: (out, in).
+    dilation, groups: "conv" only, as in torch.
     extra: steps that a spike waits before the connection, which itself takes one step.
+    delays_in, delays_out: further steps that the spikes of each source neuron wait before the
+        synapses, and the sums of each target neuron behind them; None: 0.
     weight_exp: bits by which the sum of a step is shifted to the left; below 0 it is shifted to
         the right (floor).
     sign_mode, weight_bits: the set of possible weights, see :attr:`weight_range`.
@@ -130,18 +134,36 @@ class LoihiConnection:
     weight_exp: int = 0
     sign_mode: SignMode = "mixed"
     weight_bits: int = WEIGHT_BITS
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    delays_in: np.ndarray | None = None
+    delays_out: np.ndarray | None = None
+
+    @property
+    def longest_wait(self) -> int:
+        """Steps that the slowest spike waits, without the step of the connection."""
+        waits = (self.delays_in, self.delays_out)
+        return self.extra + sum(int(w.max(initial=0)) for w in waits if w is not None)
 
     @property
     def weight_range(self) -> WeightRange:
         """The weights that Lava keeps unchanged; Lava would change others."""
         low, high = WEIGHTS[self.sign_mode]
+        if self.kind == "conv":  # Lava's Conv keeps odd weights
+            return WeightRange(low, high, 1)
         step = 1 << (WEIGHT_BITS - self.weight_bits + (self.sign_mode == "mixed"))
         return WeightRange(-(-low // step) * step, high // step * step, step)
 
     @cached_property
     def conv(self) -> Conv2d:
         """The connection as a node, conv only."""
-        return Conv2d(weight=self.weight, stride=self.stride, padding=self.padding)
+        return Conv2d(
+            weight=self.weight,
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+            groups=self.groups,
+        )
 
     @property
     def out_shape(self) -> tuple[int, ...]:
@@ -150,7 +172,7 @@ class LoihiConnection:
             return self.sizes[:1]
         if self.kind != "conv":
             return (self.weight.shape[0],)
-        kernel = self.weight.shape[2:]
+        kernel = map(count_span, self.weight.shape[2:], self.dilation)
         size = map(count_windows, self.shape[1:], kernel, self.stride, self.padding)
         return (self.weight.shape[0], *size)
 
@@ -285,6 +307,15 @@ def _check_connection(program: LoihiProgram, c: LoihiConnection) -> Iterator[str
         )
     yield from _check_numbers(c)
     yield from _check_weights(program, c)
+    for name, size in {"delays_in": source.size, "delays_out": target.size}.items():
+        waits = getattr(c, name)
+        if waits is None:
+            continue
+        if waits.dtype.kind not in "iu" or waits.shape != (size,) or waits.min() < 0:
+            yield (
+                f"{name} of shape {waits.shape} must be a whole number >= 0 for each of "
+                f"{size} neurons; make them with program.as_int32"
+            )
 
 
 def _check_numbers(c: LoihiConnection) -> Iterator[str]:
@@ -317,8 +348,9 @@ def _check_weights(program: LoihiProgram, c: LoihiConnection) -> Iterator[str]:
         yield f"{c.kind} weights have {axes[c.kind]} axes, these have shape {c.weight.shape}"
     elif c.kind == "conv" and not _fits_kernel(c):
         yield (
-            f"no kernel of shape {c.weight.shape} goes over images {c.shape} with stride "
-            f"{c.stride} and padding {c.padding}; lower the graph again"
+            f"no kernel of shape {c.weight.shape} in {c.groups} groups goes over images "
+            f"{c.shape} with stride {c.stride}, padding {c.padding} and dilation "
+            f"{c.dilation}; lower the graph again"
         )
     elif c.kind == "sparse" and not _lists_synapses(c):
         yield (
@@ -337,8 +369,11 @@ def _check_weights(program: LoihiProgram, c: LoihiConnection) -> Iterator[str]:
 
 def _fits_kernel(c: LoihiConnection) -> bool:
     """Return whether the sizes of a convolution are complete and positive."""
-    sizes = (*c.weight.shape, *c.shape, *c.stride)
-    return len(c.shape) == 3 and min(sizes) > 0 and min(c.padding) >= 0
+    sizes = (*c.weight.shape, *c.shape, *c.stride, *c.dilation, c.groups)
+    if len(c.shape) != 3 or min(sizes) < 1 or min(c.padding) < 0:
+        return False
+    outputs, inputs = c.weight.shape[:2]
+    return inputs * c.groups == c.shape[0] and outputs % c.groups == 0
 
 
 def _lists_synapses(c: LoihiConnection) -> bool:
@@ -360,6 +395,8 @@ def take_apart(program: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             columns = {f.name: getattr(part, f.name) for f in fields(part)}
             columns = {k: v for k, v in columns.items() if v is not None}  # as in old files
             held = {k: v for k, v in columns.items() if isinstance(v, np.ndarray)}
+            for k in [k for k, v in LATER.items() if k in columns and columns[k] == v]:
+                del columns[k]
             arrays |= {name_array(f"{key[0]}{i}", k): v for k, v in held.items()}
             rest[key].append({k: v for k, v in columns.items() if k not in held})
     return arrays, rest

@@ -6,7 +6,9 @@ Axes: T ticks, B samples, N neurons.
 """
 
 import graphlib
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +19,14 @@ from torch import Tensor
 
 from lava_export.checks import rasterize
 from lava_export.population import SUM_LIMIT, SUMS, ProgramError
-from lava_export.program import STATE_LIMIT, Kind, LoihiConnection, LoihiProgram, Population
+from lava_export.program import (
+    STATE_LIMIT,
+    Kind,
+    LoihiConnection,
+    LoihiProgram,
+    Population,
+    as_int32,
+)
 from lava_export.sigma_delta import (
     CoderState,
     require_bits,
@@ -32,6 +41,7 @@ from neuro.spikes.record import Record, concatenate
 CHUNK = 64  # samples per pass, so that their images stay in the processor's cache
 
 WeightedSum = Callable[[np.ndarray], np.ndarray]
+Arrival = Callable[[Sequence[Mapping[str, np.ndarray]]], Any]
 
 
 class NeuronState(NamedTuple):
@@ -106,13 +116,7 @@ def iterate_ticks(
     """Yield the :class:`Tick` of every tick, in order."""
     samples = next(iter(rasters.values())).shape[1]
     order = [program[name] for name in order_populations(program)]
-    incoming = {
-        p.name: [
-            (c.source, program.delay(c), make_weighted_sum(c, program[c.source].largest))
-            for c in program.into(p.name)
-        ]
-        for p in order
-    }
+    incoming = {p.name: [make_arrival(program, c) for c in program.into(p.name)] for p in order}
     graded = {
         p.name: any(program[c.source].signed for c in program.into(p.name)) for p in order
     }
@@ -126,14 +130,48 @@ def iterate_ticks(
                 now[p.name] = rasters[p.name][t]
                 continue
             x = np.zeros((samples, p.size), np.int64)
-            for source, delay, synapses in incoming[p.name]:
-                if t >= delay:
-                    x += synapses(past[t - delay][source])
+            for arrive in incoming[p.name]:
+                x += arrive(past)
             if graded[p.name]:
                 require_bits(p, "the sum of a tick", x, SUM_LIMIT)
             before = make_rest_state(p, samples) if p.clears(t) else states[p.name]
             now[p.name], states[p.name] = STEPS[p.kind](p, before, x, t >= p.bias_after)
         yield Tick(now, dict(states))
+
+
+def make_arrival(program: LoihiProgram, c: LoihiConnection) -> Arrival:
+    """Return a function from the outputs of all ticks so far to a connection's sums (B, N_out).
+
+    It is called once in every tick, in order. Before the first spike arrives, the sums are 0.
+    """
+    delay, synapses = program.delay(c), make_weighted_sum(c, program[c.source].largest)
+    if c.delays_in is None and c.delays_out is None:
+        return lambda past: synapses(past[-1 - delay][c.source]) if len(past) > delay else 0
+    before = as_int32(np.zeros(program[c.source].size) if c.delays_in is None else c.delays_in)
+    behind = as_int32(
+        np.zeros(program[c.target].size) if c.delays_out is None else c.delays_out
+    )
+    sums: deque[np.ndarray] = deque(maxlen=int(behind.max()) + 1)
+
+    def arrive(past: Sequence[Mapping[str, np.ndarray]]) -> Any:
+        if len(past) <= delay:
+            return 0
+        last = len(past) - delay
+        sent = [t[c.source] for t in past[max(0, last - 1 - int(before.max())) : last]]
+        sums.append(synapses(take_delayed(sent, before)))
+        return take_delayed(sums, behind)
+
+    return arrive
+
+
+def take_delayed(
+    history: Sequence[Shaped[np.ndarray, "B N"]], waits: Int[np.ndarray, " N"]
+) -> Shaped[np.ndarray, "B N"]:
+    """Return for each neuron n the value waits[n] ticks before the last of a history, or 0."""
+    out = np.zeros_like(history[-1])
+    for wait in np.unique(waits[waits < len(history)]):
+        out[:, waits == wait] = history[-1 - int(wait)][:, waits == wait]
+    return out
 
 
 def order_populations(program: LoihiProgram) -> list[str]:
@@ -241,6 +279,9 @@ def make_weighted_sum(c: LoihiConnection, largest: int = 1) -> WeightedSum:
         return lambda s: _shift(c, s * c.weight.astype(np.int64))
     if c.kind == "sparse":
         return lambda s: _shift(c, _sum_listed(c, s))
+    if c.kind == "conv" and (c.groups, c.dilation) != (1, (1, 1)):
+        kernel = c.conv.plain().weight
+        return make_weighted_sum(replace(c, weight=kernel, groups=1, dilation=(1, 1)), largest)
     rows = np.abs(c.weight.reshape(len(c.weight), -1).astype(np.int64)).sum(1)
     single = int(rows.max(initial=0)) * largest < 2**24
     weight: Any = c.weight.astype(np.float32 if single else np.float64)
@@ -289,7 +330,7 @@ def _convolve(c: LoihiConnection, weight: Any, s: np.ndarray) -> np.ndarray:
     images = s.reshape(len(s), *c.shape).astype(weight.dtype)
     padded: Any = np.pad(images, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
     kernel: tuple[int, ...] = weight.shape[2:]
-    windows = sliding_window_view(padded, kernel, axis=(2, 3))[:, :, ::sh, ::sw]  # type: ignore[call-overload]
+    windows = sliding_window_view(padded, kernel, axis=(2, 3))[:, :, ::sh, ::sw]
     sums = np.tensordot(windows, weight, ((1, 4, 5), (1, 2, 3)))
     out = np.moveaxis(sums, 3, 1).reshape(len(s), -1).astype(np.int64)
     # Lava's Conv keeps 24 bits, modulo.

@@ -1,12 +1,12 @@
 """The tables of an export: the scaling of every layer, and the parity of reference and Lava."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from lava_export.float_population import FloatPopulation
 from lava_export.lower import collect_populations
+from lava_export.lower_loihi import is_in_integers
 from lava_export.lower_sigma_delta import find_bias_of_coder, is_coder
 from lava_export.population import SUMS
 from lava_export.program import (
@@ -19,7 +19,6 @@ from lava_export.program import (
 from lava_export.reference import NeuronState, State, iterate_ticks
 from lava_export.rules import compute_head_room
 from neuro.graph import Graph
-from neuro.graph.paths import Route
 from neuro.graph.requirements import require_graph
 from neuro.io.graph_digest import require_program_of
 from neuro.spikes import Events, of_sample, to_raster
@@ -43,14 +42,33 @@ def make_scaling_table(graph: Graph, program: LoihiProgram) -> list[dict[str, An
     require_graph(graph)
     require_program(program)
     require_program_of(graph, program.digest)
+    if is_in_integers(graph):
+        return [_describe_exact(program, p) for p in program.populations if p.kind != "input"]
     return [_measure_population(program, part) for part in collect_populations(graph, [])]
+
+
+def _describe_exact(program: LoihiProgram, p: Population) -> dict[str, Any]:
+    """Return the row of a population that was in integers before: nothing was rounded."""
+    incoming = program.into(p.name)
+    weights = np.concatenate([c.weight.ravel() for c in incoming])
+    errors = ("threshold_error", "decay_error", "beta_error", "bias_error")
+    return {
+        "layer": p.name,
+        "kind": p.kind,
+        "scale": p.scale,
+        **describe_weights(weights, np.zeros(1)),
+        **dict.fromkeys(errors, 0.0),
+        "lag": p.lag,
+        "extra": max(c.longest_wait for c in incoming),
+        "head_room": compute_head_room(p, incoming, program.ticks, program.messages),
+    }
 
 
 def _measure_population(program: LoihiProgram, part: FloatPopulation) -> dict[str, Any]:
     p = program[part.name]
     incoming = program.into(p.name)
     errors = [
-        (_take_weights(c.weight, r) * _find_unit(program, c) - r.weight).ravel()
+        (c.weight * _find_unit(program, c) - r.weight).ravel()
         for c, r in zip(incoming, part.incoming, strict=True)
     ]
     error = np.concatenate(errors)
@@ -71,7 +89,7 @@ def _measure_population(program: LoihiProgram, part: FloatPopulation) -> dict[st
         **_measure_reset_error(p, part),
         "bias_error": float(np.abs(bias - wanted).max()),
         "lag": p.lag,
-        "extra": max(c.extra for c in incoming),
+        "extra": max(c.longest_wait for c in incoming),
         "head_room": None
         if sums
         else compute_head_room(p, incoming, program.ticks, program.messages),
@@ -104,20 +122,6 @@ def _measure_reset_error(p: Population, part: FloatPopulation) -> dict[str, floa
     else:
         return {}
     return {"reset_error": float(np.abs(error).max())}
-
-
-def _take_weights(stored: np.ndarray, route: Route) -> np.ndarray:
-    """Return the weights of a route in the array that a program stores.
-
-    A kernel with dilation or groups is stored filled, with zeros between and beside its
-    weights.
-    """
-    if route.kind != "conv" or stored.shape == route.weight.shape:
-        return stored
-    number = np.arange(1, route.weight.size + 1).reshape(route.weight.shape)
-    places = replace(route, weight=number.astype(np.float64)).conv.plain().weight
-    order = np.argsort(places[places > 0])
-    return np.asarray(stored[places > 0][order].reshape(route.weight.shape))
 
 
 def _measure_decay_error(p: Population, part: FloatPopulation) -> float:
@@ -205,7 +209,9 @@ def _tell_state(
         if q.kind == "input"
     }
     kinds = {name: np.int32 if program[name].signed else np.bool_ for name in inputs}
-    rasters = {name: to_raster(e).astype(kinds[name]) for name, e in inputs.items()}
+    rasters: dict[str, np.ndarray] = {
+        name: to_raster(e).astype(kinds[name]) for name, e in inputs.items()
+    }
     history = [t.states[p.name] for t in iterate_ticks(program, rasters, tick + 1)]
     values = history[-1]._asdict().items()
     told = ", ".join(f"{name} = {int(x[0, neuron])}" for name, x in values if x is not None)

@@ -82,10 +82,10 @@ def a_spike_waits_no_longer_than_the_chip_allows(
     """Yield each connection whose delay is too long."""
     limit = chip.limits.delay_steps.value
     for c in program.connections:
-        if c.extra > limit:
+        if c.longest_wait > limit:
             yield (
-                f"{c.name}: a spike from {c.source} to {c.target} waits {c.extra} steps, "
-                f"allowed are {limit:g}; shorten the delay, or put a population between"
+                f"{c.name}: a spike from {c.source} to {c.target} waits {c.longest_wait} "
+                f"steps, allowed are {limit:g}; shorten the delay, or put a population between"
             )
 
 
@@ -120,11 +120,11 @@ def only_a_programmable_chip_resets_softly_or_adapts_or_forgets(
 ) -> Iterator[str]:
     """Yield each population that a fixed LIF with hard reset cannot do."""
     for p in list_neurons(program):
-        if chip.programmable or p.kind != "alif":
+        if chip.programmable:
             continue
-        if not p.hard:
+        if p.kind == "alif" and not p.hard:
             yield f"{p.name}: soft reset, {chip.hardware} sets v to 0; train with reset='hard'"
-        if p.beta.any():
+        if p.kind == "alif" and p.beta.any():
             yield f"{p.name}: beta > 0 adapts the threshold, {chip.hardware} cannot; use beta=0"
         if (p.dv == NO_MEMORY).any():
             yield (

@@ -153,7 +153,7 @@ def run_child(job: dict[str, np.ndarray], timeout: float) -> dict[str, np.ndarra
     with tempfile.TemporaryDirectory(prefix=name_own(FOLDER)) as name:
         folder = Path(name)
         sent, answer = folder / "job.npz", folder / "out.npz"
-        np.savez(sent, **job)
+        np.savez(sent, **job)  # type: ignore[arg-type]
         command = [find_interpreter(), str(RUNNER), str(sent), str(answer)]
         with (folder / "output").open("w+b") as output:
             # The child gets its own session, so that Lava's grandchildren end with it.

@@ -43,7 +43,7 @@ def main(job: str, out: str) -> None:
     else:
         answer = run_stages(arrays) if graded else run_populations(arrays)
     with open(out, "wb") as file:
-        np.savez(file, **answer)
+        np.savez(file, **answer)  # type: ignore[arg-type]
 
 
 def run_populations(arrays: dict) -> dict:
@@ -346,7 +346,7 @@ def build_connection(c: SimpleNamespace, source: Any, target: Any, bits: int) ->
 
     bits: of graded spikes; 0 for binary spikes.
     """
-    from binary import DelayLine
+    from binary import DelayLine, Waits
     from lava.proc.dense.process import Dense
     from lava.proc.sparse.process import Sparse
     from lava.utils.weightutils import SignMode
@@ -356,6 +356,15 @@ def build_connection(c: SimpleNamespace, source: Any, target: Any, bits: int) ->
         line = DelayLine(shape=source.shape, steps=c.extra)
         source.connect(line.s_in)
         source = line.s_out
+    given = vars(c)
+    if "delays_in" in given:
+        waits = Waits(shape=source.shape, waits=c.delays_in)
+        source.connect(waits.a_in)
+        source = waits.a_out
+    if "delays_out" in given:
+        waits = Waits(shape=target.shape, waits=c.delays_out)
+        waits.a_out.connect(target)
+        target = waits.a_in
     if c.kind == "conv":
         from lava.proc.conv.process import Conv  # imports scipy.signal: half of a small run
 
@@ -367,6 +376,8 @@ def build_connection(c: SimpleNamespace, source: Any, target: Any, bits: int) ->
             input_shape=shape,
             stride=tuple(c.stride),
             padding=tuple(c.padding),
+            dilation=tuple(given.get("dilation", (1, 1))),
+            groups=given.get("groups", 1),
             num_message_bits=bits,
         )
         source.reshape(tuple(c.shape)).transpose((1, 2, 0)).connect(conv.s_in)

@@ -40,6 +40,8 @@ from neuro.neurons import (
     DiscreteLIF,
     GatedLI,
     LIFReset,
+    LoihiLI,
+    LoihiLIF,
     SigmaDelta,
     TernaryLIF,
 )
@@ -88,6 +90,8 @@ __all__ = [
     "Input",
     "Joules",
     "LIFReset",
+    "LoihiLI",
+    "LoihiLIF",
     "MaxPool2d",
     "Multiply",
     "Outer",

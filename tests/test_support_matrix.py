@@ -36,6 +36,8 @@ from neuro import (
     Graph,
     Input,
     LIFReset,
+    LoihiLI,
+    LoihiLIF,
     MaxPool2d,
     Multiply,
     Outer,
@@ -145,6 +147,12 @@ CASES: Mapping[str, Callable[[LIF], Graph]] = {
         Delta(threshold=0.5), Dense(weight=weights(3, 4)), SigmaDelta(threshold=0.1)
     ),
     "SigmaDelta": lambda _: through(Dense(weight=weights(3, 4)), SigmaDelta(threshold=0.1)),
+    "LoihiLIF, LoihiLI": lambda _: through(
+        Dense(weight=4 * weights(5, 4)),
+        LoihiLIF(vth=3.0, du=900.0),
+        Dense(weight=4 * weights(2, 5)),
+        LoihiLI(dv=300.0),
+    ),
     "DiscreteLIF": lambda _: through(
         Dense(weight=weights(3, 4)), DiscreteLIF(decay=0.75, reset="hard", rest=-0.25)
     ),

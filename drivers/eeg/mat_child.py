@@ -46,6 +46,6 @@ if __name__ == "__main__":
     try:
         found = [read_fields(Path(name)) for name in sys.argv[2:]]
         every = {f"{k}_{name}": own[name] for k, own in enumerate(found) for name in own}
-        np.savez(sys.stdout.buffer, **every)
+        np.savez(sys.stdout.buffer, **every)  # type: ignore[arg-type]
     except Exception as error:  # scipy raises a dozen kinds
         sys.exit(f"{type(error).__name__}: {error}")

@@ -48,7 +48,7 @@ def _clip(key: tuple[int, int], side: int, classes: int, number: int) -> Clip:
     edges = np.stack([front + rng.uniform(0.1, 0.3) * crossing, front])  # OFF, ON
     seen = rng.random(edges.shape) < SEEN
     polarity, pixel = np.nonzero(seen)
-    time = edges[seen] + rng.exponential(LATE, polarity.size)
+    time: np.ndarray = edges[seen] + rng.exponential(LATE, polarity.size)
     noise = rng.poisson(NOISE * side * side)
     polarity = np.concatenate([polarity, rng.integers(0, 2, noise)])
     pixel = np.concatenate([pixel, rng.integers(0, side * side, noise)])

@@ -178,6 +178,35 @@ class PyDelay(PyLoihiProcessModel):
         self.ring[slot] = self.s_in.recv()
 
 
+class Waits(AbstractProcess):
+    """A delay of its own for each value. shape: (N,); waits: steps of each, >= 0."""
+
+    def __init__(self, *, shape: tuple, waits: np.ndarray) -> None:
+        super().__init__()
+        self.a_in = InPort(shape=shape)
+        self.a_out = OutPort(shape=shape)
+        self.waits = Var(shape=shape, init=waits)
+        self.ring = Var(shape=(int(waits.max()) + 1, *shape), init=0)
+
+
+@implements(proc=Waits, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class PyWaits(PyLoihiProcessModel):
+    """Fixed-point model."""
+
+    a_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
+    a_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
+    waits: np.ndarray = LavaPyType(np.ndarray, np.int32)
+    ring: np.ndarray = LavaPyType(np.ndarray, np.int32)
+
+    def run_spk(self) -> None:
+        """Store the values of this step, then send those that are due."""
+        self.ring[self.time_step % len(self.ring)] = self.a_in.recv()
+        due = (self.time_step - self.waits) % len(self.ring)
+        self.a_out.send(self.ring[due, np.arange(len(due))])
+
+
 class PackedSink(AbstractProcess):
     """Sink that stores the spikes of a run, 16 per integer.
 

@@ -83,7 +83,7 @@ class Origin:
 def _make_entry(*numbers: str, hint: Any = float) -> Any:
     """Return a dataclass for a constant in a file: these numbers, a unit and an origin."""
     parts: list[Any] = [(name, hint) for name in numbers]
-    return make_dataclass("Entry", [*parts, ("unit", str), ("origin", str)])
+    return make_dataclass("Entry", [*parts, ("unit", str), ("origin", str)], frozen=True)
 
 
 _EXACT, _SPREAD = _make_entry("value"), _make_entry("nominal", "spread")

@@ -214,8 +214,8 @@ def measure_demand(
             else iterate_reached_cores([r], graph.size(r.source), where)
         )
         for first, reached in seen:
-            reached = reached.any(0) if conv else reached  # channels of a pixel share an axon
-            axons[first : first + reached.shape[1]] += reached.sum(0)
+            own = np.asarray(reached.any(0) if conv else reached)  # channels share an axon
+            axons[first : first + own.shape[1]] += own.sum(0)
     return {"neurons": neurons, "in_axons": axons, "synapse_words": words}
 
 

@@ -19,6 +19,7 @@ from neuro.graph import Graph, Sparse
 from neuro.graph.connections import FanOut
 from neuro.graph.paths import Route, find_routes
 from neuro.graph.requirements import problems_on_a_clock
+from neuro.graph.sparse import leave_out_delays
 from neuro.spikes import Events
 from neuro.spikes.record import Record
 
@@ -44,10 +45,14 @@ class Served(NamedTuple):
 def compose(graph: Graph) -> tuple[Route, ...]:
     """Return the connections that a chip needs.
 
+    Delays of single values cost nothing here, since a chip keeps them with its axons or
+    synapses, and what they hold back beyond the end of a run counts.
+
     Raises:
         ValueError: lists, with a cure, every chain of linear nodes that is too large to
             compose, and every Sparse, current and zero-delay loop, which no chip here supports.
     """
+    graph = leave_out_delays(graph)
     problems = [
         f"{name}: how a chip stores a Sparse is not known here; price it as the matrix "
         "neuro.graph.sparse.to_dense(node), zeros included"

@@ -4,11 +4,12 @@ A host computes host nodes and GatedLIs, and the connections that lead to them. 
 the chip sends to them, and sends their output back into the chip.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from neuro.graph.connections import Connection
 from neuro.graph.graph import Graph
-from neuro.graph.nodes import Input, Node
+from neuro.graph.nodes import Edge, Input, Node
 from neuro.graph.paths import Route
 from neuro.graph.validate import GraphError, Hosted
 
@@ -56,7 +57,7 @@ def chip_part(graph: Graph) -> Graph:
     return replace(graph, nodes=nodes, edges=tuple(edges))
 
 
-def find_tight_loops(graph: Graph, routes: list[Route]) -> list[str]:
+def find_tight_loops(graph: Graph, routes: Sequence[Route | Edge]) -> list[str]:
     """List each loop whose delays sum to less than its number of connections, with a cure."""
     problems = []
     for group in graph.components:
@@ -71,10 +72,10 @@ def find_tight_loops(graph: Graph, routes: list[Route]) -> list[str]:
     return problems
 
 
-def _find_tight_loop(inside: list[Route]) -> list[Route]:
+def _find_tight_loop(inside: Sequence[Route | Edge]) -> list[Route | Edge]:
     """Return the routes of a loop along which lags would grow without end; empty if none."""
     lag = {name: 0 for r in inside for name in (r.source, r.target)}
-    came: dict[str, Route] = {}
+    came: dict[str, Route | Edge] = {}
     for _ in range(len(lag) + 1):
         last = ""
         for r in inside:
@@ -91,7 +92,7 @@ def _find_tight_loop(inside: list[Route]) -> list[Route]:
     return loop
 
 
-def assign_lags(names: list[str], routes: list[Route]) -> dict[str, int]:
+def assign_lags(names: list[str], routes: Sequence[Route | Edge]) -> dict[str, int]:
     """Return each population's lag [steps]: its tick t happens at step t + lag.
 
     Lags are the smallest >= 0 with lag[target] >= lag[source] + 1 - delay on every route.

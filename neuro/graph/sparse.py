@@ -3,9 +3,10 @@
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
+from jaxtyping import Int
 
 from neuro.base.units import Ticks
 from neuro.graph.connections import (
@@ -86,6 +87,27 @@ def unroll_delays(graph: Graph) -> Unrolled:
                 origin[new] = e
                 edges.append(new)
     return Unrolled(replace(graph, nodes=nodes, edges=tuple(edges)), origin)
+
+
+def make_delays(waits: Int[np.ndarray, " N"]) -> Sparse:
+    """Return a node that delays each of N values by its own number of ticks."""
+    each, one = np.arange(waits.size), np.ones(waits.size, np.float32)
+    return Sparse.from_coo(each, each, one, shape=(waits.size, waits.size), delay=waits)
+
+
+def only_delays(node: object) -> TypeGuard[Sparse]:
+    """Say whether a node does nothing but delay each value, as :func:`make_delays` does."""
+    if not isinstance(node, Sparse) or node.bias is not None or node.delay is None:
+        return False
+    each = np.arange(node.input_length)
+    same = np.array_equal(node.source, each) and np.array_equal(node.indices, each)
+    return same and node.shape == (each.size,) and bool((node.weight == 1).all())
+
+
+def leave_out_delays(graph: Graph) -> Graph:
+    """Return a graph with a Flatten in the place of each node that only delays values."""
+    late = {name: Flatten() for name, node in graph.nodes.items() if only_delays(node)}
+    return replace(graph, nodes={**graph.nodes, **late}) if late else graph
 
 
 def _parts(node: Sparse) -> dict[int, Sparse]:

@@ -261,7 +261,8 @@ def _list_problems_of_results(
     if outside and emits not in outside and not used:
         problems.append(
             f"{name}: the module returns its {', '.join(sorted(outside))} only, and the node "
-            f"puts out {emits}; return that, too"
+            f"puts out {emits}; return that, too, or let the neuron never reset (snnTorch: "
+            'reset_mechanism="none"), so that it is a read-out'
         )
     return problems
 

@@ -573,7 +573,7 @@ def _is_sized(value: Symbol) -> bool:
 
 def _name_function(func: Any) -> str:
     name = (resolve_name(func) or getattr(func, "__name__", str(func))).rpartition(".")
-    return name[2] if name[2] != "__get__" else name[0].rpartition(".")[2]  # type: ignore[no-any-return]
+    return name[2] if name[2] != "__get__" else name[0].rpartition(".")[2]
 
 
 def _is_end(x: Any) -> bool:

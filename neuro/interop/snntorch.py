@@ -202,7 +202,7 @@ def _find_decay(neuron: Any) -> Tensor:
         # Torch rounds only the ratio of integers to float32, here and in the gain.
         leak: Tensor = neuron.time_step / (neuron.R * neuron.C)
         return 1 - leak.double()
-    return neuron.beta.clamp(0, 1)  # type: ignore[no-any-return]
+    return neuron.beta.clamp(0, 1)
 
 
 def _find_gain(neuron: Any) -> Tensor:

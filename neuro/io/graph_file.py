@@ -46,6 +46,8 @@ from neuro.neurons import (
     DiscreteLIF,
     GatedLI,
     LIFReset,
+    LoihiLI,
+    LoihiLIF,
     SigmaDelta,
     TernaryLIF,
 )
@@ -54,7 +56,8 @@ from neuro.neurons.surrogate import arctan, triangle
 _WEIGHTED = (Dense, Sparse, Conv1d, Conv2d, ConvTranspose2d)
 _LINEAR = (*_WEIGHTED, AvgPool2d, Upsample, Flatten, Unflatten, Concat)
 _HOSTS = (Softmax, Outer, Multiply, Pointwise, Exceeds, RMSNorm, CountSpikes, MaxPool2d)
-_NEURONS = (LIF, ALIF, DiscreteLIF, LI, GatedLI, LIFReset, TernaryLIF, Delta, SigmaDelta)
+_STEPPED = (LIFReset, TernaryLIF, Delta, SigmaDelta, LoihiLI, LoihiLIF)
+_NEURONS = (LIF, ALIF, DiscreteLIF, LI, GatedLI, *_STEPPED)
 _NODES = {c.__name__: c for c in (Input, GradedInput, Poisson, *_LINEAR, *_HOSTS, *_NEURONS)}
 _SURROGATES = {f.__name__: f for f in (arctan, triangle)}
 

@@ -7,6 +7,7 @@ from neuro.neurons.gated import GatedLI, GatedState
 from neuro.neurons.li import LI, LIState, psc_gain
 from neuro.neurons.lif import IF, LIF, LIFState
 from neuro.neurons.lif_reset import LIFReset
+from neuro.neurons.loihi import LoihiLI, LoihiLIF
 from neuro.neurons.neuron import (
     FusedNeuron,
     LinearNeuron,
@@ -43,6 +44,8 @@ __all__ = [
     "LIFState",
     "LIState",
     "LinearNeuron",
+    "LoihiLI",
+    "LoihiLIF",
     "Neuron",
     "Reset",
     "SigmaDelta",

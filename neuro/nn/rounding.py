@@ -131,7 +131,8 @@ def find_first_differences(
         return []
     bounds, differences = bound_rounding(graph, first, dtype), []
     in_order = [name for name in graph.order if name in apart]
-    any_apart = np.stack([differ.any(2) for differ in apart.values()]).any(0)  # axes T B
+    each = np.stack([differ.any(2) for differ in apart.values()])
+    any_apart = np.asarray(each.any(0))  # axes T B
     for sample in np.flatnonzero(any_apart.any(0)).tolist():
         tick = int(np.argmax(any_apart[:, sample]))
         name = next(n for n in in_order if apart[n][tick, sample].any())

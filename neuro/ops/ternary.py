@@ -211,7 +211,7 @@ def _quantise(
 @kernel
 def _scale(whole: np.ndarray, scale: np.float32, scales: np.ndarray) -> np.ndarray:
     """Return whole numbers times the weights' scale and each token's scale."""
-    out = np.empty(whole.shape, np.float32)
+    out: np.ndarray = np.empty(whole.shape, np.float32)
     for t in range(len(out)):
         factor = scale * scales[t]
         for m in range(out.shape[1]):

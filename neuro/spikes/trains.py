@@ -323,7 +323,7 @@ def cut_samples(train: Train, start: int, stop: int) -> Train:
     t, _, n = train.shape
     sample, *columns = (column[lo:hi] for column in train[:4])
     kind: Any = type(train)
-    sample = (sample - start).astype(np.int32)
+    sample = sample.astype(np.int32) - np.int32(start)  # its own bits may not hold start
     out: Train = kind(sample, *columns, (t, stop - start, n))
     return out
 

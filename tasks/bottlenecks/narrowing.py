@@ -283,7 +283,7 @@ def measure_point(
         if narrow.link == "spikes"
     ]
     answers = Answers(classes=task.CLASSES, scores=scores)
-    confusion = count_confusion(model, task.batches(config, "test", 0), answers)
+    confusion, _ = count_confusion(model, task.batches(config, "test", 0), answers)
     for handle in handles:
         handle.remove()
     n = int(confusion.sum())

@@ -60,7 +60,7 @@ NAMES = {
     "mixers": "sequence mixers in chunks and by steps beside recurrences and attention",
     "decode": "text of a packed model beside unpacked ones, a transformer and litespark",
     "hybrids": "linear mixers with few layers of softmax: recall and text against the ratio",
-    "lava": "the integer reference in batches beside Lava's simulation of the same program",
+    "lava": "a program in compiled loops, beside the NumPy reference and Lava's simulation",
     "forecasting": "forecasters with a teacher that sees later, beside controls without one",
     "imports": "imported networks of other libraries: spikes that differ, accuracy, speed",
     "energy": "searched mappings onto chips beside greedy ones; the model beside PilotNet",

@@ -36,6 +36,8 @@ def get(
         console.print(
             DONE, f"{folder}: {run.shipment['about']}; trained by {trained}", soft_wrap=True
         )
+        for verb in ("eval", "verify", "energy", "report"):
+            console.print(f"next: neuro {verb} {folder}", highlight=False, soft_wrap=True)
         return
     rows = (
         (
@@ -66,8 +68,9 @@ def import_(  # noqa: PLR0913 - a flag each
     """Make a run of a network from elsewhere; every verb but train then takes it.
 
     Args:
-        source: a .nir file, a .safetensors file of a Graph, or file.py:function, whose function
-            returns a module of snnTorch, Norse or SpikingJelly. The file is executed.
+        source: a .nir file, a .net file of lava-dl, a .safetensors file of a Graph, or
+            file.py:function, whose function returns a module of snnTorch, Norse or
+            SpikingJelly. The file is executed.
         out: run folder (default: runs/NAME of the source).
         stimulus: .npz with an array for each input, by its name, or one array; axes: ticks,
             samples, then the shape of the input; spikes of 0 and 1, or values (default: random
@@ -77,13 +80,13 @@ def import_(  # noqa: PLR0913 - a flag each
         shape: of one tick of one sample, such as 2,34,34, for modules (default: that of the
             stimulus).
         ticks: length of the random stimulus (default: 100, or as many as the source always
-            runs).
+            runs), or of each image for a .net file whose input takes images.
         samples: of the random stimulus.
         rate: probability of a spike in a tick of the random stimulus.
         seed: of the random stimulus.
         set: a choice that the source leaves open: a keyword of its reader in neuro.interop,
-            such as dt, discretisation and reset of a .nir file; as in --set dt=0.0001; may be
-            repeated.
+            such as dt, discretisation and reset of a .nir file, time and layers of a .net file;
+            as in --set dt=0.0001; may be repeated.
     """
     from tasks.imported import import_network as verb
 

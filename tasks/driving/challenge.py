@@ -200,7 +200,8 @@ class Submission:
         true = enter_frame(places, pose)[:, :2]
         middles = find_middles(instance[: frames + 1], grid)
         matched = match_middles(middles[:, 0], true)
-        on_grid = ((grid.cells(true) >= 0) & (grid.cells(true) < grid.shape)).all(1)
+        inside = (grid.cells(true) >= 0) & (grid.cells(true) < grid.shape)
+        on_grid = np.asarray(inside.all(1))
         index = {b.instance: j for j, b in enumerate(boxes)}
         for asked in (self.questions or {}).get(sample, ()):
             truth = self.helper.get_future_for_agent(

@@ -480,14 +480,12 @@ class EventFindings:
 
     def list_baselines(self) -> dict[str, dict[str, float]]:
         """Return the metrics of random alarms that warn for as long, by the baseline's name."""
-        own = self.score
-        chance = {"sensitivity": own.chance, "warning": own.warning, "improvement": 0.0}
-        return {self.name_chance(): chance}
+        rate = self.score.chance
+        return {self.name_chance(): {"sensitivity": rate, "warning": rate, "improvement": 0.0}}
 
     def list_errors(self) -> dict[str, dict[str, float]]:
         """Return the standard errors of what chance predicts, a binomial number."""
-        own = self.score
-        error = math.sqrt(own.chance * (1 - own.chance) / own.events)
+        error = math.sqrt(self.score.chance * (1 - self.score.chance) / self.score.events)
         return {self.name_chance(): {"sensitivity": error, "improvement": error}}
 
     def name_chance(self) -> str:

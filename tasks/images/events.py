@@ -252,6 +252,7 @@ TASK = make_classifier(
     answers=find_answers,
     unit=lambda config: float(config.code == "direct"),
     compared=lambda config: config.compared,
+    ann_passes=lambda config: config.ticks,
     seed_changes=(
         "the initial weights and the draws of dropout; the order of the recordings follows "
         "from the epoch and seed_of_data"

@@ -59,6 +59,7 @@ class StimulusFacts(TypedDict):
 
     file: "" if spikes are drawn; only then are the fields in ``DRAWN`` present.
     static: one tick is drawn and shown in every tick.
+    images: the least and the largest value of drawn images, if it takes images.
     """
 
     file: str
@@ -68,6 +69,7 @@ class StimulusFacts(TypedDict):
     rate: NotRequired[float]
     seed: NotRequired[int]
     static: NotRequired[bool]
+    images: NotRequired[list[int]]
 
 
 class PrecisionFacts(TypedDict):

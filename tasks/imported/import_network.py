@@ -12,12 +12,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 
 from neuro.base.version import __version__
-from neuro.graph import Graph
+from neuro.graph import GradedInput, Graph
 from neuro.interop.decoding import Decoding
 from neuro.interop.imported import (
     RETURNED,
@@ -77,6 +78,7 @@ from tasks.imported.stimulus import (
     LABELS,
     ImportedStimulus,
     StimulusError,
+    generate_images,
     generate_stimulus,
     make_stimulus,
     read_arrays,
@@ -134,10 +136,6 @@ def import_network(
         raise StimulusError(
             [f"--labels {words.labels}: labels are of a stimulus; give it with --stimulus"]
         )
-    if words.file is not None and words.ticks is not None:
-        raise StimulusError(
-            [f"--ticks {words.ticks}: {words.file} has its own ticks; leave --ticks out"]
-        )
     arrays = {} if words.file is None else read_arrays(words.file)
     own_choices = dict(choices or {})
     code_word = own_choices.pop(FIELD, "")
@@ -146,22 +144,12 @@ def import_network(
     if LABELS in graph.inputs:
         raise StimulusError([f"an input of the network is called {LABELS!r}; rename it"])
     fixed, static = opened.network.ticks, opened.network.static
-    if words.file is None:
-        stimulus = generate_stimulus(
-            graph,
-            ticks=words.ticks or fixed or USUAL_TICKS,
-            samples=words.samples,
-            rate=words.rate,
-            seed=words.seed,
-            static=static,
-        )
-    else:
-        shown, classes = (fixed or 0) * static, opened.network.classes
-        stimulus = make_stimulus(graph, words.file, arrays, words.labels, classes, shown)
+    stimulus = _make_stimulus(opened.network, words, arrays)
     path = words.file or Path("--ticks")
     require_run_of_source(path, stimulus, fixed, static=static)
     network = opened.network
-    code = choose_code(code_word, stimulus)
+    graded = any(isinstance(graph.nodes[name], GradedInput) for name in graph.inputs)
+    code = "real" if graded and not code_word else choose_code(code_word, stimulus)
     decoding = find_answers(opened.name, network, stimulus)
     rows = compare_with_source(opened, stimulus, words, decoding)
     facts = describe_import(opened, rows, stimulus, words)
@@ -181,6 +169,33 @@ def import_network(
         facts["code"] = coded.facts
     write_run(out, coded, facts, decoding)
     return facts
+
+
+def _make_stimulus(
+    network: ImportedNetwork, words: StimulusWords, arrays: Mapping[str, np.ndarray]
+) -> ImportedStimulus:
+    """Return the stimulus that the words ask for: that of a file, or a random one."""
+    graph, images, fixed = network.graph, network.images, network.ticks
+    ticks = words.ticks or fixed or USUAL_TICKS
+    if words.file is None and images is not None:
+        drawn = {"ticks": ticks, "samples": words.samples, "seed": words.seed}
+        return generate_images(graph, images, **drawn)
+    if words.file is None:
+        return generate_stimulus(
+            graph,
+            ticks=ticks,
+            samples=words.samples,
+            rate=words.rate,
+            seed=words.seed,
+            static=network.static,
+        )
+    shown = (fixed or 0) * network.static if images is None else words.ticks or 0
+    found = make_stimulus(graph, words.file, arrays, words.labels, network.classes, shown)
+    if words.ticks is not None and not found.repeated:
+        raise StimulusError(
+            [f"--ticks {words.ticks}: {words.file} has its own ticks; leave --ticks out"]
+        )
+    return found
 
 
 def name_run(source: str) -> str:
@@ -323,7 +338,13 @@ def describe_import(
     choices = dict(opened.network.choices)
     if stimulus.repeated:
         choices["images"] = f"no axis of ticks: each is shown in all {stimulus.ticks} ticks"
-    drawn = {"rate": words.rate, "seed": words.seed, "static": opened.network.static}
+    drawn: dict[str, Any] = {
+        "rate": words.rate,
+        "seed": words.seed,
+        "static": opened.network.static,
+    }
+    if opened.network.images is not None:
+        drawn["images"] = list(opened.network.images)
     return ImportFacts(
         neuro=__version__,
         source={

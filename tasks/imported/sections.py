@@ -37,9 +37,12 @@ def describe_stimulus(stimulus: StimulusFacts) -> str:
     if stimulus["file"]:
         return ""
     when = "in all" if stimulus["static"] else "in each"
+    what = f"each value is a spike with probability {stimulus['rate']:g} {when}"
+    if "images" in stimulus:
+        low, high = stimulus["images"]
+        what = f"each pixel is a whole number from {low} to {high}, the same in all"
     return (
-        f"the stimulus is random, no data: each value is a spike with probability "
-        f"{stimulus['rate']:g} {when} of {stimulus['ticks']:,} ticks, "
+        f"the stimulus is random, no data: {what} of {stimulus['ticks']:,} ticks, "
         f"{stimulus['samples']:,} samples, seed {stimulus['seed']}; rates and energy are of it "
         "(neuro import --stimulus FILE takes data)"
     )
@@ -134,9 +137,10 @@ def list_own_figures(facts: ImportFacts) -> list[str]:
     answers = facts["verification"].get("answers")
     if answers is not None:
         n = answers["samples"]
+        ours = "neuro's network, before its input is coded," if "code" in facts else "the run"
         lines.append(
             f"of {n:,} labelled samples the source answers {answers['source']:,} right in "
-            f"{answers['precision']} ({answers['source'] / n:.2%}), the run {answers['run']:,} "
+            f"{answers['precision']} ({answers['source'] / n:.2%}), {ours} {answers['run']:,} "
             f"({answers['run'] / n:.2%}); {answers['different']:,} answers differ"
         )
     return lines

@@ -1,4 +1,4 @@
-"""The source of an import: a NIR file, a Graph, or a function that returns a network.
+"""The source of an import: a file of NIR or lava-dl, a Graph, or a function that returns one.
 
 The classes inside a module determine the library that runs it. A function is called without
 arguments; its file runs like a script, with its folder on the path.
@@ -33,15 +33,20 @@ from tasks.runs.find import digest, run_file
 from tasks.runs.names import UnknownName, require_one_of
 from tasks.runs.settings import read_value
 
-KINDS = "a .nir file, a .safetensors file of a Graph, or file.py:function"
+KINDS = (
+    "a .nir file, a .net file of lava-dl, a .safetensors file of a Graph, or file.py:function"
+)
 READERS = {  # module and function that return an ImportedNetwork, imported when used
     "nir": "neuro.interop.nir:read",
+    "net": "neuro.interop.lava_dl:read",
     "snntorch": "neuro.interop.snntorch:import_module",
     "norse": "neuro.interop.norse:import_module",
     "spikingjelly": "neuro.interop.spikingjelly:import_module",
+    "lava": "neuro.interop.slayer:import_module",
 }
-LIBRARIES = ("snntorch", "norse", "spikingjelly")  # recognised by the packages of modules
-OTHERS = ("sinabs", "rockpool", "lava", "spyx", "bindsnet", "brevitas")  # without a reader
+# Recognised by the packages of modules; lava: blocks of lava-dl.
+LIBRARIES = ("snntorch", "norse", "spikingjelly", "lava")
+OTHERS = ("sinabs", "rockpool", "spyx", "bindsnet", "brevitas")  # without a reader
 
 
 class SourceError(ValueError):
@@ -81,7 +86,7 @@ def open_source(
     if not (colon and file.endswith(".py")):
         file, function = source, ""
     path = Path(file)
-    if path.suffix not in (".nir", ".safetensors", ".py"):
+    if path.suffix not in (".nir", ".net", ".safetensors", ".py"):
         raise SourceError(f"{source} is not {KINDS}{_explain_kind(path)}")
     if not path.is_file():
         raise SourceError(f"{path}: no such file; SOURCE is {KINDS}")
@@ -89,8 +94,8 @@ def open_source(
         network = _import_value(
             _call(path, function), f"{path.name}:{function}", shape, choices
         )
-    elif path.suffix == ".nir":
-        network = _read(READERS["nir"], "a .nir file", choices, path)
+    elif path.suffix in (".nir", ".net"):
+        network = _read(READERS[path.suffix[1:]], f"a {path.suffix} file", choices, path)
     else:
         _refuse_choices(choices, "a Graph")
         network = import_graph(load_graph(path))

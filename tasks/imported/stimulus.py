@@ -18,8 +18,10 @@ from tokenize import TokenError
 
 import numpy as np
 
+from lava_export.lower_loihi import is_in_integers
 from neuro.base.text import format_shape
-from neuro.graph import Graph
+from neuro.graph import GradedInput, Graph
+from neuro.graph.inputs import list_ungraded_values
 from neuro.io.store import StoreError, read_bytes, write_bytes
 from tasks.runs.settings import require_seed
 
@@ -116,6 +118,23 @@ def generate_stimulus(
     shapes = {name: (ticks // times, samples, *graph.shapes[name]) for name in graph.inputs}
     spikes = {name: (rng.random(s) < rate).repeat(times, 0) for name, s in shapes.items()}
     return ImportedStimulus(inputs=spikes)
+
+
+def generate_images(
+    graph: Graph, images: tuple[int, int], *, ticks: int, samples: int, seed: int
+) -> ImportedStimulus:
+    """Draw for each sample an image of whole numbers, and show it in every tick.
+
+    images: the least and the largest value.
+
+    Raises:
+        StimulusError: a number is out of range; lists all.
+    """
+    require_numbers(ticks, samples, 0.0, seed, sum(map(graph.size, graph.inputs)))
+    rng, (low, high) = np.random.default_rng(seed), images
+    drawn = {n: rng.integers(low, high + 1, (samples, *graph.shapes[n])) for n in graph.inputs}
+    shown = {n: np.repeat(x[None].astype(np.int16), ticks, 0) for n, x in drawn.items()}
+    return ImportedStimulus(inputs=shown)
 
 
 def require_run_of_source(
@@ -222,7 +241,7 @@ def make_stimulus(
     images = {n: x for n, x in inputs.items() if ticks and x.shape[1:] == graph.shapes[n]}
     inputs |= {name: np.repeat(x[None], ticks, 0) for name, x in images.items()}
     for name, x in inputs.items():
-        problems += [f"{path}: {name}: {p}" for p in _check_input(x, graph.shapes[name])]
+        problems += [f"{path}: {name}: {p}" for p in _check_input(x, graph, name)]
     sizes = {x.shape[:2] for n, x in inputs.items() if x.ndim == 2 + len(graph.shapes[n])}
     if len(sizes) > 1:
         told = ", ".join(f"{name} {format_shape(x.shape[:2])}" for name, x in inputs.items())
@@ -266,8 +285,9 @@ def _find_labels(
     return next(iter(found.values()))
 
 
-def _check_input(x: np.ndarray, shape: tuple[int, ...]) -> list[str]:
+def _check_input(x: np.ndarray, graph: Graph, name: str) -> list[str]:
     """List the problems of the values of an input."""
+    shape, node = graph.shapes[name], graph.nodes[name]
     own = f"({', '.join(['ticks', 'samples', *map(str, shape)])})"
     if x.dtype.kind not in "biuf":
         return [f"holds {x.dtype}, which are no numbers; spikes are 0 and 1"]
@@ -289,6 +309,11 @@ def _check_input(x: np.ndarray, shape: tuple[int, ...]) -> list[str]:
         problems.append(f"is empty: its shape is {x.shape}; give at least a tick of a sample")
     if x.dtype.kind == "f" and (wrong := np.count_nonzero(~np.isfinite(x))):
         problems.append(f"{wrong:,} of {x.size:,} values are NaN or infinite; replace them")
+    if not problems and isinstance(node, GradedInput):
+        problems += list_ungraded_values("values", x.ravel(), node.message_bits)
+    elif not problems and is_in_integers(graph) and (x % 1 != 0).any():
+        told = f"{x[x % 1 != 0][0]:g} is no whole number, in which the network computes"
+        problems.append(f"{told}; give spikes of 0 and 1")
     return problems
 
 
@@ -314,7 +339,10 @@ def _check_labels(
     if size is not None and len(labels) != size[1]:
         cure = "give one each, in their order"
         if len(labels) == size[0]:
-            cure = f"axes are {AXES}: x.swapaxes(0, 1)"
+            cure = (
+                f"axes are {AXES}: x.swapaxes(0, 1); of a stimulus without ticks give the "
+                "shape of a sample, as --shape 1,28,28"
+            )
         problems.append(f"{len(labels)} labels for {size[1]} samples; {cure}")
     beyond = labels[(labels < 0) | (labels >= classes)]
     if beyond.size:
@@ -359,7 +387,7 @@ def load_stimulus(path: Path) -> ImportedStimulus:
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays of a run folder as an ``.npz``; raise a StoreError if that fails."""
     buffer = BytesIO()
-    np.savez_compressed(buffer, **arrays)
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     write_bytes(path, buffer.getvalue())
 
 

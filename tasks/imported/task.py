@@ -22,7 +22,7 @@ from neuro.interop.decoding import Decoding
 from neuro.io.graph_file import load_graph
 from neuro.io.run_folder import NETWORK, Run, RunError, read_header
 from neuro.nn.net import Net
-from tasks.images.classification.classifier import show_confusion
+from tasks.images.classification.classifier import count_ties, show_confusion
 from tasks.imported.files import (
     DECODING,
     STIMULUS,
@@ -220,12 +220,10 @@ class ImportedRun:
         if stimulus.labels is None:
             return Findings(values=rate, n=stimulus.samples, tables=tables)
         found, facts = judge_scores(np.concatenate(scores), stimulus.labels)
-        tied = facts["tied"]
-        counted = f"samples, {tied:,} of which tie between classes: the first wins" * (tied > 0)
         return Findings(
             values={**found, **rate},
             n=stimulus.samples,
-            counted=counted or "samples",
+            counted=count_ties(facts["tied"]),
             facts=facts,
             tables=tables,
         )

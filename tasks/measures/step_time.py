@@ -59,9 +59,12 @@ def describe_time(run: TaskRun, memory: DryRun, device: str) -> str:
     if steps is not None:
         whole = write_time(mean * steps * plan.epochs)
         line = f"about {whole}: {steps:,} steps per epoch, {plan.epochs} epochs, {line}"
+    left_out = "validations and the reading of data"
+    if run.definition.training.begin is not None:
+        left_out += ", and without what the task trains or computes before the first step"
     return (
         f"time: {line} ({device}); an estimate from a few steps of random values, without "
-        "validations and the reading of data" + ", on one device" * (memory.devices > 1)
+        f"{left_out}" + ", on one device" * (memory.devices > 1)
     )
 
 

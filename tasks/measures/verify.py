@@ -129,7 +129,8 @@ def verify_run(run: TaskRun, lava_samples: int = 8) -> dict[str, Any]:
 
     Returns:
         The result of :func:`verify_samples` on all networks that the chip runs. If there are
-        several, metrics cover the one that answers; ``without_metric`` names the others.
+        several, metrics cover the one that answers; ``without_metric`` names the others. If an
+        answer takes several runs, n counts runs, and ``answers`` the answers.
     """
     trained = open_trained_run(run)
     networks = {
@@ -139,6 +140,8 @@ def verify_run(run: TaskRun, lava_samples: int = 8) -> dict[str, Any]:
         for name, net in track("samples", trained.networks.items())
     }
     result = join_verifications(networks).as_json()
+    if (runs := trained.network.runs) > 1:
+        result["answers"] = result["n"] // runs
     write_result(run, "verify", result, trained.measured_on)
     return result
 

@@ -75,13 +75,14 @@ def _by_executor(verify: Mapping[str, Any], metric: Metric) -> list[KeyFigure]:
     values = verify["metrics"].get(metric.name)
     if values is None:
         return []
+    n = verify.get("answers", verify["n"])
     value, note = "–", "does not fit Loihi"
     if "integers" in values:
         note = f"quantisation: {show.describe_loss(metric, verify)}"
-        value = state_value(metric, values["integers"], verify["n"])
-    events = state_value(metric, values["events"], verify["n"])
+        value = state_value(metric, values["integers"], n)
+    events = state_value(metric, values["events"], n)
     return [
-        KeyFigure(f"{metric.label}, events", events, f"{verify['n']:,} samples"),
+        KeyFigure(f"{metric.label}, events", events, f"{n:,} samples"),
         KeyFigure(f"{metric.label}, integers", value, note),
     ]
 

@@ -66,7 +66,9 @@ def show_standings(evaluation: Mapping[str, Any], metrics: Sequence[Metric]) -> 
         + (f" ({notes[m.name]})" if m.name in notes else "")
         for m in shown
     ]
-    lines = [f"Measured on {show.count_samples(evaluation)}.", *(f"{x}." for x in meanings)]
+    spread = " ± is two standard errors." * (ACCURACY in shown)
+    measured = f"Measured on {show.count_samples(evaluation)}.{spread}"
+    lines = [measured, *(f"{x}." for x in meanings)]
     return page.join(
         (
             page.table(["", *(m.label for m in shown)], cells, bold),

@@ -168,6 +168,7 @@ class VerifyResult(VerifyFigures):
     reference_lava: _Skipped | _Ran
     quantisation: dict[str, float]
     n: int
+    answers: NotRequired[int]
     drawn: NotRequired[str]
     ticks: NotRequired[int]
     misfits: NotRequired[list[str]]

@@ -85,21 +85,21 @@ class Metric:
         error: standard error of the change on ``n`` samples; None: unknown.
 
         >>> ACCURACY.describe_change(-0.02, 0.015, 100)
-        'no measurable cost (+2.00 points ± 3.00 points lost, 100 samples; ± 1 point needs 900)'
+        'no measurable cost: 2.00 ± 3.00 points lost (100 samples; ± 1 point needs 900)'
         """
         lost = self.loss(change, 0.0)
-        size = self.difference(abs(lost)).removeprefix("+")
+        number, _, unit = self.difference(abs(lost)).removeprefix("+").partition(" ")
+        word = " ".join(filter(None, (unit, "lost" if lost >= 0 else "gained")))
         if error is None:
-            return f"{size} {'lost' if lost >= 0 else 'gained'}, of unknown uncertainty"
+            return f"{number} {word}, of unknown uncertainty"
         if max(abs(lost), error) < ROUNDING:
             return "no answer changed"
-        interval = f"{self.difference(lost)} ± {self.difference(2 * error).removeprefix('+')}"
-        about = f"{interval} lost, {n:,} samples"
-        if self.percent and (points := 200 * error) > 1:
+        interval = self.difference(2 * error).removeprefix("+").partition(" ")[0]
+        about = f"{n:,} samples"
+        if self.percent and (points := 200 * error) > 1.005:  # printed as more than ± 1.00
             about += f"; ± 1 point needs {n * points**2:,.0f}"
-        if abs(lost) <= 2 * error:
-            return f"no measurable cost ({about})"
-        return f"{size} {'lost' if lost > 0 else 'gained'} ({about})"
+        start = "no measurable cost: " if abs(lost) <= 2 * error else ""
+        return f"{start}{number} ± {interval} {word} ({about})"
 
     def _with_unit(self, text: str) -> str:
         return f"{text} {self.unit}" if self.unit else text

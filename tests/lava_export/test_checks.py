@@ -107,7 +107,7 @@ LIF, CODER = {"kind": "lif"}, {"kind": "delta", "message_bits": 8}
     [
         ({}, "vth", 0, 131071),
         ({}, "beta", 0, 131071),
-        ({}, "du", 0, 4095),
+        ({}, "du", -1, 4095),
         ({}, "dv", 0, 4096),
         ({}, "da", 0, 4095),
         ({}, "bias_mant", -4096, 4095),
@@ -116,6 +116,7 @@ LIF, CODER = {"kind": "lif"}, {"kind": "delta", "message_bits": 8}
         ({"hard": False}, "reset_by", 0, 8388607),
         ({}, "refractory", 0, 63),
         (LIF, "dv", 0, 4095),
+        ({"kind": "li"}, "dv", 0, 4096),
         ({"kind": "ternary"}, "vth_low", -131071, 0),
         (CODER, "vth", 0, 8388607),
         (CODER, "bias_mant", -32768, 32767),

@@ -24,7 +24,7 @@ from lava_export.binary import BinaryChipProgram
 from lava_export.chip_program import check_parity, list_misfits
 from lava_export.graded import GradedProgram, RangeError, run_graded
 from lava_export.graded.chip import GradedChipProgram
-from lava_export.program import LoihiProgram
+from lava_export.program import LoihiProgram, as_int32
 from lava_export.run import LavaFailed, LavaMissing
 from neuro.energy import find_chip
 from neuro.graph import Dense, Input, Softmax
@@ -197,6 +197,27 @@ def test_a_program_comes_back_from_a_file_as_it_was(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == [path.name]  # nothing temporary stays
 
 
+def test_a_file_holds_groups_dilation_and_delays_only_where_there_are_some(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "program.safetensors"
+
+    def kept(**more: Any) -> set[str]:
+        plain = make_program()
+        conv, fc = plain.connections
+        changed = replace(plain, connections=(replace(conv, **more), fc))
+        save_program(path, changed)
+        assert same(load_program(path).program, changed)
+        arrays, fields = load_arrays(path, "program")
+        found = {*fields["connections"][0], *(n[3:] for n in arrays if n.startswith("c0."))}
+        return found & {"groups", "dilation", "delays_in", "delays_out"}
+
+    assert kept() == set()
+    assert kept(dilation=(1, 2), padding=(0, 1), stride=(1, 2)) == {"dilation"}
+    waits = {"delays_in": as_int32(np.arange(9)), "delays_out": as_int32(np.arange(8))}
+    assert kept(**waits) == {"delays_in", "delays_out"}
+
+
 @pytest.mark.parametrize("kept", [0, 10, 300, 0.5, 0.99])
 def test_a_file_cut_short_is_named_with_the_cure(tmp_path: Path, kept: float) -> None:
     path = tmp_path / "program.safetensors"
@@ -249,6 +270,9 @@ CHANGES: dict[str, tuple[Callable[..., object], str]] = {
     "stride 0": (put("connections", 0, stride=[1, 0]), "no kernel of shape"),
     "negative padding": (put("connections", 0, padding=[-1, 0]), "no kernel of shape"),
     "an image of one axis": (put("connections", 0, shape=[9]), "no kernel of shape"),
+    "dilation 0": (put("connections", 0, dilation=[0, 1]), "dilation \\(0, 1\\)"),
+    "no groups": (put("connections", 0, groups=0), "in 0 groups"),
+    "groups of other channels": (put("connections", 0, groups=2), "in 2 groups"),
     "ragged stride": (put("connections", 0, stride=[1]), "c0.stride: is .*a list of 2"),
     "negative delay": (put("connections", 1, extra=-4), "extra = -4 with lags"),
     "parts that are no list": (lambda _, m: m.update(populations={}), "populations: is {}"),

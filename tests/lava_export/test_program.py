@@ -131,6 +131,12 @@ def listed(weight: list[int], *places: list[int]) -> dict[str, Any]:
             "maps 7 to 2 neurons, but conv/1 has 8 and out has 2",
         ),
         ({"kind": "conv"}, "connection fc: conv weights have 4 axes, these have shape (2, 8)"),
+        ({"delays_in": as_int32(np.zeros(2))}, "fc: delays_in of shape (2,) must be a whole "),
+        (
+            {"delays_out": as_int32([0, -1])},
+            "must be a whole number >= 0 for each of 2 neurons",
+        ),
+        ({"delays_out": np.zeros(2)}, "fc: delays_out of shape (2,) must be a whole number"),
         ({"weight": np.ones((2, 8))}, "connection fc: its weights are float64; make them with"),
     ],
 )

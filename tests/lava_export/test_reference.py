@@ -113,7 +113,9 @@ def test_synapses_are_torchs_in_every_layout(seed: int) -> None:
     rng = np.random.default_rng(seed)
     k, s, p = rng.integers(1, 4, 2), rng.integers(1, 3, 2), rng.integers(0, 3, 2)
     shape = (2, *(int(n) for n in rng.integers(4, 8, 2)))
-    weight = as_int32(2 * rng.integers(-128, 128, (3, 2, *k)))
+    groups, (down, right) = int(rng.integers(1, 3)), (int(d) for d in rng.integers(1, 3, 2))
+    k = np.minimum(k, [1 + 3 // down, 1 + 3 // right])  # spans 4 at most
+    weight = as_int32(rng.integers(-128, 128, (4, 2 // groups, *k)))
     c = LoihiConnection(
         name="c",
         source="x",
@@ -123,12 +125,13 @@ def test_synapses_are_torchs_in_every_layout(seed: int) -> None:
         shape=shape,
         stride=(int(s[0]), int(s[1])),
         padding=(int(p[0]), int(p[1])),
+        dilation=(down, right),
+        groups=groups,
     )
     x = rng.random((3, c.in_size)) < 0.5
     image = torch.as_tensor(x.reshape(3, *shape).astype(np.float64))
-    wanted = F.conv2d(
-        image, torch.as_tensor(weight.astype(np.float64)), stride=c.stride, padding=c.padding
-    )
+    kernel = torch.as_tensor(weight.astype(np.float64))
+    wanted = F.conv2d(image, kernel, None, c.stride, c.padding, c.dilation, groups)
     assert wanted.shape[1:] == c.out_shape
     assert np.array_equal(make_weighted_sum(c)(x), wanted.flatten(1).numpy())
     dense = replace(
@@ -221,6 +224,34 @@ def test_a_loop_rings_with_its_delay_and_layers_share_the_tick() -> None:
     assert v.dtype == np.int64
     assert v[:, 0, 0].tolist() == [0, 128, 128, 128, 256, 256, 256, 384, 384]
     assert to_float(ring(3), "out", v)[8, 0, 0] == 3.0
+
+
+def test_a_delay_of_each_neuron_is_that_of_a_connection_for_each_delay() -> None:
+    rng = np.random.default_rng(7)
+    before, behind = as_int32([0, 3, 1, 3]), as_int32([2, 0, 5])
+    x = Population(name="x", kind="input", shape=(4,))
+    n = Population(name="n", kind="li", shape=(3,), lag=1, du=as_int32(700), dv=as_int32(90))
+    c = LoihiConnection(
+        name="c", source="x", target="n", kind="dense", extra=1,
+        weight=as_int32(2 * rng.integers(-100, 100, (3, 4))),
+    )  # fmt: skip
+    events = {"x": to_events(rng.random((12, 2, 4)) < 0.4)}
+    for kept in ({"delays_in": before, "delays_out": behind}, {"delays_in": before},
+                 {"delays_out": behind}):  # fmt: skip
+        first, then = kept.get("delays_in", 0 * before), kept.get("delays_out", 0 * behind)
+        each = [
+            replace(
+                c, name=f"{i}-{o}", extra=1 + int(i + o),
+                weight=as_int32(c.weight * (first == i) * (then == o)[:, None]),
+            )
+            for i in np.unique(first)
+            for o in np.unique(then)
+        ]  # fmt: skip
+        short = LoihiProgram(populations=(x, n), connections=(replace(c, **kept),))
+        long = LoihiProgram(populations=(x, n), connections=tuple(each))
+        wanted = run(long, events, 16).values["n"]
+        assert wanted[-1].all()
+        assert np.array_equal(run(short, events, 16).values["n"], wanted)
 
 
 def test_sources_come_first_whatever_the_order_they_are_listed_in() -> None:

@@ -60,7 +60,7 @@ def test_weights_have_8_bits_a_sign_and_are_even(bad: int) -> None:
         ("vth", 131072, THRESHOLDS, "0..131071"),
         ("vth", -1, THRESHOLDS, "0..131071"),
         ("beta", 131072, THRESHOLDS, "0..131071"),
-        ("du", -1, DECAYS, "0..4095"),
+        ("du", -2, DECAYS, "-1..4095"),
         ("dv", 4097, DECAYS, "0..4096"),
         ("da", 4096, DECAYS, "0..4095"),
         ("bias_mant", 4096, BIASES, "-4096..4095"),
@@ -76,12 +76,12 @@ def test_every_register_has_its_width(field: str, value: int, rule: str, allowed
 
 def test_only_a_process_of_ours_keeps_nothing_of_v() -> None:
     nothing = as_int32(4096)
-    for kind in ("lif", "li"):
-        (told,) = breaches(program(kind=kind, dv=nothing), "loihi2")
-        assert told.startswith("decays have 12 bits: n: dv = 4096, allowed is 0..4095; ")
-    assert breaches(program(dv=nothing), "loihi2") == []
-    (told,) = breaches(program(dv=nothing))
-    assert "n: its membrane keeps nothing, Loihi 1 keeps 1/4096 of it" in told
+    (told,) = breaches(program(kind="lif", dv=nothing), "loihi2")
+    assert told.startswith("decays have 12 bits: n: dv = 4096, allowed is 0..4095; ")
+    for kind in ("alif", "li"):
+        assert breaches(program(kind=kind, dv=nothing), "loihi2") == []
+        (told,) = breaches(program(kind=kind, dv=nothing))
+        assert "n: its membrane keeps nothing, Loihi 1 keeps 1/4096 of it" in told
 
 
 @pytest.mark.parametrize(
@@ -105,6 +105,18 @@ def test_a_spike_waits_at_most_62_steps() -> None:
         "a spike waits no longer than the chip allows: w: a spike from x to n waits 63 steps"
     )
     assert "shorten the delay" in told
+
+
+def test_waits_before_and_behind_the_synapses_count_together() -> None:
+    for waits, most in ((60, 62), (61, 63)):
+        p = program(extra=1)
+        (c,) = p.connections
+        size = p[c.source].size
+        slow = replace(
+            c, delays_in=as_int32([1] + [0] * (size - 1)), delays_out=as_int32([waits])
+        )
+        told = breaches(replace(p, connections=(slow,)))
+        assert [f"waits {most} steps" in t for t in told] == [True] * (most > 62)
 
 
 def test_what_is_kept_of_a_membrane_is_harmless_below_2_to_the_18() -> None:

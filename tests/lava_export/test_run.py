@@ -63,6 +63,16 @@ def every_topology(seed: int) -> LoihiProgram:
     at = rng.choice(4 * 45, 30, replace=False)
     places = as_int32(np.stack(np.divmod(at, 45)))
     b.link("same", "fc", 2, kind="sparse", weight=even(rng, 30), places=places, sizes=(4, 45))
+    b.add("groups", "alif", (6, 2, 3), 3, **b.alif(36))
+    b.link(
+        "same", "groups", kind="conv", weight=as_int32(rng.integers(-120, 120, (6, 1, 2, 2))),
+        shape=(3, 3, 5), groups=3, dilation=(1, 2),
+        delays_in=as_int32(rng.integers(0, 5, 45)), delays_out=as_int32(rng.integers(0, 3, 36)),
+    )  # fmt: skip
+    b.add("sum", "li", (2,), 4, du=as_int32(-1), dv=as_int32(4096))
+    b.link("groups", "sum", kind="dense", weight=even(rng, 2, 36))
+    b.link("groups", "groups", 1, kind="dense", weight=even(rng, 36, 36),
+           delays_in=as_int32(rng.integers(0, 3, 36)))  # fmt: skip
     return b.program()
 
 

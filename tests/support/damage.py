@@ -455,6 +455,18 @@ def write_nir(folder: Path) -> None:
     nir.write(folder / "a.nir", chain_nir(fc, nir.Delay(three), cells, inputs=[2], outputs=[3]))
 
 
+def write_net(folder: Path) -> None:
+    import net_files
+
+    net_files.write(folder / "a.net", net_files.draw(np.random.default_rng([57, 2])))
+
+
+def read_net(path: Path) -> str:
+    from neuro.interop.lava_dl import read
+
+    return digest_graph(read(path, time="lava").graph)
+
+
 def read_nir(path: Path) -> str:
     from neuro.interop.nir import read
 
@@ -621,6 +633,7 @@ SUBJECTS: dict[str, Subject] = {
     "stream": Subject(at("stream.json", write_stream), of_json, read_chunks),
     "stimulus": Subject(at("a.npz", write_arrays), of_arrays, read_stimulus),
     "nir": Subject(at("a.nir", write_nir), of_bytes, read_nir),
+    "net": Subject(at("a.net", write_net), of_bytes, read_net),
     "config": Subject(at("config.json", write_config), of_json, read_config),
     "chip": Subject(
         at(

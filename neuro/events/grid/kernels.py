@@ -157,7 +157,7 @@ def add_buffer(source: Buffer, target: Buffer, start: int, stop: int) -> None:
                 own = source.values[s, t, place]
                 rest = source.rest[min(place, source.rest.shape[0] - 1)]
                 if places == others:
-                    touch(target, s, t, place)
+                    touch(target, s, t, int(place))
                     out = target.values[s, t, place]
                     for c in range(channels):
                         out[c] += own[c] - rest[c]

@@ -144,7 +144,7 @@ def append_flagged(neuron: np.ndarray, fired: int, flags: FireFlags) -> int:
     for k in range(n):
         for c in range(8 * nonzero[k], 8 * nonzero[k] + 8):
             neuron[fired] = c
-            fired += flag[c]
+            fired += int(flag[c])
     return fired
 
 

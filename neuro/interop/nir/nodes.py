@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from neuro.interop.nir.file import NirError, Tree, quote
+from neuro.interop.hdf5 import Tree
+from neuro.interop.nir.file import NirError, quote
 
 LARGEST = float(np.finfo(np.float32).max)
 

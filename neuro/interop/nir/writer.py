@@ -28,8 +28,9 @@ from neuro.graph import (
     Unflatten,
 )
 from neuro.graph.requirements import problems_of_poisson, problems_on_a_clock, require_graph
+from neuro.interop.hdf5 import Tree
 from neuro.interop.nir.convert import NOTHING
-from neuro.interop.nir.file import NirError, Tree
+from neuro.interop.nir.file import NirError
 from neuro.interop.nir.nodes import AT_THRESHOLD, FIRES, check_tree
 from neuro.interop.nir.shapes import Shape, find_late_edges
 from neuro.interop.nir.steps import Discretisation, find_charge

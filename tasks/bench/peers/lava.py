@@ -1,8 +1,8 @@
-"""``neuro bench lava``: the integer reference beside Lava's simulation of the same program.
+"""``neuro bench lava``: a program in compiled loops, in the NumPy reference, and on Lava.
 
 Times are CPU times of all processes, per step and sample. Lava runs one sample at a time, and
 starts one operating-system process per Lava Process; only its steps are timed, without the
-start. The reference runs a batch, from events to record.
+start. The others run a batch, or one sample, from events to record.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,15 +12,19 @@ from itertools import pairwise
 import numpy as np
 
 from lava_export import LoihiConnection, LoihiProgram, Population, reference
+from lava_export.integers import run_integers
 from lava_export.program import as_int32
 from lava_export.run import measure_steps
 from neuro.spikes import Events, to_events
+from neuro.spikes.record import Record
 from tasks.bench.comparison import Case, Pair
 from tasks.bench.harness import Run, RunTiming
 from tasks.bench.stopwatch import repeat
 
-REFERENCE, LAVA = "neuro, integer reference", "Lava, CPU simulation"
+COMPILED, REFERENCE = "neuro, compiled integers", "neuro, NumPy reference"
+LAVA = "Lava, CPU simulation"
 TARGET = 20.0
+RUNS: Mapping[str, Callable[..., Record]] = {COMPILED: run_integers, REFERENCE: reference.run}
 SIZES = (784, 512, 10)
 SHARE = 0.1  # share of the inputs that fire per step
 
@@ -65,13 +69,13 @@ def make_stimulus(program: LoihiProgram, ticks: int, samples: int) -> dict[str, 
     return {layer.name: to_events(rng.random((ticks, samples, layer.size)) < SHARE)}
 
 
-def run_reference(sizes: tuple[int, ...], ticks: int, samples: int, _: int) -> Run:
-    """Return runs of a batch of samples, timed per step and sample."""
+def run_batch(subject: str, sizes: tuple[int, ...], ticks: int, samples: int, _: int) -> Run:
+    """Return runs of a batch of samples by COMPILED or REFERENCE, timed per step and sample."""
     program = make_program(sizes)
     x = make_stimulus(program, ticks, samples)
 
     def once() -> tuple[int, int]:
-        record = reference.run(program, x, ticks)
+        record = RUNS[subject](program, x, ticks)
         return sum(len(e.tick) for e in record.spikes.values()), 0
 
     whole = repeat(once)
@@ -96,23 +100,24 @@ def run_lava(sizes: tuple[int, ...], ticks: int, _: int) -> Run:
 
 
 def dense(quick: bool) -> list[Case]:
-    """Return dense layers of LIFs, like those of a small digit classifier."""
-    sizes, ticks, samples, steps = (SIZES, 50, 64, 400)
+    """Return dense layers of LIFs, like those of a small digit classifier, for two batches."""
+    sizes, steps, batches = SIZES, 400, {64: 50, 1: 400}
     if quick:
-        sizes, ticks, samples, steps = (20, 10, 3), 5, 4, 20
-    subjects = {
-        REFERENCE: partial(run_reference, sizes, ticks, samples),
-        LAVA: partial(run_lava, sizes, steps),
-    }
+        sizes, steps, batches = (20, 10, 3), 20, {4: 5, 1: 5}
     return [
         Case(
-            name="-".join(map(str, sizes)),
-            subjects=subjects,
-            pairs=(Pair(REFERENCE, (LAVA,), TARGET),),
+            name=f"{'-'.join(map(str, sizes))}, {samples} at a time",
+            subjects={
+                COMPILED: partial(run_batch, COMPILED, sizes, ticks, samples),
+                REFERENCE: partial(run_batch, REFERENCE, sizes, ticks, samples),
+                LAVA: partial(run_lava, sizes, steps),
+            },
+            pairs=(Pair(COMPILED, (LAVA,), TARGET), Pair(COMPILED, (REFERENCE,))),
             unit="us a step of a sample",
             per=1e-6,
             conditions={"samples": samples, "share_of_inputs_that_fire": SHARE},
         )
+        for samples, ticks in batches.items()
     ]
 
 

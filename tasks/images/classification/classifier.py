@@ -6,7 +6,7 @@ Axes: T ticks, B batch, K classes.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, TypedDict
+from typing import Any, Generic, NamedTuple, TypedDict
 
 import numpy as np
 import torch
@@ -92,22 +92,24 @@ class Classifier(Generic[C]):
     def validate(self, config: C, model: nn.Module) -> float:
         """Return the accuracy on the validation split."""
         batches, answers = self.batches(config, "val", 0), self.answers(config)
-        confusion = count_confusion(model, batches, answers)
+        confusion, _ = count_confusion(model, batches, answers)
         return float(confusion.trace() / confusion.sum())
 
     @torch.no_grad()
     def evaluate(self, run: Run, model: nn.Module) -> Findings:
         """Return the accuracy on the test split beside baselines, and the confusion matrix."""
         answers, read = self.answers(run.config), partial(self.batches, run.config)
-        confusion = count_confusion(model, track_test(read("test", 0)), answers)
+        confusion, tied = count_confusion(model, track_test(read("test", 0)), answers)
         n, correct = int(confusion.sum()), int(confusion.trace())
         classes = list(answers.classes)
         facts = {"correct": correct, "classes": classes, "confusion": confusion.tolist()}
+        facts |= {"tied": tied} if tied else {}
         x, labels = next(iter(read("test", 0)))
         given = answers.scores(model(x.to(next(model.parameters()).device))[0]).argmax(1).cpu()
         return Findings(
             values={"accuracy": correct / n},
             n=n,
+            counted=count_ties(tied),
             facts=facts,
             pictures=[self.draw(run, x, given, self.describe(run.config, given, labels))],
             beside=score_baselines(read("train", 0), read("test", 0)),
@@ -162,13 +164,14 @@ def make_classifier(  # noqa: PLR0913 - the named parts of a task
     dummy_batch: Callable[[C], Pair] | None = None,
     seed_changes: str = "",
     about: str = "",
+    ann_passes: Callable[[C], int] | None = None,
     draw: Callable[[Run, Tensor, Tensor, Sequence[str]], Picture] = draw_samples,
 ) -> Task[C]:
     """Return the task of a classifier.
 
     summary, configs, about: see Task. build, plan, steps, eventprop, dummy_batch,
-    seed_changes: see Training. answers: one value for all configurations, or a function of the
-    configuration. The rest: see :class:`Classifier`.
+    seed_changes: see Training. ann_passes: see Deployment. answers: one value for all
+    configurations, or a function of the configuration. The rest: see :class:`Classifier`.
     """
 
     def find_answers(config: C) -> Answers:
@@ -199,7 +202,9 @@ def make_classifier(  # noqa: PLR0913 - the named parts of a task
             dummy_batch=dummy_batch,
             seed_changes=seed_changes,
         ),
-        deployment=Deployment(part=classifier.chip_part, stimuli=classifier.stimuli),
+        deployment=Deployment(
+            part=classifier.chip_part, stimuli=classifier.stimuli, ann_passes=ann_passes
+        ),
         evaluation=Evaluation(
             metrics=(ACCURACY,),
             evaluate=classifier.evaluate,
@@ -287,12 +292,22 @@ def require_scores(answers: Answers, scores: Tensor) -> None:
         )
 
 
+class Confusion(NamedTuple):
+    """Numbers of answers. counts: rows are true classes. tied: samples of two best classes."""
+
+    counts: Int64[np.ndarray, "K K"]
+    tied: int
+
+
+def count_ties(tied: int) -> str:
+    """Return the noun for the samples of an evaluation, with how many of them tie."""
+    return "samples" + f", {tied:,} of which tie between classes: the first wins" * (tied > 0)
+
+
 @torch.no_grad()
-def count_confusion(
-    model: nn.Module, batches: Iterable[Pair], answers: Answers
-) -> Int64[np.ndarray, "K K"]:
-    """Count answers: rows are true classes, columns answers."""
-    k = len(answers.classes)
+def count_confusion(model: nn.Module, batches: Iterable[Pair], answers: Answers) -> Confusion:
+    """Count the answers of a model, and its ties."""
+    k, tied = len(answers.classes), 0
     counts = np.zeros((k, k), np.int64)
     device = next(model.parameters()).device
     for x, labels in batches:
@@ -300,4 +315,5 @@ def count_confusion(
         scores = answers.scores(y)
         require_scores(answers, scores)
         np.add.at(counts, (labels.numpy(), scores.argmax(1).cpu().numpy()), 1)
-    return counts
+        tied += int(((scores == scores.amax(1, keepdim=True)).sum(1) > 1).sum())
+    return Confusion(counts, tied)

@@ -43,7 +43,7 @@ class Tutorial:
 
     def encode(self, images: np.ndarray, rng: np.random.Generator) -> Tensor:
         """Return the stimulus of digits (B 1 28 28, pixels 0 to 255), T B *N float32."""
-        pixels = np.broadcast_to(images / 255, (self.ticks, *images.shape))
+        pixels: np.ndarray = np.broadcast_to(images / 255, (self.ticks, *images.shape))
         if self.coding == "rate":
             pixels = rng.random(pixels.shape) < pixels
         shape = (self.ticks, len(images), *self.input_shape)

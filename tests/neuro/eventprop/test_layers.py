@@ -2,6 +2,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from scipy.integrate import trapezoid
 from written_graphs import wire
 
 from neuro.base.units import Seconds, Ticks
@@ -84,7 +85,7 @@ def test_a_current_as_a_node_is_refused() -> None:
 def test_an_arrival_has_raised_v_by_its_weight_after_a_tick(leak: float, fade: float) -> None:
     s = np.linspace(0, DT, 100_001)
     current = push(leak, fade, DT) * np.exp(-fade * s)
-    v = np.trapz(current * np.exp(-leak * (DT - s)), s)
+    v = trapezoid(current * np.exp(-leak * (DT - s)), s)
     assert v == pytest.approx(1.0, rel=1e-9)
 
 

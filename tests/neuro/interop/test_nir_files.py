@@ -11,8 +11,7 @@ import h5py
 import nir
 from nir_graphs import chain
 
-from neuro.interop import nir as neuro_nir
-from neuro.interop.nir import file as nir_file
+from neuro.interop import hdf5, nir as neuro_nir
 
 
 def lif(size=2, **changes):
@@ -212,20 +211,20 @@ def test_an_array_may_fill_what_is_left_and_not_a_byte_more(tmp_path, monkeypatc
     with h5py.File(path, "a") as file:
         file["node"].create_dataset("zeros", data=np.zeros((4001, 2)), **packed)
     size = path.stat().st_size
-    monkeypatch.setattr(nir_file, "INFLATION", 1)
-    monkeypatch.setattr(nir_file, "MOST_BYTES", 79_999)
+    monkeypatch.setattr(hdf5, "INFLATION", 1)
+    monkeypatch.setattr(hdf5, "MOST_BYTES", 79_999)
     (problem,) = list_problems(path)
     assert problem.startswith("/node/zeros: shape (4001, 2) needs 80,000 bytes, ")
     assert problem.endswith(f" {size:,} bytes; write all values, without compression")
     left = int(problem.partition("stored, ")[2].partition(" are left")[0].replace(",", ""))
-    monkeypatch.setattr(nir_file, "MOST_BYTES", 79_999 + 79_999 - left)
+    monkeypatch.setattr(hdf5, "MOST_BYTES", 79_999 + 79_999 - left)
     (problem,) = list_problems(path)
     assert "stored, 79,999 are left" in problem
-    monkeypatch.setattr(nir_file, "MOST_BYTES", 79_999 + 80_000 - left)
+    monkeypatch.setattr(hdf5, "MOST_BYTES", 79_999 + 80_000 - left)
     neuro_nir.read(path, dt=1.0)
-    monkeypatch.setattr(nir_file, "MOST_BYTES", 0)
+    monkeypatch.setattr(hdf5, "MOST_BYTES", 0)
     assert size < 80_000 < 3 * size
-    monkeypatch.setattr(nir_file, "INFLATION", 3)
+    monkeypatch.setattr(hdf5, "INFLATION", 3)
     neuro_nir.read(path, dt=1.0)
 
 
@@ -276,7 +275,7 @@ def test_many_words_that_share_their_letters_are_bounded(tmp_path, monkeypatch):
     data = bytearray(path.read_bytes())
     data[start : start + 1600] = data[start : start + 16] * 100  # all refer to the long one
     path.write_bytes(data)
-    monkeypatch.setattr(nir_file, "MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(hdf5, "MOST_BYTES", 1 << 20)
     size = path.stat().st_size
     assert list_problems(path)[:1] == [
         f"/node/edges: its words have more letters than a file of {size:,} bytes may hold; "

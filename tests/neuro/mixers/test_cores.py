@@ -55,7 +55,7 @@ def test_a_few_tokens_without_gradients_are_those_of_the_recurrence(
     assert all(torch.equal(x, y) for x, y in zip(given_, before, strict=True))
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # torch's own
+@pytest.mark.filterwarnings("ignore:.torch.jit.script")  # torch's own
 @pytest.mark.parametrize("name", ["gla", "gla with a bonus", "delta", "softmax"])
 @pytest.mark.parametrize("tokens", [1, 16, 17])
 def test_derivatives_go_forward_through_few_tokens_and_many(name: str, tokens: int) -> None:

@@ -29,7 +29,7 @@ from tasks.attribution.retrain import list_subsets
 
 pytest.importorskip("dattri", reason="dattri is not installed: pip install dattri")
 # It imports a compiler of torch, which warns of itself.
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script_method:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script_method")
 
 SMALL = replace(tiny(), width=8, hidden=8, heads=2, vocabulary=5, tokens=6)
 LABELS = torch.arange(18) % 3

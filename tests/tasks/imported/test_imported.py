@@ -349,8 +349,8 @@ def test_a_stack_is_compared_by_its_output(
 
 
 SOURCES = {
-    "model.pt": "model.pt is not a .nir file, a .safetensors file of a Graph, or "
-    "file.py:function: a checkpoint holds weights without the network",
+    "model.pt": "model.pt is not a .nir file, a .net file of lava-dl, a .safetensors file of a "
+    "Graph, or file.py:function: a checkpoint holds weights without the network",
     "gone.nir": "gone.nir: no such file",
     "nets.py": "nets.py: names no function; write",
     "nets.py:mak": "no function in",

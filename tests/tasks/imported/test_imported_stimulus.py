@@ -58,7 +58,8 @@ def test_every_problem_of_every_input_is_told() -> None:
 def test_labels_for_the_ticks_tell_of_exchanged_axes() -> None:
     assert refuse(graph(), x=X.swapaxes(0, 1), labels=Y) == [
         "data.npz: labels: 10 labels for 12 samples; axes are ticks, samples, then the shape "
-        "of the input: x.swapaxes(0, 1)"
+        "of the input: x.swapaxes(0, 1); of a stimulus without ticks give the shape of a "
+        "sample, as --shape 1,28,28"
     ]
 
 

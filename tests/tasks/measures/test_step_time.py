@@ -67,6 +67,9 @@ def test_only_what_fits_into_a_quarter_of_the_free_memory_is_measured(
         change(run, describe_data=tuple, steps=Mock(side_effect=[])), take(1), "cpu"
     )
     assert told == f"time: 450 s per step on this machine (cpu); {ABOUT}"
+    told = describe_time(change(run, begin=lambda *_: None), take(1), "cpu")
+    before = ", and without what the task trains or computes before the first step"
+    assert told == f"{begin} (cpu); {ABOUT}{before}"
     measure.side_effect = RuntimeError("no such device\nat all")
     assert describe_time(run, take(1), "cpu") == "time: not measured: no such device"
     measure.side_effect = AssertionError

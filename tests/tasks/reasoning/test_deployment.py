@@ -58,6 +58,7 @@ def test_every_verb_takes_the_spiking_network(tmp_path: Path, cli: CommandLine) 
     verify = json.loads((folder / "verify.json").read_text())
     assert verify["torch_events"]["mismatches"] == 0
     assert verify["n"] == 8
+    assert "answers" not in verify
     # 3 digits, =, BEGIN; 2 pauses; SPEAK, ANSWER, a digit
     assert verify["ticks"] == 5 + 2 + 3
     by_executor = verify["metrics"][GREEDY.name]
@@ -77,6 +78,8 @@ def test_every_verb_takes_a_spiking_core_that_recurs(tmp_path: Path, cli: Comman
     verify = json.loads((folder / "verify.json").read_text())
     assert verify["torch_events"]["mismatches"] == 0
     assert (verify["n"], verify["ticks"]) == (8 * 3, 9)  # each run is a sample
+    assert verify["answers"] == 8
+    assert "8 samples" in (folder / "report.html").read_text()
     by_executor = verify["metrics"][GREEDY.name]
     assert by_executor["torch"] == by_executor["events"] == 1.0
     energy = json.loads((folder / "energy.json").read_text())

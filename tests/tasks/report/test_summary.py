@@ -48,7 +48,9 @@ def test_the_best_values_are_bold_and_metrics_are_explained() -> None:
     assert page.index(">this run<") < page.index(">grams<") < page.index(">guess<")
     assert "bits: bits a byte; lower is better (first 9 tokens)." in page
     assert "accuracy: the share of correct answers; higher is better." in page
-    assert "Measured on 100 test samples." in page
+    assert "Measured on 100 test samples. ± is two standard errors." in page
+    bits = {k: v for k, v in make_evaluation(a={"bits": 2.0}).items() if k != "accuracy"}
+    assert "Measured on 100 test samples.<" in show_standings(bits, METRICS)
     assert "best" not in show_standings(make_evaluation(), METRICS)
 
 

@@ -123,7 +123,7 @@ def test_the_summary_of_the_demo_takes_each_figure_from_its_own_result() -> None
         ["accuracy, Loihi integers", "96.30%"],
         [
             "cost of quantisation",
-            "0.60 points lost (+0.60 points ± 0.40 points lost, 1,000 samples)",
+            "0.60 ± 0.40 points lost (1,000 samples)",
         ],
         ["spikes compared, torch and events", "1,234"],
         ["of these different", "2"],

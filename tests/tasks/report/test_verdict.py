@@ -52,32 +52,29 @@ def test_the_chips_it_fits_are_named_and_those_it_does_not() -> None:
     [
         (
             {"accuracy": (0.9806, 0.9731)},
-            "0.75 points lost (+0.75 points ± 0.50 points lost, 800 samples) "
-            "(accuracy 98.06% → 97.31%)",
+            "0.75 ± 0.50 points lost (800 samples) (accuracy 98.06% → 97.31%)",
         ),
         (
             {"accuracy": (0.97, 0.976)},
-            "0.60 points gained (-0.60 points ± 0.50 points lost, 800 samples) "
-            "(accuracy 97.00% → 97.60%)",
+            "0.60 ± 0.50 points gained (800 samples) (accuracy 97.00% → 97.60%)",
         ),
         (
             {"accuracy": (0.97, 0.9649)},
-            "0.51 points lost (+0.51 points ± 0.50 points lost, 800 samples) ",
+            "0.51 ± 0.50 points lost (800 samples) ",
         ),
         (
             {"mean_error": (0.5, 0.75)},  # at the end of the interval
-            "no measurable cost (+0.25 m ± 0.25 m lost, 800 samples) "
-            "(mean error 0.5 m → 0.75 m)",
+            "no measurable cost: 0.25 ± 0.25 m lost (800 samples) (mean error 0.5 m → 0.75 m)",
         ),
-        ({"accuracy": (0.97, 0.97)}, "no measurable cost (+0.00 points ± 0.50 points lost"),
+        ({"accuracy": (0.97, 0.97)}, "no measurable cost: 0.00 ± 0.50 points lost ("),
         (
             {"mean_error": (0.5, 0.625)},
-            "no measurable cost (+0.125 m ± 0.25 m lost, 800 samples) "
+            "no measurable cost: 0.125 ± 0.25 m lost (800 samples) "
             "(mean error 0.5 m → 0.625 m)",
         ),
         (
             {"mean_error": (0.5, 0.25), "accuracy": (0.5, 0.4)},
-            "10.00 points lost (+10.00 points",
+            "10.00 ± 0.50 points lost (",
         ),
     ],
 )
@@ -90,17 +87,17 @@ def test_what_quantisation_costs_is_told_by_the_first_metric_with_its_interval(
 
 @pytest.mark.parametrize(
     ("error", "needed"),
-    [(0.005, ""), (0.0051, "; ± 1 point needs 832"), (0.015, "needs 7,200")],
+    [(0.005, ""), (0.00502, ""), (0.0051, "; ± 1 point needs 832"), (0.015, "needs 7,200")],
 )
 def test_how_many_samples_would_tell_a_point_of_accuracy(error: float, needed: str) -> None:
     found = ACCURACY.describe_change(-0.001, error, 800)
-    assert found.startswith("no measurable cost (+0.10 points ± ")
+    assert found.startswith("no measurable cost: 0.10 ± ")
     assert found.endswith(f"800 samples{needed})" if error < 0.01 else f"{needed})")
     assert ("needs" in found) == bool(needed)
-    assert ERROR.describe_change(0.001, error, 800).endswith("lost, 800 samples)")
+    assert ERROR.describe_change(0.001, error, 800).endswith(" m lost (800 samples)")
     assert ERROR.describe_change(-9e-13, 8e-13, 800) == "no answer changed"
     for change, of in ((2e-12, 0.0), (0.0, 2e-12)):
-        assert "lost, 800 samples)" in ERROR.describe_change(change, of, 800)
+        assert "lost (800 samples)" in ERROR.describe_change(change, of, 800)
 
 
 def test_where_no_answer_changed_that_is_said_and_where_errors_are_unknown() -> None:
@@ -132,7 +129,7 @@ def test_the_sentence_names_what_is_not_measured_and_what_is_old() -> None:
         "verify": verify({"accuracy": (0.9806, 0.9731)}, {"a": 3}),
     }
     cost = (
-        "uantisation: 0.75 points lost (+0.75 points ± 0.50 points lost, 800 samples) "
+        "uantisation: 0.75 ± 0.50 points lost (800 samples) "
         "(accuracy 98.06% → 97.31%); no layer is silent"
     )
     fit = "he network fits loihi1 and loihi2"

@@ -9,19 +9,22 @@ from lava_export import reference
 from lava_export.run import available
 from tasks.bench.peers.lava import (
     CASES,
+    COMPILED,
     LAVA,
     REFERENCE,
     make_program,
     make_stimulus,
+    run_batch,
     run_lava,
-    run_reference,
 )
 
 
 def test_both_run_the_same_layers_that_fire_in_some_steps() -> None:
-    (case,) = CASES["dense"](False)
-    assert case.name == "784-512-10"
-    assert [pair[:3] for pair in case.pairs] == [(REFERENCE, (LAVA,), 20.0)]
+    cases = CASES["dense"](False)
+    assert [c.name for c in cases] == [f"784-512-10, {n} at a time" for n in (64, 1)]
+    for case in cases:
+        pairs = [(COMPILED, (LAVA,), 20.0), (COMPILED, (REFERENCE,), None)]
+        assert [pair[:3] for pair in case.pairs] == pairs
     program = make_program((200, 50, 10))
     x = make_stimulus(program, 20, 3)
     record = reference.run(program, x, 20)
@@ -30,7 +33,7 @@ def test_both_run_the_same_layers_that_fire_in_some_steps() -> None:
 
 
 def test_times_are_those_of_a_step_of_a_sample() -> None:
-    few, many = (run_reference((50, 20, 3), 10, n, 1)() for n in (2, 64))
+    few, many = (run_batch(COMPILED, (50, 20, 3), 10, n, 1)() for n in (2, 64))
     assert few.counted < many.counted
     assert many.cpu < few.cpu  # a batch shares what a tick costs anyway
 

@@ -13,6 +13,7 @@ from tasks.images.classification import mnist
 from tasks.images.classification.classifier import (
     Answers,
     count_confusion,
+    count_ties,
     make_classifier,
     show_confusion,
 )
@@ -42,7 +43,19 @@ def test_a_confusion_matrix_has_a_row_for_each_true_class() -> None:
     labels = torch.tensor([0, 0, 1, 2])
     halves = [(x[:, :3], labels[:3]), (x[:, 3:], labels[3:])]
     found = count_confusion(Echo(), halves, ANSWERS)
-    assert found.tolist() == [[1, 0, 1], [0, 0, 1], [0, 1, 0]]
+    assert found.counts.tolist() == [[1, 0, 1], [0, 0, 1], [0, 1, 0]]
+    assert found.tied == 0
+
+
+def test_samples_whose_highest_score_several_classes_share_are_counted_as_ties() -> None:
+    scores = torch.tensor([[2.0, 2, 0], [0, 0, 0], [0, 0, 1], [1, 1, 3], [1, 2, 2]])
+    labels = torch.tensor([0, 1, 2, 2, 1])
+    x = scores.expand(4, 5, 3)
+    found = count_confusion(Echo(), [(x[:, :2], labels[:2]), (x[:, 2:], labels[2:])], ANSWERS)
+    assert found.tied == 3
+    assert found.counts.diagonal().tolist() == [1, 1, 2]  # the first of a tie wins
+    assert count_ties(3) == "samples, 3 of which tie between classes: the first wins"
+    assert count_ties(0) == "samples"
 
 
 def test_weights_are_selected_on_the_validation_split_and_measured_on_the_test_split(
