@@ -13,6 +13,7 @@ from lava_export.contract import ChipProgram, Stimulus
 from lava_export.graded import GradedProgram, is_graded, lower_graded
 from lava_export.graded.chip import GradedChipProgram
 from lava_export.lower import LowerError, lower
+from lava_export.openformat import is_open, read_program
 from lava_export.parity import Parity
 from lava_export.program import LoihiProgram, take_apart
 from lava_export.run import LavaFailed, LavaMissing
@@ -126,12 +127,14 @@ def save_program(path: str | Path, program: Any) -> None:
 
 
 def load_program(path: str | Path) -> ChipProgram:
-    """Return a program of any kind from a file.
+    """Return a program of any kind from a file of neuro's, or of ``docs/program_format.md``.
 
     Raises:
         StoreError: the file is damaged, has another kind or version, lacks a field, has an
             unknown one, or describes an inconsistent program.
     """
+    if is_open(path):
+        return BinaryChipProgram(read_program(path))
     kinds = {program.kind: program for program in PROGRAMS.values()}
     found = recognize(Path(path)) if Path(path).is_file() else None
     of_file = kinds.get(found or "", BinaryChipProgram)

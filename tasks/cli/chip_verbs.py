@@ -3,6 +3,7 @@
 Heavy imports wait inside the verbs, so that ``neuro --help`` answers at once.
 """
 
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,13 @@ from tasks.cli.tell import console, list_metrics, open_to_write, tell_out_of_dat
 from tasks.cli.words import OptionalPath, OptionalText, RunFolder, Whole
 
 
-def export(run: RunFolder, net: bool = False, chip: str = "loihi") -> None:
+def export(
+    run: RunFolder,
+    net: bool = False,
+    chip: str = "loihi",
+    program: OptionalPath = None,
+    c: OptionalPath = None,
+) -> None:
     """Lower the network to the integers of a chip and check them.
 
     Those of Loihi are checked against Lava's simulator, if it is installed (Intel archived it
@@ -23,16 +30,24 @@ def export(run: RunFolder, net: bool = False, chip: str = "loihi") -> None:
         run: a run folder.
         net: also write program.net, which netx of lava-dl loads; of Loihi only.
         chip: loihi, or xylo.
+        program: also write this file, which others read without neuro: integers, bounds and
+            test vectors (docs/program_format.md); of Loihi only.
+        c: also write this folder: C99 without malloc, with a test; of Loihi only.
     """
     from neuro.energy import load_one_core_chips
     from tasks.runs.names import require_one_of
 
     opened = open_to_write(run)
     chips = ("loihi", *load_one_core_chips())
+    others = {"program": program, "c": c}
     if require_one_of(chip, chips, "chip", listed=True) != "loihi":
-        _export_to_chip(opened, run, chip, net)
+        given = [k for k, value in {"net": net, **others}.items() if value]
+        if given:
+            cure = f"leave out --{given[0]} or --chip"
+            raise ValueError(f"--{given[0]} writes files for Loihi; {cure}")
+        _export_to_chip(opened, run, chip)
         return
-    from tasks.measures.export import export_run, write_nets
+    from tasks.measures.export import export_run, write_for_others, write_nets
     from tasks.measures.verify import differs_from_lava
     from tasks.report.tables import describe_parity, tabulate_scaling
 
@@ -43,22 +58,21 @@ def export(run: RunFolder, net: bool = False, chip: str = "loihi") -> None:
         console.print(f"{name} {verdict}")
     console.print(describe_parity(result["reference_lava"]), soft_wrap=True)
     wrote = f"wrote {run / 'graph.safetensors'} and {run / 'program.safetensors'}"
-    for line in (wrote, *(write_nets(run) if net else ())):
+    wrote_others = [write_for_others(run, k, path) for k, path in others.items() if path]
+    for line in (wrote, *(write_nets(run) if net else ()), *chain.from_iterable(wrote_others)):
         console.print(line, highlight=False, soft_wrap=True)
     tell_out_of_date(opened, "export")
     if differs_from_lava(result["reference_lava"]):
         raise SystemExit(1)
 
 
-def _export_to_chip(opened: Any, run: Path, chip: str, net: bool) -> None:
+def _export_to_chip(opened: Any, run: Path, chip: str) -> None:
     """Export to a chip of one core, and print its integers beside the floats."""
     from neuro.energy import load_one_core_chips
     from tasks.measures.export_to_chip import export_run_to
     from tasks.report.tables import describe_integers, tabulate_integers, tabulate_scaling
     from tasks.runs.results import name_result
 
-    if net:
-        raise ValueError("--net writes a file for Loihi; leave out --net or --chip")
     result = export_run_to(opened, load_one_core_chips()[chip])
     console.print(tabulate_scaling(result["scaling"], "worst\n/ 2^15"))
     console.print(tabulate_integers(result))

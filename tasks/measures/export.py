@@ -1,21 +1,37 @@
 """``neuro export``: converts the trained network to Loihi's integers, checked against Lava."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lava_export import ChipProgram, LowerError, RuleBreach, load_program, lower_graph
+from lava_export import ChipProgram, LowerError, RuleBreach, c99, load_program, lower_graph
 from lava_export.netx import NetxError
+from lava_export.openformat import list_unknown, write_program
 from lava_export.parity import ExportReport, join_exports
+from lava_export.program import LoihiProgram, ProgramError
 from neuro.energy import load_chips
 from neuro.energy.networks import join_messages, name_layer
 from neuro.graph import Graph
 from neuro.io.graph_file import save_graph
+from neuro.io.store import recognize
 from tasks.measures.verify import check_samples
 from tasks.runs.provenance import write_result
 from tasks.runs.samples import Samples, iterate_batches
 from tasks.runs.task import TaskRun
 from tasks.runs.trained_run import open_trained_run
+
+
+class Format(NamedTuple):
+    """How a program leaves neuro: why it cannot, and what writes it to a path."""
+
+    list_problems: Callable[[LoihiProgram], list[str]]
+    write: Callable[[Path, LoihiProgram], None]
+
+
+FORMATS: Mapping[str, Format] = {  # by flag of ``neuro export``
+    "program": Format(list_unknown, write_program),
+    "c": Format(c99.list_problems, c99.write_c),
+}
 
 
 class LoweredNetwork(NamedTuple):
@@ -78,6 +94,48 @@ def write_nets(folder: Path) -> list[str]:
         raise NetxError(problems)
     written = {file.with_suffix(".net"): program for file, program in programs.items()}
     return [f"wrote {path}; {p.write_net(path)} loads it" for path, p in written.items()]
+
+
+def write_for_others(folder: Path, flag: str, path: Path) -> list[str]:
+    """Write each program of an exported run for readers without neuro.
+
+    Args:
+        folder: the run.
+        flag: a key of :data:`FORMATS`.
+        path: where the program of the first network goes; paths of others end in -NAME.
+
+    Returns:
+        One line per program.
+
+    Raises:
+        ProgramError: the format cannot hold a program; nothing is written.
+    """
+    files = sorted(folder.glob("program*.safetensors"))
+    names = {f: f.stem.removeprefix("program").lstrip("-") for f in files}
+    programs = {
+        name: load_program(file).program
+        for file, name in names.items()
+        if recognize(file) != "xylo_program"  # of neuro export --chip
+    }
+    problems = join_messages({name: _list_misfits(flag, p) for name, p in programs.items()})
+    if problems:
+        raise ProgramError("\n".join([f"neuro export --{flag} cannot write:", *problems]))
+    lines = []
+    for name, program in programs.items():
+        to = path.with_name(f"{path.stem}-{name}{path.suffix}") if name else path
+        FORMATS[flag].write(to, program)
+        lines.append(f"wrote {to}")
+    return lines
+
+
+def _list_misfits(flag: str, program: Any) -> list[str]:
+    """Return why a format cannot hold a program of any kind."""
+    if isinstance(program, LoihiProgram):
+        return FORMATS[flag].list_problems(program)
+    return [
+        "a program of graded groups in microcode, for which no such form exists; "
+        "program.safetensors holds it, and lava_export.load_program reads it"
+    ]
 
 
 def export_samples(

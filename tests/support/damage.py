@@ -46,6 +46,7 @@ from drivers.puzzles import read_items
 from drivers.text import load, load_world, read_folders, read_pile
 from lava_export.chip_program import load_program, save_program
 from lava_export.graded import lower_graded
+from lava_export.openformat import write_program
 from neuro.base.units import Seconds, Ticks
 from neuro.energy import chip_file
 from neuro.events import simulate
@@ -624,6 +625,11 @@ SUBJECTS: dict[str, Subject] = {
         kind: Subject(at(f"{name}.safetensors", write), partial(of_tensors, kind=kind), read)
         for kind, (write, name, read) in TENSORS.items()
     },
+    "neuro-program": Subject(
+        at("a.neup", lambda f: write_program(f / "a.neup", program())),
+        of_bytes,
+        again(save_program, load_program),
+    ),
     "stream": Subject(at("stream.json", write_stream), of_json, read_chunks),
     "stimulus": Subject(at("a.npz", write_arrays), of_arrays, read_stimulus),
     "nir": Subject(at("a.nir", write_nir), of_bytes, read_nir),

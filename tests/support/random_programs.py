@@ -65,5 +65,93 @@ class Builder:
             "bias_after": int(rng.integers(3)),
         }
 
+    def resets(self, n: int) -> dict[str, Any]:
+        """Draw what a spike of an alif does, and for how long."""
+        rng = self.rng
+        return {
+            "refractory": int(rng.choice([0, 1, 3])),
+            "hard": (hard := bool(rng.integers(2))),
+            "reset_to": as_int32(rng.integers(-5000, 0, n)) if hard else None,
+            "reset_by": None if hard or rng.integers(2) else as_int32(rng.integers(0, 9**5, n)),
+        }
+
+    def sparse(self, n: int, m: int) -> dict[str, Any]:
+        """Draw about half of the synapses from n to m neurons."""
+        places = np.argwhere(self.rng.random((m, n)) < 0.5).T
+        weight = even(self.rng, places.shape[1])
+        return {"kind": "sparse", "weight": weight, "places": as_int32(places), "sizes": (m, n)}
+
+    def exponent(self) -> int:
+        return int(self.rng.choice([-8, -3, 0, 0, 2, 7]))
+
     def program(self) -> LoihiProgram:
         return LoihiProgram(populations=tuple(self.parts), connections=tuple(self.links))
+
+
+def draw_program(seed: int) -> LoihiProgram:
+    """Return a program of random kinds: membranes, or (every third seed) coders of changes."""
+    builder = Builder(seed)
+    (draw_coders if seed % 3 == 2 else draw_membranes)(builder)
+    return builder.program()
+
+
+def draw_coders(b: Builder) -> None:
+    rng = b.rng
+    n, m = (int(x) for x in rng.integers(3, 8, 2))
+    b.add("x", "input", (n,), 0, message_bits=int(rng.integers(2, 7)))
+    more = {"cumulative": bool(rng.integers(2)), "message_bits": int(rng.integers(18, 25))}
+    exps = {"spike_exp": int(rng.integers(3)), "state_exp": int(rng.integers(4))}
+    b.add("delta", "delta", (n,), 1, **more, **exps, vth=as_int32(rng.integers(0, 40)))
+    b.add(
+        *("hidden", "sigma_delta", (m,), 2),
+        **more,
+        state_exp=int(rng.integers(4)),
+        relu=bool(rng.integers(2)),
+        bias_mant=as_int32(rng.integers(-900, 900, m)),
+        bias_after=int(rng.integers(3)),
+        vth=as_int32(rng.integers(0, 300)),
+    )
+    b.add("out", "sigma", (2,), 3)
+    b.link("x", "delta", kind="identity", weight=as_int32(rng.choice([1, 2, 5], n)), **ONES)
+    b.link("delta", "hidden", kind="dense", weight=even(rng, m, n) // 16 * 2)
+    b.link("delta", "hidden", int(rng.integers(4)), **b.sparse(n, m), weight_exp=-3)
+    b.link("hidden", "hidden", 2, kind="identity", weight=even(rng, m), weight_exp=-8)
+    b.link("hidden", "out", kind="dense", weight=even(rng, 2, m) // 16 * 2, weight_exp=-1)
+
+
+ONES: dict[str, Any] = {"sign_mode": "excitatory"}
+
+
+def draw_membranes(b: Builder) -> None:
+    rng = b.rng
+    graded = int(rng.choice([0, 0, 9, 24]))
+    kernel = (3, 2, *(int(k) for k in rng.integers(1, 4, 2)))
+    conv: dict[str, Any] = {
+        "kind": "conv",
+        "weight": even(rng, *kernel),
+        "shape": (2, 5, 4),
+        "stride": tuple(int(s) for s in rng.integers(1, 3, 2)),
+        "padding": tuple(int(p) for p in rng.integers(0, 3, 2)),
+    }
+    size = [
+        (n + 2 * p - k) // s + 1
+        for n, p, k, s in zip((5, 4), conv["padding"], kernel[2:], conv["stride"], strict=True)
+    ]
+    image, m, n = 3 * size[0] * size[1], int(rng.integers(2, 9)), int(rng.integers(3, 9))
+    b.add("x", "input", (2, 5, 4), 0, message_bits=graded)
+    b.add("y", "input", (n,), 0)
+    interval = {"reset_interval": int(rng.choice([0, 7])), "reset_offset": int(rng.integers(9))}
+    bias = {"bias_mant": as_int32(rng.integers(-90, 900, image)), "bias_exp": as_int32(3)}
+    b.add("image", "lif", (3, *size), 1, **b.lif(), **interval, **bias)
+    b.add("mixed", "alif", (m,), 2, **(b.alif(m) | b.resets(m)), **interval)
+    b.add("third", "ternary", (n,), 3, **b.lif(), vth_low=as_int32(-rng.integers(90)))
+    b.add("out", "li", (2,), 4, du=as_int32([900, 4095]), dv=as_int32(7), **interval)
+    b.link("x", "image", **conv)
+    b.link("y", "image", int(rng.integers(3)), **b.sparse(n, image), weight_exp=b.exponent())
+    b.link("image", "mixed", kind="dense", weight=even(rng, m, image), weight_exp=b.exponent())
+    b.link("y", "mixed", 3, **b.sparse(n, m), weight_exp=b.exponent())
+    b.link("mixed", "mixed", 2, kind="identity", weight=even(rng, m), weight_exp=b.exponent())
+    b.link("mixed", "third", kind="dense", weight=even(rng, n, m))
+    odd = as_int32(rng.integers(0, 256, n))
+    b.link("third", "third", 1, kind="identity", weight=odd, **ONES)
+    b.link("third", "out", 1, kind="dense", weight=even(rng, 2, n), weight_exp=b.exponent())

@@ -48,7 +48,7 @@ FLAGS = {
     "check": ["network", "target", "shape", "ticks", "set"],
     "eval": ["run", "device"],
     "simulate": ["run", "clock", "workers", "cluster"],
-    "export": ["run", "net", "chip"],
+    "export": ["run", "net", "chip", "program", "c"],
     "verify": ["run"],
     "energy": ["run", "chip", "map"],
     "bottleneck": ["run", "chips", "chip", "link", "width", "out", "set"],

@@ -1,0 +1,209 @@
+"""Programs as C: every spike and state of the reference, without a warning of a sanitizer."""
+
+import re
+import shutil
+import subprocess
+from collections import Counter
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+from random_programs import Builder, draw_program, even
+
+from lava_export.c99 import list_problems, write_c
+from lava_export.program import LoihiProgram, ProgramError, as_int32
+from lava_export.vectors import make_vectors
+
+WARNINGS = "-std=c99 -Wall -Wextra -Wpedantic -Wconversion -Werror"
+SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=all"
+COMPILERS = sorted(
+    {Path(p).name for p in map(shutil.which, ("gcc", "clang", "clang-14", "clang-19")) if p}
+)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not COMPILERS or not shutil.which("make"), reason="needs make, and gcc or clang"
+    ),
+]
+
+
+def build(folder: Path, flags: str = "-O1", compiler: str = "") -> subprocess.CompletedProcess:
+    """Compile and run the test of a folder."""
+    words = [f"CC={compiler or COMPILERS[-1]}", f"CFLAGS={WARNINGS} {flags}"]
+    shutil.rmtree(folder / "build", ignore_errors=True)
+    return subprocess.run(
+        ["make", "-s", "-B", *words], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+@cache
+def find_sanitizers(folder: Path, compiler: str) -> str:
+    """Return the flags of the sanitizers if they are installed."""
+    (folder / "empty.c").write_text("int main(void) { return 0; }\n")
+    command = [compiler, *SANITIZERS.split(), "empty.c", "-o", "empty"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
+    return "" if done.returncode else SANITIZERS
+
+
+def require_equal(folder: Path, program: LoihiProgram, compiler: str) -> None:
+    write_c(folder, program)
+    done = build(folder, f"-O1 {find_sanitizers(folder, compiler)}", compiler)
+    assert "80 ticks as expected" in done.stdout, done.stdout + done.stderr
+    assert not done.stderr
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_a_random_program_equals_the_reference(seed: int, tmp_path: Path) -> None:
+    require_equal(tmp_path, draw_program(seed), COMPILERS[seed % len(COMPILERS)])
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("hundred", range(10))
+def test_a_thousand_random_programs_equal_the_reference(hundred: int, tmp_path: Path) -> None:
+    for seed in range(25 + 100 * hundred, 125 + 100 * hundred):
+        require_equal(tmp_path, draw_program(seed), COMPILERS[seed % len(COMPILERS)])
+
+
+def test_random_programs_reach_every_kind_and_edge() -> None:
+    found: Counter = Counter()
+    for seed in range(9):
+        program = draw_program(seed)
+        found.update(p.kind for p in program.populations)
+        found.update(c.kind for c in program.connections)
+        found.update(edge for vector in make_vectors(program) for edge in vector.reaches)
+    kinds = "input lif alif li ternary delta sigma_delta sigma dense conv sparse identity"
+    assert {*kinds.split(), "wrap", "clip", "threshold", "clear", "delay"} <= {*found}
+
+
+def test_no_function_but_memset_is_called_and_memory_is_as_told(tmp_path: Path) -> None:
+    program = draw_program(3)
+    write_c(tmp_path, program)
+    assert build(tmp_path, "-O2", "gcc").returncode == 0
+    objects = ["runtime.o", "network.o"]
+    told = subprocess.run(
+        ["nm", "-u", *objects], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    needed = {line.split()[1] for line in told.stdout.splitlines() if " U " in line}
+    assert not {name for name in needed if not name.startswith("net_")} - {"memset"}
+    sizes = subprocess.run(
+        ["size", "-A", "network.o"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    rows = [line.split() for line in sizes.stdout.splitlines() if line.startswith(".")]
+    sections = {row[0]: int(row[1]) for row in rows}
+    text = (tmp_path / "README.md").read_text()
+    flash, ram = (
+        int(re.search(rf"{name} \| ([\d,]+) bytes", text)[1].replace(",", ""))
+        for name in ("flash", "RAM")
+    )
+    described = 250 * (len(program.populations) + len(program.connections))
+    tables = sum(n for name, n in sections.items() if name.startswith(".rodata"))
+    arrays = (tmp_path / "network.c").read_text().count("];")
+    assert ram <= sections[".bss"] <= ram + 32 * arrays  # aligned
+    assert flash <= tables <= flash + 32 * arrays + described
+
+
+def test_a_changed_weight_and_a_changed_spike_are_noticed(tmp_path: Path) -> None:
+    write_c(tmp_path, draw_program(1))
+    for name, old, new in (
+        ("network.c", r"(weight0\[\] = \{\s*)-?\d+", r"\g<1>77"),
+        ("vectors.h", r"(events\[\] = \{\s*\{\d+, \d+, )\d+", r"\g<1>39"),
+    ):
+        text = (tmp_path / name).read_text()
+        (tmp_path / name).write_text(re.sub(old, new, text, count=1))
+        done = build(tmp_path)
+        assert re.match(r"vector \d, tick \d+: population \d", done.stdout), done.stdout
+        assert done.returncode != 0
+        (tmp_path / name).write_text(text)
+    assert build(tmp_path).returncode == 0
+
+
+CALLS = """
+#include <stdio.h>
+#include "runtime.h"
+int main(void)
+{
+    net_reset();
+    printf("%d ", net_send(0, 0, 3));
+    printf("%d ", net_send(0, 2, -8));
+    printf("%d ", net_send(0, 3, 7));
+    printf("%d ", net_send(0, 4, 1));
+    printf("%d ", net_send(0, 3, 1));
+    printf("%d ", net_send(1, 0, 1));
+    printf("%d ", net_send(2, 0, 1));
+    net_tick();
+    printf("%lu %ld ", (unsigned long)net_fired(0), (long)net_populations[1].v[0]);
+    printf("%d ", net_send(0, 0, 8));
+    printf("%d ", net_send(0, 0, -9));
+    printf("%d ", net_send(0, 0, 0));
+    net_tick();
+    printf("%lu %ld ", (unsigned long)net_fired(0), (long)net_populations[1].v[0]);
+    printf("%d ", net_tick());
+    printf("%d\\n", net_tick());
+    return 0;
+}
+"""
+
+
+def call_network(folder: Path, program: LoihiProgram, text: str) -> str:
+    write_c(folder, program)
+    (folder / "test.c").write_text(text)
+    done = build(folder)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_wrong_calls_are_refused(tmp_path: Path) -> None:
+    b = Builder(0)
+    b.add("x", "input", (4,), 0, message_bits=4)
+    b.add("out", "li", (1,), 1)
+    b.link("x", "out", kind="dense", weight=as_int32([[2, 4, 6, 8]]))
+    program = replace(b.program(), ticks=3)
+    v = 64 * (3 * 2 - 8 * 6 + 7 * 8)
+    expected = f"0 0 0 1 1 1 1 3 {v} 1 1 0 0 {v} 0 2\n"
+    assert call_network(tmp_path, program, CALLS) == expected
+
+
+OVERFLOW = """
+#include <stdio.h>
+#include "runtime.h"
+int main(void)
+{
+    net_reset();
+    net_send(0, 0, %d);
+    printf("%%d", net_tick());
+    printf("%%d", net_tick());
+    net_reset();
+    printf("%%d\\n", net_tick());
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize(("value", "told"), [(2**23 - 1, "000"), (-(2**23), "330")])
+def test_a_sum_of_25_bits_is_an_error_until_the_next_reset(
+    value: int, told: str, tmp_path: Path
+) -> None:
+    b = Builder(0)
+    b.add("x", "input", (1,), 0, message_bits=24)
+    b.add("out", "li", (1,), 1)
+    b.link("x", "out", kind="dense", weight=as_int32([[2]]))
+    assert call_network(tmp_path, b.program(), OVERFLOW % value) == f"{told}\n"
+
+
+def test_what_the_runtime_cannot_hold_is_named(tmp_path: Path) -> None:
+    b = Builder(0)
+    b.add("x", "input", (1, 2, 2), 0)
+    b.add("two", "lif", (2, 2, 2), 1)
+    for channels, kernel in ((2, 1), (8, 2)):
+        weight = even(b.rng, channels, 1, kernel, kernel)
+        b.link("x", "two", kind="conv", weight=weight, shape=(1, 2, 2))
+    (problem,) = list_problems(b.program())
+    assert "two: convolutions of [2, 8] channels end at it" in problem
+    with pytest.raises(ProgramError, match=r"(?s)as C:.*kind sparse"):
+        write_c(tmp_path / "none", b.program())
+    assert not (tmp_path / "none").exists()
+    alone = Builder(0)
+    alone.add("x", "input", (2,), 0)
+    assert "no connection" in list_problems(alone.program())[0]

@@ -1,0 +1,157 @@
+"""The program format: others run its test vectors without neuro, and damage is refused."""
+
+import copy
+import json
+import struct
+import subprocess
+import sys
+import zlib
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import plain_reader
+import pytest
+from programs import program as make_program, same
+from random_programs import Builder, draw_program
+
+from lava_export import load_program
+from lava_export.openformat import list_unknown, write_program
+from lava_export.population import Population
+from lava_export.program import LoihiConnection, LoihiProgram, ProgramError, as_int32
+from lava_export.vectors import make_vectors
+from neuro.io.store import StoreError
+
+
+def rewrite(path: Path, change: Any) -> None:
+    """Change the header of a file, with the checksum that belongs to it."""
+    data = path.read_bytes()
+    (length,) = struct.unpack_from("<Q", data, 8)
+    header = json.loads(data[16 : 16 + length])
+    change(header)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    prefix = struct.pack("<4sIQ", b"NEUP", zlib.crc32(text), len(text))
+    path.write_bytes(prefix + text + data[16 + length :])
+
+
+@pytest.mark.parametrize("seed", range(9))
+def test_every_test_vector_runs_without_neuro(seed: int, tmp_path: Path) -> None:
+    program = draw_program(seed)
+    write_program(tmp_path / "a", program, "CC0-1.0")
+    header, arrays = plain_reader.read((tmp_path / "a").read_bytes())
+    assert header["licence"] == "CC0-1.0"
+    assert [line for k in (0, 1) for line in plain_reader.run(header, arrays, k)] == []
+    assert same(load_program(tmp_path / "a").program, program)
+    schema = json.loads(files("lava_export").joinpath("program_schema.json").read_text())
+    jsonschema = pytest.importorskip("jsonschema")
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(header, schema)
+    del header["populations"][0]["kind"]
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(header, schema)
+
+
+def test_the_plain_reader_needs_nothing_and_sees_each_change(tmp_path: Path) -> None:
+    write_program(tmp_path / "a", draw_program(0))
+    command = [sys.executable, "-I", "-S", plain_reader.__file__, str(tmp_path / "a")]
+    assert subprocess.run(command, check=False).returncode == 0
+    whole, arrays = plain_reader.read((tmp_path / "a").read_bytes())
+    changed = [name for name in arrays if name.startswith("v1.p")] + ["v1.spikes"]
+    assert len(changed) == 14
+    for name in changed:
+        values = (*arrays[name][:-1], arrays[name][-1] + 1)
+        header = copy.deepcopy(whole)
+        assert [*plain_reader.run(header, arrays | {name: values}, 1)], name
+
+
+def test_damage_and_other_versions_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    write_program(path, make_program())
+    data = path.read_bytes()
+    for at in (4, 8, 20, len(data) - 400):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        with pytest.raises(StoreError, match="damaged"):
+            load_program(path)
+        with pytest.raises((ValueError, struct.error)):
+            plain_reader.read(path.read_bytes())
+    for key, value in (("version", [2, 0]), ("semantics", "loihi-int/2")):
+        path.write_bytes(data)
+        rewrite(path, lambda header, k=key, v=value: header.update({k: v}))
+        with pytest.raises(StoreError, match="this neuro reads"):
+            load_program(path)
+        with pytest.raises(ValueError, match="another major"):
+            plain_reader.read(path.read_bytes())
+    path.write_bytes(data)
+    rewrite(path, lambda header: header["populations"][1].update(kind="rf"))
+    with pytest.raises(StoreError, match="rf"):
+        load_program(path)
+    with pytest.raises(ValueError, match="another kind"):
+        plain_reader.read(path.read_bytes())
+
+
+def test_unknown_sections_and_minor_versions_are_skipped(tmp_path: Path) -> None:
+    write_program(tmp_path / "a", make_program())
+    rewrite(tmp_path / "a", lambda header: header.update(version=[1, 7], cores=[3]))
+    assert same(load_program(tmp_path / "a").program, make_program())
+    header, arrays = plain_reader.read((tmp_path / "a").read_bytes())
+    assert [*plain_reader.run(header, arrays, 0)] == []
+
+
+def test_vectors_say_which_edges_they_reach() -> None:
+    def draw(**more: Any) -> LoihiProgram:
+        b = Builder(0)
+        b.add("x", "input", (1,), 0)
+        settings = {"vth": as_int32(600), "dv": as_int32(4095)}
+        b.add("n", "lif", (1,), 1, **(settings | more.pop("lif", {})))
+        weight = as_int32([[200]])
+        b.link("x", "n", more.pop("delay", 0), kind="dense", weight=weight, **more)
+        return b.program()
+
+    def reached(program: LoihiProgram) -> tuple[str, ...]:
+        return make_vectors(program)[-1].reaches
+
+    assert reached(draw()) == ()
+    assert reached(draw(delay=2)) == ("delay",)
+    assert reached(draw(lif={"vth": as_int32(200)})) == ("threshold",)
+    assert reached(draw(lif={"vth": as_int32(199)})) == ()
+    assert reached(draw(lif={"reset_interval": 3})) == ("clear",)
+    slow = {"du": as_int32(0), "vth": as_int32(2**17 - 1)}
+    assert reached(draw(lif=slow, weight_exp=7)) == ("wrap",)
+    slow = {"dv": as_int32(0), "vth": as_int32(2**17 - 1)}
+    assert reached(draw(lif=slow, weight_exp=7)) == ("clip",)
+
+
+def test_vectors_end_where_the_program_does_and_a_program_without_one_is_refused() -> None:
+    short = replace(draw_program(0), ticks=3)
+    assert {len(vector.ticks) for vector in make_vectors(short)} == {3}
+    b = Builder(0)
+    b.add("x", "input", (1,), 0, message_bits=2)
+    b.add("d", "delta", (1,), 1, message_bits=2, spike_exp=7, state_exp=7)
+    b.link("x", "d", kind="identity", weight=as_int32([254]), weight_exp=7)
+    with pytest.raises(ProgramError, match="no test vector runs: d: the difference"):
+        make_vectors(b.program())
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LateConnection(LoihiConnection):
+    """A connection with a field that the semantics do not know."""
+
+    late: np.ndarray | None = None
+
+
+def test_fields_without_a_meaning_are_named(tmp_path: Path) -> None:
+    def draw(late: np.ndarray | None) -> LoihiProgram:
+        more = {"source": "x", "target": "n", "kind": "identity", "weight": as_int32([2, 4])}
+        x = Population(name="x", kind="input", shape=(2,))
+        n = Population(name="n", kind="li", shape=(2,), lag=1)
+        return LoihiProgram(
+            populations=(x, n), connections=(LateConnection(name="c", late=late, **more),)
+        )
+
+    assert list_unknown(draw(None)) == []
+    with pytest.raises(ProgramError, match=r"c: late = \[1 3\] is not part of loihi-int/1"):
+        write_program(tmp_path / "a", draw(as_int32([1, 3])))
+    assert not (tmp_path / "a").exists()

@@ -1,0 +1,198 @@
+"""Reads a program file and runs its test vectors: plain Python, nothing of neuro, no NumPy.
+
+It follows docs/program_format.md, one neuron after another.
+"""
+
+import copy
+import json
+import math
+import struct
+import sys
+import zlib
+
+M = 2**23
+LETTERS = {"int8": "b", "uint8": "B", "int16": "h", "uint16": "H"}
+LETTERS |= {"int32": "i", "uint32": "I", "int64": "q"}
+KINDS = {"input", "lif", "alif", "li", "ternary", "delta", "sigma_delta", "sigma"}
+
+
+def read(data):
+    """Return the header and the arrays, each as a flat list."""
+    magic, crc, length = struct.unpack_from("<4sIQ", data)
+    text = data[16 : 16 + length]
+    if magic != b"NEUP" or zlib.crc32(text) != crc:
+        raise ValueError("no program file, or a damaged one")
+    header, arrays = json.loads(text), {}
+    known = {p["kind"] for p in header["populations"]} <= KINDS
+    if header["version"][0] != 1 or header["semantics"] != "loihi-int/1" or not known:
+        raise ValueError("another major version, or another kind")
+    for name, a in header["arrays"].items():
+        form = f"<{math.prod(a['shape'])}{LETTERS[a['dtype']]}"
+        first = 16 + length + a["offset"]
+        if zlib.crc32(data[first : first + struct.calcsize(form)]) != a["crc32"]:
+            raise ValueError(f"damaged: {name}")
+        arrays[name] = struct.unpack_from(form, data, first)
+    return header, arrays
+
+
+def list_synapses(c, k, header, arrays):
+    """Yield (target, source, weight) of every synapse of connection k."""
+    w, axes = arrays[f"c{k}.weight"], header["arrays"][f"c{k}.weight"]["shape"]
+    if c["kind"] == "sparse":
+        yield from zip(
+            arrays[f"c{k}.places"], arrays[f"c{k}.places"][len(w) :], w, strict=False
+        )
+    elif c["kind"] == "conv":
+        (_, inner, kh, kw), (_, high, wide) = axes, c["shape"]
+        (sh, sw), (ph, pw) = c["stride"], c["padding"]
+        oh, ow = (high + 2 * ph - kh) // sh + 1, (wide + 2 * pw - kw) // sw + 1
+        for i, weight in enumerate(w):
+            out, ci, ky, kx = (
+                i // kw // kh // inner,
+                i // kw // kh % inner,
+                i // kw % kh,
+                i % kw,
+            )
+            for at in range(oh * ow):
+                y, x = at // ow * sh - ph + ky, at % ow * sw - pw + kx
+                if 0 <= y < high and 0 <= x < wide:
+                    yield out * oh * ow + at, (ci * high + y) * wide + x, weight
+    else:
+        columns = axes[-1]
+        dense = c["kind"] == "dense"
+        yield from ((i // columns if dense else i, i % columns, v) for i, v in enumerate(w))
+
+
+def decay(state, kept):
+    """Return T(state kept): state kept / 4096, rounded towards zero."""
+    return abs(state * kept) // 4096 * (1 if state >= 0 else -1)
+
+
+def step(p, get, s, x, t):
+    """Return the spike of one neuron in a tick; s: its states, which change."""
+    bias = get("bias_mant") * 2 ** get("bias_exp") if t >= p["bias_after"] else 0
+    if "sigma" in s:
+        s["sigma"] += x if p["kind"] != "delta" else 0
+        if p["kind"] == "sigma":
+            return 0
+        y = x * 2 ** (p["spike_exp"] + p["state_exp"])
+        if p["kind"] == "sigma_delta":
+            y = max(s["sigma"] + bias, 0) if p["relu"] else s["sigma"] + bias
+        d = y - s["act"] + s["residue"]
+        s["error"] += d if p["cumulative"] else 0
+        sent = d if abs(s["error"] if p["cumulative"] else d) >= get("vth") else 0
+        s |= {"act": y, "residue": d - sent, "error": 0 if sent else s["error"]}
+        return sent // 2 ** p["state_exp"]  # rounded down
+    u = decay(s["u"], 4095 - get("du")) + 64 * x
+    s["u"] = u = u - 2 * M if u > M else u + 2 * M if u <= -M else u
+    v = max(min(decay(s["v"], 4096 - get("dv")) + u + bias, M - 1), 1 - M)
+    if p["kind"] == "li":
+        s["v"] = v
+        return 0
+    a = decay(s["a"], 4096 - get("da"))
+    spike = int(v > 64 * get("vth") + a)
+    if p["kind"] == "ternary":
+        spike -= v < 64 * get("vth_low")
+    if s.get("wait"):
+        spike, v = 0, s["v"]
+        s["wait"] -= 1
+    elif spike:
+        by = 64 * (get("vth") + 1) if get("reset_by") is None else get("reset_by")
+        v = get("reset_to") or 0 if p["hard"] else v - by - a
+        a = min(a + 64 * get("beta"), M - 1)
+        s |= {"wait": p["refractory"]} if "wait" in s else {}
+    s |= {"v": v, "a": a}
+    return spike
+
+
+def add_up(incoming, past, t, size):
+    """Return the sums of a tick of the neurons of a population."""
+    total = [0] * size
+    for c, delay, source, synapses in incoming:
+        sums = [0] * size
+        fired = past[t - delay][source] if t >= delay else {}
+        for target, n, weight in synapses if fired else ():
+            sums[target] += weight * fired.get(n, 0)
+        if c["kind"] == "conv":
+            sums = [(s + M) % (2 * M) - M for s in sums]
+        total = [
+            a + math.floor(s * 2.0 ** c["weight_exp"]) for a, s in zip(total, sums, strict=True)
+        ]
+    return total
+
+
+def wire(header, arrays):
+    """Return for each population its connections: (connection, delay, source, synapses)."""
+    names = [p["name"] for p in header["populations"]]
+    into = [[] for _ in names]
+    for k, c in enumerate(header["connections"]):
+        synapses = [*list_synapses(c, k, header, arrays)]
+        source, target = names.index(c["source"]), names.index(c["target"])
+        into[target].append((c, header["delays"][k], source, synapses))
+    return into
+
+
+def step_all(p, i, arrays, states, sums, t):
+    """Return the spikes of population i in a tick, by neuron."""
+
+    def get(field):
+        values = arrays.get(f"p{i}.{field}")
+        return values and values[n % len(values)]
+
+    spikes = {}
+    for n, s in enumerate(states):
+        if value := step(p, get, s, sums[n], t):
+            spikes[n] = value
+    return spikes
+
+
+def list_rows(values):
+    """Return spikes by (tick, population): the value of each neuron that fired."""
+    rows = {}
+    for at in range(0, len(values), 4):
+        t, i, n, value = values[at : at + 4]
+        rows.setdefault((t, i), {})[n] = value
+    return rows
+
+
+def clears(p, t):
+    """Return whether all states of a population become 0 before tick t."""
+    every = p["reset_interval"]
+    return every and t % every == p["reset_offset"] % every
+
+
+def run(header, arrays, vector):
+    """Yield where a run differs from a test vector."""
+    pops, into, past = header["populations"], wire(header, arrays), []
+    stored = [{} for _ in pops]  # states by population and name
+    for key, values in arrays.items():
+        if key.startswith(f"v{vector}.p"):
+            stored[int(key.split(".")[1][1:])][key.split(".")[2]] = values
+    rest = [
+        [dict.fromkeys(held, 0) for _ in range(math.prod(p["shape"]))]
+        for p, held in zip(pops, stored, strict=True)
+    ]
+    states = copy.deepcopy(rest)
+    rows = {k: list_rows(arrays[f"v{vector}.{k}"]) for k in ("events", "spikes")}
+    for t in range(header["vectors"][vector]["ticks"]):
+        past.append([rows["events"].get((t, i), {}) for i in range(len(pops))])
+        for i in header["order"]:
+            p, size = pops[i], len(rest[i])
+            if p["kind"] == "input":
+                continue
+            if clears(p, t):
+                states[i] = copy.deepcopy(rest[i])
+            sums = add_up(into[i], past, t, size)
+            past[t][i] = step_all(p, i, arrays, states[i], sums, t)
+            if past[t][i] != rows["spikes"].get((t, i), {}):
+                yield f"tick {t}: spikes of {p['name']}"
+            for key, values in stored[i].items():
+                if [s[key] for s in states[i]] != [*values[t * size : (t + 1) * size]]:
+                    yield f"tick {t}: {key} of {p['name']}"
+
+
+if __name__ == "__main__":
+    with open(sys.argv[1], "rb") as file:
+        header, arrays = read(file.read())
+    wrong = [line for i in range(len(header["vectors"])) for line in run(header, arrays, i)]
+    sys.exit("\n".join(wrong) or None)
