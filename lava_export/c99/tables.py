@@ -91,10 +91,7 @@ class Tables:
     def types(self) -> dict[str, str]:
         """The C types that no stimulus makes overflow, by their names."""
         sums = max(self.bound_sum(port.connections) for port in self.ports)
-        currents = 0
-        for p in self.populations:
-            total = min(self.bound_sum(self.program.into(p.name)), SUM_LIMIT)
-            currents = max(currents, 64 * total * 4096 // (1 + int(p.du.min())))
+        currents = max(self.bound_current(p) for p in self.populations)
         return {
             "net_sum": "int32_t" if sums < INT32 else "int64_t",
             "net_current": "int32_t" if currents + 2 * STATE_LIMIT < INT32 else "int64_t",
@@ -102,6 +99,15 @@ class Tables:
             if max(p.size for p in self.populations) <= 2**16
             else "uint32_t",
         }
+
+    def bound_current(self, p: Population) -> int:
+        """Return a bound of |u| of a population over all stimuli."""
+        top = 64 * min(self.bound_sum(self.program.into(p.name)), SUM_LIMIT)
+        if top <= 2 * STATE_LIMIT:  # which the wrap takes back
+            return STATE_LIMIT
+        ticks = self.program.ticks or 2**32
+        lost = 1 + int(p.du.min())  # of 4096, in a tick
+        return top * min(4096 // lost + 1, ticks) if lost else top * ticks
 
     def count_bytes(self, type_: str) -> int:
         """Return the size of a type in C."""

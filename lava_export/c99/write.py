@@ -50,6 +50,13 @@ def list_problems(program: LoihiProgram) -> list[str]:
     problems = list_unknown(program) or list_wide_integers(program)
     if not program.connections:
         problems.append("no connection; a program of one input needs no runtime")
+    tables = Tables(program)
+    problems += [
+        f"{p.name}: u never decays and can need more than 51 bits; set the ticks of the "
+        "program, or du from 0 on"
+        for p in program.populations
+        if tables.bound_current(p) >= 2**51
+    ]
     for p in program.populations:
         channels = {len(c.weight) for c in program.into(p.name) if c.kind == "conv"}
         if len(channels - {1}) > 1:

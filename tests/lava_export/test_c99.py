@@ -204,6 +204,13 @@ def test_what_the_runtime_cannot_hold_is_named(tmp_path: Path) -> None:
     with pytest.raises(ProgramError, match=r"(?s)as C:.*kind sparse"):
         write_c(tmp_path / "none", b.program())
     assert not (tmp_path / "none").exists()
+    b = Builder(0)
+    b.add("x", "input", (1,), 0, message_bits=24)
+    b.add("out", "li", (1,), 1, du=as_int32(-1))
+    b.link("x", "out", kind="dense", weight=as_int32([[2]]))
+    (problem,) = list_problems(replace(b.program(), ticks=2**21))
+    assert "out: u never decays and can need more than 51 bits" in problem
+    assert not list_problems(replace(b.program(), ticks=2**21 - 1))
     alone = Builder(0)
     alone.add("x", "input", (2,), 0)
     assert "no connection" in list_problems(alone.program())[0]

@@ -1,5 +1,6 @@
 """Builds LoihiPrograms with random parameters, for the reference and Lava side by side."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,7 @@ def draw_program(seed: int) -> LoihiProgram:
     """Return a program of random kinds: membranes, or (every third seed) coders of changes."""
     builder = Builder(seed)
     (draw_coders if seed % 3 == 2 else draw_membranes)(builder)
-    return builder.program()
+    return replace(builder.program(), ticks=10**4)
 
 
 def draw_coders(b: Builder) -> None:
@@ -145,7 +146,7 @@ def draw_membranes(b: Builder) -> None:
     b.add("image", "lif", (3, *size), 1, **b.lif(), **interval, **bias)
     b.add("mixed", "alif", (m,), 2, **(b.alif(m) | b.resets(m)), **interval)
     b.add("third", "ternary", (n,), 3, **b.lif(), vth_low=as_int32(-rng.integers(90)))
-    b.add("out", "li", (2,), 4, du=as_int32([900, 4095]), dv=as_int32(7), **interval)
+    b.add("out", "li", (2,), 4, du=as_int32([-1, 4095]), dv=as_int32([7, 4096]), **interval)
     b.link("x", "image", **conv)
     b.link("y", "image", int(rng.integers(3)), **b.sparse(n, image), weight_exp=b.exponent())
     b.link("image", "mixed", kind="dense", weight=even(rng, m, image), weight_exp=b.exponent())
