@@ -126,6 +126,23 @@ def test_lavas_own_lif_wraps_and_saturates_as_the_equation_says() -> None:
         assert np.array_equal(record.spikes[f"lif{i}"].tick, record.spikes[f"alif{i}"].tick)
 
 
+@pytest.mark.lava
+@pytest.mark.skipif(not available(), reason="lava-nc is not installed: make setup")
+def test_biases_of_stock_neurons_begin_at_the_ticks_of_their_own_layers() -> None:
+    b = Builder(3)
+    b.add("x", "input", (2,), 0)
+    for lag, (bias, after) in enumerate([(900, 0), (700, 2), (1100, 0)], 1):
+        how = {"bias_mant": as_int32(bias), "bias_after": after, "vth": as_int32(40)}
+        b.add(f"n{lag}", "lif", (2,), lag, **how)
+    for source, target in (("x", "n1"), ("n1", "n2"), ("n2", "n3")):
+        b.link(source, target, kind="dense", weight=as_int32([[6, -4], [8, 2]]))
+    program = b.program()
+    x = {"x": to_events(np.random.default_rng(0).random((12, 2, 2)) < 0.4)}
+    record = reference.run(program, x, 12)
+    assert [len(record.spikes[f"n{k}"].tick) > 0 for k in (1, 2, 3)] == [True] * 3
+    same(record, run(program, x, 12))
+
+
 def tiny() -> tuple[LoihiProgram, dict[str, Events]]:
     b = Builder(0)
     b.add("x", "input", (1,), 0)

@@ -127,7 +127,9 @@ def test_tracing_takes_no_step_of_a_spectral_norm() -> None:
 def test_forward_hooks_are_refused_by_name_on_layers_and_on_what_holds_them() -> None:
     layer = nn.Linear(6, 4)
     layer.register_forward_hook(lambda _m, _x, y: 2 * y)
-    assert "fc: Linear has forward hooks, which a node cannot hold; remove" in told(net(layer))
+    message = told(net(layer))
+    assert "fc: Linear has forward hooks, which a node cannot hold; remove" in message
+    assert "the handle that register_forward_hook returned" in message
     whole = net(nn.Linear(6, 4))
     whole.register_forward_hook(lambda _m, _x, y: y)
     assert "module: Stack has forward hooks" in told(whole)

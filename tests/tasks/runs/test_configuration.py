@@ -18,7 +18,7 @@ from tasks.forecasting.config import ForecastConfig
 from tasks.forecasting.seizures import SeizureConfig
 from tasks.images.task_template import Config
 from tasks.imported.files import ImportConfig
-from tasks.measures.list_tasks import read_field_docstrings
+from tasks.measures.list_tasks import list_described_fields, read_field_docstrings
 from tasks.runs.configuration import (
     ClippedConfig,
     ScheduledConfig,
@@ -212,3 +212,27 @@ def test_the_docstring_of_a_subclass_replaces_that_of_its_base() -> None:
         read_field_docstrings(cls)["lookback"] for cls in (ForecastConfig, SeizureConfig)
     ]
     assert described == ["Samples in a window.", "Windows that a student sees."]
+
+
+@dataclass(frozen=True)
+class Inner:
+    """A part of a configuration."""
+
+    width: int = 3
+    """Neurons."""
+
+
+@dataclass(frozen=True)
+class Outer:
+    """A configuration with a part."""
+
+    inner: Inner = Inner()
+    rate: float = 0.5
+    """Spikes per tick."""
+
+
+def test_the_fields_of_parts_are_listed_by_their_path() -> None:
+    assert [*list_described_fields(Outer())] == [
+        ("inner.width", "3", "Neurons."),
+        ("rate", "0.5", "Spikes per tick."),
+    ]
