@@ -41,7 +41,7 @@ def _read_array(file: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> np.n
     if info.file_size > most:  # zipfile unpacks at most file_size bytes
         raise ValueError(f"{info.file_size:,} bytes, and at most {most:,} are read")
     with file.open(info) as member:
-        version = np.lib.format.read_magic(member)
-        shape, by_columns, dtype = HEADERS[version](member)
+        version = np.lib.format.read_magic(member)  # type: ignore[no-untyped-call]
+        shape, by_columns, dtype = HEADERS[version](member)  # type: ignore[no-untyped-call]
         values = np.frombuffer(member.read(), dtype)
     return values.reshape(shape, order="F" if by_columns else "C").copy()

@@ -330,7 +330,7 @@ def _convolve(c: LoihiConnection, weight: Any, s: np.ndarray) -> np.ndarray:
     images = s.reshape(len(s), *c.shape).astype(weight.dtype)
     padded: Any = np.pad(images, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
     kernel: tuple[int, ...] = weight.shape[2:]
-    windows = sliding_window_view(padded, kernel, axis=(2, 3))[:, :, ::sh, ::sw]
+    windows = sliding_window_view(padded, kernel, axis=(2, 3))[:, :, ::sh, ::sw]  # type: ignore[call-overload]
     sums = np.tensordot(windows, weight, ((1, 4, 5), (1, 2, 3)))
     out = np.moveaxis(sums, 3, 1).reshape(len(s), -1).astype(np.int64)
     # Lava's Conv keeps 24 bits, modulo.

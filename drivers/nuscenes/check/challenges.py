@@ -110,7 +110,7 @@ def _unpack(data: bytes) -> np.ndarray:
         size = file.getinfo("data.npy").file_size
         if size > LARGEST_FILE:
             raise ValueError(f"unpacks to {size:,} bytes, more than {LARGEST_FILE:,}")
-        labels: np.ndarray = np.lib.format.read_array(file.open("data.npy"))
+        labels: np.ndarray = np.lib.format.read_array(file.open("data.npy"))  # type: ignore[no-untyped-call]
     return labels
 
 
