@@ -292,7 +292,8 @@ def _require_comparable(runs: Sequence[MeasuredRun]) -> None:
         elif differ := list_differences(other.header["config"], run.header["config"]):
             problems.append(
                 f"{both}, and differ in {', '.join(differ)}: only the seed may differ; leave "
-                "one out, or train both from configurations that the task names"
+                "one out, train both from configurations that the task names, or make the "
+                "settings arms of an Experiment (docs/recipes/experiment.md)"
             )
         elif len({m.get("data") for m in (*other.measured_on, *run.measured_on)}) > 1:
             problems.append(

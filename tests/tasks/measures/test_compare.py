@@ -197,6 +197,7 @@ def test_problems_are_told_together(runs: Path, cli: CommandLine) -> None:
     assert f"{runs / 'fast-0'}: not evaluated" in text
     assert f"{runs / 'fast-1'} and {twin}: both are mnist:fast, seed 1" in text
     assert "differ in lr (0.1 and 0.2): only the seed may differ; leave one out" in text
+    assert "or make the settings arms of an Experiment (docs/recipes/experiment.md)" in text
     assert not (runs / "o").exists()
     assert "is no run" in cli.refuse("compare", runs)
     assert "no run of that name" in cli.refuse("compare", runs / "nothing*")
