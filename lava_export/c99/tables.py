@@ -20,7 +20,7 @@ INT32 = 2**31
 BYTES = {"int8_t": 1, "uint8_t": 1, "int16_t": 2, "uint16_t": 2, "int64_t": 8}  # others: 4
 
 
-class Port(NamedTuple):
+class SumPort(NamedTuple):
     """A ring of sums: the connections that add to it, and ``net_port`` of ``runtime.h``."""
 
     connections: tuple[LoihiConnection, ...]
@@ -39,7 +39,7 @@ class Weights(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Tables:
+class ProgramTables:
     """A program as the runtime holds it."""
 
     program: LoihiProgram
@@ -56,20 +56,20 @@ class Tables:
         return [c for p in self.populations for c in every if c.source == p.name]
 
     @cached_property
-    def ports(self) -> list[Port]:
+    def ports(self) -> list[SumPort]:
         """The ports by target, in the order of the populations."""
         return [port for p in self.populations for port in self.list_ports(p)]
 
-    def list_ports(self, p: Population) -> list[Port]:
+    def list_ports(self, p: Population) -> list[SumPort]:
         """Return the ports of a population."""
         groups = defaultdict(list)
         for i, c in enumerate(self.program.into(p.name)):
             groups[i if c.weight_exp < 0 or c.kind == "conv" else -1].append(c)
         return [self._make_port(p, tuple(group)) for group in groups.values()]
 
-    def _make_port(self, p: Population, group: tuple[LoihiConnection, ...]) -> Port:
+    def _make_port(self, p: Population, group: tuple[LoihiConnection, ...]) -> SumPort:
         conv = group[0].kind == "conv"
-        return Port(
+        return SumPort(
             connections=group,
             size=p.size,
             slots=max(map(self.program.delay, group)) + 1,

@@ -3,7 +3,6 @@
 import re
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lava_export.c99.tables import (
-    Tables,
+    ProgramTables,
     count_fan_out,
     list_parameters,
     list_states,
@@ -30,13 +29,11 @@ FIXED = ("runtime.c", "runtime.h", "test.c", "Makefile")
 KEPT = ("u", "v", "a", "residue", "error", "wait", "fired", "sent")
 
 
-@dataclass
 class TableText:
     """The lines of ``network.c``, and the bytes of its const arrays."""
 
-    tables: Tables
-    lines: list[str]
-    flash: int = 0
+    def __init__(self, tables: ProgramTables, lines: list[str]) -> None:
+        self.tables, self.lines, self.flash = tables, lines, 0
 
     def add(self, type_: str, name: str, values: np.ndarray) -> str:
         """Add a const array; return its name."""
@@ -50,7 +47,7 @@ def list_problems(program: LoihiProgram) -> list[str]:
     problems = list_unknown(program) or list_wide_integers(program)
     if not program.connections:
         problems.append("no connection; a program of one input needs no runtime")
-    tables = Tables(program)
+    tables = ProgramTables(program)
     problems += [
         f"{p.name}: u never decays and can need more than 51 bits; set the ticks of the "
         "program, or du from 0 on"
@@ -77,7 +74,7 @@ def write_c(folder: Path, program: LoihiProgram) -> None:
     problems = list_problems(program)
     if problems:
         raise ProgramError("\n".join(["the program cannot be written as C:", *problems]))
-    tables, vectors = Tables(program), make_vectors(program)
+    tables, vectors = ProgramTables(program), make_vectors(program)
     network = write_tables(tables)
     texts = {
         "network.h": write_header(tables),
@@ -91,7 +88,7 @@ def write_c(folder: Path, program: LoihiProgram) -> None:
         write_bytes(folder / name, f"{text.rstrip()}\n".encode())
 
 
-def write_header(tables: Tables) -> str:
+def write_header(tables: ProgramTables) -> str:
     """Return ``network.h``: the sizes and types of the network."""
     names = [f"{name} = {i}" for i, name in enumerate(name_populations(tables))]
     lines = [
@@ -107,13 +104,13 @@ def write_header(tables: Tables) -> str:
     return "\n".join(lines)
 
 
-def name_populations(tables: Tables) -> list[str]:
+def name_populations(tables: ProgramTables) -> list[str]:
     """Return a name in C of each population; the index makes it unique."""
     signs = [re.sub("[^A-Z0-9]+", "_", p.name.upper()) for p in tables.populations]
     return [f"NET_{i}_{name}" for i, name in enumerate(signs)]
 
 
-def write_tables(tables: Tables) -> TableText:
+def write_tables(tables: ProgramTables) -> TableText:
     """Return ``network.c``, with all arrays of the network."""
     text = TableText(tables, ['#include "runtime.h"', "#include <stddef.h>"])
     ports = []
@@ -178,7 +175,7 @@ def _span(names: list[str], name: str) -> tuple[int, int]:
     return first, first + names.count(name)
 
 
-def write_vectors(tables: Tables, vectors: Sequence[Vector]) -> Iterator[str]:
+def write_vectors(tables: ProgramTables, vectors: Sequence[Vector]) -> Iterator[str]:
     """Yield the lines of ``vectors.h``: input spikes, and a CRC-32 of what they lead to."""
     events: list[str] = []
     digests: list[str] = []
@@ -212,7 +209,7 @@ def digest_tick(p: Population, tick: Tick) -> int:
     return zlib.crc32(np.concatenate(numbers).astype("<i8").tobytes())
 
 
-def describe(tables: Tables, flash: int, vectors: Sequence[Vector]) -> str:
+def describe(tables: ProgramTables, flash: int, vectors: Sequence[Vector]) -> str:
     """Return the README: how to call the network, and what it takes."""
     ram = sum(port.size * port.slots for port in tables.ports) * tables.count_bytes("net_sum")
     rows, updates, adds, most = [], 0, 0.0, 0
