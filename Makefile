@@ -25,7 +25,7 @@ PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -q
 SELECT := $(if $(NEURO_NIGHTLY),,-m "not nightly")
 
 # What the newest Python is tried on: each executor, the files, the command line.
-SAMPLE := tests/lava_export tests/neuro/io tests/neuro/spikes tests/neuro/training
+SAMPLE := tests/neuro/io tests/neuro/spikes tests/lava_export/test_{run,integers,reference}.py tests/neuro/events/grid/test_kernels.py
 IS_NEW := 'import sys; sys.exit(sys.version_info < (3, 13))'
 
 .PHONY: demo test quick nightly lint types tests newest docs mutants setup clean
