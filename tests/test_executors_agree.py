@@ -121,6 +121,7 @@ def test_biases_without_ties_bring_about_crossings_inside_ticks() -> None:
     assert min(inside.values()) > 100, inside
 
 
+@pytest.mark.slow
 @pytest.mark.lava
 @pytest.mark.skipif(not available(), reason="lava-nc is not installed; make setup installs it")
 @pytest.mark.parametrize("seed", range(4))

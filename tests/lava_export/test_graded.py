@@ -252,6 +252,7 @@ def test_numbers_of_a_group_have_bounds(kind: Kind, field: str, low: int, high: 
             make(value)
 
 
+@pytest.mark.slow
 @pytest.mark.lava
 def test_lava_hands_on_two_groups_of_a_stage_each_as_itself() -> None:
     if not available():
@@ -284,6 +285,7 @@ def test_lava_hands_on_two_groups_of_a_stage_each_as_itself() -> None:
     np.testing.assert_array_equal(lava.values["all"], reference.values["all"])
 
 
+@pytest.mark.slow
 @pytest.mark.lava
 def test_lava_computes_the_same_bits() -> None:
     if not available():

@@ -126,6 +126,7 @@ def draw_stimulus(
     return stimulus
 
 
+@pytest.mark.slow
 @settings(max_examples=80)
 @given(st.integers(0, 10**9), st.sampled_from([1, 1, 3, 3, 65]), st.integers(1, 14))
 def test_random_programs_run_as_the_specification_says(

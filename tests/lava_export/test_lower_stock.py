@@ -119,6 +119,7 @@ def wanted_of(record: Record, *names: str) -> Record:
                   values={})  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.lava
 @pytest.mark.skipif(not available(), reason="lava-nc is not installed: make setup")
 def test_lava_runs_the_lowered_sigma_delta_network_bit_for_bit() -> None:

@@ -83,6 +83,7 @@ def random_input(
     return {"x": to_events(rng.random((ticks, samples, program["x"].size)) < 0.4)}
 
 
+@pytest.mark.slow
 @pytest.mark.lava
 @pytest.mark.skipif(not available(), reason="lava-nc is not installed: make setup")
 @pytest.mark.parametrize("seed", range(4))
@@ -126,6 +127,7 @@ def test_lavas_own_lif_wraps_and_saturates_as_the_equation_says() -> None:
         assert np.array_equal(record.spikes[f"lif{i}"].tick, record.spikes[f"alif{i}"].tick)
 
 
+@pytest.mark.slow
 @pytest.mark.lava
 @pytest.mark.skipif(not available(), reason="lava-nc is not installed: make setup")
 def test_biases_of_stock_neurons_begin_at_the_ticks_of_their_own_layers() -> None:

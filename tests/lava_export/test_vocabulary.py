@@ -47,6 +47,7 @@ RANGES: dict[Any, tuple[int, int]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_sign_modes_exponents_and_bits_of_weights(seed: int) -> None:
     b = Builder(seed)
@@ -70,6 +71,7 @@ def test_sign_modes_exponents_and_bits_of_weights(seed: int) -> None:
     agree(b.program(), spikes(b, 30, 12), 14)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_lifs_with_a_bias_that_waits_and_resets_at_intervals(seed: int) -> None:
     b = Builder(seed)
@@ -92,6 +94,7 @@ def test_lifs_with_a_bias_that_waits_and_resets_at_intervals(seed: int) -> None:
     agree(b.program(), spikes(b, 10, 20), 20)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_ternary_spikes_and_graded_inputs(seed: int) -> None:
     b = Builder(seed)
@@ -110,6 +113,7 @@ def test_ternary_spikes_and_graded_inputs(seed: int) -> None:
     agree(b.program(), messages(b, 12, 15, 5, 2), 18)
 
 
+@pytest.mark.slow
 def test_edge_values_of_weights_exponents_thresholds_and_messages() -> None:
     b = Builder(0)
     b.add("x", "input", (4,), 0, message_bits=17)
@@ -160,6 +164,7 @@ def test_a_connection_for_each_delay_is_lavas_delay_dense(
     assert np.array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cumulative", [False, True])
 @pytest.mark.parametrize("seed", range(2))
 def test_sigma_delta_networks(seed: int, cumulative: bool) -> None:

@@ -25,6 +25,7 @@ def neuro_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NEURO_DATA", str(tmp_path))
 
 
+@pytest.mark.slow
 def test_hours_of_the_prediction_set_are_runs_with_a_seizure_behind_the_preictal_ones(
     tmp_path: Path,
 ) -> None:
@@ -48,6 +49,7 @@ def test_hours_of_the_prediction_set_are_runs_with_a_seizure_behind_the_preictal
     assert [f.duration for f in dog.files[:3]] == [600, 1800, 3600]
 
 
+@pytest.mark.slow
 def test_seizures_of_the_detection_set_are_runs_of_seconds(tmp_path: Path) -> None:
     write_detection(tmp_path, "Dog_1", [3, 2], channels=3)
     write_detection(tmp_path, "Dog_2", [1])
@@ -64,6 +66,7 @@ def test_seizures_of_the_detection_set_are_runs_of_seconds(tmp_path: Path) -> No
         [*find_detection("Dog", 4)]
 
 
+@pytest.mark.slow
 def test_a_file_unlike_the_others_is_refused_where_it_is_read(tmp_path: Path) -> None:
     folder = write_prediction(tmp_path, hours=1)
     (folder / "Dog_1_preictal_segment_0002.mat").unlink()
@@ -163,6 +166,7 @@ def test_a_reader_that_dies_or_hangs_is_told(
         read_one(write(tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit memory")
 def test_a_file_that_needs_more_memory_than_the_limit_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -178,6 +178,7 @@ def test_copies_are_left_to_no_corpus_alone() -> None:
     assert Corpus(name="n", documents=(one,)).licences == ("",)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", [b" ", b"[]\n", b'{"text": "x", "meta": {}}\n'])
 def test_a_packed_file_that_unpacks_to_far_more_is_refused_early(
     tmp_path: Path, line: bytes

@@ -285,6 +285,7 @@ def _without_bias(graph: Graph) -> Node:
     return replace(graph.nodes["conv"], bias=None)  # type: ignore[call-arg]
 
 
+@pytest.mark.slow
 @pytest.mark.lava
 @pytest.mark.skipif(not available(), reason="lava-nc is not installed; make setup installs it")
 @pytest.mark.parametrize("seed", range(3))

@@ -272,6 +272,7 @@ CHANGES: list[Callable[[Any], Any]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_damaged_file_is_refused_with_its_place_or_runs(tmp_path: Path) -> None:
     """Bytes are damaged by tests/test_mutate_inputs.py, values here."""
     refused = list[NetFileError]()

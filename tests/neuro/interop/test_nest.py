@@ -259,6 +259,7 @@ def test_with_currents_too_nest_at_ticks_has_the_spikes_of_torch(current: bool) 
             np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 @pytest.mark.sample(delay=1)
 @pytest.mark.usefixtures("nest")
 @pytest.mark.parametrize("delay", [0, 1, 2])
@@ -291,6 +292,7 @@ def test_at_ticks_a_population_needs_two_ticks_of_delay_to_a_current(delay: int)
         plan(graph, scattered(graph, 0), {})
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("nest")
 def test_at_ticks_times_between_ticks_count_as_the_ends_of_theirs() -> None:
     graph = alone(cell(), weight=2.0)

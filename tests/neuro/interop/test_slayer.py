@@ -66,6 +66,7 @@ def draw_module(seed: int) -> tuple[nn.ModuleList, tuple[int, ...]]:
     return module, shape
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 10**6))
 def test_every_spike_is_that_of_slayers_forward(seed: int) -> None:
     with seeded(seed):

@@ -45,6 +45,7 @@ def test_gla() -> None:
     check(run_gla(q / 2, *rest, s), y.transpose(0, 1), end)  # theirs divides by sqrt K
 
 
+@pytest.mark.slow
 def test_rwkv6() -> None:
     from fla.ops.rwkv6.recurrent_naive import naive_recurrent_rwkv6 as theirs
 

@@ -113,6 +113,7 @@ def same(one: Record, other: Record) -> None:
         assert np.array_equal(v, other.values[name]), name
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 10**6))
 def test_both_clocks_in_both_precisions_compute_the_program(seed: int) -> None:
     graph, x = random_network(seed)

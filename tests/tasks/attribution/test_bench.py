@@ -123,6 +123,7 @@ def test_a_language_model_that_has_not_learned_is_not_probed(tmp_path: Path) -> 
         bench.train_probe(make_runs(tmp_path, "answers", TITLE)[TITLE, 0])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("any_lm")
 def test_causes_are_judged_by_all_subsets_of_all_seeds(tmp_path: Path) -> None:
     runs = make_runs(tmp_path, "causes", TITLE, RESIDUAL)

@@ -45,6 +45,7 @@ def train(folder: Path, **change: object) -> None:
     main(["train", "attribution:tiny", "--out", str(folder), *words])
 
 
+@pytest.mark.slow
 def test_every_verb_takes_the_spiking_probe(tmp_path: Path, cli: CommandLine) -> None:
     folder = tmp_path / "run"
     train(folder, arm="alif", theta=0.5)
@@ -61,6 +62,7 @@ def test_every_verb_takes_the_spiking_probe(tmp_path: Path, cli: CommandLine) ->
     assert "language model" in cli.run("energy", folder)
 
 
+@pytest.mark.slow
 def test_every_verb_takes_the_spiking_language_model_with_its_read_out(
     tmp_path: Path, cli: CommandLine
 ) -> None:

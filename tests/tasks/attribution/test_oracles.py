@@ -69,6 +69,7 @@ def make_task(models: list[SourceModel], output: Output) -> Any:
     return AttributionTask(loss_func=find_output, model=module, checkpoints=states)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [(0,), (0, 1)])
 def test_tracin(seeds: tuple[int, ...]) -> None:
     from dattri.algorithm.tracin import TracInAttributor

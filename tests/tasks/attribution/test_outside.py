@@ -109,6 +109,7 @@ def test_text_alone_is_the_mixture_of_its_n_grams_and_the_oracle_a_ratio() -> No
     np.testing.assert_allclose(found, np.log(p[3:].mean(0)) - np.log(p[:3].mean(0)))
 
 
+@pytest.mark.slow
 def test_the_oracle_finds_what_others_wrote_and_has_no_memory() -> None:
     found = measure_foreign(compare())
     assert set(found[ORACLE]) == {"free", "unseen", "spliced", "generated", "fresh"}

@@ -43,6 +43,7 @@ def lm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_language_model_is_measured_and_is_that_of_a_probe(
     lm: Path, cli: CommandLine
 ) -> None:
@@ -62,6 +63,7 @@ def test_a_language_model_is_measured_and_is_that_of_a_probe(
         assert torch.equal(weight, kept)
 
 
+@pytest.mark.slow
 def test_a_run_from_training_to_the_report(tmp_path: Path, cli: CommandLine, lm: Path) -> None:
     folder = tmp_path / "run"
     main(["train", "attribution:tiny", "--out", str(folder), *flags(lm=lm)])
@@ -113,6 +115,7 @@ def test_an_example_is_the_text_with_the_most_switches_and_its_shares() -> None:
     assert [row[:2] for row in table.rows[:2]] == [("h ...", "os"), ("i ...", "re")]
 
 
+@pytest.mark.slow
 def test_a_language_model_that_has_not_learned_is_not_probed(
     tmp_path: Path, cli: CommandLine
 ) -> None:
@@ -145,6 +148,7 @@ def test_a_run_of_something_else_is_no_language_model(
     assert "differs in documents (400 there, 401 here)" in " ".join(told.split())
 
 
+@pytest.mark.slow
 def test_a_run_is_measured_by_the_documents_of_its_own_seed(tmp_path: Path) -> None:
     config = replace(small_attribution(), arm="random_lm", seed_of_data=3, seed_of_lm=4)
     with seeded(0):

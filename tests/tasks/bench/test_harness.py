@@ -58,6 +58,7 @@ def test_one_that_fails_says_why_and_the_others_go_on(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_one_that_never_ends_is_stopped(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -114,6 +114,7 @@ def train_shallow(part: str, folder: Path, *names: str) -> dict[str, Any]:
     return {row.subject: row.conditions["reached"] for row in rows}
 
 
+@pytest.mark.slow
 def test_narrow_networks_and_closed_forms_take_the_original_of_their_seed(
     tmp_path: Path,
 ) -> None:
@@ -133,6 +134,7 @@ def test_narrow_networks_and_closed_forms_take_the_original_of_their_seed(
     assert trained["channels behind block 2"]["seeds"] == (2.0, 2.0)
 
 
+@pytest.mark.slow
 def test_widths_are_those_of_open_gates(tmp_path: Path) -> None:
     names = ("shallow", f"shallow, {GATED}", f"shallow, {LEARNED}")
     reached = train_shallow("controls", tmp_path, *names)

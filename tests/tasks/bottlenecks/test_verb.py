@@ -118,6 +118,7 @@ class TestResult:
 
 
 class TestRun:
+    @pytest.mark.slow
     def test_every_verb_takes_it(self, result: dict[str, Any], cli: CommandLine) -> None:
         folder = Path(next(p["folder"] for p in result["points"] if p["folder"][-3:] == "1_2"))
         for verb in ("eval", "verify", "export", "energy"):

@@ -404,6 +404,7 @@ def test_devices_are_checked(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("verb", "what"),
     [("eval", "test batches"), *((v, "samples") for v in ("simulate", "verify", "energy"))],

@@ -141,6 +141,7 @@ def test_what_stays_on_torch_is_told_with_a_cure() -> None:
     assert "its maps are float" in explain_only_torch(tiny())
 
 
+@pytest.mark.slow
 def test_every_verb_takes_the_spiking_network(
     tmp_path: Path, cli: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,6 +43,7 @@ def read(folder: Path, name: str) -> dict[str, object]:
     return found
 
 
+@pytest.mark.slow
 def test_every_verb_takes_it(run: Path, cli: CommandLine) -> None:
     for verb in ("eval", "verify", "export", "energy", "simulate", "report"):
         cli.run(verb, run)

@@ -100,6 +100,7 @@ def test_networks_have_the_sizes_of_their_sources(
     assert graph.dt == config.dt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SETS)
 def test_a_data_set_of_tonic_goes_through_the_verbs(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

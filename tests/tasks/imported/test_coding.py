@@ -42,6 +42,7 @@ def count_spikes(folder: Path) -> dict[str, np.ndarray]:
     return {name: activity[name].detach().numpy() for name in ("hidden", "out")}
 
 
+@pytest.mark.slow
 def test_constant_values_are_graded_and_every_verb_takes_the_run(
     tmp_path: Path, cli: CommandLine
 ) -> None:

@@ -70,6 +70,7 @@ def test_random_images_have_the_values_of_pixels(
     assert read_facts(tmp_path / "run")["stimulus"]["images"] == [-2, 70]
 
 
+@pytest.mark.slow
 def test_spikes_go_through_the_verbs_and_other_values_are_refused(
     tmp_path: Path, cli: CommandLine
 ) -> None:

@@ -217,6 +217,7 @@ def test_files_that_are_no_text_are_left_out_if_asked(tmp_path: Path, cli: Comma
     assert open_folder(tmp_path / "run").config.skip_bad
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value"), [("head.weight", math.nan), ("blocks.0.mixer.norm.weight", -math.inf)]
 )

@@ -43,6 +43,7 @@ def test_the_transformer_is_as_large() -> None:
     assert sum(n * m for n, m in list_maps(decode.SIZE)) == weights
 
 
+@pytest.mark.slow
 def test_every_subject_runs_or_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode, "repeat", lambda once, before=None: once)  # noqa: ARG005
     monkeypatch.setitem(sys.modules, "litespark_inference.torchless", None)

@@ -158,6 +158,7 @@ def test_batches_depend_on_the_seed_of_the_data_and_the_step_alone() -> None:
     assert draw(replace(SMALL_TEXT, seed_of_data=1)) == draw(SMALL_TEXT)
 
 
+@pytest.mark.slow
 def test_a_hybrid_learns_to_recall_and_its_last_weights_are_measured(tmp_path: Path) -> None:
     sizes = RecallSizes(tokens=12, keys=8, values=8, pairs=3, needles=2, chains=2, hops=0)
     config = replace(

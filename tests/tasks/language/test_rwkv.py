@@ -32,6 +32,7 @@ def random_tensors(version: int) -> dict[str, Tensor]:
 VERSIONS = pytest.mark.parametrize("version", [5, 6])
 
 
+@pytest.mark.slow
 @VERSIONS
 @pytest.mark.parametrize("tokens", [1, len(PROMPT)])
 def test_logits_and_state_are_those_of_the_package_rwkv(

@@ -198,6 +198,7 @@ def test_training_lowers_the_bits_of_held_out_text(run: Path) -> None:
     assert found["files"] == 1
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_in_the_text_to_the_same_curve(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,6 +239,7 @@ def test_a_run_writes_text(run: Path, cli: CommandLine) -> None:
         assert told in cli.refuse("generate", run, *flags.split())
 
 
+@pytest.mark.slow
 def test_who_reads_a_part_alone_is_told_nothing(run: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
@@ -304,6 +306,7 @@ TASK = replace(WHOLE, configs={{"tiny": tiny}})
 """
 
 
+@pytest.mark.slow
 def test_a_spiking_run_goes_through_all_verbs(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: CommandLine
 ) -> None:

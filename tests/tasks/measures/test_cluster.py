@@ -42,6 +42,7 @@ def test_a_state_is_split_over_workers_and_joined_again(
     assert both[0] == both[1]
 
 
+@pytest.mark.slow
 def test_processes_return_the_same_bits(
     case: tuple[Graph, dict[str, Events]], alone: str
 ) -> None:

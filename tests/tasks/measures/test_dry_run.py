@@ -214,6 +214,7 @@ def test_configurations_are_measured_without_data_or_memory(without: str) -> Non
     assert largest < 2e9
 
 
+@pytest.mark.slow
 def test_the_command_reads_no_text_to_hold_its_digest(
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

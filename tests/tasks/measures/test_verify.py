@@ -107,6 +107,7 @@ def test_a_spike_that_differs_is_counted_with_its_margin_and_fails_the_verb(
         assert told["margin"] > told["bound"] > 0
 
 
+@pytest.mark.slow
 def test_what_float32_decides_is_counted(run: TaskRun) -> None:
     found = verify_run(run, lava_samples=0)["torch_events"]
     network = open_trained_run(run).network

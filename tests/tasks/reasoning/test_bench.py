@@ -201,6 +201,7 @@ def test_a_core_that_recurs_has_a_table_over_its_iterations() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_spiking_core_is_tried_at_other_depths_and_in_closed_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

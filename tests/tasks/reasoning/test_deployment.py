@@ -49,6 +49,7 @@ def make_core(**change: float) -> tuple[ReasoningConfig, ReasoningModel]:
         return config, build(config).eval()
 
 
+@pytest.mark.slow
 def test_every_verb_takes_the_spiking_network(tmp_path: Path, cli: CommandLine) -> None:
     folder = tmp_path / "run"
     words = [w for s in (*SMALL, *SHORT) for w in ("--set", s)]
@@ -65,6 +66,7 @@ def test_every_verb_takes_the_spiking_network(tmp_path: Path, cli: CommandLine) 
     assert by_executor["torch"] == by_executor["events"] == 1.0
 
 
+@pytest.mark.slow
 def test_every_verb_takes_a_spiking_core_that_recurs(tmp_path: Path, cli: CommandLine) -> None:
     folder = tmp_path / "run"
     words = [w for s in (*SMALL, "size=4", "depth=3", "epochs=1") for w in ("--set", s)]

@@ -245,6 +245,7 @@ def replace_answer(data: ReasoningData, answer: tuple[int, ...]) -> ReasoningDat
     return replace(data, items={**data.items, "test": (replace(first, answer=answer), *rest)})
 
 
+@pytest.mark.slow
 def test_train_and_eval_of_diffusion(tmp_path: Path, cli: CommandLine) -> None:
     folder = tmp_path / "run"
     sizes = ["stack", "width", "hidden", "heads"]

@@ -75,6 +75,7 @@ def test_a_loop_ends_where_every_token_has_come_to_its_exit() -> None:
     assert find_exits(full, 0.0).left.all()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not available(), reason="Lava is not installed")
 def test_lava_in_closed_loop_is_the_reference_bit_for_bit() -> None:
     _, model, e = make()

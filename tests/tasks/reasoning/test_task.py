@@ -33,6 +33,7 @@ def flags(*settings: str) -> list[str]:
     return [word for setting in settings for word in ("--set", setting)]
 
 
+@pytest.mark.slow
 def test_train_and_eval_of_thoughts(tmp_path: Path, cli: CommandLine) -> None:
     folder = tmp_path / "run"
     main(
@@ -97,6 +98,7 @@ def test_a_dry_run_needs_no_training(tmp_path: Path, cli: CommandLine, arm: str)
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_dry_run_counts_a_sampled_depth_where_autograd_keeps_most(
     tmp_path: Path, cli: CommandLine
 ) -> None:

@@ -149,6 +149,7 @@ def test_the_sentence_names_what_is_not_measured_and_what_is_old() -> None:
     assert nothing == f"W{no_energy}; {no_verify}."
 
 
+@pytest.mark.slow
 def test_a_network_for_torch_alone_fits_no_chip() -> None:
     run = make_run("language:small", Path("r"))
     told = state_verdict(run, {"energy": None, "verify": None}, {})

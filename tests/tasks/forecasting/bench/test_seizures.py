@@ -56,6 +56,7 @@ def test_a_patient_has_two_networks_and_eight_patients_one_that_spikes() -> None
     assert {*quick} == {(0, False), (0, True), (1, False)}
 
 
+@pytest.mark.slow
 def test_a_run_is_measured_by_events_and_its_detector_by_its_own_windows(
     tmp_path: Path,
 ) -> None:

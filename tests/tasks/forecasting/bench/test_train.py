@@ -178,6 +178,7 @@ def test_spiking_students_are_trained_beside_their_twin(tmp_path: Path) -> None:
     assert (spiking["MACs"], dense["MACs"]) == (0, 4 * 48 + 48 * 48 + 48 * 25)
 
 
+@pytest.mark.slow
 def test_a_shuffled_teacher_ruins_the_student(tmp_path: Path) -> None:
     """The windows of teacher and student belong together: this is how one sees it."""
     sizes = {"points": 2000, "lookback": 8, "horizon": 2, "batch": 64, "lr": 1e-2}

@@ -164,6 +164,7 @@ def test_a_dog_of_kaggle_goes_through_the_verbs(tmp_path: Path, cli: CommandLine
     assert 0 < found["auc"] < 1  # noise
 
 
+@pytest.mark.slow
 def test_a_teacher_that_cannot_learn_is_refused() -> None:
     longer = RecordingConfig(source="kaggle", patient="Dog_1", channels=9, seconds=34.0)
     with pytest.raises(TrainError, match="no window lies in a seizure; set arm=none, or a sma"):

@@ -76,6 +76,7 @@ def test_classes_around_one_seizure() -> None:
     assert (len(ictal), ictal[0], ictal[-1]) == (60, 10 * HOUR - 15, 10 * HOUR + 44)
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.integers(0, 4000), min_size=1, max_size=5, unique=True),
     st.integers(0, 30),

@@ -21,6 +21,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_verbs_take_a_predictor_of_seizures(run: Path, cli: CommandLine) -> None:
     for verb in ("eval", "verify", "energy"):
         cli.run(verb, run)

@@ -292,6 +292,7 @@ def test_the_decoder_runs_on_the_event_engine_and_on_the_chip(name: str) -> None
     assert different(clock, integers, graph.firing) < 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.lava
 @pytest.mark.skipif(not available(), reason="lava-nc is not installed; make setup installs it")
 def test_lava_paints_what_the_reference_paints_bit_for_bit() -> None:
