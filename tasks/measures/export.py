@@ -13,7 +13,6 @@ from neuro.energy import load_chips
 from neuro.energy.networks import join_messages, name_layer
 from neuro.graph import Graph
 from neuro.io.graph_file import save_graph
-from neuro.io.store import recognize
 from tasks.measures.verify import check_samples
 from tasks.runs.provenance import write_result
 from tasks.runs.samples import Samples, iterate_batches
@@ -82,13 +81,9 @@ def write_nets(folder: Path) -> list[str]:
     Raises:
         NetxError: netx cannot express a program; no file is written.
     """
-    files = sorted(folder.glob("program*.safetensors"))
-    programs = {file: load_program(file) for file in files}
+    programs = _load_programs(folder)
     problems = join_messages(
-        {
-            file.stem.removeprefix("program").lstrip("-"): program.list_net_problems()
-            for file, program in programs.items()
-        }
+        {_name_network(file): p.list_net_problems() for file, p in programs.items()}
     )
     if problems:
         raise NetxError(problems)
@@ -110,12 +105,10 @@ def write_for_others(folder: Path, flag: str, path: Path) -> list[str]:
     Raises:
         ProgramError: the format cannot hold a program; nothing is written.
     """
-    files = sorted(folder.glob("program*.safetensors"))
-    names = {f: f.stem.removeprefix("program").lstrip("-") for f in files}
     programs = {
-        name: load_program(file).program
-        for file, name in names.items()
-        if recognize(file) != "xylo_program"  # of neuro export --chip
+        _name_network(file): p.program
+        for file, p in _load_programs(folder).items()
+        if p.kind != "xylo_program"  # of neuro export --chip
     }
     problems = join_messages({name: _list_misfits(flag, p) for name, p in programs.items()})
     if problems:
@@ -126,6 +119,17 @@ def write_for_others(folder: Path, flag: str, path: Path) -> list[str]:
         FORMATS[flag].write(to, program)
         lines.append(f"wrote {to}")
     return lines
+
+
+def _load_programs(folder: Path) -> dict[Path, ChipProgram]:
+    """Return the programs of an exported run, by file."""
+    files = sorted(folder.glob("program*.safetensors"))
+    return {file: load_program(file) for file in files}
+
+
+def _name_network(file: Path) -> str:
+    """Return the name of the network in a program's file; "" for the one that answers."""
+    return file.stem.removeprefix("program").lstrip("-")
 
 
 def _list_misfits(flag: str, program: Any) -> list[str]:

@@ -75,7 +75,7 @@ def _by_executor(verify: Mapping[str, Any], metric: Metric) -> list[KeyFigure]:
     values = verify["metrics"].get(metric.name)
     if values is None:
         return []
-    n = verify.get("answers", verify["n"])
+    n = show.count_answers(verify)
     value, note = "–", "does not fit Loihi"
     if "integers" in values:
         note = f"quantisation: {show.describe_loss(metric, verify)}"

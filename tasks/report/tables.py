@@ -544,7 +544,12 @@ def describe_loss(metric: Metric, verify: Mapping[str, Any]) -> str:
     values = verify["metrics"][metric.name]
     change = values["integers"] - values["floats" if "floats" in values else "events"]
     error = verify.get("errors", {}).get(metric.name)
-    return metric.describe_change(change, error, verify.get("answers", verify["n"]))
+    return metric.describe_change(change, error, count_answers(verify))
+
+
+def count_answers(verify: Mapping[str, Any]) -> int:
+    """Return the number of answers in a result: samples, or fewer if one takes several runs."""
+    return int(verify.get("answers", verify["n"]))
 
 
 def tabulate_summary(results: dict[str, Any], metrics: Sequence[Metric]) -> Table:
