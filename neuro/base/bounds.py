@@ -7,7 +7,7 @@
 import json
 import operator
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from math import isfinite
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -19,6 +19,9 @@ Natural = Annotated[int, Ge(0)]
 Positive = Annotated[float, Gt(0)]
 NotNegative = Annotated[float, Ge(0)]
 Share = Annotated[float, Ge(0), Le(1)]
+# field(default=..., metadata=ADDED): files of earlier versions lack this field of a dataclass;
+# its default is what those versions did.
+ADDED: Mapping[str, bool] = {"added": True}
 RELATIONS = {
     Ge: (">=", operator.ge, 0),  # sign, test, and how far the nearest whole number is
     Le: ("<=", operator.le, 0),

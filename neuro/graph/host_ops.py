@@ -7,7 +7,7 @@ Axes: K cases, ``*input_shape`` of one case, ``*rest`` all its axes but the firs
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neuro.base.arguments import as_numbers, require_whole
+from neuro.base.bounds import ADDED
 from neuro.graph.connections import pair_up
 from neuro.graph.convolutions import count_all_windows
 
@@ -111,16 +112,44 @@ class Multiply:
         return math.prod(input_shape) // 2
 
 
+def count_levels(
+    x: Float[Tensor, "..."], levels: int, scale: float | Tensor
+) -> Float[Tensor, "..."]:
+    """Return scale / levels * floor(clip(levels x / scale + 1/2, 0, levels)), value by value.
+
+    The gradient is 1 between the clips, as if nothing were rounded.
+    """
+    count = (levels * x / scale + 0.5).clamp(0, levels)
+    return (count + (count.floor() - count).detach()) * (scale / levels)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pointwise:
-    """y = f(x), value by value. function: a name in FUNCTIONS."""
+    """y = f(x), value by value. function: a name in FUNCTIONS.
+
+    levels: 0, or the number of steps of a "relu" that counts, see :func:`count_levels`.
+    scale: the largest value of such a relu, > 0.
+    """
 
     function: str
+    levels: int = field(default=0, metadata=ADDED)
+    scale: float = field(default=1.0, metadata=ADDED)
 
     def __post_init__(self) -> None:
         if self.function not in FUNCTIONS:
             known = ", ".join(FUNCTIONS)
             raise ValueError(f"Pointwise.function is one of {known}; got {self.function!r}")
+        require_whole("Pointwise.levels", self.levels, "8 is usual, 0 does not count")
+        if self.levels < 0 or not 0 < self.scale < math.inf:
+            raise ValueError(
+                f"Pointwise.levels must be >= 0 and scale > 0 and finite, got {self.levels} "
+                f"and {self.scale}; levels=8, scale=1.0 counts to 1 in steps of 1/8"
+            )
+        if self.levels and self.function != "relu":
+            raise ValueError(
+                f"Pointwise.levels is {self.levels}, and only a relu counts, not "
+                f"{self.function}; use levels=0"
+            )
 
     def output_shape(self, input_shape: Shape) -> Shape | str:
         """Return the output shape, which is the input shape."""
@@ -128,6 +157,8 @@ class Pointwise:
 
     def run(self, x: Float[Tensor, "K ..."]) -> Float[Tensor, "K ..."]:
         """Return the output for K cases (K, *input_shape)."""
+        if self.levels:
+            return count_levels(x, self.levels, self.scale)
         return FUNCTIONS[self.function](x)
 
     def macs(self, input_shape: Shape) -> int:

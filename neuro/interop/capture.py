@@ -135,7 +135,7 @@ def _import_module(
                 f"--set ticks={LONGER}, or ticks={LONGER} in Python"
             ]
         )
-    source, own = _copy(module).double(), _copy(module)
+    source, own = copy_module(module).double(), copy_module(module)
     shape = tuple(input_shape)
     ways: tuple[Way, ...] = (AT_ONCE, STATIC, EACH_TICK)
     if run is not None:
@@ -288,7 +288,7 @@ class _Source:
                 return self._run(x.to(dtype))
             except RuntimeError as error:  # a layer takes another precision
                 first = first or error
-        raise RuntimeError(_describe(first)) from first  # type: ignore[arg-type]
+        raise RuntimeError(describe_error(first)) from first  # type: ignore[arg-type]
 
     def _run(self, x: Tensor) -> SourceRun:
         network = copy.deepcopy(self.module)
@@ -314,7 +314,7 @@ def _join(runs: Mapping[str, list[SourceState]], field: str) -> dict[str, np.nda
     return joined
 
 
-def _copy(module: nn.Module) -> nn.Module:
+def copy_module(module: nn.Module) -> nn.Module:
     """Return a copy in evaluation mode, without gradients.
 
     States that a module keeps after training belong to an autograd graph, which deepcopy
@@ -356,7 +356,7 @@ def _record(
         if ticks is not None or way.static or count > most:
             if first is None or error is None:
                 return record
-            raise _CannotRun(_describe(first)) from first
+            raise _CannotRun(describe_error(first)) from first
 
 
 def _record_once(
@@ -393,7 +393,7 @@ def _record_once(
     return record, None
 
 
-def _describe(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """Return an error of the user's code together with its file and line."""
     frames = list(traceback.extract_tb(error.__traceback__))
     ends = [k for k, frame in enumerate(frames) if frame.name == "__torch_function__"]
@@ -425,7 +425,7 @@ def _record_again(
             return longer
     again, error = _record_once(source, reader, way, shape, record.ticks, SAMPLES + 1)
     if error is not None:
-        raise CaptureError([f"with a batch of {SAMPLES + 1} samples: {_describe(error)}"])
+        raise CaptureError([f"with a batch of {SAMPLES + 1} samples: {describe_error(error)}"])
     if again.ticks != record.ticks:
         raise CaptureError(
             [

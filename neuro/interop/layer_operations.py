@@ -24,11 +24,11 @@ from neuro.graph import (
     Node,
     Pointwise,
     Softmax,
-    Sparse,
     Upsample,
     Weighted,
 )
 from neuro.graph.connections import as_pair
+from neuro.graph.scaling import make_scale_node, narrow
 from neuro.interop.recording import (
     Applied,
     Lost,
@@ -47,14 +47,6 @@ Handler = Callable[[Operation], Any]
 PADDED_MAXIMUM = "max_pool2d of padded spikes"  # the kind of a layer that only takes spikes
 
 
-def narrow(weight: Any) -> np.ndarray:
-    """Return a weight in float32 if that preserves its values, else in float64."""
-    wide = to_numpy(weight) if isinstance(weight, Tensor) else np.asarray(weight)
-    with np.errstate(over="ignore"):
-        single = wide.astype(np.float32)
-    return single if np.array_equal(single.astype(np.float64), wide, equal_nan=True) else wide
-
-
 def digest(*parts: Any) -> str:
     """Return a key for arrays and plain values; it is equal for equal ones."""
     h = hashlib.sha256()
@@ -62,28 +54,6 @@ def digest(*parts: Any) -> str:
         h.update(part.tobytes() if isinstance(part, np.ndarray) else repr(part).encode())
         h.update(repr(getattr(part, "shape", "")).encode())
     return h.hexdigest()
-
-
-def make_scale_node(shape: Shape, scale: np.ndarray, shift: np.ndarray | None) -> Node | None:
-    """Return a node for y = scale x + shift, each of ``shape``, or None if there is none."""
-    wide = np.broadcast_to(scale, shape)
-    shift = None if shift is None else np.broadcast_to(shift, shape)
-    if len(shape) == 1:
-        places = np.arange(shape[0])
-        bias = None if shift is None else narrow(shift)
-        return Sparse.from_coo(
-            places, places, narrow(wide), shape=(shape[0], shape[0]), bias=bias
-        )
-    if len(shape) not in (2, 3):
-        return None
-    flat = wide.reshape(shape[0], -1)
-    moved = None if shift is None else shift.reshape(shape[0], -1)
-    if (flat != flat[:, :1]).any() or (moved is not None and (moved != moved[:, :1]).any()):
-        return None
-    kind = Conv1d if len(shape) == 2 else Conv2d
-    weight = flat[:, :1].reshape(shape[0], 1, *[1] * (len(shape) - 1))
-    bias = None if moved is None else narrow(moved[:, 0])
-    return kind(weight=narrow(weight), bias=bias, groups=shape[0])
 
 
 def per_sample(x: Any, shape: Shape) -> np.ndarray | None:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from neuro.base.units import Seconds
 from neuro.graph import Dense
-from neuro.interop.layer_operations import narrow
+from neuro.graph.scaling import narrow
 from neuro.interop.neuron_reader import CaptureError, NeuronNodes
 from neuro.interop.parameters import (
     ParameterReader,

@@ -15,8 +15,9 @@ from torch import nn
 from neuro.base.text import format_model
 from neuro.base.units import Seconds, Ticks
 from neuro.graph import Edge, Graph, Input, MaxPool2d, Node
+from neuro.graph.scaling import make_scale_node
 from neuro.interop.imported import MappedNode
-from neuro.interop.layer_operations import PADDED_MAXIMUM, digest, make_scale_node
+from neuro.interop.layer_operations import PADDED_MAXIMUM, digest
 from neuro.interop.neuron_reader import CaptureError, NeuronNodes, NeuronReader
 from neuro.interop.outputs import MIN_TICKS, find_tick, follow_outputs, list_leaves
 from neuro.interop.parameters import list_unknown
@@ -240,6 +241,26 @@ def fold_ticks(
         factor=np.ones(1) if own is None else _read_factor(made[own], neurons[own]),
         weights=found.weights,
     )
+
+
+def fold_layers(record: RecordedRun, input_shape: Shape, dt: Seconds) -> Graph:
+    """Return the Graph of a recorded module without neurons, which ran on one image.
+
+    Raises:
+        CaptureError: the recording contains what a Graph cannot hold; lists everything.
+        GraphError: the parts do not fit together.
+    """
+    network = _Network({})
+    read = dict.fromkeys(network.terms(v, find_tick(v), "the output") for v in record.outputs)
+    problems = [*record.problems, *network.problems]
+    if len(read) != 1 and not problems:
+        problems.append(f"the module returns {len(read)} values; return its logits alone")
+    builder = _Builder(network, {INPUT: Input(shape=input_shape)}, {STIMULUS: INPUT})
+    if not problems:
+        builder.add_readouts(read, dt)
+    if problems + builder.problems:
+        raise CaptureError(list(dict.fromkeys(problems + builder.problems)))
+    return Graph(nodes=builder.nodes, edges=tuple(builder.edges), dt=dt)
 
 
 def _list_results(ticks: list[NeuronTick], parts: NeuronNodes) -> list[list[Symbol]]:

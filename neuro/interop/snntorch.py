@@ -24,9 +24,9 @@ from neuro.base.arguments import to_numpy
 from neuro.base.extras import require_extra
 from neuro.base.units import Seconds
 from neuro.graph import Conv2d, Dense, Node
+from neuro.graph.scaling import make_scale_node, narrow
 from neuro.interop.capture import Run, import_with_reader
 from neuro.interop.imported import ImportedNetwork
-from neuro.interop.layer_operations import make_scale_node, narrow
 from neuro.interop.neuron_reader import CaptureError, NeuronCall, NeuronNodes, SourceState
 from neuro.interop.parameters import ParameterReader
 from neuro.neurons import DiscreteLIF

@@ -21,10 +21,11 @@ import math
 import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict
 
+from neuro.base.bounds import ADDED
 from neuro.base.version import __version__
 from neuro.io.pytree import digest
 from neuro.io.schema import SchemaError, convert
@@ -146,7 +147,8 @@ def begin_run(run: Run, *, write: bool = True) -> str:
         write_new_bytes(path, to_json_bytes(header))
     old = read_header(run.folder) if path.exists() else header
     _require_as_trained(path, old, header["config"])
-    if changes := [x for key in CONFIGURED for x in _list_changes(key, old[key], header[key])]:
+    then = {**old, "config": {**_list_added(run.config), **old["config"]}}
+    if changes := [x for key in CONFIGURED for x in _list_changes(key, then[key], header[key])]:
         more = [f"and {len(changes) - MOST_TOLD} more"] if len(changes) > MOST_TOLD else []
         raise RunError(
             f"{run.folder} holds another run: {'; '.join([*changes[:MOST_TOLD], *more])}; "
@@ -245,6 +247,11 @@ def _list_changes(path: str, old: Any, new: Any) -> Iterator[str]:
             yield from _list_changes(f"{path}.{key}", old.get(key), new.get(key))
     elif old != new:
         yield f"{path.removeprefix('config.')} is {old!r} there and {new!r} here"
+
+
+def _list_added(config: Any) -> dict[str, Any]:
+    """Return the defaults of the fields that runs of earlier versions lack."""
+    return {f.name: f.default for f in fields(config) if f.metadata == ADDED}
 
 
 def _to_json(config: Any) -> Any:

@@ -12,6 +12,7 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
+from neuro.base.bounds import ADDED
 from neuro.base.text import shorten_list
 
 MOST_TOLD, LONGEST = 20, 400  # most problems in a message, and most characters of a problem
@@ -154,7 +155,7 @@ def _convert_items(value: Any, origin: Any, args: Any, where: str, problems: lis
 
 
 def _convert_fields(value: Any, hint: Any, where: str, problems: list[str]) -> Any:
-    """Return a dataclass (exactly its fields) or a TypedDict (at least its keys)."""
+    """Return a dataclass (exactly its fields, or all but ADDED) or a TypedDict (its keys)."""
     exact, hints, before = is_dataclass(hint), get_type_hints(hint), len(problems)
     known = [f.name for f in fields(hint) if f.init] if exact else list(hints)
     if not isinstance(value, dict):
@@ -165,7 +166,8 @@ def _convert_fields(value: Any, hint: Any, where: str, problems: list[str]) -> A
             for key in value
             if key not in known
         ]
-    required = known if exact else hint.__required_keys__
+    added = {f.name for f in fields(hint) if f.metadata == ADDED} if exact else set[str]()
+    required = [key for key in known if key not in added] if exact else hint.__required_keys__
     problems += [
         f"{_join(where, key)}: is missing"
         for key in known

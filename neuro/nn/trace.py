@@ -3,9 +3,10 @@
 A Graph can hold Stack, Sequential, Residual, Recurrent, Delay, Spiking; Linear, Conv1d, Conv2d,
 ConvTranspose2d, AvgPool2d, MaxPool2d (of spikes), Upsample, Flatten, Unflatten; BatchNorm
 (folded into the convolution or Linear before it); Identity and the Dropouts, which do nothing
-in evaluation; Softmax, Sigmoid, Tanh, SiLU and ReLU, as host nodes; and a Net, whose Graph is
-returned. A node has the name of its layer; for a layer inside another, both names are joined
-with "_": rec_spiking and rec_feedback in a Recurrent, res_body and res_shortcut in a Residual.
+in evaluation; Softmax, Sigmoid, Tanh, SiLU, ReLU and CountedReLU, as host nodes; and a Net,
+whose Graph is returned. A node has the name of its layer; for a layer inside another, both
+names are joined with "_": rec_spiking and rec_feedback in a Recurrent, res_body and
+res_shortcut in a Residual.
 """
 
 from collections.abc import Iterator
@@ -41,6 +42,7 @@ from neuro.graph import (
 )
 from neuro.graph.connections import as_pair
 from neuro.neurons import ALIF, is_neuron
+from neuro.nn.counted_relu import CountedReLU
 from neuro.nn.fold_time import DROPOUTS, has_global_hooks, has_own_forward, is_quantised
 from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack, Temporal, list_steps
 from neuro.nn.net import Net
@@ -122,7 +124,7 @@ _KNOWN: tuple[type[nn.Module], ...] = (
     *(Stack, Residual, Recurrent, Delay, Spiking, nn.Sequential, nn.Linear),
     *(nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.AvgPool2d, nn.MaxPool2d, nn.Upsample),
     *(nn.Flatten, nn.Unflatten, nn.Identity, *_DROPOUTS),
-    *(*_BatchNorm, nn.Softmax, *_POINTWISE),
+    *(*_BatchNorm, nn.Softmax, *_POINTWISE, CountedReLU),
 )
 
 
@@ -320,6 +322,8 @@ class Tracer:
             case nn.Sigmoid() | nn.Tanh() | nn.SiLU() | nn.ReLU():
                 function = next(f for cls, f in _POINTWISE.items() if isinstance(module, cls))
                 return self.add(name, Pointwise(function=function), sources)
+            case CountedReLU():
+                return self.add(name, module.frozen(), sources)
             case nn.Identity():
                 return sources
             case nn.BatchNorm1d() | nn.BatchNorm2d():

@@ -16,7 +16,7 @@ import tyro
 from rich.text import Text
 
 from tasks.cli.chip_verbs import bottleneck, energy, export
-from tasks.cli.source_verbs import check, get, import_
+from tasks.cli.source_verbs import check, convert, get, import_
 from tasks.cli.tell import (
     console,
     is_first_process,
@@ -400,6 +400,7 @@ VERBS: dict[str, Any] = {
     "train": train,
     "get": get,
     "import": import_,
+    "convert": convert,
     "check": check,
     "eval": evaluate,
     "simulate": simulate,

@@ -1,10 +1,10 @@
-"""Verbs that make a run without a training: ``neuro get``, ``import`` and ``check``.
+"""Verbs that make a run without a training: ``neuro get``, ``import``, ``convert``, ``check``.
 
 Heavy imports wait inside the verbs, so that ``neuro --help`` answers at once.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 from rich.text import Text
@@ -99,6 +99,55 @@ def import_(  # noqa: PLR0913 - a flag each
             source, folder, words, verb.read_shape(shape), verb.read_choices(set)
         )
     verb.show_import(console, folder, facts)
+
+
+def convert(  # noqa: PLR0913 - a flag each
+    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN|FILE")],
+    out: OptionalPath = None,
+    images: OptionalText = "",
+    shape: OptionalText = "",
+    ticks: Whole = 32,
+    percentile: Number = 99.9,
+    by: Literal["layer", "channel"] = "layer",
+    calibrated: Whole = 500,
+    samples: Whole = 1000,
+) -> None:
+    """Make a spiking network of a trained ANN, and say what was lost where.
+
+    It prints the accuracy after 1 to 64 ticks beside the ANN's, and the error of each layer;
+    every verb but train takes the new run.
+
+    Args:
+        source: the run folder of an ANN, such as one of mnist:counted, or file.py:function,
+            whose function returns a trained module that maps images to logits. The file is
+            executed.
+        out: run folder (default: runs/NAME-spiking of the source).
+        images: of a module: digits (embedded), mnist, fashion or cifar10 of $NEURO_DATA, a
+            folder with train/CLASS and val/CLASS, or an .npz with images and labels. Pixels
+            are from 0 to 1; those of an .npz are taken as they are.
+        shape: of an image, such as 3,32,32, where --images is a folder.
+        ticks: length of the run.
+        percentile: the output of a ReLU that a neuron reaches with a spike in every tick.
+        by: one scale per layer, or per channel.
+        calibrated: most images to find the scales with.
+        samples: most other images to measure with, and to keep in the run.
+    """
+    from tasks.imported import convert as verb
+    from tasks.imported.import_network import name_run, read_shape
+
+    words = verb.ConversionWords(
+        images=images,
+        shape=read_shape(shape),
+        ticks=ticks,
+        percentile=percentile,
+        by=by,
+        calibrated=calibrated,
+        samples=samples,
+    )
+    folder = out or Path("runs") / f"{name_run(source)}-spiking"
+    with console.status(Text(f"converting {source}")):
+        facts = verb.convert_network(source, folder, words)
+    verb.print_conversion(console, folder, facts)
 
 
 def check(

@@ -139,6 +139,22 @@ class CodeFacts(TypedDict):
     changed: NotRequired[int]
 
 
+class ConversionFacts(TypedDict):
+    """What the conversion of an ANN lost, as :mod:`neuro.nn.scales` measures it.
+
+    ann: accuracy of the ANN. right: [ticks, correct answers], one for each length of a run.
+    percentile, by, calibrated: how the scales were found, and with how many images.
+    layers: the fields of :class:`neuro.nn.scales.ConvertedLayer`, in the run's ticks.
+    """
+
+    ann: float
+    right: list[list[int]]
+    percentile: float
+    by: str
+    calibrated: int
+    layers: list[dict[str, Any]]
+
+
 class ImportFacts(TypedDict):
     """``import.json``."""
 
@@ -150,6 +166,7 @@ class ImportFacts(TypedDict):
     verification: VerificationFacts
     stimulus: StimulusFacts
     code: NotRequired[CodeFacts]
+    conversion: NotRequired[ConversionFacts]
 
 
 def describe_mapping(network: ImportedNetwork, folder: Path) -> list[dict[str, str]]:

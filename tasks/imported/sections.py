@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from neuro.base.text import align_columns
 from neuro.interop.imported import ComparedPopulation
+from neuro.io.schema import convert
+from neuro.nn.scales import ConvertedLayer, ErrorParts
 from tasks.imported.files import (
     CodeFacts,
     ImportFacts,
@@ -21,6 +23,19 @@ from tasks.runs.task import ACCURACY, Html
 MAPPED = ("node", "in the source", "became")
 TOTALS = ("population", "spikes", "different", "largest error")
 COMPARED = ("population", "stimulus", *TOTALS[1:])
+
+
+CURVE = ("ticks", "accuracy")
+CONVERTED = (
+    *("layer", "scale", "clipped", "quantisation", "unevenness", "in all", "rate"),
+    "first spike",
+)
+CURES = {
+    "clipped": "its inputs exceed the scale; use a higher --percentile, or --by channel",
+    "quantisation": "T ticks show T + 1 values; use more --ticks, --by channel, or train with "
+    "CountedReLU",
+    "unevenness": "its spikes arrive unevenly; use more --ticks, or train with CountedReLU",
+}
 
 
 class TotalOfPopulation(NamedTuple):
@@ -74,6 +89,64 @@ def describe_code(facts: CodeFacts) -> str:
             + ACCURACY.describe_change(change, error, n)
         )
     return told
+
+
+def tabulate_curve(facts: ImportFacts) -> list[list[str]]:
+    """Return the accuracy of a converted network, a row for each length of a run."""
+    found, samples = facts["conversion"], facts["stimulus"]["samples"]
+    rows = [[f"{t}", f"{n / samples:.2%}"] for t, n in found["right"]]
+    return [*rows, ["ANN", f"{found['ann']:.2%}"]]
+
+
+def tabulate_layers(facts: ImportFacts) -> list[list[str]]:
+    """Return what each layer of a converted network loses, as in the table ``CONVERTED``."""
+    layers = [convert(x, ConvertedLayer) for x in facts["conversion"]["layers"]]
+    return [
+        [
+            layer.name,
+            f"{layer.scale:.4g}",
+            *(f"{getattr(layer, part):.1%}" for part in (*ErrorParts._fields, "total")),
+            f"{layer.rate:.3f}",
+            f"tick {layer.first_spike}" if layer.first_spike else "none",
+        ]
+        for layer in layers
+    ]
+
+
+def describe_conversion(facts: ImportFacts) -> list[str]:
+    """Describe a conversion: what was measured, what was lost, and the worst layer's cure."""
+    found, n = facts["conversion"], facts["stimulus"]["samples"]
+    ticks, layers = facts["stimulus"]["ticks"], found["layers"]
+    right = dict(map(tuple, found["right"]))[ticks]  # type: ignore[arg-type]
+    own = [convert(layer, ConvertedLayer) for layer in layers]
+    worst = max(own, key=lambda layer: layer.total)
+    silent = [layer.name for layer in own if not layer.first_spike]
+    told = [
+        f"In {ticks} ticks {right / n:.2%} of {n:,} images are right, {found['ann']:.2%} by "
+        f"the ANN. Scales: the {found['percentile']:g}th percentile of each {found['by']} on "
+        f"{found['calibrated']:,} other images.",
+        "Errors are shares of the layer's mean ReLU, at the input that it really gets: clipped "
+        "above the scale, rounded to T steps (quantisation), and spikes too many or too few "
+        "because inputs arrived unevenly. Rate: spikes per neuron and tick.",
+        f"Worst is {worst.name}, {worst.total:.1%}, most of it {worst.worst_part}: "
+        f"{CURES[worst.worst_part]}.",
+    ]
+    if silent:
+        told.append(f"No spike in {ticks} ticks: {', '.join(silent)}; use more --ticks.")
+    return told
+
+
+def show_conversion(facts: ImportFacts) -> Html:
+    """Return the section "Conversion" of the report."""
+    first, meaning, *others = describe_conversion(facts)
+    return page.section(
+        "Conversion",
+        page.paragraph(first),
+        page.table(CURVE, tabulate_curve(facts)),
+        page.table(CONVERTED, tabulate_layers(facts)),
+        page.paragraph(meaning, "caption"),
+        *map(page.paragraph, others),
+    )
 
 
 def add_stimuli(rows: Sequence[ComparedPopulation]) -> list[TotalOfPopulation]:
@@ -187,7 +260,8 @@ def show_import(facts: ImportFacts) -> list[Html]:
             page.paragraph(describe_comparison(facts), "caption"),
             page.details("by stimulus", page.table(COMPARED, map(list_cells, rows))),
         ]
-    return [page.section("Import", *parts)]
+    sections = [page.section("Import", *parts)]
+    return [show_conversion(facts), *sections] if "conversion" in facts else sections
 
 
 def list_cells(row: ComparedPopulation | TotalOfPopulation) -> list[str]:

@@ -108,6 +108,37 @@ def open_source(
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class LoadedModule:
+    """A torch module of a Python file; see :class:`OpenedSource`."""
+
+    module: nn.Module
+    name: str
+    function: str
+    digest: str
+
+
+def load_module(source: str) -> LoadedModule:
+    """Return the torch module that a function in a Python file returns.
+
+    source: file.py:function.
+
+    Raises:
+        SourceError: there is no such source, or it returns something else.
+        TaskFileError: the file cannot be run.
+    """
+    file, colon, function = source.rpartition(":")
+    path = Path(file)
+    if not (colon and path.suffix == ".py" and path.is_file()):
+        raise SourceError(f"{source} is neither a run folder nor file.py:function of a file")
+    module = _call(path, function)
+    if not isinstance(module, nn.Module):
+        raise SourceError(f"{source} returned {describe(module)}; return a torch module")
+    return LoadedModule(
+        module=module, name=path.name, function=function, digest=digest(path.read_bytes())
+    )
+
+
 def _explain_kind(path: Path) -> str:
     if path.suffix in (".pt", ".pth", ".ckpt", ".bin"):
         return (

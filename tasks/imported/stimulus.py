@@ -33,6 +33,7 @@ DAMAGE = (
 )
 MOST_VALUES = 2**29  # in a random stimulus, each drawn in 8 bytes
 LABELS = "labels"  # name of the labels in a file
+TICKS = "(ticks)"  # name of the number of ticks in the file of a run
 MOST = 2**25  # values per batch, over all nodes and ticks
 AXES = "ticks, samples, then the shape of the input"
 SAVED = "np.savez(FILE, input=x, labels=y)"
@@ -367,11 +368,14 @@ def split_samples(
 def save_stimulus(path: Path, stimulus: ImportedStimulus) -> None:
     """Write a stimulus; equal stimuli give equal files.
 
+    An input that shows the same values in every tick is written once.
+
     Raises:
         StoreError: the file cannot be written.
     """
     labels = {} if stimulus.labels is None else {LABELS: stimulus.labels}
-    save_arrays(path, {**stimulus.inputs, **labels})
+    once = {n: x[:1] if (x == x[:1]).all() else x for n, x in stimulus.inputs.items()}
+    save_arrays(path, {**once, **labels, TICKS: np.array(stimulus.ticks)})
 
 
 def load_stimulus(path: Path) -> ImportedStimulus:
@@ -381,7 +385,11 @@ def load_stimulus(path: Path) -> ImportedStimulus:
         StoreError: the file is damaged.
     """
     arrays = load_arrays(path)
-    return ImportedStimulus(inputs=arrays, labels=arrays.pop(LABELS, None))
+    labels, ticks = arrays.pop(LABELS, None), arrays.pop(TICKS, None)
+    if ticks is not None:  # earlier versions wrote all ticks
+        wide = {n: (int(ticks), *x.shape[1:]) for n, x in arrays.items()}
+        arrays = {n: np.broadcast_to(x, wide[n]) for n, x in arrays.items()}
+    return ImportedStimulus(inputs=arrays, labels=labels)
 
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

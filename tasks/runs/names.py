@@ -9,10 +9,10 @@ from difflib import get_close_matches
 IMPORTED = "imported"  # task of a run made by neuro import, defined by the run folder
 CONFIGURATIONS = {  # of each task; equal to the names in the task
     "mnist": (
-        *("tiny", "demo", "full", "fashion", "fast", "fast_fixed", "fast_adaptive"),
-        "paper",
+        *("tiny", "demo", "relu", "counted", "full", "fashion", "fast", "fast_fixed"),
+        *("fast_adaptive", "paper"),
     ),
-    "cifar10": ("tiny", "fast", "paper"),
+    "cifar10": ("tiny", "fast", "relu", "counted", "residual", "paper"),
     "yinyang": ("tiny", "full", "xylo"),
     "events": ("tiny", "nmnist", "dvs_gesture", "shd"),
     "image_generation": (

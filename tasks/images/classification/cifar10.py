@@ -70,6 +70,21 @@ def tiny() -> Cifar10Config:
     )
 
 
+def relu() -> Cifar10Config:
+    """A small VGG as an ANN, for neuro convert: minutes on two cores."""
+    return replace(fast(), ticks=1, code="direct", neuron="relu", compared=2000)
+
+
+def counted() -> Cifar10Config:
+    """The same with counted ReLUs, which lose less by conversion."""
+    return replace(relu(), neuron="counted")
+
+
+def residual() -> Cifar10Config:
+    """A small residual network with counted ReLUs, for neuro convert."""
+    return replace(counted(), blocks=(32, 32, 0, 64, 64, 0, 128, 128, 0), residual=True)
+
+
 def paper() -> Cifar10Config:
     """The network of Qiu et al. 2024 (arXiv 2406.03046) at full size, for a GPU."""
     return replace(
@@ -121,7 +136,7 @@ TASK = make_classifier(
     summary="CIFAR-10, rate code, convolutions of ALIF neurons",
     about="A colour image goes in as spikes or as pixel values, and one of ten kinds of object "
     "comes out. All layers in between are spiking neurons.",
-    configs={"tiny": tiny, "fast": fast, "paper": paper},
+    configs={make.__name__: make for make in (tiny, fast, relu, counted, residual, paper)},
     build=build,
     plan=make_plan,
     steps=lambda config: len(images(config, "train").labels) // config.batch,

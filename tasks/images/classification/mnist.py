@@ -61,6 +61,16 @@ def tiny() -> MnistConfig:
     )
 
 
+def relu() -> MnistConfig:
+    """The network of the demo as an ANN, for neuro convert."""
+    return replace(demo(), ticks=1, code="direct", neuron="relu")
+
+
+def counted() -> MnistConfig:
+    """The same with counted ReLUs, which lose less by conversion."""
+    return replace(relu(), neuron="counted")
+
+
 def full() -> MnistConfig:
     """The network of the demo on all of MNIST, from $NEURO_DATA."""
     return replace(demo(), source="mnist", held=5000, batch=100)
@@ -156,7 +166,10 @@ TASK = make_classifier(
     "and one of ten classes comes out. All layers in between are spiking neurons.",
     configs={
         make.__name__: make
-        for make in (tiny, demo, full, fashion, fast, fast_fixed, fast_adaptive, paper)
+        for make in (
+            *(tiny, demo, relu, counted, full, fashion, fast, fast_fixed, fast_adaptive),
+            paper,
+        )
     },
     build=build,
     plan=make_plan,

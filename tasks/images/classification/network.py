@@ -3,22 +3,24 @@
     {conv - batch norm - ALIF | pool} x n -> {dropout - dense - ALIF} x m -> dense -> output
 
 The output is a leaky read-out, or a vote: the mean rate of several firing neurons per class.
+With a ReLU for each ALIF and a run of one tick it is an ANN, which neuro convert takes.
 Axes: T ticks, B batch, K classes, V voters per class.
 """
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from neuro.base.bounds import Count, Natural, NotNegative, Share
+from neuro.base.bounds import ADDED, Count, Natural, NotNegative, Share
 from neuro.base.units import Seconds, Ticks
 from neuro.neurons import ALIF, LI
-from neuro.nn.layers import DT, Spiking, Stack
+from neuro.nn.counted_relu import CountedReLU
+from neuro.nn.layers import DT, Residual, Spiking, Stack
 from neuro.spikes.codes import direct, rate
 
 
@@ -63,6 +65,12 @@ class NetConfig:
     """Whether the network learns its thresholds; it always learns its leaks."""
     beta: NotNegative = 0.0
     """Rise of a threshold with each spike [weight units]."""
+    neuron: Literal["alif", "relu", "counted"] = field(default="alif", metadata=ADDED)
+    """Spiking neurons, or the ReLUs of an ANN; "counted" ReLUs have ``levels`` steps."""
+    levels: Count = field(default=8, metadata=ADDED)
+    """Steps of a counted ReLU."""
+    residual: bool = field(default=False, metadata=ADDED)
+    """Whether a convolution that keeps width and size adds its input to its output."""
 
 
 def build(
@@ -80,7 +88,6 @@ def _modules(
     config: NetConfig, image: tuple[int, int, int], classes: int, dt: Seconds
 ) -> Iterator[tuple[str, nn.Module]]:
     channels, *sides = image
-    cells = ALIF(threshold=0.5, beta=config.beta)
     convolutions = pools = 0
     for width in config.blocks:
         if width == 0:
@@ -91,10 +98,13 @@ def _modules(
             continue
         convolutions += 1
         size = 3 if convolutions > 1 else config.first
-        yield f"conv{convolutions}", _conv(channels, width, size, config)
+        parts = {f"conv{convolutions}": _conv(channels, width, size, config)}
         if config.norm:
-            yield f"norm{convolutions}", nn.BatchNorm2d(width)
-        yield f"alif{convolutions}", Spiking(cells, dt)
+            parts[f"norm{convolutions}"] = nn.BatchNorm2d(width)
+        if config.residual and config.padded and channels == width:
+            parts = {f"res{convolutions}": Residual(Stack(**parts), nn.Identity())}
+        yield from parts.items()
+        yield f"{config.neuron}{convolutions}", _make_neuron(config, dt)
         channels, sides = width, sides if config.padded else [s - size + 1 for s in sides]
     yield "flat", nn.Flatten()
     width = channels * math.prod(sides)
@@ -102,12 +112,20 @@ def _modules(
         if k < len(config.dropout):
             yield f"drop{k + 1}", nn.Dropout(config.dropout[k])
         yield f"fc{k + 1}", nn.Linear(width, neurons, bias=False)
-        yield f"dense{k + 1}", Spiking(cells, dt)
+        yield f"dense{k + 1}", _make_neuron(config, dt)
         width = neurons
     if len(config.dropout) > len(config.hidden):
         yield "drop", nn.Dropout(config.dropout[-1])
     yield "fc", nn.Linear(width, classes * max(config.vote, 1), bias=False)
-    yield "readout", Spiking(cells if config.vote else LI(tau=Seconds(0.02)), dt)
+    readout = _make_neuron(config, dt) if config.vote else Spiking(LI(tau=Seconds(0.02)), dt)
+    yield "readout", readout
+
+
+def _make_neuron(config: NetConfig, dt: Seconds) -> nn.Module:
+    """Return the module behind a layer of weights."""
+    if config.neuron == "alif":
+        return Spiking(ALIF(threshold=0.5, beta=config.beta), dt)
+    return nn.ReLU() if config.neuron == "relu" else CountedReLU(config.levels)
 
 
 def _conv(inputs: int, outputs: int, size: int, config: NetConfig) -> nn.Conv2d:

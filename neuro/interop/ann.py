@@ -1,0 +1,128 @@
+"""Reads the torch module of an ANN, also one with a ``forward`` of its own, as a Graph.
+
+The module runs once and is recorded, as imports of spiking networks are
+(:mod:`neuro.interop.recording`); then it runs beside its Graph. Axes: B samples.
+"""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from neuro.base.units import Seconds
+from neuro.graph import Graph
+from neuro.graph.convert import AVERAGE, WITHOUT_NODE
+from neuro.interop.capture import OPERATIONS, copy_module, describe_error
+from neuro.interop.imported import ROUNDING
+from neuro.interop.layer_operations import Handler
+from neuro.interop.neuron_reader import CannotRunError, CaptureError
+from neuro.interop.one_tick import fold_layers
+from neuro.interop.parameters import require_readable
+from neuro.interop.recording import Operation, RecordedRun, Recorder, StimulusTick, list_tensors
+from neuro.nn.net import Net
+
+SAMPLES = 8  # of the images on which module and Graph are compared
+
+
+class ReadANN(NamedTuple):
+    """An ANN as a Graph. error: largest relative difference of their outputs, of rounding."""
+
+    graph: Graph
+    error: float
+
+
+class NoNeurons:
+    """The part of a :class:`neuro.interop.neuron_reader.NeuronReader` that recording needs."""
+
+    library = "torch"
+
+    def is_neuron(self, module: nn.Module) -> bool:  # noqa: ARG002
+        """No module is a neuron."""
+        return False
+
+
+def _refuse(why: str) -> Handler:
+    def handle(op: Operation) -> Any:
+        return replace(op.lose(f"has no spiking form; {why}"), unsupported=True)
+
+    return handle
+
+
+_ACTIVATIONS = (
+    *("relu6", "leaky_relu", "leaky_relu_", "prelu", "rrelu", "elu", "elu_", "selu", "celu"),
+    *("gelu", "silu", "mish", "softplus", "hardtanh", "hardswish", "hardsigmoid", "sigmoid"),
+    *("tanh", "threshold", "logsigmoid", "glu"),
+)
+_MAXIMA = ("max_pool1d", "max_pool2d", "max_pool3d", "adaptive_max_pool2d")
+_NORMS = ("layer_norm", "group_norm", "instance_norm", "rms_norm", "local_response_norm")
+_ENDS = ("softmax", "log_softmax")
+ANN_OPERATIONS: Mapping[str, Handler] = {
+    **OPERATIONS,
+    "relu_": OPERATIONS["relu"],
+    **dict.fromkeys(_ACTIVATIONS, _refuse(WITHOUT_NODE)),
+    **dict.fromkeys(_MAXIMA, _refuse(AVERAGE)),
+    **dict.fromkeys(_NORMS, _refuse("train with BatchNorm1d or BatchNorm2d in its place")),
+    **dict.fromkeys(_ENDS, _refuse("return the logits; their order is the same")),
+}
+
+
+def read_ann(module: nn.Module, input_shape: tuple[int, ...]) -> ReadANN:
+    """Return the Graph of an ANN, of one tick, whose output is what the module returns.
+
+    Args:
+        module: takes images (B, *input_shape), returns logits; stays unchanged. A copy runs in
+            float64 and in evaluation mode.
+        input_shape: of one image.
+
+    Raises:
+        CaptureError: the module does something that no spiking network can; lists everything,
+            with file, line and cures.
+        GraphError: the parts do not fit together.
+    """
+    require_readable(module)
+    source = copy_module(module).double()
+    graph = fold_layers(_record(source, input_shape), input_shape, Seconds(1e-3))
+    return ReadANN(graph, _compare(source, graph, input_shape))
+
+
+def _record(source: nn.Module, shape: tuple[int, ...]) -> RecordedRun:
+    network = deepcopy(source)
+    recorder = Recorder(network, NoNeurons(), ANN_OPERATIONS, follow=True)  # type: ignore[arg-type]
+    x = _draw(shape, 2)
+    recorder.keep(x)
+    recorder.put(x, StimulusTick(shape=tuple(shape), tick=None))
+    with recorder.recording() as record:
+        try:
+            returned = network(x)
+        except CaptureError:
+            raise
+        except Exception as error:
+            raise CannotRunError([describe_error(error)]) from error
+        record.outputs += [v for y in list_tensors(returned) if (v := recorder.get(y))]
+    return record
+
+
+def _draw(shape: tuple[int, ...], samples: int) -> Tensor:
+    draw = torch.Generator().manual_seed(samples)
+    return torch.randn(samples, *shape, generator=draw, dtype=torch.float64)
+
+
+@torch.no_grad()
+def _compare(source: nn.Module, graph: Graph, shape: tuple[int, ...]) -> float:
+    """Return the largest relative difference between the outputs of a module and its Graph."""
+    x = _draw(shape, SAMPLES)
+    theirs = source(x)
+    ours = Net(graph).double()({graph.inputs[0]: x[None]})[0][graph.outputs[0]][0]
+    error = float((ours.flatten(1) - theirs.flatten(1)).abs().max() / theirs.abs().max())
+    if not error <= ROUNDING:
+        raise CaptureError(
+            [
+                f"the module and its Graph differ by {error:.2g} of the largest output on "
+                f"{SAMPLES} random images, so the module does not compute the same for all; "
+                "let forward depend on nothing but the image"
+            ]
+        )
+    return error
