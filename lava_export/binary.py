@@ -8,7 +8,8 @@ from lava_export import netx
 from lava_export.checks import require_run
 from lava_export.contract import ChipProgram, Stimulus, count_ticks, make_parity
 from lava_export.decode import decode_program
-from lava_export.integers import run_integers
+from lava_export.excess import Excess
+from lava_export.integers import run_counting_clips, run_integers
 from lava_export.parity import Parity
 from lava_export.program import LoihiProgram
 from lava_export.reference import to_float
@@ -34,13 +35,22 @@ class BinaryChipProgram(ChipProgram):
 
     def run(self, inputs: Stimulus) -> Record:
         """Return the run of the reference, in units of the float network."""
-        record = run_integers(self.program, inputs, count_ticks(inputs))
+        return self.run_with_excess(inputs)[0]
+
+    def run_with_excess(self, inputs: Stimulus) -> tuple[Record, dict[str, Excess]]:
+        """Return the run, and by population how often a measured bound was exceeded."""
+        ticks = count_ticks(inputs)
+        record, clipped = run_counting_clips(self.program, inputs, ticks)
         values = {k: to_float(self.program, k, v) for k, v in record.values.items()}
         spikes = {
             name: e._replace(value=e.value / self.program[name].message_unit)
             for name, e in record.spikes.items()
         }
-        return replace(record, values=values, spikes=spikes)
+        excess = {
+            name: Excess(clipped=n, of=record.samples * ticks * self.program[name].size)
+            for name, n in clipped.items()
+        }
+        return replace(record, values=values, spikes=spikes), excess
 
     def compare_with_lava(self, inputs: Stimulus) -> Parity:
         """Return how a run on the reference and a run on Lava agree for a stimulus."""

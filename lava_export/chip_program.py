@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lava_export.binary import BinaryChipProgram
+from lava_export.calibration import measure_bounds
 from lava_export.contract import ChipProgram, Stimulus
 from lava_export.graded import GradedProgram, is_graded, lower_graded
 from lava_export.graded.chip import GradedChipProgram
@@ -26,6 +27,7 @@ from neuro.graph.partition import chip_part
 from neuro.io.schema import convert
 from neuro.io.store import Arrays, load_value, recognize
 
+NO_STIMULUS: Stimulus = {}
 # Class of program by the class of its integers.
 PROGRAMS: Mapping[type, type[ChipProgram]] = {
     LoihiProgram: BinaryChipProgram,
@@ -34,32 +36,40 @@ PROGRAMS: Mapping[type, type[ChipProgram]] = {
 }
 
 
-def _lower_to_loihi(graph: Graph, ticks: int) -> ChipProgram:
+def _lower_to_loihi(graph: Graph, ticks: int, inputs: Stimulus) -> ChipProgram:
     """Return a graph's program in Loihi's integers, with graded spikes if it counts spikes."""
     if is_graded(graph):
         return GradedChipProgram(lower_graded(graph))
-    return BinaryChipProgram(lower(graph, ticks=ticks))
+    return BinaryChipProgram(lower(graph, ticks=ticks, bounds=measure_bounds(graph, inputs)))
 
 
-def _lower_to_one_core(graph: Graph, ticks: int) -> ChipProgram:
+def _lower_to_one_core(graph: Graph, ticks: int, _: Stimulus) -> ChipProgram:
     """Return a graph's program in Xylo's integers."""
     return XyloChipProgram(lower_to_xylo(graph, ticks=ticks))
 
 
 # Lowering by the class of a chip.
-LOWERINGS: Mapping[type[Hardware], Callable[[Graph, int], ChipProgram]] = {
+LOWERINGS: Mapping[type[Hardware], Callable[[Graph, int, Stimulus], ChipProgram]] = {
     Chip: _lower_to_loihi,
     OneCoreChip: _lower_to_one_core,
 }
 
 
-def lower_graph(graph: Graph, ticks: int, kind: type[Hardware] = Chip) -> ChipProgram:
+def lower_graph(
+    graph: Graph,
+    ticks: int,
+    kind: type[Hardware] = Chip,
+    inputs: Stimulus = NO_STIMULUS,
+) -> ChipProgram:
     """Return the program of a graph for runs of ``ticks`` ticks on chips of a kind.
+
+    inputs: samples on which the range of membranes without a leak is measured; with none, or
+        with part of the inputs, weights leave room for the worst case.
 
     Raises:
         LowerError: lists everything that cannot be lowered, each with its cure.
     """
-    return LOWERINGS[kind](graph, ticks)
+    return LOWERINGS[kind](graph, ticks, inputs)
 
 
 def list_misfits(
@@ -75,7 +85,7 @@ def list_misfits(
     for kind in {type(chip) for chip in chips}:
         own = [chip for chip in chips if type(chip) is kind]
         try:
-            program = lower_graph(part, ticks, kind)
+            program = lower_graph(part, ticks, kind, inputs or NO_STIMULUS)
         except LowerError as error:
             found |= {chip.name: error.problems for chip in own}
         else:

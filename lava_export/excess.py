@@ -10,20 +10,23 @@ class Excess:
 
     several: ticks in which a neuron fired more than once.
     saturated: ticks in which a state stood at a bound of its bits.
+    clipped: the same, where the bound was chosen so that it changes no spike on samples.
     of: number of ticks x neurons x samples.
     peak: the largest state, before its spikes were subtracted or its current fell.
     """
 
-    several: int
-    saturated: int
+    several: int = 0
+    saturated: int = 0
+    clipped: int = 0
     of: int
-    peak: int
+    peak: int = 0
 
     def __add__(self, other: "Excess") -> "Excess":
         """Return the excess of both runs together."""
         return Excess(
             several=self.several + other.several,
             saturated=self.saturated + other.saturated,
+            clipped=self.clipped + other.clipped,
             of=self.of + other.of,
             peak=max(self.peak, other.peak),
         )
@@ -48,5 +51,10 @@ def describe_excess(excess: Mapping[str, Excess]) -> list[str]:
             lines.append(
                 f"{name}: a state stood at a bound of its bits {found.saturated:,} times of "
                 f"{found.of:,}, where sums saturate; use fewer inputs or shorter time constants"
+            )
+        if found.clipped:
+            lines.append(
+                f"{name}: v stood at a bound of its bits {found.clipped:,} times of "
+                f"{found.of:,}; no spike changes by it in the first batch of samples"
             )
     return lines

@@ -46,6 +46,7 @@ class Setting(NamedTuple):
     units: exponents of the units of messages, by name: 2^unit whole numbers stand for 1.0.
     ticks: length of the longest run; None: any length.
     largest: the largest weight to use.
+    bounds: largest |v| to expect in units of the float network, by name, where measured.
     """
 
     lag: Mapping[str, int]
@@ -53,6 +54,7 @@ class Setting(NamedTuple):
     units: Mapping[str, int]
     ticks: int | None
     largest: int
+    bounds: Mapping[str, float]
 
 
 class LoweredLayer(NamedTuple):

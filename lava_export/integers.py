@@ -38,9 +38,19 @@ def run_integers(program: LoihiProgram, inputs: Mapping[str, Events], ticks: int
         TypeError, ProgramError: the run cannot start, see
             :func:`lava_export.checks.require_run`, or a sum of messages has too many bits.
     """
+    return run_counting_clips(program, inputs, ticks)[0]
+
+
+def run_counting_clips(
+    program: LoihiProgram, inputs: Mapping[str, Events], ticks: int
+) -> tuple[Record, dict[str, int]]:
+    """Return :func:`run_integers`, and how often v clipped, by population with a ``v_bound``.
+
+    Programs of the kinds that are not compiled have no such population.
+    """
     require_run(program, inputs, ticks)
     if not is_compiled(program):
-        return run(program, inputs, ticks)
+        return run(program, inputs, ticks), {}
     order = [program[name] for name in order_populations(program)]
     arrays, working = _lay_out(program, order)
     log = _start_log(order, inputs, ticks)
@@ -58,7 +68,8 @@ def run_integers(program: LoihiProgram, inputs: Mapping[str, Events], ticks: int
     read_outs = [p for p in order if not p.fires]
     ends = np.cumsum([p.size for p in read_outs])
     shown = dict(zip([p.name for p in read_outs], np.split(log.shown, ends, 2), strict=False))
-    return Record(
+    clipped = {p.name: int(n) for p, n in zip(order, working.clipped, strict=True) if p.v_bound}
+    record = Record(
         executor="integers",
         ticks=ticks,
         samples=len(log.start),
@@ -66,6 +77,7 @@ def run_integers(program: LoihiProgram, inputs: Mapping[str, Events], ticks: int
         values={p.name: shown[p.name].copy() for p in program.populations if not p.fires},
         digest=program.digest,
     )
+    return record, clipped
 
 
 def is_compiled(program: LoihiProgram) -> bool:
@@ -164,7 +176,8 @@ def _lay_out(program: LoihiProgram, order: list[Population]) -> tuple[ProgramArr
     # Sums of binary spikes stay below 2^24, see list_wide_integers; int32 halves their time.
     kind = np.int64 if any(p.message_bits for p in order) else np.int32
     sums = np.zeros((2, max(p.size for p in order)), kind)
-    return arrays, Working(*np.zeros((4, neurons), np.int64), *sums)
+    clipped = np.zeros(len(order), np.int64)
+    return arrays, Working(*np.zeros((4, neurons), np.int64), *sums, clipped)
 
 
 def _make_records(kind: np.dtype, rows: Sequence[Fields]) -> np.ndarray:

@@ -40,7 +40,10 @@ class ProgramArrays(NamedTuple):
 
 
 class Working(NamedTuple):
-    """The states of one sample, N each; sums of a tick by neuron, and by place and channel."""
+    """The states of one sample, N each; sums of a tick by neuron, and by place and channel.
+
+    clipped: how often v of each population stood at a bound of its bits, over all samples.
+    """
 
     u: np.ndarray
     v: np.ndarray
@@ -48,6 +51,7 @@ class Working(NamedTuple):
     wait: np.ndarray
     x: np.ndarray
     by_place: np.ndarray
+    clipped: np.ndarray
 
 
 class SpikeLog(NamedTuple):
@@ -209,7 +213,9 @@ def step(
         after = truncate(u[i] * keep_u[i]) + np.int64(64) * x[i]
         after += 2 * STATE_LIMIT * ((after <= -STATE_LIMIT) - np.int64(after > STATE_LIMIT))
         charged = truncate(v[i] * keep_v[i]) + after + biased * bias[i]
-        charged = min(max(charged, 1 - STATE_LIMIT), STATE_LIMIT - 1)
+        if abs(charged) >= STATE_LIMIT:
+            charged = min(max(charged, 1 - STATE_LIMIT), STATE_LIMIT - 1)
+            working.clipped[p] += 1
         u[i], v[i] = after, charged if wait[i] == 0 else v[i]
     log.start[sample, t, p] = log.used[0]
     if row["shown"] < 0:

@@ -79,6 +79,7 @@ from neuro.neurons import (
 from neuro.neurons.normal_form import as_array
 
 MAX_THRESHOLD = 2**THRESHOLD_BITS - 1
+NO_BOUNDS: Mapping[str, float] = {}
 
 
 class LowerError(ValueError):
@@ -97,7 +98,11 @@ class Bias(NamedTuple):
 
 
 def lower(
-    graph: Graph, *, ticks: int | None = None, largest_weight: int = LARGEST_WEIGHT
+    graph: Graph,
+    *,
+    ticks: int | None = None,
+    largest_weight: int = LARGEST_WEIGHT,
+    bounds: Mapping[str, float] = NO_BOUNDS,
 ) -> LoihiProgram:
     """Return the program of a graph; the graph is unchanged.
 
@@ -107,6 +112,10 @@ def lower(
             which leaves finer weights. None: runs of any length, impossible for a state without
             leak.
         largest_weight: the largest integer weight to use, even, <= 254.
+        bounds: by population, the largest |v| to expect [units of the float network], see
+            :func:`lava_export.calibration.measure_bounds`. It counts where the bound of the
+            weights, which without a leak grows with ``ticks``, needs coarser weights; v clips
+            beyond its 23 bits.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -155,7 +164,7 @@ def lower(
         for name in graph.inputs
     ]
     program = LoihiProgram(
-        **_lower_layers(graph, sources, parts, ticks, largest_weight),
+        **_lower_layers(graph, sources, parts, (ticks, largest_weight, bounds)),
         ticks=None if ticks is None else int(ticks),
         digest=digest_graph(graph),
     )
@@ -170,10 +179,13 @@ def _lower_layers(
     graph: Graph,
     sources: list[Population],
     parts: list[FloatPopulation],
-    ticks: int | None,
-    largest_weight: int,
+    limits: tuple[int | None, int, Mapping[str, float]],
 ) -> dict[str, Any]:
-    """Return the populations and the connections of a program, as keyword arguments."""
+    """Return the populations and the connections of a program, as keyword arguments.
+
+    limits: ticks, largest_weight and bounds of :func:`lower`.
+    """
+    ticks, largest_weight, bounds = limits
     routes = [r for p in parts for r in p.incoming]
     plain = [*(p.name for p in sources), *(p.name for p in parts if not is_coder(p))]
     units = dict.fromkeys(plain, 0)
@@ -185,6 +197,7 @@ def _lower_layers(
         units=units,
         ticks=ticks,
         largest=largest_weight,
+        bounds=bounds,
     )
     layers = [
         lower_coder(p, coders[p.name], setting)
@@ -238,6 +251,9 @@ def _fit_scale(p: FloatPopulation, setting: Setting) -> LoweredLayer:
         if forgets and not keeps_no_memory(population, *room):
             population = replace(population, kind="alif", dv=as_int32(NO_MEMORY))
         excess = compute_head_room(population, *room)
+        if excess >= 1 and (bound := setting.bounds.get(p.name, 0.0)):
+            population = replace(population, v_bound=math.ceil(64 * scale * bound))
+            excess = compute_head_room(population, *room)
         if excess < 1 or largest == 2:
             return LoweredLayer(population, incoming)
         if shifts and exponent > EXPONENTS[0] and np.isfinite(excess):

@@ -68,6 +68,8 @@ class Population:
     reset_interval, reset_offset: all states become 0 before a tick t with t mod interval =
         offset mod interval; interval 0: never.
     refractory: ticks after the tick of a spike, in which v is held; "alif" only.
+    v_bound: largest |v| to expect, measured on samples with room to spare; v clips beyond 2^23.
+        0: the weights bound v, see :func:`lava_export.rules.bound_states`.
     vth_low: threshold below which a "ternary" fires -1, "ternary" only and required.
     message_bits: bits of a graded spike, which is a whole number with its sign; 0 for binary
         spikes. An "input" may have them; a "delta" and a "sigma_delta" must.
@@ -100,6 +102,7 @@ class Population:
     state_exp: int = 0
     cumulative: bool = False
     relu: bool = True
+    v_bound: int = 0
 
     @property
     def after_hard(self) -> np.ndarray:

@@ -91,7 +91,8 @@ WEIGHTS: Mapping[SignMode, tuple[int, int]] = {
     "inhibitory": (-LARGEST_WEIGHT - 1, 0),
 }
 WEIGHT_BITS = 8
-LATER: Mapping[str, Any] = {"dilation": (1, 1), "groups": 1}  # in files only if they differ
+# In files only if they differ.
+LATER: Mapping[str, Any] = {"dilation": (1, 1), "groups": 1, "v_bound": 0}
 EXPONENTS = (-8, 7)  # the least and largest weight_exp of Loihi
 
 

@@ -223,7 +223,8 @@ def bound_states(
 
     u sums all positive (or all negative) weights in every tick, and decays. v sums u and bias
     alike, but a reset bounds v above: before a tick it is at most at the threshold. After a
-    reset to another value than 0, v sums on from that value.
+    reset to another value than 0, v sums on from that value. A measured bound of v replaces a
+    larger one of these.
 
     Args:
         p: the population.
@@ -249,7 +250,9 @@ def bound_states(
         lowest = lowest + np.maximum(-_find_least_reset(p), 0)
     if p.kind == "ternary":  # its lower threshold also resets
         lowest = np.minimum(lowest, keep_v * np.maximum(-p.lowest, 0) + out_of_v)
-    return StateBounds(u=np.maximum(up, down), v=np.maximum(highest, lowest), a=a)
+    v = np.maximum(highest, lowest)
+    v = np.minimum(v, p.v_bound) if p.v_bound else v
+    return StateBounds(u=np.maximum(up, down), v=v, a=a)
 
 
 def _find_least_reset(p: Population) -> np.ndarray:

@@ -27,7 +27,7 @@ from neuro.graph.scaling import make_scale_node, scale_inputs
 from neuro.graph.validate import GraphError
 from neuro.neurons import LI, DiscreteLIF, is_neuron
 
-Scale = float | Float[np.ndarray, " C"]  # of a layer, or of each of its channels
+Scale = float | Float[np.ndarray, " _"]  # of a layer, or of each of its channels
 WITHOUT_NODE = "train the ANN with ReLU or CountedReLU in its place"
 AVERAGE = "a maximum of spikes is no maximum of rates; train with AvgPool2d, or a stride"
 CURES: Mapping[type, str] = {
@@ -59,15 +59,11 @@ def _is_relu(node: Node) -> bool:
 
 
 def _list_problems(graph: Graph, name: str) -> Iterator[str]:
-    node, last = graph.nodes[name], name in graph.outputs
-    if is_neuron(node):
-        if not (isinstance(node, LI) and last):
-            kind = type(node).__name__
-            yield f"{name}: a {kind} is a neuron, and an ANN has none; convert the ANN"
-    elif _is_relu(node):
-        if last:
-            yield f"{name}: the network ends in a ReLU; end it in the values before it"
-    elif isinstance(node, Host):
+    node = graph.nodes[name]
+    if is_neuron(node) and not (isinstance(node, LI) and name in graph.outputs):
+        kind = type(node).__name__
+        yield f"{name}: a {kind} is a neuron, and an ANN has none; convert the ANN"
+    elif isinstance(node, Host) and not _is_relu(node):
         kind = node.function if isinstance(node, Pointwise) else type(node).__name__
         yield f"{name}: {kind} has no spiking form; {CURES.get(type(node), WITHOUT_NODE)}"
 
@@ -78,7 +74,7 @@ def convert(graph: Graph, scales: Mapping[str, Scale]) -> Graph:
     It needs the same constant input in every tick. In T ticks its output is T times the logits.
 
     Args:
-        graph: the ANN: connections, ReLUs (Pointwise), and at its end an LI or a connection.
+        graph: the ANN: connections, ReLUs (Pointwise), and an LI at its end.
         scales: the largest value that a spike train can stand for, by ReLU: one number, or one
             for each channel of (C, H, W) or value of (N,). A ReLU with levels has its own.
 
@@ -94,20 +90,15 @@ def convert(graph: Graph, scales: Mapping[str, Scale]) -> Graph:
     for name, scale in found.items():
         change.nodes[name] = make_counter(scale, graph.shapes[name])
         change.weigh(name, scale)
-    edges = change.list_edges()
     for name in graph.outputs:
-        node = graph.nodes[name]
-        if isinstance(node, LI):
-            change.nodes[name] = replace(node, tau=math.inf)
-        else:
-            change.nodes[f"{name}_sum"] = LI(tau=math.inf)
-            edges.append(Edge(name, f"{name}_sum"))
-    return Graph(nodes=change.nodes, edges=tuple(edges), dt=Seconds(graph.dt))
+        change.nodes[name] = replace(graph.nodes[name], tau=math.inf)  # type: ignore[type-var]
+    edges = (*change.edges.values(), *change.added)
+    return Graph(nodes=change.nodes, edges=edges, dt=Seconds(graph.dt))
 
 
 def _find_scale(
     graph: Graph, name: str, scales: Mapping[str, Scale], problems: list[str]
-) -> Float[np.ndarray, " C"]:
+) -> Float[np.ndarray, " _"]:
     """Return the scales of the channels of a ReLU, one if all are equal."""
     node = graph.nodes[name]
     own = node.scale if isinstance(node, Pointwise) and node.levels else scales.get(name, 0.0)
@@ -121,7 +112,7 @@ def _find_scale(
     return scale
 
 
-def make_counter(scale: Float[np.ndarray, " C"], shape: Shape) -> DiscreteLIF:
+def make_counter(scale: Float[np.ndarray, " _"], shape: Shape) -> DiscreteLIF:
     """Return the neurons that stand for a ReLU, one of each value in ``shape``."""
     wide = scale if scale.size == 1 else scale.reshape(-1, *[1] * (len(shape) - 1))
     value = wide.item() if scale.size == 1 else wide
@@ -137,7 +128,7 @@ class _Change:
     edges: dict[Edge, Edge]
     added: list[Edge] = field(default_factory=list)
 
-    def weigh(self, source: str, scale: Float[np.ndarray, " C"]) -> None:
+    def weigh(self, source: str, scale: Float[np.ndarray, " _"]) -> None:
         """Multiply all that a node sends by the scales of its channels."""
         for edge in self.graph.out_of(source):
             node = self.graph.nodes[edge.target]
@@ -150,7 +141,7 @@ class _Change:
             else:
                 self.edges[edge] = edge._replace(source=self.add_scale(source, scale))
 
-    def add_scale(self, source: str, scale: Float[np.ndarray, " C"]) -> str:
+    def add_scale(self, source: str, scale: Float[np.ndarray, " _"]) -> str:
         """Return the node that multiplies the output of ``source``, which is made once."""
         name, shape = f"{source}_scale", self.graph.shapes[source]
         if name not in self.nodes:
@@ -161,7 +152,3 @@ class _Change:
             self.nodes[name] = node
             self.added.append(Edge(source, name))
         return name
-
-    def list_edges(self) -> list[Edge]:
-        """Return the edges of the changed graph."""
-        return [*self.edges.values(), *self.added]

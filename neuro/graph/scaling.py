@@ -45,7 +45,7 @@ def make_scale_node(shape: Shape, scale: np.ndarray, shift: np.ndarray | None) -
     return kind(weight=narrow(weight), bias=bias, groups=shape[0])
 
 
-def scale_inputs(node: Weighted, factor: Float[np.ndarray, " C"]) -> Weighted:
+def scale_inputs(node: Weighted, factor: Float[np.ndarray, " _"]) -> Weighted:
     """Return a node that computes from x what ``node`` computes from factor x.
 
     factor: one for all values, or one per channel of the input; the values of a channel follow

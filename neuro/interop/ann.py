@@ -18,7 +18,7 @@ from neuro.graph.convert import AVERAGE, WITHOUT_NODE
 from neuro.interop.capture import OPERATIONS, copy_module, describe_error
 from neuro.interop.imported import ROUNDING
 from neuro.interop.layer_operations import Handler
-from neuro.interop.neuron_reader import CannotRunError, CaptureError
+from neuro.interop.neuron_reader import CannotRunError, CaptureError, NeuronReader
 from neuro.interop.one_tick import fold_layers
 from neuro.interop.parameters import require_readable
 from neuro.interop.recording import Operation, RecordedRun, Recorder, StimulusTick, list_tensors
@@ -34,10 +34,13 @@ class ReadANN(NamedTuple):
     error: float
 
 
-class NoNeurons:
-    """The part of a :class:`neuro.interop.neuron_reader.NeuronReader` that recording needs."""
+class _NoNeurons(NeuronReader):
+    """A reader for which no module is a neuron; nothing else of it is called."""
 
-    library = "torch"
+    @property
+    def library(self) -> str:
+        """The library of the modules."""
+        return "torch"
 
     def is_neuron(self, module: nn.Module) -> bool:  # noqa: ARG002
         """No module is a neuron."""
@@ -90,7 +93,7 @@ def read_ann(module: nn.Module, input_shape: tuple[int, ...]) -> ReadANN:
 
 def _record(source: nn.Module, shape: tuple[int, ...]) -> RecordedRun:
     network = deepcopy(source)
-    recorder = Recorder(network, NoNeurons(), ANN_OPERATIONS, follow=True)  # type: ignore[arg-type]
+    recorder = Recorder(network, _NoNeurons(), ANN_OPERATIONS, follow=True)
     x = _draw(shape, 2)
     recorder.keep(x)
     recorder.put(x, StimulusTick(shape=tuple(shape), tick=None))

@@ -26,7 +26,8 @@ class ErrorParts(NamedTuple):
     """What separates spikes from the ReLU of their own mean input; the sum is the difference.
 
     clipped: the input exceeds the scale. quantisation: T ticks show T + 1 values.
-    unevenness: spikes too many or too few, because inputs arrived in another order than evenly.
+    unevenness: spikes too many or too few, because inputs arrived in another order than evenly;
+        the layers before cause it.
     """
 
     clipped: Any
@@ -55,9 +56,9 @@ class ConvertedLayer:
     first_spike: int
 
     @property
-    def worst_part(self) -> str:
-        """The name of the largest part of the error."""
-        return max(ErrorParts._fields, key=lambda part: float(getattr(self, part)))
+    def own_error(self) -> float:
+        """The larger of the parts that its own scale causes: clipped and quantisation."""
+        return max(self.clipped, self.quantisation)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +94,7 @@ def find_scales(
     for batch in split_batches(graph, inputs):
         activity, _ = Net(graph).double()(batch)
         for name, parts in kept.items():
-            parts.append(activity[name][0].flatten(2).float().numpy())  # B C H W -> B C HW
+            parts.append(activity[name][0, ..., None].flatten(2).float().numpy())  # B C _
     scales, silent = dict[str, Scale](), list[str]()
     for name in kept:
         values = np.concatenate(kept[name])

@@ -56,7 +56,7 @@ def check_exact(graph: Graph, _: int, __: Inputs) -> list[str]:
 def check_lava(graph: Graph, ticks: int, inputs: Inputs) -> list[str]:
     """Return the parts that have no integer form that Lava runs."""
     try:
-        return list_unfit_inputs(lower_graph(graph, ticks), graph, inputs)
+        return list_unfit_inputs(lower_graph(graph, ticks, inputs=inputs), graph, inputs)
     except LowerError as error:
         return list(error.problems)
 
@@ -65,7 +65,7 @@ def check_chip(chip: str, graph: Graph, ticks: int, inputs: Inputs) -> list[str]
     """Return the parts that a chip cannot run, and the limits of the chip that they exceed."""
     own = {**load_chips(), **load_one_core_chips()}[chip]
     try:
-        program = lower_graph(graph, ticks, type(own))
+        program = lower_graph(graph, ticks, type(own), inputs)
     except LowerError as error:
         return list(error.problems)
     return program.list_breaches(own) + list_unfit_inputs(program, graph, inputs)
@@ -73,7 +73,8 @@ def check_chip(chip: str, graph: Graph, ticks: int, inputs: Inputs) -> list[str]
 
 def check_netx(graph: Graph, ticks: int, inputs: Inputs) -> list[str]:
     """Return the parts that have no integer form, or none that a ``.net`` file can store."""
-    return check_lava(graph, ticks, inputs) or lower_graph(graph, ticks).list_net_problems()
+    problems = check_lava(graph, ticks, inputs)
+    return problems or lower_graph(graph, ticks, inputs=inputs).list_net_problems()
 
 
 def check_nest(graph: Graph, ticks: int, _: Inputs) -> list[str]:

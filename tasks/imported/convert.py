@@ -4,6 +4,7 @@ Axes: T ticks, B samples, K classes, ``*N`` the shape of the input.
 """
 
 import shlex
+import sys
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -224,10 +225,10 @@ def _open_run(source: str, words: ConversionWords) -> OpenedANN:
             f"{source}: its input is spikes, and a conversion needs constant values; train it "
             "with --set code=direct"
         )
-    test = _read_split(source, network, "test", words.samples)
+    test = read_split(source, network, "test", words.samples)
     return OpenedANN(
         graph=network.graph,
-        split=ImageSplit(_read_split(source, network, "val", words.calibrated), test, run.task),
+        split=ImageSplit(read_split(source, network, "val", words.calibrated), test, run.task),
         accuracy=measure_ann(network.graph, test),
         unit="graded: whole numbers, as in the run that was converted",
         library=f"neuro {__version__}, converted",
@@ -235,9 +236,12 @@ def _open_run(source: str, words: ConversionWords) -> OpenedANN:
     )
 
 
-def _read_split(source: str, network: ChipNetwork, split: str, most: int) -> LabelledImages:
-    """Return images of a run's split: the first tick of its stimuli, which are constant."""
-    images, labels, left = [], [], most
+def read_split(source: str, network: ChipNetwork, split: str, most: int) -> LabelledImages:
+    """Return images of a run's split: the first tick of its stimuli, which are constant.
+
+    most: number of images; 0: all.
+    """
+    images, labels, left = [], [], most or sys.maxsize
     for stimulus in network.stimuli(split):  # type: ignore[arg-type]
         (x,) = stimulus.inputs.values()
         if not isinstance(stimulus.targets, torch.Tensor) or stimulus.targets.dim() != 1:

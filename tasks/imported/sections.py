@@ -34,7 +34,6 @@ CURES = {
     "clipped": "its inputs exceed the scale; use a higher --percentile, or --by channel",
     "quantisation": "T ticks show T + 1 values; use more --ticks, --by channel, or train with "
     "CountedReLU",
-    "unevenness": "its spikes arrive unevenly; use more --ticks, or train with CountedReLU",
 }
 
 
@@ -119,7 +118,9 @@ def describe_conversion(facts: ImportFacts) -> list[str]:
     ticks, layers = facts["stimulus"]["ticks"], found["layers"]
     right = dict(map(tuple, found["right"]))[ticks]  # type: ignore[arg-type]
     own = [convert(layer, ConvertedLayer) for layer in layers]
-    worst = max(own, key=lambda layer: layer.total)
+    worst = max(own, key=lambda layer: layer.own_error)
+    part = "clipped" if worst.own_error == worst.clipped else "quantisation"
+    uneven = max(own, key=lambda layer: layer.unevenness)
     silent = [layer.name for layer in own if not layer.first_spike]
     told = [
         f"In {ticks} ticks {right / n:.2%} of {n:,} images are right, {found['ann']:.2%} by "
@@ -128,9 +129,14 @@ def describe_conversion(facts: ImportFacts) -> list[str]:
         "Errors are shares of the layer's mean ReLU, at the input that it really gets: clipped "
         "above the scale, rounded to T steps (quantisation), and spikes too many or too few "
         "because inputs arrived unevenly. Rate: spikes per neuron and tick.",
-        f"Worst is {worst.name}, {worst.total:.1%}, most of it {worst.worst_part}: "
-        f"{CURES[worst.worst_part]}.",
+        f"The worst scale is that of {worst.name}, {part} {worst.own_error:.1%}: "
+        f"{CURES[part]}.",
     ]
+    if uneven.unevenness > worst.own_error:
+        told.append(
+            f"Spikes reach {uneven.name} unevenly, {uneven.unevenness:.1%}; use more --ticks, "
+            "or train with CountedReLU."
+        )
     if silent:
         told.append(f"No spike in {ticks} ticks: {', '.join(silent)}; use more --ticks.")
     return told

@@ -156,7 +156,7 @@ def export_samples(
         TypeError, ValueError: the samples do not fit the graph; the message holds the cure.
     """
     first = next(iterate_batches(graph, samples))
-    program = lower_graph(graph, first.ticks)
+    program = lower_graph(graph, first.ticks, inputs=first.inputs)
     chips = [chip for chip in load_chips().values() if not chip.base]
     fits = {chip.name: program.list_breaches(chip) for chip in chips}
     if all(fits.values()):

@@ -15,6 +15,7 @@ import torch
 
 from lava_export import ChipProgram, LowerError, ProgramError, lower_graph
 from lava_export.chip_program import check_parity
+from lava_export.excess import Excess, add_excess, describe_excess
 from lava_export.parity import Parity, join_parities
 from neuro.base.arguments import make_type_error
 from neuro.energy.networks import join_layers, join_messages, name_layer
@@ -62,6 +63,7 @@ class Verification:
     drawn: how the n samples were drawn from the split; "" if unknown.
     misfits: why there is no integer program; empty if there is one.
     measured_on: digests of graph and stimuli. without_metric: networks that no metric covers.
+    excess: one line per way in which the integers left the rules of the float network.
     """
 
     layers: Mapping[str, Mapping[str, Any]]
@@ -77,6 +79,7 @@ class Verification:
     misfits: Sequence[str]
     measured_on: Mapping[str, str]
     without_metric: Sequence[str] = ()
+    excess: Sequence[str] = ()
 
     @property
     def mismatches(self) -> int:
@@ -100,6 +103,7 @@ class Verification:
             "drawn": self.drawn,
             "ticks": self.ticks,
             **({"misfits": list(self.misfits)} if self.misfits else {}),
+            **({"excess": list(self.excess)} if self.excess else {}),
             **({"without_metric": list(self.without_metric)} if self.without_metric else {}),
             KEY: dict(self.measured_on),
         }
@@ -120,6 +124,7 @@ def join_verifications(networks: Mapping[str, Verification]) -> Verification:
         parity=join_parities({k: v.parity for k, v in networks.items()}),
         quantisation=join_layers({k: v.quantisation for k, v in networks.items()}),
         misfits=join_messages({k: v.misfits for k, v in networks.items()}),
+        excess=join_messages({k: v.excess for k, v in networks.items()}),
         without_metric=list(networks)[1:],
     )
 
@@ -181,7 +186,8 @@ def verify_samples(
             samples (:func:`tasks.runs.samples.estimate_errors`). n, drawn, ticks: test
             samples, how they were drawn from the split, and the length of each.
             measured_on: see :func:`describe_samples`.
-        misfits: why there is no integer program; missing if there is one.
+        misfits: why there is no integer program; missing if there is one. excess: where its
+            integers left the rules of the float network; missing if nowhere.
 
     Raises:
         TypeError, ValueError: samples or judge have the wrong type, or do not fit the graph or
@@ -208,13 +214,14 @@ def compare_executors(
     program, misfits = _try_to_lower(graph, first)
     tally = _Tally(graph, program)
     answers: dict[str, list[Tree]] = {who: [] for who in EXECUTORS[: 3 if program else 2]}
-    targets, stimuli, n = [], list[str](), 0
+    targets, stimuli, n, excess = [], list[str](), 0, dict[str, Excess]()
     for some in chain([first], batches):
         targets.append(read_targets(some))
         records = {"torch": replay(graph, some.inputs)}
         records["events"], _ = simulate(graph, some.inputs)
         if program is not None:
-            records["integers"] = program.run(some.inputs)
+            records["integers"], found = program.run_with_excess(some.inputs)
+            excess = add_excess(excess, found)
         tally.add(some.inputs, records["torch"], records["events"], records.get("integers"))
         for who, record in records.items():
             answers[who].append(read_answers(judge, graph, record))
@@ -244,6 +251,7 @@ def compare_executors(
         drawn=first.drawn,
         ticks=first.ticks,
         misfits=misfits,
+        excess=describe_excess(excess),
         measured_on=describe_samples(graph, stimuli),
     )
 
@@ -263,7 +271,7 @@ def differs_from_lava(parity: Mapping[str, Any]) -> bool:
 def _try_to_lower(graph: Graph, some: Samples) -> tuple[ChipProgram | None, list[str]]:
     """Return (program, []), or (None, reasons) if there is none for these samples."""
     try:
-        program = lower_graph(graph, some.ticks)
+        program = lower_graph(graph, some.ticks, inputs=some.inputs)
         program.require_run(some.inputs)
     except LowerError as error:
         return None, error.problems

@@ -260,6 +260,7 @@ def describe_equality(verify: dict[str, Any], metrics: Sequence[Metric]) -> list
         describe_parity(verify["reference_lava"]),
         *describe_silence(list_silent(verify)),
         *verify.get("misfits", ()),
+        *verify.get("excess", ()),
     ]
     if unexplained := verify["torch_events"]["unexplained"]:
         first = (

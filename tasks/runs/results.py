@@ -172,6 +172,7 @@ class VerifyResult(VerifyFigures):
     drawn: NotRequired[str]
     ticks: NotRequired[int]
     misfits: NotRequired[list[str]]
+    excess: NotRequired[list[str]]
 
 
 class _Scaled(TypedDict):

@@ -1,0 +1,145 @@
+"""The experiments of ``neuro bench conversion``: ANNs as spiking networks, beside ann2snn.
+
+A trained ANN is converted by neuro and, where its ReLUs are plain, by SpikingJelly: with its
+defaults, and with its channel-wise scales from half the threshold on. All see the same test
+images and the same images for their scales.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from neuro.graph.convert import convert
+from neuro.nn.layers import Residual, Spiking, list_steps
+from neuro.nn.scales import find_scales, measure_conversion
+from tasks.bench.experiment import Experiment, Variants
+from tasks.images.classification import cifar10, mnist
+from tasks.imported.convert import measure_ann, read_split
+from tasks.imported.images import LabelledImages
+from tasks.runs.task import ACCURACY, TaskRun
+from tasks.runs.trained_run import TrainedRun, open_trained_run
+
+TICKS = (1, 2, 4, 8, 16, 32)
+CALIBRATED = 500
+SPIKINGJELLY: Mapping[str, Mapping[str, Any]] = {
+    "SpikingJelly": {},
+    "SpikingJelly by channel": {
+        "channel_wise": True, "half_threshold": True, "mode": "99.9%",
+    },
+}  # fmt: skip
+
+
+def list_experiments(quick: bool) -> Mapping[str, Experiment]:
+    """Return the experiments by part. quick: one seed of short trainings."""
+    digits = {"relu": mnist.relu(), "counted": mnist.counted()}
+    colours = {"relu": cifar10.relu(), "counted": cifar10.counted()}
+    residual = replace(cifar10.residual(), epochs=4)
+    deep = {"relu": replace(residual, neuron="relu"), "counted": residual}
+    if quick:
+        small = {"train": 300, "epochs": 1, "test": 100}
+        digits = {name: replace(config, **small) for name, config in digits.items()}
+        tiny = replace(cifar10.tiny(), ticks=1, code="direct", epochs=1)
+        colours = {name: replace(tiny, neuron=name) for name in colours}
+        deep = {
+            name: replace(tiny, neuron=name, blocks=(4, 4, 0), residual=True) for name in deep
+        }
+    seeds = (0,) if quick else (0, 1, 2)
+
+    def make(
+        title: str, run: str, arms: Mapping[str, Any], seeds: tuple[int, ...]
+    ) -> Experiment:
+        return Experiment(
+            title=title,
+            run=run,
+            arms=arms,
+            seeds=seeds,
+            metrics=(ACCURACY,),
+            measures=measure_conversions,
+        )
+
+    return {
+        "digits": make("convolutions on digits", "mnist:relu", digits, seeds),
+        "cifar10": make("a small VGG on CIFAR-10", "cifar10:relu", colours, (0,)),
+        "residual": make("a residual network on CIFAR-10", "cifar10:residual", deep, (0,)),
+    }
+
+
+def measure_conversions(run: TaskRun) -> Variants:
+    """Return the accuracy of each conversion, by its name and its number of ticks.
+
+    Where ``compared`` of a configuration is less than the test split, "ANN" is the ANN's own on
+    these samples.
+    """
+    trained = open_trained_run(run)
+    graph = trained.network.graph
+    known, test = (
+        read_split(str(run.folder), trained.network, split, most)
+        for split, most in (("val", CALIBRATED), ("test", 0))
+    )
+    (name,) = graph.inputs
+    converted = convert(graph, find_scales(graph, {name: known.images}))
+    found = measure_conversion(graph, converted, {name: test.images}, TICKS[-1], TICKS)
+    logits = {f"{t} ticks": x for t, x in found.logits.items()}
+    accuracies = {"ANN, same samples": measure_ann(graph, test)}
+    if run.config.neuron == "relu":
+        for title, options in SPIKINGJELLY.items():
+            for t, x in run_spikingjelly(make_plain(trained), known, test, options):
+                logits[f"{title}, {t} ticks"] = x
+    for variant, x in logits.items():
+        accuracies[variant] = float((x.argmax(1) == test.labels).mean())
+    return {variant: {"accuracy": value} for variant, value in accuracies.items()}
+
+
+class _Add(nn.Module):
+    """A Residual as other libraries take it."""
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.body(x) + x
+        return y
+
+
+def make_plain(trained: TrainedRun) -> nn.Sequential:
+    """Return the layers of a trained ANN as a module of torch alone, without its read-out."""
+
+    def unwrap(part: nn.Module) -> nn.Module:
+        if isinstance(part, Residual):
+            return _Add(nn.Sequential(*(m for _, m in list_steps(part.body))))  # type: ignore[arg-type]
+        return part
+
+    steps = list_steps(trained.model)  # type: ignore[arg-type]
+    return nn.Sequential(*(unwrap(m) for _, m in steps if not isinstance(m, Spiking))).eval()
+
+
+@torch.no_grad()
+def run_spikingjelly(
+    module: nn.Module,
+    known: LabelledImages,
+    test: LabelledImages,
+    options: Mapping[str, Any],
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (ticks, mean logits B K) of a network that SpikingJelly's ann2snn converted."""
+    from spikingjelly.activation_based import ann2snn, functional
+
+    def batches(found: LabelledImages) -> list[Tensor]:
+        return list((torch.from_numpy(found.images).float() / 255).split(100))
+
+    recipe = ann2snn.RateCodingRecipe(batches(known), **options)
+    converted = ann2snn.Converter(recipe).convert(module)
+    sums: dict[int, list[Tensor]] = {t: [] for t in TICKS}
+    for x in batches(test):
+        functional.reset_net(converted)
+        total: Any = 0.0
+        for t in range(1, TICKS[-1] + 1):
+            total = total + converted(x)
+            if t in sums:
+                sums[t].append(total / t)
+    for t, parts in sums.items():
+        yield t, torch.cat(parts).numpy()
