@@ -8,11 +8,18 @@ from ship_run import measure_first_batch, ship
 from neuro.io.run_folder import RunError, begin_run
 from neuro.training import get_best_weights_path
 from neuro.training.checkpoint import get_weights, save_weights
+from tasks.measures.energy import estimate_energy
+from tasks.measures.train import evaluate_run
 from tasks.report.report import write_report
 from tasks.runs import shipped
 from tasks.runs.find import make_run, open_folder
 from tasks.runs.names import UnknownName
-from tasks.runs.provenance import digest_file, explain_unknown_curve
+from tasks.runs.provenance import (
+    describe_trained,
+    digest_file,
+    explain_unknown_curve,
+    list_out_of_date,
+)
 from tasks.runs.shipped import SHIPPED, copy_shipped_run, list_shipped_runs
 from tasks.runs.task import TaskRun
 from tasks.runs.trained_run import build_fresh_model
@@ -85,6 +92,8 @@ def test_a_copy_is_a_run_whose_curve_is_known(store: Path) -> None:
     assert explain_unknown_curve(out) == ""
     page = write_report(open_folder(out)).read_text()
     assert "nothing says that the curve" not in page
+    assert "another version of the code" not in page
+    assert "at commit 000000000000. Results that neuro ships" in page
     with pytest.raises(RunError, match=r"copy exists; .*neuro get points --out FOLDER"):
         copy_shipped_run("points", out)
     (out / "metrics.jsonl").write_text(
@@ -93,6 +102,33 @@ def test_a_copy_is_a_run_whose_curve_is_known(store: Path) -> None:
     assert explain_unknown_curve(out) == (
         "nothing says that the curve is of this training: shipped.json is of another curve"
     )
+
+
+def test_results_of_other_code_are_out_of_date_unless_they_are_shipped(store: Path) -> None:
+    out = store / "copy"
+    copy_shipped_run("points", out)
+    now = {**describe_trained(out), "code": "other"}
+    assert list_out_of_date(out, now) == {}
+    weights = {**now, "weights": "other"}
+    assert list_out_of_date(out, weights) == {"eval": "of earlier weights"}
+    (out / "eval.json").write_text((out / "eval.json").read_text() + " ")
+    assert list_out_of_date(out, now) == {"eval": "of another version of the code"}
+
+
+@pytest.mark.nightly
+@pytest.mark.slow
+def test_the_digits_have_the_shipped_figures(tmp_path: Path) -> None:
+    out = tmp_path / "digits"
+    run = copy_shipped_run("digits", out)
+    shipped_eval, shipped_energy = (
+        json.loads((run.folder / f"{verb}.json").read_text()) for verb in ("eval", "energy")
+    )
+    accuracy = evaluate_run(open_folder(out))["accuracy"]
+    assert accuracy == pytest.approx(shipped_eval["accuracy"], abs=0.003)
+    energy = estimate_energy(open_folder(out))
+    for chip in ("loihi1", "loihi2"):
+        joules, expected = (own[chip]["chip"]["nominal"] for own in (energy, shipped_energy))
+        assert joules == pytest.approx(expected, rel=0.02)
 
 
 def test_an_unknown_name_is_refused_with_those_that_there_are(store: Path) -> None:
