@@ -57,7 +57,7 @@ def make_teacher_training(config: ForecastConfig, teacher: nn.Module) -> Earlier
 
     @torch.no_grad()
     def validate(model: nn.Module) -> float:
-        scores = [model(x[None])[0][-1] for x in val[0].split(EVALUATED)]
+        scores = [model(x[None])[0][-1] for x in torch.split(val[0], EVALUATED)]
         answers = read_bins(torch.cat(scores).double().softmax(-1))
         return float((answers - val[1]).square().mean())
 

@@ -104,8 +104,9 @@ def train_teacher(config: ForecastConfig, seed: int) -> Stack:
 def _train_teacher(config: ForecastConfig, seed: int) -> Stack:
     with seeded(seed):
         teacher = build_teacher(config)
-    train_alone(stage := make_teacher_training(config, teacher))
-    return stage.model.requires_grad_(False)
+    stage = make_teacher_training(config, teacher)
+    stage.finish(train_alone(stage))
+    return teacher.requires_grad_(False)
 
 
 def train_forecaster(seeds: Sequence[int], run: TaskRun) -> bool:

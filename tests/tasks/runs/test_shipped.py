@@ -1,6 +1,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ship_run import measure_first_batch, ship
@@ -20,6 +21,7 @@ from tasks.runs.provenance import (
     explain_unknown_curve,
     list_out_of_date,
 )
+from tasks.runs.results import KEY
 from tasks.runs.shipped import SHIPPED, copy_shipped_run, list_shipped_runs
 from tasks.runs.task import TaskRun
 from tasks.runs.trained_run import build_fresh_model
@@ -39,6 +41,15 @@ def test_the_runs_are_small_and_say_how_they_were_trained() -> None:
         texts = [path.read_text() for path in run.folder.glob("*.json*")]
         assert not [text for text in texts if re.search(r"/(root|home|tmp|Users)/", text)]
         assert run.shipment["curve"] == digest_file(run.folder / "metrics.jsonl")
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
+def test_the_docs_tell_the_time_that_neuro_get_tells(run: shipped.ShippedRun) -> None:
+    command = f"neuro train {run.header['task']}:{run.header['name']} "
+    pages = (Path(__file__).parents[3] / "docs").glob("*.md")
+    lines = [line for page in pages for line in page.read_text().splitlines()]
+    told = [line for line in lines if command in line and "minute" in line]
+    assert all(f" {run.shipment['cpu_minutes']:.3g} CPU minutes" in line for line in told)
 
 
 @pytest.mark.slow
@@ -77,7 +88,8 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     row = {"epoch": 4, "train_loss": 0.5, "val_accuracy": 0.25}
     run.write_lines("metrics.jsonl", [row])
     (run.folder / "environment.json").write_text("{}")
-    facts = {"correct": 3, "classes": ["a", "b"], "confusion": [[1, 2], [3, 2]]}
+    facts: dict[str, Any] = {"correct": 3, "classes": ["a", "b"], "confusion": [[1, 2], [3, 2]]}
+    facts[KEY] = {**describe_trained(run.folder), "code": "old"}
     run.write("eval.json", {"accuracy": 0.375, "n": 8, "split": "test", **facts})
     ship(run.folder, "points", "0" * 39 + "1", 1.5, "points in two classes")
     return tmp_path
