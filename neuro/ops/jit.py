@@ -5,13 +5,15 @@ it calls changes: it would run old code. So the compiled functions of a module a
 folder named by a digest of their sources: the module itself, the modules from which its
 compiled functions take names, and so on.
 
-The logger "neuro" reports the first compilation in a process: one line on stderr by default.
+The logger "neuro" reports the first compilation in a process and those that it starts: one
+line on stderr by default.
 """
 
 import ast
 import hashlib
 import inspect
 import logging
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -34,6 +36,7 @@ COMPILING = (
     "neuro: compiling kernels that this machine has not compiled yet, which may take a minute; "
     "later runs load them from disk"
 )
+REPORTED = "NEURO_COMPILING_REPORTED"  # environment variable
 config: Any = numba.config
 compiled: set[Callable[..., object]] = set()  # the Python functions behind all kernels
 
@@ -85,8 +88,10 @@ class _CompileListener(event.Listener):
 
 @cache
 def report_compiling() -> None:
-    """Report, once per process, that kernels are being compiled."""
-    logging.getLogger("neuro").warning(COMPILING)
+    """Report, once for a process and those that it starts, that kernels are being compiled."""
+    if not os.environ.get(REPORTED):
+        os.environ[REPORTED] = "1"  # child processes inherit it
+        logging.getLogger("neuro").warning(COMPILING)
 
 
 event.register("numba:compile", _CompileListener())  # type: ignore[no-untyped-call]

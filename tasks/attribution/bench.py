@@ -213,7 +213,7 @@ def train_behind(run: TaskRun, lm: SourceModel) -> bool:
     def plan(config: AttributionConfig) -> Plan:
         return replace(choose_plan(config), keep="last")
 
-    training = replace(TASK.training, begin=begin, plan=plan)
+    training = replace(TASK.training, earlier=None, begin=begin, plan=plan)
     return train_as_task(replace(run, definition=replace(TASK, training=training)))
 
 

@@ -121,7 +121,7 @@ def retrain(
     config: AttributionConfig,
     held: Bool[np.ndarray, " K"],
     seed: int,
-    watch: Callable[[SourceModel], None] | None = None,
+    watch: Callable[[SourceModel], None] = lambda _: None,
 ) -> SourceModel:
     """Return the language model of a subset, in evaluation mode.
 

@@ -42,13 +42,13 @@ from tasks.attribution.training import (
     loss,
     make_dummy_batch,
     make_lm_plan,
-    train_lm,
+    make_lm_training,
     validate,
 )
 from tasks.runs.configuration import make_plan
 from tasks.runs.find import open_folder
-from tasks.runs.names import CONFIGURATIONS
-from tasks.runs.task import Deployment, Evaluation, Task, Training
+from tasks.runs.names import CONFIGURATIONS, SUMMARIES
+from tasks.runs.task import Deployment, EarlierTraining, Evaluation, Task, Training
 from tasks.runs.trained_run import load_trained_model
 
 FIELDS_OF_LM = (  # fields that a probe shares with the run of its language model
@@ -62,19 +62,36 @@ FIELDS_OF_TEXT = (  # further fields that decide which files of real text are in
 )
 
 
+def list_earlier(config: AttributionConfig, model: nn.Module) -> list[EarlierTraining]:
+    """Return the training of the language model that a probe reads, if there is no run of it.
+
+    Its end raises a RunError if the language model has not learned its corpora.
+    """
+    if not config.reads_trained_lm or config.lm:
+        return []
+
+    def finish(lm: SourceModel) -> None:
+        require_learned(config, lm)
+        put_lm(config, require_attribution(model), lm)
+
+    lm = make_lm(config, config.seed_of_lm)
+    return [make_lm_training(config, load(config, "lm_train"), lm, finish=finish)]
+
+
 def begin(config: AttributionConfig, model: nn.Module) -> None:
-    """Put the language model into a fresh model: a trained one, or for "random_lm" a new one.
+    """Put the language model of another run, or for "random_lm" a new one, into a fresh model.
 
     Raises:
         RunError: the language model has not learned its corpora, or was trained on others.
     """
-    own = require_attribution(model)
-    if own.probe is None:
-        return
-    lm = find_lm(config)
-    if config.reads_trained_lm:
+    if config.arm == "random_lm":
+        lm = make_lm(config, config.seed_of_lm)
+    elif config.lm:
+        lm = find_lm(config)
         require_learned(config, lm)
-    put_lm(config, own, lm)
+    else:
+        return
+    put_lm(config, require_attribution(model), lm)
 
 
 def put_lm(config: AttributionConfig, model: AttributionModel, lm: SourceModel) -> None:
@@ -85,15 +102,11 @@ def put_lm(config: AttributionConfig, model: AttributionModel, lm: SourceModel) 
 
 
 def find_lm(config: AttributionConfig) -> SourceModel:
-    """Return the language model that a probe reads.
+    """Return the language model of the run ``lm``, which a probe reads.
 
     Raises:
         RunError: ``lm`` is not a run of a language model with these fields.
     """
-    if not config.reads_trained_lm:
-        return make_lm(config, config.seed_of_lm)
-    if not config.lm:
-        return train_lm(config, load(config, "lm_train"), config.seed_of_lm)
     run = open_folder(Path(config.lm))
     if not isinstance(run.config, AttributionConfig) or not run.config.is_lm:
         raise RunError(
@@ -131,13 +144,14 @@ def choose_plan(config: AttributionConfig) -> Plan:
 
 
 TASK = Task(
-    summary="Attribution: which corpora a text of a language model comes from",
+    summary=SUMMARIES["attribution"],
     about="A probe sees the inner states of a language model that reads a text, and answers "
     "which share of the text comes from which corpus. In attribution:tiny_alif the probe "
     "spikes, in attribution:tiny_spiking the language model.",
     configs={name: getattr(configs, name) for name in CONFIGURATIONS["attribution"]},
     training=Training(
         build=build,
+        earlier=list_earlier,
         begin=begin,
         plan=choose_plan,
         steps=count_steps,

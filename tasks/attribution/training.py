@@ -10,9 +10,7 @@ Axes: T tokens, B documents, K corpora.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,19 +18,20 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neuro.training import Course, Plan, fit
+from neuro.training import Course, Plan
 from tasks.attribution.config import AttributionConfig
 from tasks.attribution.documents import Documents, Part, count_documents, load, require_apart
 from tasks.attribution.model import (
     BATCH,
     SourceModel,
     compute_log_likelihood,
-    compute_token_nats,
     make_lm,
+    prepend_begin,
     require_attribution,
 )
+from tasks.measures.earlier import train_alone
 from tasks.runs.configuration import make_plan
-from tasks.runs.task import Metric, Pair, Split
+from tasks.runs.task import EarlierTraining, Metric, Pair, Split
 
 
 def make_lm_plan(config: AttributionConfig) -> Plan:
@@ -55,43 +54,58 @@ def train_lm(
     config: AttributionConfig,
     documents: Documents,
     seed: int,
-    watch: Callable[[SourceModel], None] | None = None,
+    watch: Callable[[SourceModel], None] = lambda _: None,
 ) -> SourceModel:
     """Return a language model trained on documents, in evaluation mode.
 
-    seed: of the initial weights. watch: called with the model after each epoch; None: the model
-    is validated only at the end.
+    seed: of the initial weights. watch: called with the model after each epoch.
 
     Raises:
         TrainError: the training has diverged.
         ValueError: there is no document.
     """
-    from lightning_fabric import Fabric
-
     if not len(documents):
         raise ValueError(
             "no document to train a language model on; take its initial weights (make_lm)"
         )
     lm = make_lm(config, seed)
-    plan, steps = make_lm_plan(config), -(-len(documents) // config.batch)
+    train_alone(make_lm_training(config, documents, lm, watch))
+    return lm
 
-    def validate(_: nn.Module) -> float:
-        if watch is not None:
-            watch(lm)
-        return measure_nats(config, lm)
+
+def make_lm_training(
+    config: AttributionConfig,
+    documents: Documents,
+    lm: SourceModel,
+    watch: Callable[[SourceModel], None] = lambda _: None,
+    finish: Callable[[SourceModel], None] = lambda _: None,
+) -> EarlierTraining:
+    """Return the training of a language model on documents; see :func:`train_lm`."""
+
+    def validate(model: Any) -> float:
+        watch(model)
+        return measure_nats(config, model)
+
+    def compute_loss(model: nn.Module, batch: Pair, at: float) -> Tensor:  # noqa: ARG001
+        logits = model(prepend_begin(lm, batch[0])[:-1])[0]
+        return F.cross_entropy(logits.flatten(0, 1).float(), batch[0].flatten())
 
     course = Course(
         batches=lambda epoch: iterate_documents(config, documents, epoch),
-        steps=steps,
-        loss=lambda _, batch, at: compute_token_nats(lm, batch[0]).mean(),  # noqa: ARG005
+        steps=-(-len(documents) // config.batch),
+        loss=compute_loss,
         validate=validate,
-        better="lower",
+        metric=LOSS.name,
+        better=LOSS.better,
         batch_axis=(1, 0),
     )
-    once = replace(plan, validate_every=None if watch else steps * plan.epochs)
-    with TemporaryDirectory() as folder:
-        fit(lm, course, once, Fabric(accelerator="cpu", devices=1), Path(folder))
-    return lm.eval()
+    return EarlierTraining(
+        what="the language model",
+        model=lm,
+        course=course,
+        plan=make_lm_plan(config),
+        finish=lambda _: finish(lm),
+    )
 
 
 def measure_nats(config: AttributionConfig, lm: SourceModel) -> float:

@@ -34,7 +34,7 @@ from tasks.images.classification.classifier import Answers, make_classifier
 from tasks.images.classification.data import SEED_CHANGES, Labelled, take_split
 from tasks.images.classification.mnist import read_digits
 from tasks.runs.configuration import make_plan
-from tasks.runs.names import CONFIGURATIONS
+from tasks.runs.names import CONFIGURATIONS, SUMMARIES
 from tasks.runs.task import Deployment, Findings, Pair, Split, Table, Task
 
 Measure = Callable[[Run, nn.Module], Findings]
@@ -155,7 +155,7 @@ def _evaluate(measure: Measure, run: Run, model: nn.Module) -> Findings:
 def _make_task() -> Task[BottleneckConfig]:
     names = CONFIGURATIONS["bottlenecks"]
     task = make_classifier(
-        summary="residual classifiers, narrow where they cross from chip to chip",
+        summary=SUMMARIES["bottlenecks"],
         configs={name: getattr(configs, name) for name in names},
         build=build,
         plan=make_plan,

@@ -23,6 +23,7 @@ from tasks.cli.tell import (
     list_metrics,
     open_to_write,
     tell_dry_run,
+    tell_next,
     tell_out_of_date,
     train_and_tell,
 )
@@ -107,6 +108,7 @@ def train(  # noqa: PLR0913 - a flag each
         tell_dry_run(run, device, devices)
     else:
         train_and_tell(run, device, devices, logger, sharded)
+        tell_next(run.folder, "eval")
 
 
 def evaluate(run: RunFolder, device: Device = "cpu") -> None:
@@ -125,6 +127,7 @@ def evaluate(run: RunFolder, device: Device = "cpu") -> None:
         result = evaluate_run(opened, device)
     console.print(describe_evaluation(result, list_metrics(opened)), soft_wrap=True)
     tell_out_of_date(opened, "eval")
+    tell_next(run, "report")
 
 
 def simulate(

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import tyro
 from rich.text import Text
 
-from tasks.cli.tell import console
+from tasks.cli.tell import console, tell_next
 from tasks.cli.words import Number, OptionalPath, OptionalText, Whole
 from tasks.report.terminal import DONE
 
@@ -36,8 +36,7 @@ def get(
         console.print(
             DONE, f"{folder}: {run.shipment['about']}; trained by {trained}", soft_wrap=True
         )
-        for verb in ("eval", "verify", "energy", "report"):
-            console.print(f"next: neuro {verb} {folder}", highlight=False, soft_wrap=True)
+        tell_next(folder, "eval", "verify", "energy", "report")
         return
     rows = (
         (

@@ -4,6 +4,8 @@ Heavy imports wait inside the functions, so that ``neuro --help`` answers at onc
 """
 
 import os
+import shlex
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +26,11 @@ def train_and_tell(
     from tasks.measures.train import launch_fabric, train_run
 
     fabric = launch_fabric(run, device, devices, logger, sharded=sharded)
+    show = partial(show_progress, console, run.definition.training.validation)
     try:
-        with show_progress(console, run, shown=fabric.is_global_zero) as tell:
-            progress = train_run(run, fabric, tell)
+        progress = train_run(run, fabric, show if fabric.is_global_zero else None)
     except KeyboardInterrupt as stop:
-        raise KeyboardInterrupt(describe_kept(run.folder)) from stop
+        raise KeyboardInterrupt(describe_kept(run)) from stop
     if fabric.is_global_zero:
         mark = FAILED if progress.has_diverged or progress.silent else DONE
         first, *more = describe_training(run, progress)
@@ -99,3 +101,10 @@ def open_to_write(folder: Path) -> Any:
 def list_metrics(run: Any) -> Any:
     """Return the metrics of the task of a run."""
     return run.definition.evaluation.metrics
+
+
+def tell_next(folder: Path, *verbs: str) -> None:
+    """Print the commands that go on with a run folder, one per line."""
+    for verb in verbs if is_first_process() else ():
+        line = f"next: neuro {verb} {shlex.quote(str(folder))}"
+        console.print(line, highlight=False, soft_wrap=True)

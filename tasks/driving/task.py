@@ -22,7 +22,7 @@ from tasks.driving.joules import show_joules
 from tasks.driving.losses import compute_losses, weigh_losses
 from tasks.driving.model import HEADS, TASKS, Driver
 from tasks.runs.configuration import make_plan
-from tasks.runs.names import CONFIGURATIONS
+from tasks.runs.names import CONFIGURATIONS, SUMMARIES
 from tasks.runs.task import Deployment, Evaluation, Task, Training
 
 WARM = 0.1  # share of a phase during which the learning rate rises
@@ -93,7 +93,7 @@ def compute_loss(
 
 
 TASK = Task(
-    summary="driving by six cameras: perception, prediction, planning (SAD)",
+    summary=SUMMARIES["driving"],
     about="From the images of six cameras around a car, a network draws a map of road, lanes, "
     "vehicles and pedestrians, predicts where the vehicles will be, and plans the car's path. "
     "Its layers spike, except in twins without spikes; a host projects the images to the map.",

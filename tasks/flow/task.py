@@ -19,11 +19,11 @@ from tasks.flow.evaluate import METRICS, evaluate
 from tasks.flow.loss import LOSS, loss, validate
 from tasks.flow.model import build
 from tasks.runs.configuration import make_plan
-from tasks.runs.names import CONFIGURATIONS
+from tasks.runs.names import CONFIGURATIONS, SUMMARIES
 from tasks.runs.task import Deployment, Evaluation, Task, Training
 
 TASK = Task(
-    summary="Flow: images of noise, each alone, or behind noisier images of its class",
+    summary=SUMMARIES["flow"],
     about="Noise goes in, and a new image like those of the training set comes out after some "
     "steps of the network. With maps=spiking, counts of spikes pass from layer to layer.",
     configs={name: getattr(configs, name) for name in CONFIGURATIONS["flow"]},

@@ -9,8 +9,9 @@ Only in this setting does a deployed student have a teacher. Labels and the teac
 for windows after k - H are not used. The released code learns from a label when its window
 arrives, H samples before the target exists.
 
-Dense networks run side by side, as in :mod:`tasks.forecasting.ensemble`; each learns by
-gradient descent, without momentum. Axes: S networks, N windows in order, L inputs, K bins.
+Dense networks of one shape run side by side, by one batched matrix product per layer; each
+learns by gradient descent, without momentum.
+Axes: S networks, B samples, N windows in order, L inputs, K bins.
 
 The Page-Hinkley test: has the mean of a sequence of errors risen?
 
@@ -21,21 +22,50 @@ error as soon as it is known, which for a forecaster is one horizon after its an
 alarm the test restarts. Axes: S sequences side by side, V errors per sequence.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Float64
-from torch import Tensor
+from jaxtyping import Bool, Float, Float64, Int64
+from torch import Tensor, nn
 
-from tasks.forecasting.ensemble import (
-    Loss,
-    StackedWindows,
-    Weights,
-    clip_gradients,
-    run_networks,
-)
 from tasks.forecasting.windows import read_bins
+
+CLIP = 1.0  # the default of a Plan
+Weights = list[tuple[Tensor, Tensor]]  # per layer: S out in, and S out
+Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]  # scores, labels, taught -> S
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackedWindows:
+    """Windows of several networks.
+
+    x: S N L. labels: S N. taught: a teacher's scores for each window, S N K, or None.
+    """
+
+    x: Float[Tensor, "S N L"]
+    labels: Int64[Tensor, "S N"]
+    taught: Float[Tensor, "S N K"] | None = None
+
+
+def stack_weights(networks: Sequence[nn.Module]) -> Weights:
+    """Return the weights of the dense layers, stacked over all networks."""
+    layers = [[m for m in net.modules() if isinstance(m, nn.Linear)] for net in networks]
+    return [
+        (
+            torch.stack([layer.weight.detach() for layer in same]),
+            torch.stack([layer.bias.detach() for layer in same]),
+        )
+        for same in zip(*layers, strict=True)
+    ]
+
+
+def run_networks(weights: Weights, x: Float[Tensor, "S B L"]) -> Float[Tensor, "S B K"]:
+    """Return the scores of all networks, with tanh between the layers."""
+    for k, (weight, bias) in enumerate(weights):
+        x = torch.baddbmm(bias[:, None], torch.tanh(x) if k else x, weight.mT)
+    return x
 
 
 class PageHinkley(NamedTuple):
@@ -191,3 +221,12 @@ def _step(
             if t.grad is not None:
                 t.sub_(t.grad, alpha=rate)
                 t.grad = None
+
+
+def clip_gradients(free: Sequence[Tensor]) -> None:
+    """Scale the gradient of each network to a norm of at most CLIP."""
+    gradients = [t.grad for t in free if t.grad is not None]
+    norm = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0).sqrt()
+    scale = (CLIP / (norm + 1e-6)).clamp(max=1.0)
+    for g in gradients:
+        g.mul_(scale.reshape(-1, *[1] * (g.dim() - 1)))

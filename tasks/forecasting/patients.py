@@ -13,14 +13,12 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float32, Float64, Int64
-from torch import Tensor, nn
+from torch import Tensor
 
 from drivers.eeg import BadSignalsError, PatientRecordings, chb_mit, kaggle
 from neuro.base.text import shorten_list
 from neuro.training import TrainError
-from neuro.training.shuffle import shuffle_batches
 from tasks.forecasting.alarms import Warnings
 from tasks.forecasting.recordings import (
     ICTAL,
@@ -176,31 +174,22 @@ def iterate_batches(
         yield x[own][None], torch.from_numpy(windows.label[some]), x[other]
 
 
-def train_detector(config: RecordingConfig, teacher: nn.Module) -> None:
-    """Train a teacher to distinguish ictal windows from an equal number of interictal ones.
+def read_detector(
+    config: RecordingConfig,
+) -> tuple[Float32[Tensor, "N L"], Int64[Tensor, " N"]]:
+    """Return spectrograms and classes: ictal windows, and as many interictal ones.
 
     The windows belong to the training seizures. The prediction set records no seizures, so its
-    teacher learns from all subjects of the detection set that have enough channels.
+    detector learns from all subjects of the detection set that have enough channels.
 
     Raises:
-        TrainError: no window lies in a seizure, or the loss is not finite.
+        TrainError: no window lies in a seizure.
     """
-    rng = np.random.default_rng([config.seed_of_data, 2])
-    found = list(_read_detector(config, rng))
+    found = list(_read_detector(config, np.random.default_rng([config.seed_of_data, 2])))
     if len({int(labels[0]) for _, labels in found}) < 2:
         raise TrainError("no window lies in a seizure; set arm=none, or a smaller seconds")
     x, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
-    teacher.requires_grad_().train()
-    optimizer = torch.optim.AdamW(teacher.parameters(), lr=config.lr, weight_decay=0.0)
-    for epoch in range(config.teacher_epochs):
-        for some in shuffle_batches(len(x), min(config.batch, len(x)), rng):
-            optimizer.zero_grad()
-            loss = F.cross_entropy(teacher(x[some][None])[0][-1], labels[some])
-            if not loss.isfinite():
-                raise TrainError(f"teacher, epoch {epoch + 1}: loss {loss}; use a lower lr")
-            torch.autograd.backward(loss)
-            optimizer.step()
-    teacher.requires_grad_(False).eval()
+    return x, labels
 
 
 def _read_detector(

@@ -20,7 +20,6 @@ from tasks.forecasting.data import (
     count_ticks,
     make_dummy_batch,
 )
-from tasks.forecasting.ensemble import train_teachers
 from tasks.forecasting.evaluate import (
     METRICS,
     MSE,
@@ -31,12 +30,19 @@ from tasks.forecasting.evaluate import (
     validate,
 )
 from tasks.forecasting.network import GuidedForecaster, ask_teacher, build, compute_loss
-from tasks.forecasting.patients import train_detector
-from tasks.forecasting.recordings import RecordingConfig
+from tasks.forecasting.teacher import make_teacher_training
 from tasks.runs.configuration import make_plan
-from tasks.runs.names import CONFIGURATIONS
+from tasks.runs.names import CONFIGURATIONS, SUMMARIES
 from tasks.runs.samples import draw_spread
-from tasks.runs.task import Deployment, Evaluation, Split, Stimulus, Task, Training
+from tasks.runs.task import (
+    Deployment,
+    EarlierTraining,
+    Evaluation,
+    Split,
+    Stimulus,
+    Task,
+    Training,
+)
 
 MAKERS = {**vars(configs), **vars(seizure_configs), **vars(recordings)}
 NO_SPIKES = "a student without spikes has no Graph; use a run of forecasting:tiny"
@@ -60,15 +66,10 @@ def _require_guided(model: nn.Module) -> GuidedForecaster:
     return inner
 
 
-def begin(config: ForecastConfig, model: nn.Module) -> None:
-    """Train the teacher on the later windows; the student does not change."""
+def list_earlier(config: ForecastConfig, model: nn.Module) -> list[EarlierTraining]:
+    """Return the training of the teacher, if there is one."""
     teacher = _require_guided(model).teacher
-    if teacher is None:
-        return
-    if isinstance(config, RecordingConfig):
-        train_detector(config, teacher)
-    else:
-        train_teachers([teacher], [config])
+    return [] if teacher is None else [make_teacher_training(config, teacher)]
 
 
 def chip_part(config: ForecastConfig, model: nn.Module) -> nn.Module:
@@ -94,7 +95,7 @@ def stimuli(config: ForecastConfig, model: nn.Module, split: Split) -> Iterator[
 
 
 TASK = Task(
-    summary="forecasts of a series, guided by a teacher that sees later values",
+    summary=SUMMARIES["forecasting"],
     about="A network reads the last values of a series and forecasts a later value, as a "
     "probability of each of several bins; of a recording, it forecasts whether a seizure is "
     "about to begin. Its neurons spike, except in the twins without spikes, and during "
@@ -102,7 +103,7 @@ TASK = Task(
     configs={name: MAKERS[name] for name in CONFIGURATIONS["forecasting"]},
     training=Training(
         build=build,
-        begin=begin,
+        earlier=list_earlier,
         plan=make_plan,
         steps=count_steps,
         batches=batches,

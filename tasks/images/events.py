@@ -30,6 +30,7 @@ from tasks.images.classification import network as image_net
 from tasks.images.classification.classifier import Answers, make_classifier
 from tasks.images.classification.data import ImageConfig, take_split
 from tasks.runs.configuration import make_plan, require_sound
+from tasks.runs.names import SUMMARIES
 from tasks.runs.task import Pair, Split
 
 Source = Literal["bars", "nmnist", "dvs_gesture", "shd"]
@@ -239,7 +240,7 @@ def _frames(config: EventsConfig, clip: Clip) -> Float32[np.ndarray, "T P H W"]:
 
 
 TASK = make_classifier(
-    summary="recordings of events: moving bars, N-MNIST, DVS-Gesture, SHD",
+    summary=SUMMARIES["events"],
     about="The events of a camera or a model cochlea go in, and the class of what was seen or "
     "heard comes out. Events are input spikes, which spiking neurons read tick by tick.",
     configs={make.__name__: make for make in (tiny, nmnist, dvs_gesture, shd)},

@@ -33,6 +33,7 @@ from neuro.training.shuffle import shuffle_batches
 from tasks.images.classification.classifier import Answers, make_classifier
 from tasks.images.classification.examples import make_picture
 from tasks.runs.configuration import TrainingConfig, make_plan
+from tasks.runs.names import SUMMARIES
 from tasks.runs.task import Pair, Picture, Split
 
 
@@ -171,7 +172,7 @@ def draw_points(run: Run, _: Tensor, answers: Tensor, titles: Sequence[str]) -> 
 
 
 TASK = make_classifier(
-    summary="Yin-Yang points as spike times, one hidden layer; --gradient eventprop too",
+    summary=SUMMARIES["yinyang"],
     about="A point of the plane goes in as the times of a few spikes, and the part of the "
     "Yin-Yang sign that holds it comes out. The hidden layer consists of spiking neurons.",
     configs={"tiny": tiny, "full": full, "xylo": xylo},

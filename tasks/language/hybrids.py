@@ -25,6 +25,7 @@ from tasks.language.data import NOTHING, batches as batch_text, make_dummy_batch
 from tasks.language.model import LanguageModel
 from tasks.language.recall import TASKS, RecallSizes, count_choices, name_tokens
 from tasks.language.recipes import make_plan
+from tasks.runs.names import SUMMARIES
 from tasks.runs.task import (
     ACCURACY,
     Deployment,
@@ -60,6 +61,22 @@ class HybridConfig(LanguageConfig):
     def carries(self) -> bool:
         """False: every batch begins with a new state, whatever the mixers."""
         return False
+
+
+def tiny() -> HybridConfig:
+    """One layer of GatedDeltaNet and one of softmax on short recall: under a minute."""
+    sizes = RecallSizes(tokens=16, keys=8, values=8, pairs=2, needles=2, chains=1)
+    return replace(
+        recall(),
+        stack="gdn+softmax",
+        width=32,
+        hidden=32,
+        sizes=sizes,
+        vocabulary=sizes.vocabulary,
+        tokens=sizes.tokens,
+        steps=400,
+        lr=1e-2,
+    )
 
 
 def recall() -> HybridConfig:
@@ -218,10 +235,10 @@ def refuse_part(config: HybridConfig, _: nn.Module) -> NoReturn:
 
 
 TASK = Task(
-    summary="Hybrids: stacks of linear mixers and softmax attention, on recall and on text",
+    summary=SUMMARIES["hybrids"],
     about="Keys with values go in, and the value of each key asked for comes out; or a text, "
     "and the next byte. Nothing spikes: the stacks show what each kind of mixer remembers.",
-    configs={"recall": recall, "text": text},
+    configs={"tiny": tiny, "recall": recall, "text": text},
     training=Training(
         build=build,
         plan=make_plan,

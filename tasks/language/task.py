@@ -39,7 +39,7 @@ from tasks.language.ngrams import measure_ngrams
 from tasks.language.price import tabulate_prices
 from tasks.language.recipes import make_plan
 from tasks.language.rwkv import RWKV, BlockState, RWKVSizes, initialise
-from tasks.runs.names import CONFIGURATIONS
+from tasks.runs.names import CONFIGURATIONS, SUMMARIES
 from tasks.runs.share import track_test
 from tasks.runs.task import (
     Deployment,
@@ -161,7 +161,7 @@ def continue_text(config: LanguageConfig, model: nn.Module) -> Table:
 
 
 TASK = Task(
-    summary="Language: the next byte or token of a text",
+    summary=SUMMARIES["language"],
     about="A text goes in token by token (by default a byte), and the probability of every "
     "next token comes out. With linear=spiking, counts of spikes go into all linear layers.",
     configs={name: getattr(configs, name) for name in CONFIGURATIONS["language"]},

@@ -8,7 +8,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from tasks.runs.names import CONFIGURATIONS
+from tasks.runs.names import CONFIGURATIONS, SUMMARIES
 
 
 def make_table_of(name: str) -> Table:
@@ -18,10 +18,10 @@ def make_table_of(name: str) -> Table:
     """
     if name:
         return make_fields_table(name) if ":" in name else make_configurations_table(name)
-    out = Table("task", "configurations", box=box.SIMPLE_HEAD, title_justify="left")
+    out = Table("task", "about", "configurations", box=box.SIMPLE_HEAD, title_justify="left")
     out.title = "neuro train TASK:CONFIGURATION; neuro tasks TASK says more about one"
     for task, configs in CONFIGURATIONS.items():  # without importing the tasks
-        out.add_row(task, ", ".join(configs))
+        out.add_row(task, SUMMARIES[task], ", ".join(configs))
     return out
 
 

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
@@ -21,7 +20,7 @@ from rich.progress import (
 
 from neuro.training import Progress
 from neuro.training.checkpoint import read_curve
-from tasks.measures.train import Tell
+from tasks.measures.earlier import Tell, list_kept
 from tasks.report.tables import describe_raised_slopes
 from tasks.report.terminal import NOTHING_KEPT, make_console
 from tasks.runs.share import REPORT
@@ -32,13 +31,10 @@ PERIOD = 30.0  # seconds between lines on the share that is done
 
 
 @contextmanager
-def show_progress(console: Console, run: TaskRun, *, shown: bool) -> Iterator[Tell | None]:
-    """Yield the function that shows the progress, or None to show nothing."""
-    if not shown:
-        yield None
-        return
-    training = run.definition.training
-    epochs, metric = training.plan(run.config).epochs, training.validation
+def show_progress(console: Console, metric: Metric, title: str, epochs: int) -> Iterator[Tell]:
+    """Yield the function that shows the progress of a training. metric: of its validations."""
+    if title:
+        console.print(title, markup=False, highlight=False, soft_wrap=True)
     if not console.is_terminal:
         with _print_lines(console, epochs, metric) as tell_lines:
             yield tell_lines
@@ -180,14 +176,18 @@ def describe_training(run: TaskRun, progress: Progress) -> list[str]:
     return [*lines, *describe_silence(progress.silent), *([slopes] if slopes else [])]
 
 
-def describe_kept(folder: Path) -> str:
+def describe_kept(run: TaskRun) -> str:
     """Say what an interrupted training has kept in its run folder."""
-    curve = read_curve(folder)
-    if curve is None:
-        return NOTHING_KEPT
-    steps = curve["steps"]
-    epoch, step = divmod(curve["epoch"] * steps + curve["step"] - 1, steps)
-    return f"kept: epoch {epoch + 1}, step {step + 1}; the same command continues"
+    folders = [*list_kept(run), run.folder]
+    for k, folder in reversed([*enumerate(folders, 1)]):
+        if curve := read_curve(folder):
+            steps = curve["steps"]
+            epoch, step = divmod(curve["epoch"] * steps + curve["step"] - 1, steps)
+            stage = f"stage {k}, " if len(folders) > 1 else ""
+            return (
+                f"kept: {stage}epoch {epoch + 1}, step {step + 1}; the same command continues"
+            )
+    return NOTHING_KEPT
 
 
 def describe_silence(names: Sequence[str]) -> list[str]:

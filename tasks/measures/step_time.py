@@ -60,7 +60,8 @@ def describe_time(run: TaskRun, memory: DryRun, device: str) -> str:
         whole = write_time(mean * steps * plan.epochs)
         line = f"about {whole}: {steps:,} steps per epoch, {plan.epochs} epochs, {line}"
     left_out = "validations and the reading of data"
-    if run.definition.training.begin is not None:
+    training = run.definition.training
+    if training.begin is not None or training.earlier is not None:
         left_out += ", and without what the task trains or computes before the first step"
     return (
         f"time: {line} ({device}); an estimate from a few steps of random values, without "

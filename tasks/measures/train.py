@@ -3,8 +3,9 @@
 import logging
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from functools import partial
 from numbers import Integral
@@ -21,6 +22,7 @@ from neuro.io.run_folder import RunError, begin_run
 from neuro.io.store import require_utf_8, require_writable
 from neuro.training import Course, Plan, Progress, fit, has_checkpoint
 from neuro.training.distributed import make_sharding
+from tasks.measures.earlier import FOLDER, Show, Tell, train_earlier
 from tasks.runs.allocator import keep_freed_memory
 from tasks.runs.find import keep_task_file
 from tasks.runs.provenance import digest_file, write_result
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
     from lightning_fabric.loggers.logger import Logger
 
-Tell = Callable[[Progress, int, int], None]
 Kind = Literal["none", "csv", "tensorboard"]  # kinds of loggers
 SILENT = "silent.json"  # the populations without a spike in the last validation
 
@@ -146,20 +147,13 @@ def make_loggers(kind: Kind, folder: Path) -> "list[Logger]":
         ) from error
 
 
-def build_beginning(run: TaskRun) -> nn.Module:
-    """Build a model, and let the task set its initial weights unless there is a checkpoint."""
-    model, begin = build_fresh_model(run), run.definition.training.begin
-    if begin is not None and not has_checkpoint(run.folder):
-        with seeded(run.seed):
-            begin(run.config, model)
-    return model
-
-
-def train_run(run: TaskRun, fabric: "Fabric", tell: Tell | None = None) -> Progress:
+def train_run(run: TaskRun, fabric: "Fabric", show: Show | None = None) -> Progress:
     """Train a run from its last checkpoint to the end; a finished run is left as it is.
 
-    tell: called after every step with (progress, step, steps per epoch).
+    show: (title, epochs) -> a context that shows a training, and yields the function that is
+    called after every step; None: nothing is shown.
     """
+    show = show or (lambda *_: nullcontext())
     keep_freed_memory(of_any_size=True)
     training, config = run.definition.training, run.config
     steps, plan = count_steps(run), make_plan(run)
@@ -169,13 +163,14 @@ def train_run(run: TaskRun, fabric: "Fabric", tell: Tell | None = None) -> Progr
         require_utf_8(run.folder)
         require_writable(run.folder)
     begin_run(run, write=False)  # only checks, since initial weights may take long or fail
-    model, tally = build_beginning(run), Tally()
+    model, before = build_beginning(run, fabric, show)
+    tally = Tally()
     digest = begin_run(run, write=fabric.is_global_zero)
     if fabric.is_global_zero:
         keep_task_file(run)
     fabric.barrier()
 
-    def watch(progress: Progress, step: int) -> None:
+    def watch(tell: Tell | None, progress: Progress, step: int) -> None:
         report_share("training", (progress.epoch + step / steps) / plan.epochs)
         if tell is not None:
             tell(progress, step, steps)
@@ -208,12 +203,30 @@ def train_run(run: TaskRun, fabric: "Fabric", tell: Tell | None = None) -> Progr
         tally=vars(tally) if exact else {},
         run=digest,
     )
-    progress = fit(model, course, plan, fabric, run.folder, watch)
+    stage = f"stage {before + 1} of {before + 1}: training {run.task}:{run.name}"
+    with show(stage if before else "", plan.epochs) as tell:
+        progress = fit(model, course, plan, fabric, run.folder, partial(watch, tell))
     for logger in fabric.loggers:
         logger.finalize("success")
     if fabric.is_global_zero:
         write_progress(run, progress)
+        shutil.rmtree(run.folder / FOLDER, ignore_errors=True)
     return progress
+
+
+def build_beginning(run: TaskRun, fabric: "Fabric", show: Show) -> tuple[nn.Module, int]:
+    """Build a model, and let the task set its initial weights unless there is a checkpoint.
+
+    Returns:
+        The model, and the number of trainings that came before its own.
+    """
+    model, training, before = build_fresh_model(run), run.definition.training, 0
+    if not has_checkpoint(run.folder):
+        with seeded(run.seed):
+            before = train_earlier(run, model, fabric, show)
+            if training.begin is not None:
+                training.begin(run.config, model)
+    return model, before
 
 
 def write_progress(run: TaskRun, progress: Progress) -> None:

@@ -19,7 +19,7 @@ from tasks.reasoning.evaluate import METRICS, evaluate, validate
 from tasks.reasoning.loss import loss
 from tasks.reasoning.model import build
 from tasks.runs.configuration import make_plan
-from tasks.runs.names import CONFIGURATIONS
+from tasks.runs.names import CONFIGURATIONS, SUMMARIES
 from tasks.runs.task import (
     ACCURACY,
     Deployment,
@@ -29,7 +29,7 @@ from tasks.runs.task import (
 )
 
 TASK = Task(
-    summary="Reasoning: more computation for one answer, in hidden states instead of words",
+    summary=SUMMARIES["reasoning"],
     about="A small language model reads a puzzle and says its answer; before the answer it "
     "thinks, in hidden states that are not words. In reasoning:tiny_spiking and "
     "reasoning:tiny_depth its layers send spikes.",

@@ -11,7 +11,8 @@ from typing import Any
 
 from neuro.io.record_file import load_record
 from neuro.io.run_folder import RECORD, find_file
-from neuro.io.store import StoreError, read_bytes, write_bytes
+from neuro.io.schema import convert
+from neuro.io.store import StoreError, read_bytes, read_json, write_bytes
 from neuro.plot import LINES, count_neurons_per_row
 from neuro.spikes.record import Record
 from tasks.report import figures as pictures, html as page, tables as show
@@ -44,6 +45,7 @@ from tasks.runs.results import (
     read_history,
     read_result,
 )
+from tasks.runs.shipped import SHIPPED, Shipment
 from tasks.runs.task import Html, TaskRun
 
 LARGEST_PICTURE = 64 << 20  # bytes
@@ -478,7 +480,22 @@ def _origin(run: TaskRun, now: Mapping[str, str]) -> Html:
     header = {"task": run.task, "configuration": run.name, "seed": run.seed}
     return page.section(
         "Configuration and environment",
+        *_describe_shipment(run.folder),
         page.pairs([*header.items(), *asdict(run.config).items()]),
         page.pairs([*environment.items(), *packages.items()]),
         page.pairs([(f"digest of {k}", now.get(k, "not here")) for k in OF_EVERY_RESULT]),
     )
+
+
+def _describe_shipment(folder: Path) -> list[Html]:
+    """Say by which code a run that neuro ships was trained, and what is measured again."""
+    if not (folder / SHIPPED).exists():
+        return []
+    shipment = convert(read_json(folder / SHIPPED), Shipment)
+    return [
+        page.paragraph(
+            f"Trained by {shipment['command']} at commit {shipment['commit'][:12]}. Results "
+            "that neuro ships with the run were measured by earlier code; a test of each "
+            "version reproduces the loss on the first test batch."
+        )
+    ]

@@ -1,6 +1,6 @@
 """Names that a user types, and suggestions for unknown ones.
 
-This module imports nothing slow, because ``neuro tasks`` lists these names.
+This module imports nothing slow, because ``neuro tasks`` prints its names and summaries.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ CONFIGURATIONS = {  # of each task; equal to the names in the task
         *("small_rwkv6", "small_eagle", "small_finch", "small_spiking"),
         *("matmulfree_370m", "matmulfree_1b", "matmulfree_3b"),
     ),
-    "hybrids": ("recall", "text"),
+    "hybrids": ("tiny", "recall", "text"),
     "bottlenecks": (
         *("tiny", "tiny_relu", "digits", "shallow", "deep"),
         *("paper", "paper_34", "paper_50", "paper_spiking"),
@@ -50,6 +50,21 @@ CONFIGURATIONS = {  # of each task; equal to the names in the task
     "attribution": (
         *("tiny", "tiny_lm", "tiny_alif", "tiny_spiking", "four", "five", "library", "full"),
     ),
+}
+SUMMARIES = {  # of each task, for ``neuro tasks`` and its report: at most 60 characters
+    "mnist": "handwritten digits, rate code, convolutions of ALIF neurons",
+    "cifar10": "CIFAR-10, rate code, convolutions of ALIF neurons",
+    "yinyang": "Yin-Yang points as spike times, by exact gradients too",
+    "events": "recordings of events: moving bars, N-MNIST, DVS-Gesture, SHD",
+    "image_generation": "new images from a spiking VAE, with temporal attention",
+    "driving": "driving by six cameras: perception, prediction, planning",
+    "language": "the next byte or token of a text",
+    "hybrids": "stacks of linear mixers and softmax attention, on recall",
+    "bottlenecks": "residual classifiers, narrow where they cross between chips",
+    "forecasting": "forecasts of a series or a seizure, guided by a teacher",
+    "reasoning": "more computation for one answer, in hidden states",
+    "flow": "images out of noise, alone or behind noisier images",
+    "attribution": "which corpora a text of a language model comes from",
 }
 
 

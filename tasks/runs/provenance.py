@@ -31,7 +31,7 @@ from tasks.runs.find import name_train_command
 from tasks.runs.names import IMPORTED
 from tasks.runs.results import CHECKSUM, KEY, compute_checksum, name_result, read_history
 from tasks.runs.share import TEST_BATCHES
-from tasks.runs.shipped import SHIPPED, Shipment
+from tasks.runs.shipped import SHIPPED, Shipment, is_shipped
 from tasks.runs.task import TaskRun
 
 RESULTS = ("eval", "simulate", "verify", "export", "energy")  # verbs that write a results file
@@ -251,4 +251,6 @@ def _explain_file(path: Path, now: Mapping[str, str]) -> str:
     except (StoreError, SchemaError):
         return "damaged"
     known = {part: now[part] for part in OF_EVERY_RESULT if part in now}
+    if is_shipped(path):
+        known.pop("code", None)
     return explain_difference(result.get(KEY), known | _describe_chip_file(result))

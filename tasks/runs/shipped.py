@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypedDict
 
 from neuro.io.run_folder import RunError, read_header
 from neuro.io.schema import convert
-from neuro.io.store import read_json
+from neuro.io.store import read_bytes, read_json
 from tasks.runs.names import require_one_of
 
 FOLDER = Path(__file__).parents[1] / "trained"
@@ -57,6 +57,15 @@ def list_shipped_runs() -> list[ShippedRun]:
         )
         for path in sorted(FOLDER.glob(f"*/{SHIPPED}"))
     ]
+
+
+def is_shipped(result: Path) -> bool:
+    """Say whether a results file is one that the package holds, byte for byte.
+
+    Tests measure the shipped runs again, so the code that made it does not matter.
+    """
+    own = read_bytes(result)
+    return any(own == read_bytes(path) for path in FOLDER.glob(f"*/{result.name}"))
 
 
 def copy_shipped_run(name: str, out: Path) -> ShippedRun:

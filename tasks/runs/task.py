@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from neuro.base.arguments import describe
 from neuro.graph import Graph
 from neuro.io.run_folder import Run
-from neuro.training import Plan
+from neuro.training import Course, Plan
 
 C = TypeVar("C")
 Html = NewType("Html", str)  # markup that is safe on a page
@@ -188,12 +188,32 @@ class Findings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EarlierTraining:
+    """A training that ends before that of the run's model begins, such as of its teacher.
+
+    what: the network that it trains, in words that follow "training".
+    model: that network, with its initial weights; afterwards it has the trained ones.
+    course, plan: as for :func:`neuro.training.fit`.
+    finish: puts the trained network into the run's model.
+    """
+
+    what: str
+    model: nn.Module
+    course: Course
+    plan: Plan
+    finish: Callable[[nn.Module], None]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Training(Generic[C]):
     """What training needs.
 
     build: configuration -> an untrained model.
+    earlier: (configuration, model) -> the trainings that come before that of the model, in
+        order. The run folder keeps their checkpoints until the model's training has ended.
     begin: (configuration, model) -> None: sets weights from an earlier run or from data before
-        the first step of a training. None: the model is left as built.
+        the first step of a training, after the earlier trainings. None: the model is left as
+        built.
     plan: configuration -> epochs, optimizer, schedule and stages, see
         :class:`neuro.training.Plan`.
     steps: configuration -> the number of all batches in an epoch of training.
@@ -258,6 +278,7 @@ class Training(Generic[C]):
     seed_changes: str = ""
     skip_bad: Callable[[C], C] | None = None
     begin: Callable[[C, nn.Module], None] | None = None
+    earlier: Callable[[C, nn.Module], Sequence[EarlierTraining]] | None = None
 
     def __post_init__(self) -> None:
         problems = list[str]()

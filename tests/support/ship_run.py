@@ -16,7 +16,7 @@ from neuro.base.seeds import seeded
 from neuro.io.pytree import digest
 from neuro.io.store import write_json
 from tasks.runs.find import open_folder
-from tasks.runs.provenance import digest_file
+from tasks.runs.provenance import RESULTS, digest_file
 from tasks.runs.results import CHECKSUM, compute_checksum
 from tasks.runs.shipped import FOLDER, SHIPPED
 from tasks.runs.trained_run import open_trained_run
@@ -51,14 +51,16 @@ def ship(run: Path, name: str, commit: str, minutes: float, about: str) -> None:
     into = FOLDER / name
     into.mkdir(parents=True)
     shown = (run / "eval.json").read_text()
-    extra = ["eval.json"] + [
+    results = [f"{verb}.json" for verb in RESULTS if (run / f"{verb}.json").exists()]
+    extra = results + [
         path.name
         for path in run.iterdir()
         if path.name in shown and path.stat().st_size < LARGEST_PICTURE
     ]
     for file in (*KEPT, *extra):
         shutil.copy(run / file, into / file)
-    hide_places(into / "eval.json", run)
+    for name in results:
+        hide_places(into / name, run)
     shipment = {
         "commit": commit,
         "command": f"neuro train {header['task']}:{header['name']} --seed {header['seed']}",

@@ -37,15 +37,18 @@ from tasks.forecasting.bench.train import (
 )
 from tasks.forecasting.config import Arm, ForecastConfig, guided_ann
 from tasks.forecasting.data import SKIPPED, draw_start, make_series, prepare, prepare_series
-from tasks.forecasting.ensemble import StackedWindows, Weights, run_networks, stack_weights
 from tasks.forecasting.evaluate import METRICS, UNIT, measure
 from tasks.forecasting.network import ask_teacher, compute_loss
 from tasks.forecasting.online import (
     OnlineRules,
     PageHinkley,
+    StackedWindows,
+    Weights,
     fit_test,
     learn_online,
     measure_squares,
+    run_networks,
+    stack_weights,
 )
 from tasks.measures.statistics import judge_pairs
 from tasks.runs.task import Metric, TaskRun

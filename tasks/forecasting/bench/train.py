@@ -24,7 +24,6 @@ from tasks.bench.rows import Row
 from tasks.forecasting.baselines import list_baselines
 from tasks.forecasting.config import ForecastConfig, ann
 from tasks.forecasting.data import Batch, batches, prepare
-from tasks.forecasting.ensemble import train_teachers
 from tasks.forecasting.evaluate import measure
 from tasks.forecasting.network import (
     ask_teacher,
@@ -34,6 +33,8 @@ from tasks.forecasting.network import (
 )
 from tasks.forecasting.seizures import SeizureConfig
 from tasks.forecasting.task import TASK, loss
+from tasks.forecasting.teacher import make_teacher_training
+from tasks.measures.earlier import train_alone
 from tasks.runs.task import Metric, TaskRun
 from tasks.runs.trained_run import load_trained_model
 
@@ -103,7 +104,8 @@ def train_teacher(config: ForecastConfig, seed: int) -> Stack:
 def _train_teacher(config: ForecastConfig, seed: int) -> Stack:
     with seeded(seed):
         teacher = build_teacher(config)
-    train_teachers([teacher], [config])
+    stage = make_teacher_training(config, teacher)
+    stage.finish(train_alone(stage))
     return teacher.requires_grad_(False)
 
 
@@ -129,7 +131,7 @@ def train_forecaster(seeds: Sequence[int], run: TaskRun) -> bool:
         shares.append(float((seen > config.surprise).double().mean()))
         return loss(config, model, batch, at)
 
-    training = replace(TASK.training, begin=begin)
+    training = replace(TASK.training, earlier=None, begin=begin)
     if config.surprise:
         training = replace(training, loss=count_updates)
         if not (run.folder / SHARES).exists():

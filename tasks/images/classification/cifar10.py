@@ -24,6 +24,7 @@ from tasks.images.classification.data import (
     take_split,
 )
 from tasks.runs.configuration import make_plan
+from tasks.runs.names import SUMMARIES
 from tasks.runs.task import Pair, Split
 
 CLASSES = ("plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -133,7 +134,7 @@ def batches(config: Cifar10Config, split: Split, epoch: int) -> Iterator[Pair]:
 
 
 TASK = make_classifier(
-    summary="CIFAR-10, rate code, convolutions of ALIF neurons",
+    summary=SUMMARIES["cifar10"],
     about="A colour image goes in as spikes or as pixel values, and one of ten kinds of object "
     "comes out. All layers in between are spiking neurons.",
     configs={make.__name__: make for make in (tiny, fast, relu, counted, residual, paper)},

@@ -24,6 +24,7 @@ from tasks.images.classification.data import (
     take_split,
 )
 from tasks.runs.configuration import make_plan
+from tasks.runs.names import SUMMARIES
 from tasks.runs.task import Pair, Split
 
 IMAGE = (1, mnist.SIDE, mnist.SIDE)
@@ -161,7 +162,7 @@ def batches(config: MnistConfig, split: Split, epoch: int) -> Iterator[Pair]:
 
 
 TASK = make_classifier(
-    summary="handwritten digits, rate code, convolutions of ALIF neurons",
+    summary=SUMMARIES["mnist"],
     about="The image of a digit (in fashion: of a garment) goes in as spikes or grey values, "
     "and one of ten classes comes out. All layers in between are spiking neurons.",
     configs={

@@ -35,7 +35,7 @@ from tasks.images.generation.vae import GaussianVAE, Reconstruction, SpikingVAE
 from tasks.images.metrics.autoencoder import SIDE, ReferenceImages
 from tasks.images.metrics.sheet import draw_sheet, interleave, scale_images
 from tasks.runs.configuration import make_plan
-from tasks.runs.names import CONFIGURATIONS
+from tasks.runs.names import CONFIGURATIONS, SUMMARIES
 from tasks.runs.samples import draw_spread
 from tasks.runs.share import track, track_test
 from tasks.runs.task import (
@@ -224,7 +224,7 @@ def _spiking(model: nn.Module) -> SpikingVAE:
 
 
 TASK = Task(
-    summary="new images from a spiking VAE, with temporal attention (TAID)",
+    summary=SUMMARIES["image_generation"],
     about="Random bits go in, and a new image like those of the training set comes out. "
     "Encoder, prior and decoder consist of spiking neurons, except in the ann configurations.",
     configs={name: getattr(configs, name) for name in CONFIGURATIONS["image_generation"]},

@@ -15,7 +15,14 @@ import pytest
 from numba.core.registry import CPUDispatcher
 
 import neuro
-from neuro.ops.jit import COMPILING, _folder, _sources_used, digest_of_sources, list_sources
+from neuro.ops.jit import (
+    COMPILING,
+    REPORTED,
+    _folder,
+    _sources_used,
+    digest_of_sources,
+    list_sources,
+)
 
 MODULES = [
     importlib.import_module(m.name)
@@ -102,10 +109,17 @@ def test_a_compilation_is_told_once_on_stderr_and_what_lies_on_disk_is_not(
     first.write_text(f"{first.read_text()}\n@kernel\ndef treble(x):\n    return 3 * x\n")
     code = "from kernels_for_a_test.first import double, treble; print(double(4), treble(5))"
     path = os.pathsep.join(map(str, (tmp_path, Path(neuro.__file__).parents[1])))
-    for told in (f"{COMPILING}\n", ""):
+    own = {k: v for k, v in os.environ.items() if k != REPORTED} | {"PYTHONPATH": path}
+    child = f"import os; {code}; assert os.environ['{REPORTED}'] == '1'"
+    new = {**own, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    for words, env, told in (
+        (child, own, f"{COMPILING}\n"),
+        (code, own, ""),  # on disk
+        (code, {**new, REPORTED: "1"}, ""),  # the parent has told it
+    ):
         done = subprocess.run(
-            [sys.executable, "-c", code],
-            env={**os.environ, "PYTHONPATH": path},
+            [sys.executable, "-c", words],
+            env=env,
             capture_output=True,
             text=True,
             check=True,

@@ -21,9 +21,9 @@ from neuro.energy import chip_file
 from neuro.training import Progress
 from tasks.cli.parser import DATA_VERBS, VERBS, main
 from tasks.measures import progress_bar
-from tasks.measures.train import Tell
+from tasks.measures.earlier import Tell
 from tasks.runs.find import name_train_command, open_folder
-from tasks.runs.names import CONFIGURATIONS
+from tasks.runs.names import CONFIGURATIONS, SUMMARIES
 from tasks.runs.share import REPORT
 from tasks.runs.shipped import list_shipped_runs
 
@@ -208,6 +208,8 @@ def test_fields_are_set_on_the_command_line_and_kept_in_the_run(
 
 def test_configurations_and_their_fields_are_listed(cli: CommandLine) -> None:
     text = cli.run("tasks")
+    assert all(about in text and len(about) <= 60 for about in SUMMARIES.values())
+    assert SUMMARIES.keys() == CONFIGURATIONS.keys()
     assert all(name in text for name in (*CONFIGURATIONS, "fast_adaptive", "matmulfree_3b"))
     text = cli.run("tasks", "yinyang")
     assert "yinyang:tiny" in text
@@ -460,9 +462,9 @@ def test_an_interrupted_training_says_what_is_kept(
     now = [0]
 
     @contextmanager
-    def stop(*_: object, shown: bool) -> Iterator[Tell]:
+    def stop(*_: object) -> Iterator[Tell]:
         def tell(progress: Progress, step: int, steps: int) -> None:
-            assert (shown, steps) == (True, 3)
+            assert steps == 3
             now[0] += seconds
             if (progress.epoch, step) == at:
                 raise KeyboardInterrupt

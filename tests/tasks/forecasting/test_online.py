@@ -9,15 +9,17 @@ from torch import Tensor
 
 from neuro.base.seeds import seeded
 from tasks.forecasting.config import ForecastConfig, tiny_ann
-from tasks.forecasting.ensemble import (
+from tasks.forecasting.network import build_student, compute_loss, cross_entropy
+from tasks.forecasting.online import (
+    OnlineRules,
+    PageHinkley,
     StackedWindows,
     Weights,
+    learn_online,
+    list_released,
     run_networks,
     stack_weights,
-    teach_labels,
 )
-from tasks.forecasting.network import build_student, compute_loss
-from tasks.forecasting.online import OnlineRules, PageHinkley, learn_online, list_released
 
 H, K, COUNT = 3, 6, 20
 CONFIG = replace(tiny_ann(), lookback=4, bins=K, hidden=8, arm="future", alpha=0.3)
@@ -37,6 +39,15 @@ def make(networks: int = 2, seed: int = 0) -> tuple[Weights, StackedWindows]:
 
 def guide(config: ForecastConfig = CONFIG):  # type: ignore[no-untyped-def]
     return lambda scores, labels, taught: compute_loss(config, scores, labels, taught)
+
+
+def test_networks_side_by_side_answer_as_each_alone() -> None:
+    with seeded(0):
+        networks = [build_student(CONFIG) for _ in range(3)]
+    x = torch.randn(3, 7, 4)
+    together = run_networks(stack_weights(networks), x)
+    for net, own, answers in zip(networks, x, together, strict=True):
+        assert torch.allclose(net(own[None])[0][-1], answers, atol=1e-6)
 
 
 @given(st.integers(0, 50), st.integers(1, 9), st.integers(1, 9))
@@ -136,7 +147,11 @@ def test_with_labels_alone_the_teacher_changes_nothing() -> None:
     weights, windows = make()
     labels = replace(CONFIG, alpha=1.0)
     taught = learn_online(weights, windows, guide(labels), RULES).scores
-    alone = learn_online(weights, replace(windows, taught=None), teach_labels, RULES).scores
+
+    def teach(scores: Tensor, labels: Tensor, _: Tensor | None) -> Tensor:
+        return cross_entropy(scores, labels)
+
+    alone = learn_online(weights, replace(windows, taught=None), teach, RULES).scores
     assert torch.equal(taught, alone)
 
 

@@ -14,13 +14,16 @@ from neuro.training import Course, Progress
 from tasks.measures import train
 from tasks.measures.progress_bar import show_progress
 from tasks.runs.find import make_run
+from tasks.runs.task import ACCURACY
 
 
 @pytest.mark.slow
 def test_piped_training_prints_a_line_an_epoch_and_which_configuration_it_took(
     tmp_path: Path, cli: CommandLine
 ) -> None:
-    first, *epochs, last = cli.run("train", "mnist", "--out", tmp_path / "run").splitlines()
+    told = cli.run("train", "mnist", "--out", tmp_path / "run")
+    first, *epochs, last, following = told.splitlines()
+    assert following == f"next: neuro eval {tmp_path / 'run'}"
     assert first == (
         "mnist names no configuration: this is mnist:tiny; it also has demo, full, fashion, "
         "fast, fast_fixed, fast_adaptive, paper"
@@ -29,19 +32,19 @@ def test_piped_training_prints_a_line_an_epoch_and_which_configuration_it_took(
     assert all("  loss " in line and "  val " in line and line.endswith("%") for line in epochs)
     assert last.startswith("✓ trained 2 epochs")
     done = cli.run("train", "mnist:tiny", "--out", tmp_path / "run")
-    assert done.count("\n") == 1
+    assert done.count("\n") == 2
+    told = cli.run("eval", tmp_path / "run")
+    assert told.splitlines()[-1] == f"next: neuro report {tmp_path / 'run'}"
 
 
 def row(epoch: float, loss: float, score: float) -> dict[str, Any]:
     return {"epoch": epoch, "train_loss": loss, "val_accuracy": score}
 
 
-def test_a_training_that_goes_on_prints_its_own_lines_alone(tmp_path: Path) -> None:
-    run = make_run("mnist:tiny", tmp_path)
+def test_a_training_that_goes_on_prints_its_own_lines_alone() -> None:
     out = io.StringIO()
     progress = Progress(epoch=1, history=[row(1, 2.0, 0.25)])
-    with show_progress(Console(file=out), run, shown=True) as tell:
-        assert tell is not None
+    with show_progress(Console(file=out), ACCURACY, "", 2) as tell:
         tell(progress, 0, 2)
         progress.history.append(row(1.5, 1.0, 0.5))
         tell(progress, 1, 2)
@@ -57,12 +60,11 @@ def test_a_training_that_goes_on_prints_its_own_lines_alone(tmp_path: Path) -> N
     [(0, 0, ""), (20, 0, "resuming at epoch 21"), (0, 3, "resuming at epoch 1, batch 4")],
 )
 def test_from_where_a_training_goes_on_is_told_once(
-    tmp_path: Path, epoch: int, step: int, told: str, terminal: bool
+    epoch: int, step: int, told: str, terminal: bool
 ) -> None:
     out = io.StringIO()
     console = Console(file=out, force_terminal=terminal, width=200)
-    with show_progress(console, make_run("mnist:tiny", tmp_path), shown=True) as tell:
-        assert tell is not None
+    with show_progress(console, ACCURACY, "", 2) as tell:
         for k in (step, step + 1):
             tell(Progress(epoch=epoch, step=k), k, 9)
     lines = [line.strip() for line in out.getvalue().splitlines() if "resuming" in line]
@@ -70,11 +72,10 @@ def test_from_where_a_training_goes_on_is_told_once(
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_silence_is_told_when_it_changes(tmp_path: Path, terminal: bool) -> None:
+def test_silence_is_told_when_it_changes(terminal: bool) -> None:
     out, progress = io.StringIO(), Progress()
     console = Console(file=out, force_terminal=terminal, width=200)
-    with show_progress(console, make_run("mnist:tiny", tmp_path), shown=True) as tell:
-        assert tell is not None
+    with show_progress(console, ACCURACY, "", 2) as tell:
         for silent in ((), ("alif1",), ("alif1",), (), ("alif1", "alif2")):
             progress.silent = silent
             tell(progress, 0, 9)
@@ -83,15 +84,11 @@ def test_silence_is_told_when_it_changes(tmp_path: Path, terminal: bool) -> None
     assert found == ["no spike of alif1", "no spike of alif1, alif2"]
 
 
-def test_a_terminal_shows_a_bar_and_other_processes_nothing(tmp_path: Path) -> None:
-    run = make_run("mnist:tiny", tmp_path)
+def test_a_terminal_shows_a_bar() -> None:
     out = io.StringIO()
-    with show_progress(Console(file=out, force_terminal=True), run, shown=True) as tell:
-        assert tell is not None
+    with show_progress(Console(file=out, force_terminal=True), ACCURACY, "", 2) as tell:
         tell(Progress(history=[row(1, 2.0, 0.25)]), 0, 2)
     assert "epoch 1/2  loss 2.000  val 25.00%" in out.getvalue()
-    with show_progress(Console(file=out), run, shown=False) as tell:
-        assert tell is None
 
 
 def test_a_training_says_of_which_run_it_is(

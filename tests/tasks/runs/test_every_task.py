@@ -13,7 +13,7 @@ from tasks.runs.find import NAMES, find_config, find_task, split_name
 from tasks.runs.names import CONFIGURATIONS, UnknownName
 
 # driving makes its data in minutes, language carries a state and its tiny one sends no spikes:
-# so do those of reasoning, flow and attribution, and hybrids has none: tests of their own
+# so do those of hybrids, reasoning, flow and attribution: tests of their own
 # (tests/tasks/driving, tests/tasks/language, tests/tasks/reasoning, ...) ask the same.
 OTHERS = ("driving", "language", "hybrids", "reasoning", "flow", "attribution")
 TINY = [(n, find_task(n).configs["tiny"]()) for n in NAMES if n not in OTHERS]

@@ -1,5 +1,6 @@
 """Training of the bench: teachers are shared, widths and shares measured; costs."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
 
 from neuro.base.seeds import seeded
 from neuro.io.run_folder import read_header
@@ -27,9 +29,10 @@ from tasks.forecasting.bench.train import (
 )
 from tasks.forecasting.config import ForecastConfig, guided, guided_ann, tiny_ann
 from tasks.forecasting.data import prepare
-from tasks.forecasting.ensemble import train_teachers
 from tasks.forecasting.evaluate import measure
 from tasks.forecasting.network import build_student, build_teacher
+from tasks.forecasting.teacher import make_teacher_training
+from tasks.measures.earlier import train_alone
 from tasks.measures.train import build_beginning
 from tasks.runs.task import TaskRun
 from tasks.runs.trained_run import load_trained_model
@@ -72,8 +75,8 @@ def test_a_teacher_depends_on_seed_and_data_and_on_nothing_of_its_student() -> N
     assert train_teacher(replace(guided(), **SMALL, seed_of_data=5), 7) is teacher
     with seeded(1_000_007):
         alone = build_teacher(own)
-    train_teachers([alone], [own])
-    for a, b in zip(teacher.parameters(), alone.parameters(), strict=True):
+    train_alone(stage := make_teacher_training(own, alone))
+    for a, b in zip(teacher.parameters(), stage.model.parameters(), strict=True):
         assert torch.equal(a, b)
     for other in (train_teacher(own, 8), train_teacher(DENSE, 7)):
         assert not torch.equal(next(other.parameters()), next(teacher.parameters()))
@@ -85,7 +88,8 @@ def test_a_run_begins_at_the_weights_of_its_seed_and_holds_its_teacher(
     seen: list[Any] = []
 
     def note(run: TaskRun) -> bool:
-        seen.append(build_beginning(run))
+        fabric = Fabric(accelerator="cpu", devices=1)
+        seen.append(build_beginning(run, fabric, lambda *_: nullcontext())[0])
         return True
 
     monkeypatch.setattr(train, "train_as_task", note)

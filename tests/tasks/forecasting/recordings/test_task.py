@@ -20,9 +20,10 @@ from tasks.forecasting.patients import (
     iterate_batches,
     prepare_recordings,
     read_spectrograms,
-    train_detector,
 )
 from tasks.forecasting.recordings import ICTAL, RecordingConfig
+from tasks.forecasting.teacher import make_teacher_training
+from tasks.measures.earlier import train_alone
 from tasks.runs.find import open_folder
 from tasks.runs.trained_run import load_trained_model
 
@@ -168,10 +169,10 @@ def test_a_dog_of_kaggle_goes_through_the_verbs(tmp_path: Path, cli: CommandLine
 def test_a_teacher_that_cannot_learn_is_refused() -> None:
     longer = RecordingConfig(source="kaggle", patient="Dog_1", channels=9, seconds=34.0)
     with pytest.raises(TrainError, match="no window lies in a seizure; set arm=none, or a sma"):
-        train_detector(longer, nn.Identity())
+        make_teacher_training(longer, nn.Identity())
     config = replace(RecordingConfig(**CHB), lr=1e30)  # type: ignore[arg-type]
-    with pytest.raises(TrainError, match="teacher, epoch 1: loss nan; use a lower lr"):
-        train_detector(config, build(config).get_submodule("teacher"))
+    with pytest.raises(TrainError, match="lower the learning rate"):
+        train_alone(make_teacher_training(config, build(config).get_submodule("teacher")))
 
 
 @pytest.mark.slow

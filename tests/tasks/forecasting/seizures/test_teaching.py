@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tasks.forecasting.data import batches
-from tasks.forecasting.ensemble import stack_windows
+from tasks.forecasting.data import batches, prepare
 from tasks.forecasting.network import (
     ask_teacher,
     build,
@@ -58,8 +57,7 @@ def test_a_window_without_a_label_teaches_by_its_teacher_alone(arm: str) -> None
 
 
 def test_a_detector_is_trained_on_each_window_of_the_training_part() -> None:
-    detector = stack_windows([SHORT], "train", later=True)
-    assert detector.x.shape == (1, 24_000 // 32 - 1, 13)
+    assert prepare(SHORT).teaching["train"].own.shape == (24_000 // 32 - 1, 13)
 
 
 @pytest.mark.parametrize("cells", ["tanh", "lif"])
