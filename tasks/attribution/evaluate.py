@@ -97,8 +97,14 @@ def choose_example(documents: Documents) -> int:
     return int((sources[1:] != sources[:-1]).sum(0).argmax())
 
 
-def tabulate_example(config: AttributionConfig, documents: Documents, answer: Answer) -> Table:
-    """Return a composed document, segment by segment, with its true and answered shares."""
+def tabulate_example(
+    config: AttributionConfig,
+    pure: Documents,
+    documents: Documents,
+    answers: tuple[Answer, Answer],
+) -> Table:
+    """Return the first pure document, and a composed one segment by segment, with answers."""
+    of_pure, answer = answers
     at, names = choose_example(documents), config.names[: config.protected]
     corpora = names or tuple(f"corpus {k + 1}" for k in range(config.protected))
     own = documents.select(torch.tensor([at]))
@@ -110,18 +116,24 @@ def tabulate_example(config: AttributionConfig, documents: Documents, answer: An
         text = make_tokenizer(config).decode(some).decode(errors="replace")
         return " ".join(text.split()) + " ..."
 
-    rows = [
-        (write(tokens[a:b][:READ]), corpora[k], *along[a:b].mean(0))
-        for _, k, a, b in find_segments(own.sources.numpy(), config)
+    first = find_segments(pure.sources[:, :1].numpy(), config)[0][1]
+    text = write(pure.tokens[:READ, 0].numpy())
+    rows: list[tuple[Any, ...]] = [("one source", text, corpora[first], *of_pure.pure[0])]
+    rows += [
+        (f"mixed, part {n}", write(tokens[a:b][:READ]), corpora[k], *along[a:b].mean(0))
+        for n, (_, k, a, b) in enumerate(find_segments(own.sources.numpy(), config), 1)
     ]
-    rows.append(("whole text: true shares", "", *find_true_shares(own, config.protected)[0]))
-    rows.append(("whole text: answered shares", "", *answer.shares[at]))
+    truth = find_true_shares(own, config.protected)[0]
+    rows.append(("mixed, true shares", "", "", *truth))
+    rows.append(("mixed, answered shares", "", "", *answer.shares[at]))
     return Table(
-        title="A text and its sources",
-        head=("text", "true source", *(f"answered: {name}" for name in corpora)),
-        rows=[(*row[:2], *(f"{share:.0%}" for share in row[2:])) for row in rows],
-        caption=f"The first {READ} tokens of each part of a composed text, the corpus that the "
-        "part comes from, and the probe's mean shares along the part.",
+        title="Two texts and their sources",
+        head=("", "text", "true source", *(f"answered: {name}" for name in corpora)),
+        rows=[(*row[:3], *(f"{share:.0%}" for share in row[3:])) for row in rows],
+        caption=(SYNTHETIC if config.source == "authors" else "")
+        + f"Shown are the first {READ} tokens of each part. The probe learned from texts of "
+        "one source, and its accuracy is of such texts alone. Mixed texts are harder: total "
+        "variation is how far its shares of them are from the true ones.",
         example=True,
     )
 
@@ -170,7 +182,7 @@ def measure_operations(model: AttributionModel, documents: Documents) -> Spiking
 TV, TV_ALONG, TV_ORACLE, ECE = (
     Metric(name=name, better="lower", format=".3f", meaning=meaning)
     for name, meaning in {
-        "total_variation": "distance to the true shares of composed texts, from 0 to 1",
+        "total_variation": "distance to the true shares of mixed texts, from 0 to 1",
         "total_variation_along": "the same distance, for the mean answer along a text",
         "total_variation_to_oracle": "distance to the shares that the generators imply",
         "calibration_error": "gap between confidence and accuracy in texts of one corpus",
@@ -185,6 +197,7 @@ OF_ANSWERS = (TV, TV_ALONG, TV_ORACLE, JSD, RANKS, ACCURACY, ECE)
 METRICS = (*OF_ANSWERS, LOSS, GAP)
 PROBE = "probe"
 ORACLE = "oracle"
+SYNTHETIC = "The texts are generated, one author per corpus: a number is a token. "
 READ = 16  # tokens of the example that are shown, of each part
 PICTURE = "shares.png"
 OUTSIDE = "outside"  # name of the fact: how well each detector finds each kind of foreign text
@@ -268,9 +281,9 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
     facts, table, picture = _find_foreign(config, own, run.folder)
     return Findings(
         values={**found[PROBE], GAP.name: gap.closed},
-        n=config.test + config.composed,
-        counted="documents",
-        notes={GAP.name: _tell_bounds(gap)},
+        n=config.test,
+        counted="documents of one corpus",
+        notes={GAP.name: _tell_bounds(gap), TV.name: f"{config.composed:,} mixed documents"},
         facts={
             "arm": config.arm,
             "methods": found,
@@ -279,7 +292,9 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
             OUTSIDE: facts,
         },
         tables=[
-            tabulate_example(config, load(config, "composed"), answers[PROBE][1]),
+            tabulate_example(
+                config, load(config, "test"), load(config, "composed"), answers[PROBE]
+            ),
             *([_tabulate_oracle(found)] if ORACLE in found else []),
             table,
             _tabulate_costs(config),

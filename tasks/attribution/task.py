@@ -146,8 +146,9 @@ def choose_plan(config: AttributionConfig) -> Plan:
 TASK = Task(
     summary=SUMMARIES["attribution"],
     about="A probe sees the inner states of a language model that reads a text, and answers "
-    "which share of the text comes from which corpus. In attribution:tiny_alif the probe "
-    "spikes, in attribution:tiny_spiking the language model.",
+    "which share of the text comes from which corpus. The n-gram and naive Bayes beside it "
+    "read the text alone. In attribution:tiny_alif the probe spikes, in "
+    "attribution:tiny_spiking the language model.",
     configs={name: getattr(configs, name) for name in CONFIGURATIONS["attribution"]},
     training=Training(
         build=build,

@@ -5,6 +5,7 @@ if the published autoencoder is available and the digits have 28 x 28 pixels.
 Axes: N images, C channels, Y X pixels or latents.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -25,7 +26,10 @@ from tasks.runs.share import track
 from tasks.runs.task import Findings, Metric, Picture, Table
 
 FEATURE_FD = Metric(
-    name="feature_fd", better="lower", format=".3f", meaning="Fréchet distance to real images"
+    name="feature_fd",
+    better="lower",
+    format=".3f",
+    meaning="Fréchet distance from the training images, in features of a small classifier",
 )
 FAD = Metric(
     name="fad", better="lower", format=".2f", meaning="Fréchet autoencoder distance to digits"
@@ -38,8 +42,15 @@ CALLS = Metric(
 )
 METRICS = (FEATURE_FD, FAD, MATCH, LOSS, CALLS)
 CONTEXTS = "contexts"  # key in eval.json: metrics of images that see another past, or none
-COLUMNS = 20  # images per row of a sheet
-SEEN = 32  # side of an image on a sheet [pixels]; smaller images are enlarged
+SEES: Mapping[Context, str] = {  # context -> what an image sees, in words
+    "own": "its own noisier past",
+    "reset": "no past",
+    "same class": "the past of another image of its class",
+    "other class": "the past of an image of another class",
+    "other image": "the past of another image",
+}
+COLUMNS = 10  # images per row of a sheet
+SEEN = 80  # side of an image on a sheet [pixels]; smaller images are enlarged
 DELTAS = (0.5, 1.0, 1.5, 2.0, 3.0)  # deltas of delta codes [thresholds of the counts]
 INSTANTS = 10  # most columns of the picture that shows images on the way from noise
 
@@ -105,7 +116,7 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
     found = measure_contexts(config, model, run.seed, list_contexts(config))
     reference, start = make_reference(config), draw_start(config, config.samples, run.seed)
     others = {f"{context} past": own for context, own in found.items() if context != "own"}
-    tables = [_tabulate(found)]
+    tables = [_tabulate(found)] if config.has_state else []
     if config.maps == "spiking" and config.sampler != "heun":
         tables.append(_tabulate_deltas(measure_deltas(config, model, run.seed)))
     return Findings(
@@ -113,7 +124,10 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
         n=config.samples,
         split=None,
         counted="new images",
-        notes={FEATURE_FD.name: f"{config.samples:,} new images; floor {reference.floor:.2f}"},
+        notes={
+            FEATURE_FD.name: f"{config.samples:,} new images; real test images have "
+            f"{reference.test:.2f}, random halves of the training images {reference.floor:.2f}"
+        },
         facts={
             **facts,
             "floor": reference.floor,
@@ -123,23 +137,21 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
         tables=tables,
         pictures=_draw(run, model),
         beside={
-            "noise before the first step": measure_images(config, start.noise, start.labels),
-            "real test images": {FEATURE_FD.name: reference.test},
-            "random halves of the training images": {FEATURE_FD.name: reference.floor},
+            "noise before the first step": measure_images(config, start.noise, start.labels)
         },
     )
 
 
-def _tabulate(found: dict[Context, dict[str, float]]) -> Table:
+def _tabulate(found: Mapping[Context, dict[str, float]]) -> Table:
     named = [m for m in (FEATURE_FD, FAD, MATCH) if m.name in found["own"]]
     rows: list[tuple[Any, ...]] = [
-        (context, *(m.text(own[m.name]) for m in named)) for context, own in found.items()
+        (SEES[context], *(m.text(own[m.name]) for m in named)) for context, own in found.items()
     ]
     return Table(
         title="Whose past an image sees",
-        head=("context", *(m.label for m in named)),
+        head=("an image sees", *(m.label for m in named)),
         rows=rows,
-        caption="The same weights and noise.",
+        caption="The same weights and noise; the past are the noisier images before it.",
     )
 
 
@@ -182,17 +194,20 @@ def _draw(run: Run, model: nn.Module) -> tuple[Picture, ...]:
     chosen = [own[k] for k in list_instants(len(own))]
     way = torch.stack([step.x for step in chosen], 1)[: config.classes].flatten(0, 1)
     write_bytes(run.folder / "trajectories.png", draw_sheet(way, len(chosen), scale))
+    sees = [f"row {k} sees {SEES[context]}" for k, context in enumerate(paths, 1)]
     return (
         Picture(
             file="samples.png",
             title="New images",
-            caption=f"The first {COLUMNS}, without selection; rows, from the same noise, by "
-            f"whose past an image sees: {', '.join(paths)}. Last row: real test images.",
+            caption=f"The first {COLUMNS}, without selection, of "
+            + (f"ARFlow: {', '.join(sees)}" if config.has_state else "SiT")
+            + ". Last row: real test images.",
             example=True,
         ),
         Picture(
             file="trajectories.png",
             title="From noise to image",
-            caption="A row is an image on its way, from the left to the right.",
+            caption="A row is an image on its way from the left to the right, after step "
+            f"{', '.join(str(k + 1) for k in list_instants(len(own)))}.",
         ),
     )

@@ -25,7 +25,9 @@ from tasks.runs.task import Deployment, Evaluation, Task, Training
 TASK = Task(
     summary=SUMMARIES["flow"],
     about="Noise goes in, and a new image like those of the training set comes out after some "
-    "steps of the network. With maps=spiking, counts of spikes pass from layer to layer.",
+    "steps of the network. ARFlow sees, through a state, the noisier images before the present "
+    "one (its past); its rival SiT sees the present image alone. With maps=spiking, counts of "
+    "spikes pass from layer to layer.",
     configs={name: getattr(configs, name) for name in CONFIGURATIONS["flow"]},
     training=Training(
         build=build,
@@ -49,6 +51,12 @@ TASK = Task(
         only_torch=explain_only_torch,
     ),
     evaluation=Evaluation(
-        metrics=(*METRICS, *EXECUTED), evaluate=evaluate, decode=decode, measure=measure
+        metrics=(*METRICS, *EXECUTED),
+        evaluate=evaluate,
+        decode=decode,
+        measure=measure,
+        controls=lambda config: (
+            {"SiT": {"arm": config.arm.replace("arflow", "sit")}} if config.has_state else {}
+        ),
     ),
 )

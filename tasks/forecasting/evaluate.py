@@ -40,7 +40,7 @@ UNIT = "bins²"
 MSE, ARGMAX, MEDIAN = (
     Metric(name=name, better="lower", unit=UNIT, meaning=meaning)
     for name, meaning in {
-        "mse": "mean squared distance of the expected bin from the true one",
+        "mse": "mean squared distance of the forecast's mean bin from the true one",
         "mse_argmax": "the same, of the most probable bin",
         "mse_median": "the same, of the median bin",
     }.items()
@@ -57,6 +57,10 @@ BASELINES = {  # words for the names of list_baselines
     "ridge": "linear function of the window (ridge regression)",
 }
 PICTURE = "forecasts.png"
+SERIES = {  # source -> the series, with the time between samples
+    "mackey_glass": "Mackey-Glass series with a delay of 17, one sample per unit of time",
+    "lorenz": "x of the Lorenz system, 50 samples per unit of time",
+}
 PARTS = 10  # consecutive parts of the windows, whose means give a standard error
 SHOWN = 300  # windows of the picture
 
@@ -145,14 +149,18 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
         if isinstance(config, RecordingConfig):
             return report_patient(config, each, values)
         return report_events(config, prepare_patient(config), each, values, run.folder)
-    answers = read_bins(scores.double().softmax(1)).numpy()
+    answers, bins = read_bins(scores.double().softmax(1)).numpy(), prepare(config).bins
     draw_forecasts(answers[:SHOWN], labels.numpy()[:SHOWN], run.folder / PICTURE)
     shown = Picture(
         file=PICTURE,
         title="A series and its forecast",
         example=True,
-        caption=f"The first {min(SHOWN, len(labels))} test windows in their order: the true "
-        "bin, and the expectation of the student.",
+        caption=f"{SERIES[config.source]}; {config.points:,} samples, the last fifth for the "
+        f"test. From a window of {config.lookback} samples the network forecasts the one that "
+        f"follows {config.horizon} samples after its last (the horizon). Shown: the first "
+        f"{min(SHOWN, len(labels))} test windows. A bin is 1/{bins.count} of the range of the "
+        f"training targets, {(bins.high - bins.low) / bins.count:.3g} units of the series; the "
+        f"forecast is the mean bin by its probabilities. Squared errors are in {UNIT}.",
     )
     true = labels.numpy()
     mine = (answers - true) ** 2
@@ -164,6 +172,7 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
         values=values,
         n=len(labels),
         counted="windows",
+        notes={MSE.name: f"{config.bins} bins over the range of the training targets"},
         facts={"arm": config.arm, "ticks": count_ticks(config)},
         tables=list(_tabulate_teacher(config, model, values)),
         pictures=(shown,),

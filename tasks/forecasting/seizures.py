@@ -552,13 +552,12 @@ def report_events(
 ) -> Findings:
     """Return the findings of a run, with a picture. values: other metrics of the windows."""
     found = measure_events(config, prepared, probability)
-    score = found.score
     draw_alarms(config, prepared, probability["test"], found, folder / FILE)
     return Findings(
         values={**values, **found.list_values()},
         n=len(prepared.now["test"]),
         counted="windows",
-        facts={"arm": config.arm, "events": asdict(score), "threshold": found.threshold},
+        facts={"arm": config.arm, "events": asdict(found.score), "threshold": found.threshold},
         tables=(tabulate_events(found),),
         beside=found.list_baselines(),
         errors=found.list_errors(),
@@ -567,8 +566,9 @@ def report_events(
                 file=FILE,
                 title="A recording and its alarms",
                 example=True,
-                caption="The test part of the recording, its seizures (shaded), the "
-                "answers of the predictor, and its alarms (triangles).",
+                caption="Test part (Epileptor, a sample per unit of time), seizures (shaded), "
+                f"answers to {config.lookback} windows of {config.window} samples (does one "
+                f"begin {config.sph} to {config.sph + config.sop} later?), alarms (triangles).",
             ),
         ),
     )

@@ -127,6 +127,11 @@ TASK = Task(
         decode=decode,
         measure=measure,
         describe=describe,
+        controls=lambda config: (
+            {}
+            if config.arm == "none"
+            else {"a student of labels alone": {"arm": "none", "surprise": 0.0}}
+        ),
         reading="Captions: true bin → expectation of the distribution over the bins.",
     ),
 )

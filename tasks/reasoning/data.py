@@ -40,6 +40,18 @@ PUZZLES: Mapping[str, Callable[[int], Puzzle]] = {  # name -> puzzle of a size; 
     "sudoku": lambda holes: Sudoku(holes=holes or 8),
     "reversal": lambda pairs: Reversal(pairs=pairs or 100),
 }
+RULES = {  # name -> what a puzzle asks; in "hops" with the number of steps
+    "reachability": "The question lists the edges of a graph as pairs (from, to), then two "
+    "targets behind ? and a start behind >. Which target can be reached from the start?",
+    "multiplication": "Multiply two numbers, all digits written from the last to the first.",
+    "addition": "Add the digits, modulo 10.",
+    "hops": "Begin at the last letter. A hop goes back to the nearest earlier letter of the "
+    "same kind, and one place on. Which letter is reached? Hops: {steps}.",
+    "sudoku": "Fill the dots of a 4 x 4 grid, written row by row: each row, column and 2 x 2 "
+    "block has the digits 1 to 4.",
+    "reversal": '"A is" asks for the name that follows A in the training, "B was" for the name '
+    "before B.",
+}
 SHOWN = 5  # items in a message
 
 

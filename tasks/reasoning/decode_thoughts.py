@@ -20,7 +20,7 @@ from tasks.reasoning.answer import Said
 from tasks.reasoning.batches import arrange_items
 from tasks.reasoning.config import ReasoningConfig
 from tasks.reasoning.curriculum import stack_tokens
-from tasks.reasoning.data import load
+from tasks.reasoning.data import RULES, load
 from tasks.reasoning.items import BEGIN, MARKS, EncodedItem
 from tasks.reasoning.loss import require_reasoning
 from tasks.report.figures import save_png
@@ -67,6 +67,8 @@ def read_thoughts(
 def tabulate_example(config: ReasoningConfig, model: nn.Module, said: Said) -> Table:
     """Return what a network read, thought and said about an item, and what is true of it."""
     words, item = dict(enumerate(load(config).words)), said.item
+    kind = "pause" if config.arm == "pause" else "thought"
+    rule = "" if config.data else RULES.get(config.puzzle, "").format(steps=len(item.steps))
 
     def write(tokens: Sequence[int]) -> str:
         return " ".join(words.get(k, f"<{k}>") for k in tokens)  # a vocabulary may have more
@@ -75,14 +77,17 @@ def tabulate_example(config: ReasoningConfig, model: nn.Module, said: Said) -> T
     rows = [("" if k else "question", write(item.question[k : k + LINE])) for k in lines]
     if config.thoughts:
         thoughts = read_thoughts(config, model, [item])[1:, 0].tolist()
-        rows += [(f"thought {k}, decoded", write([t])) for k, t in enumerate(thoughts, 1)]
+        rows += [(f"{kind} {k}, decoded", write([t])) for k, t in enumerate(thoughts, 1)]
     steps = [(f"true step {k}", write(step)) for k, step in enumerate(item.steps, 1)]
-    rows += [("answer", write(said.answer)), *steps, ("true answer", write(item.answer))]
+    rows.append((f"answer ({'right' if said.right else 'wrong'})", write(said.answer)))
+    rows += [*steps, ("true answer", write(item.answer))]
     return Table(
         title="A puzzle",
         head=("", "words"),
         rows=rows,
-        caption="The first test item. Decoded: what the read-out would say at a hidden state.",
+        caption=f"{rule} The first test item.".lstrip()
+        + f" Decoded: the word that the hidden state of a {kind} stands for."
+        * (config.thoughts > 0),
         example=True,
     )
 

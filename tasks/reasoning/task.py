@@ -31,7 +31,7 @@ from tasks.runs.task import (
 TASK = Task(
     summary=SUMMARIES["reasoning"],
     about="A small language model reads a puzzle and says its answer; before the answer it "
-    "thinks, in hidden states that are not words. In reasoning:tiny_spiking and "
+    "may think, in hidden states that are not words. In reasoning:tiny_spiking and "
     "reasoning:tiny_depth its layers send spikes.",
     configs={name: getattr(configs, name) for name in CONFIGURATIONS["reasoning"]},
     training=Training(
@@ -58,6 +58,14 @@ TASK = Task(
         only_torch=explain_only_torch,
     ),
     evaluation=Evaluation(
-        metrics=(*METRICS, *EXECUTED), evaluate=evaluate, decode=decode, measure=measure
+        metrics=(*METRICS, *EXECUTED),
+        evaluate=evaluate,
+        decode=decode,
+        measure=measure,
+        controls=lambda config: (
+            {"pauses instead of thoughts": {"arm": "pause"}}
+            if config.arm in ("coconut", "codi")
+            else {}
+        ),
     ),
 )

@@ -9,18 +9,24 @@ from typing import NamedTuple
 from PIL import Image
 from rich.table import Table
 
+from tasks.report.tables import WORDS
 from tasks.report.terminal import show_controls
 from tasks.runs.task import Html
 
+MOST_TILES = 6  # key figures side by side
 MOST_PIXELS = 1 << 26  # largest picture, since a small file may decompress to any size
 
 
 class KeyFigure(NamedTuple):
-    """A key figure: its name, its value with the unit, and a remark."""
+    """A key figure: its name, its value with the unit, and a remark.
+
+    minor: whether it stands behind the others.
+    """
 
     label: str
     value: str
     note: str
+    minor: bool = False
 
 
 _STYLE = """
@@ -54,7 +60,7 @@ figure { margin: 12px 0; }
 svg { display: block; height: auto; max-width: 100%; }
 svg text { font-family: system-ui, -apple-system, "Segoe UI", sans-serif !important; }
 .tiles { display: grid; gap: 10px; margin: 20px 0 0;
-  grid-template-columns: repeat(auto-fit, minmax(200px, 1fr)); }
+  grid-template-columns: repeat(auto-fit, minmax(250px, 1fr)); }
 .tiles div { background: var(--soft); border-radius: 8px; padding: 10px 14px; }
 .tiles dt { font-size: 13px; }
 .tiles dd { margin: 0; font-size: 24px; line-height: 1.3; font-variant-numeric: tabular-nums; }
@@ -115,9 +121,9 @@ def paragraph(words: str, kind: str = "") -> Html:
     return Html(f'<p class="{kind}">{text(words)}</p>' if kind else f"<p>{text(words)}</p>")
 
 
-def missing(command: str) -> Html:
+def missing(command: str, words: str = "not measured yet") -> Html:
     """Return a note that a result is not measured yet, with the command that measures it."""
-    return Html(f'<p class="missing">not measured yet: <code>{text(command)}</code></p>')
+    return Html(f'<p class="missing">{text(words)}: <code>{text(command)}</code></p>')
 
 
 def warning(words: str, command: str) -> Html:
@@ -173,14 +179,16 @@ def table(
     rows: Iterable[Sequence[object]],
     bold: Collection[tuple[int, int]] = (),
 ) -> Html:
-    """Return a table; columns of numbers are right-aligned, columns of words left-aligned.
+    """Return a table; columns of numbers are right-aligned, the first and those of words left.
 
     bold: (row, column) of the cells in bold.
     """
     cells = [[str(cell) for cell in row] for row in rows]
     sides = [
-        "num" if i and any(row[i].lstrip("-")[:1].isdigit() for row in cells) else "word"
-        for i in range(len(head))
+        "num"
+        if i and name not in WORDS and any(row[i].lstrip("-")[:1].isdigit() for row in cells)
+        else "word"
+        for i, name in enumerate(head)
     ]
     return _make_table(head, cells, sides, bold)
 
@@ -261,7 +269,14 @@ def _shaded(row: Sequence[int]) -> str:
 
 
 def tiles(figures: Iterable[KeyFigure]) -> Html:
-    """Return key figures side by side."""
+    """Return key figures side by side, minor ones last; all behind the sixth are folded."""
+    ordered = sorted(figures, key=lambda figure: figure.minor)
+    more = ordered[MOST_TILES:]
+    folded = [details(f"{len(more)} more", _list_tiles(more))] if more else []
+    return join((_list_tiles(ordered[:MOST_TILES]), *folded))
+
+
+def _list_tiles(figures: Iterable[KeyFigure]) -> Html:
     cells = "\n".join(
         f"<div><dt>{text(f.label)}</dt><dd>{text(f.value)}</dd>"
         f'<dd class="note">{text(f.note)}</dd></div>'

@@ -12,9 +12,11 @@ from typing import Any
 from tasks.report import tables as show
 from tasks.report.host import share_host
 from tasks.report.html import KeyFigure
-from tasks.report.summary import state_value
+from tasks.report.summary import split_value
 from tasks.runs.results import name_verb
 from tasks.runs.task import Metric, TaskRun
+
+MOST_NAMED = 3  # networks that the verdict names; of more it gives the number
 
 
 def name_command(run: TaskRun, verb: str) -> str:
@@ -56,10 +58,11 @@ def _unknown(run: TaskRun, label: str, verb: str) -> KeyFigure:
 
 
 def list_agreement(verify: Mapping[str, Any], metrics: Sequence[Metric]) -> list[KeyFigure]:
-    """Return the key figures of ``verify.json``."""
+    """Return the key figures of ``verify.json``; those of metrics but the first are minor."""
     both, lava = verify["torch_events"], verify["reference_lava"]
     spikes = sum(layer["spikes"] for layer in both["layers"].values())
-    out = [figure for m in metrics for figure in _by_executor(verify, m)]
+    known = [m for m in metrics if m.name in verify["metrics"]]
+    out = [f._replace(minor=m != known[0]) for m in known for f in _by_executor(verify, m)]
     of = f"of {spikes:,} spikes" if spikes else "of no spike: nothing fired"
     if not both["float32_flips"]:  # empty if all spikes are graded spikes of host nodes
         of = "of all values of read-outs"
@@ -72,19 +75,18 @@ def list_agreement(verify: Mapping[str, Any], metrics: Sequence[Metric]) -> list
 
 
 def _by_executor(verify: Mapping[str, Any], metric: Metric) -> list[KeyFigure]:
-    values = verify["metrics"].get(metric.name)
-    if values is None:
-        return []
-    n = show.count_answers(verify)
-    value, note = "–", "does not fit Loihi"
-    if "integers" in values:
-        note = f"quantisation: {show.describe_loss(metric, verify)}"
-        value = state_value(metric, values["integers"], n)
-    events = state_value(metric, values["events"], n)
-    return [
-        KeyFigure(f"{metric.label}, events", events, f"{n:,} samples"),
-        KeyFigure(f"{metric.label}, integers", value, note),
-    ]
+    values, n = verify["metrics"][metric.name], show.count_answers(verify)
+    figures = [_tell_value(metric, "events", values["events"], n, f"{n:,} samples")]
+    if "integers" not in values:
+        return [*figures, KeyFigure(f"{metric.label}, integers", "–", "does not fit Loihi")]
+    cost = f"quantisation: {show.describe_loss(metric, verify)}"
+    return [*figures, _tell_value(metric, "integers", values["integers"], n, cost)]
+
+
+def _tell_value(metric: Metric, who: str, value: float, n: int, note: str) -> KeyFigure:
+    text, interval = split_value(metric, value, n)
+    notes = [f"95 % interval {interval}"] * bool(interval) + [note]
+    return KeyFigure(f"{metric.label}, {who}", text, "; ".join(notes))
 
 
 def _tell_step(joules: Mapping[str, Any], chip: Mapping[str, Any]) -> str:
@@ -96,7 +98,7 @@ def _tell_step(joules: Mapping[str, Any], chip: Mapping[str, Any]) -> str:
 
 
 def list_prices(joules: Mapping[str, Any]) -> list[KeyFigure]:
-    """Return the key figures of ``energy.json``."""
+    """Return the key figures of ``energy.json``; those of chips that do not fit are minor."""
     chips = {name: joules[name] for name in show.list_chips(joules)}
     out = [
         KeyFigure(
@@ -104,6 +106,7 @@ def list_prices(joules: Mapping[str, Any]) -> list[KeyFigure]:
             show.format_joules(chip["chip"]["nominal"]),
             " – ".join(show.format_joules(chip["chip"][end]) for end in ("low", "high"))
             + f" per {show.name_inference(joules)}{_tell_step(joules, chip)}",
+            minor=bool(chip.get("misfits")),
         )
         for name, chip in chips.items()
     ]
@@ -132,7 +135,7 @@ def state_verdict(
         if energy
         else f"which chip it fits is not measured: {name_command(run, 'energy')}",
         _date(
-            f"{describe_cost(verify, metrics)}; {describe_silent(verify)}",
+            "; ".join(filter(None, (describe_cost(verify, metrics), describe_silent(verify)))),
             out_of_date.get("verify"),
         )
         if verify
@@ -174,13 +177,15 @@ def describe_cost(verify: Mapping[str, Any], metrics: Sequence[Metric]) -> str:
     cost = show.describe_loss(metric, verify)
     unknown = verify.get("without_metric", ())
     only = f", that of {_list(unknown)} not counted" if unknown else ""
+    if len(unknown) > MOST_NAMED:
+        only = f", that of {len(unknown)} further networks not counted"
     return f"quantisation: {cost} ({metric.label} {floats} → {integers}){only}"
 
 
 def describe_silent(verify: Mapping[str, Any]) -> str:
-    """Say which layers of ``verify.json`` never fired."""
+    """Say which layers of ``verify.json`` never fired; "" if no layer sends binary spikes."""
     if not verify["torch_events"]["float32_flips"]:
-        return "silence of graded spikes is not measured"
+        return ""
     silent = show.list_silent(verify)
     if not silent:
         return "no layer is silent"

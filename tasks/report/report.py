@@ -16,6 +16,7 @@ from neuro.io.store import StoreError, read_bytes, read_json, write_bytes
 from neuro.plot import LINES, count_neurons_per_row
 from neuro.spikes.record import Record
 from tasks.report import figures as pictures, html as page, tables as show
+from tasks.report.controls import find_controls
 from tasks.report.energy import show_energy, show_mapping
 from tasks.report.key_figures import (
     explain_refusal,
@@ -23,7 +24,7 @@ from tasks.report.key_figures import (
     name_command,
     state_verdict,
 )
-from tasks.report.summary import show_standings, state_quality
+from tasks.report.summary import show_standings, state_controls, state_quality
 from tasks.report.validation import show_validation
 from tasks.runs.find import name_train_command
 from tasks.runs.provenance import (
@@ -108,12 +109,17 @@ def _compare(
         return [page.section(title, page.missing(name_command(run, "eval")))]
     metrics = run.definition.evaluation.metrics
     quality = state_quality(evaluation, metrics)
+    controls, commands = find_controls(run)
+    shown = {**evaluation, "beside": {**controls, **evaluation.get("beside", {})}}
+    beside = state_controls(shown, metrics, controls)
     return [
         page.section(
             title,
             *_warn(run, "eval", old),
             page.paragraph(f"{quality[:1].upper()}{quality[1:]}.", "verdict"),
-            show_standings(evaluation, metrics),
+            *([page.paragraph(beside, "verdict")] if beside else []),
+            show_standings(shown, metrics),
+            *(page.missing(x, f"not compared yet with {k}") for k, x in commands.items()),
         )
     ]
 
@@ -228,20 +234,36 @@ def _on_test(run: TaskRun, evaluation: Mapping[str, Any] | None) -> list[Html]:
 
 
 def _show_findings(run: TaskRun, evaluation: Mapping[str, Any], *, example: bool) -> list[Html]:
-    """Return the pictures and tables of ``eval.json``, either the examples or the others."""
+    """Return the tables and pictures of ``eval.json``, either the examples or the others.
+
+    A table and a picture with the same title share a heading.
+    """
     tables, pictures_ = (
         [x for x in evaluation.get(key, ()) if x.get("example", False) == example]
         for key in ("tables", "pictures")
     )
-    return [*map(_table, tables), *(_picture(run, each) for each in pictures_)]
+    titles = dict.fromkeys(x["title"] for x in (*tables, *pictures_))
+    return [
+        page.join(
+            (
+                page.subheading(title),
+                *(_table(x) for x in tables if x["title"] == title),
+                *(_picture(run, x) for x in pictures_ if x["title"] == title),
+            )
+        )
+        for title in titles
+    ]
 
 
 def _table(table: Mapping[str, Any]) -> Html:
+    """Return a table and its caption, which stands above an example."""
     rows = table["rows"]
     cells = [[x if isinstance(x, str) else _number(x) for x in row] for row in rows]
-    parts = [page.subheading(table["title"]), page.table(table["head"], cells)]
+    parts = [page.table(table["head"], cells)]
     if table["caption"]:
-        parts.append(page.paragraph(table["caption"], "caption"))
+        above = table.get("example", False)
+        caption = page.paragraph(table["caption"], "" if above else "caption")
+        parts.insert(0 if above else 1, caption)
     return page.join(parts)
 
 
@@ -261,7 +283,6 @@ def _picture(run: TaskRun, picture: Mapping[str, str]) -> Html:
     unknown = f"eval.json has no digest of {name}, which may be of another run"
     return page.join(
         (
-            page.subheading(picture["title"]),
             *([] if "digest" in picture else [page.warning(unknown, command)]),
             page.photo(image, picture["caption"]),
         )

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import NormalDist
 from typing import Any
 
 from tasks.report import html as page, tables as show
@@ -9,6 +10,7 @@ from tasks.runs.task import ACCURACY, Html, Metric
 
 OURS = "this run"
 MOST_METRICS = 6  # in the table of baselines; the others stand in the details
+Z = NormalDist().inv_cdf(0.975)  # standard errors on each side of a 95 % interval
 
 
 def list_standings(
@@ -37,12 +39,28 @@ def find_best(rows: Mapping[str, Mapping[str, float]], metric: Metric) -> list[s
 
 
 def state_value(metric: Metric, value: float, n: int) -> str:
-    """Return a value as text: an accuracy with two standard errors (Agresti and Coull 1998)."""
+    """Return a value as text, with the interval of :func:`split_value` in brackets."""
+    text, interval = split_value(metric, value, n)
+    return f"{text} ({interval})" if interval else text
+
+
+def split_value(metric: Metric, value: float, n: int) -> tuple[str, str]:
+    """Return a value as text, and the 95 % interval of an accuracy; "" for other metrics."""
     if metric != ACCURACY:
-        return metric.text(value)
-    error = 2 * _estimate_error((n * value + 2) / (n + 4), n + 4)
-    digits = min(2, max(0, -math.floor(math.log10(100 * error))))
-    return f"{value:.{digits}%} ± {error:.{digits}%}"
+        return metric.text(value), ""
+    low, high = find_interval(value, n)
+    digits = min(2, max(0, -math.floor(math.log10(50 * (high - low)))))
+    return f"{value:.{digits}%}", f"{100 * low:.{digits}f} to {high:.{digits}%}"
+
+
+def find_interval(share: float, n: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share of n samples, which lies within 0 to 1.
+
+    Wilson 1927, Journal of the American Statistical Association 22, 209-212.
+    """
+    middle = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    half = Z * math.sqrt(share * (1 - share) / n + (Z / (2 * n)) ** 2) / (1 + Z**2 / n)
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def show_standings(evaluation: Mapping[str, Any], metrics: Sequence[Metric]) -> Html:
@@ -66,7 +84,7 @@ def show_standings(evaluation: Mapping[str, Any], metrics: Sequence[Metric]) -> 
         + (f" ({notes[m.name]})" if m.name in notes else "")
         for m in shown
     ]
-    spread = " ± is two standard errors." * (ACCURACY in shown)
+    spread = " In brackets: the 95 % interval (Wilson)." * (ACCURACY in shown)
     measured = f"Measured on {show.count_samples(evaluation)}.{spread}"
     lines = [measured, *(f"{x}." for x in meanings)]
     return page.join(
@@ -100,10 +118,30 @@ def state_quality(evaluation: Mapping[str, Any], metrics: Sequence[Metric]) -> s
     beaten = {who: row for who, row in others.items() if words[who] == "better than"}
     named = [find_best(rows, metric)[0] for rows in (others, beaten) if rows]
     verdicts = [
-        f"{words[who]} {who} ({state_value(metric, others[who][metric.name], n)})"
+        f"{words[who]} {who} ({split_value(metric, others[who][metric.name], n)[0]})"
         for who in dict.fromkeys(named)
     ]
     return f"{ours}: {', '.join(verdicts)}"
+
+
+def state_controls(
+    evaluation: Mapping[str, Any],
+    metrics: Sequence[Metric],
+    controls: Mapping[str, Mapping[str, float]],
+) -> str:
+    """Return the first shown metric of the controls that have it; "" if none has."""
+    told = [
+        f"{who} {state_value(metric, own[metric.name], evaluation['n'])}"
+        for metric in choose_metrics(evaluation, metrics)[:1]
+        for who, own in controls.items()
+        if metric.name in own
+    ]
+    if not told:
+        return ""
+    return (
+        f"Trained beside it with the same seed: {', '.join(told)}. A difference between two "
+        "trainings may be chance; neuro compare judges it over several seeds."
+    )
 
 
 def _judge(metric: Metric, ours: float, theirs: float, n: int, error: float | None) -> str:

@@ -13,7 +13,7 @@ from tasks.runs.task import Metric
 # Columns that hold text.
 WORDS = (
     *("about", "tier", "what", "result", "limit", "beside", "unit", "metric", "parts"),
-    *("in the source", "became", "stimulus"),
+    *("in the source", "became", "stimulus", "text", "words", "note"),
 )
 MAPPED = (  # effects of a mapping: key in energy.json, words, unit
     ("chip", "energy, chip tier", "J"),

@@ -382,6 +382,9 @@ class Evaluation(Generic[C]):
         a split at once. The verbs measure every executor with it.
     describe: (configuration, answers, targets) -> a caption for each sample.
     reading: a sentence for pictures on how the answer is decoded from the outputs.
+    controls: configuration -> the trainings to compare a run with, by name, each as changed
+        fields of its configuration. The report shows them if they lie beside the run, and
+        otherwise their commands.
     sections: (run, ``eval.json``) -> the task's own sections of the report.
     """
 
@@ -391,10 +394,12 @@ class Evaluation(Generic[C]):
     measure: Callable[[C, Tree, Tree], Mapping[str, float]] = lambda *_: {}
     describe: Callable[[C, Tree, Tree], Sequence[str]] = lambda *_: ()
     reading: str = ""
+    controls: Callable[[C], Mapping[str, Mapping[str, Any]]] = lambda _: {}
     sections: Callable[[Run, Mapping[str, Any]], Sequence[Html]] = lambda *_: ()
 
     def __post_init__(self) -> None:
-        _require_functions(self, "evaluate", "decode", "measure", "describe", "sections")
+        names = ("evaluate", "decode", "measure", "describe", "controls", "sections")
+        _require_functions(self, *names)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -70,10 +70,11 @@ def test_a_run_from_training_to_the_report(tmp_path: Path, cli: CommandLine, lm:
     told = cli.run("eval", folder)
     assert "total variation" in told
     found = json.loads((folder / "eval.json").read_text())
-    assert found["n"] == 50
+    assert (found["n"], found["counted"]) == (30, "documents of one corpus")
+    assert found["notes"]["total_variation"] == "20 mixed documents"
     example, best, *others = found["tables"]
     assert [other["title"] for other in others] == ["Documents from outside", "What it costs"]
-    assert (example["title"], example["example"]) == ("A text and its sources", True)
+    assert (example["title"], example["example"]) == ("Two texts and their sources", True)
     assert [row[0] for row in best["rows"]] == ["probe", "oracle"]
     assert best["rows"][1][3] == "0.000"
     methods = found["methods"]
@@ -101,18 +102,23 @@ def test_an_example_is_the_text_with_the_most_switches_and_its_shares() -> None:
     along[:, 1, 0] = 0.8, 0.25, 0.5, 0.1, 0.5
     along[:, 1, 1] = 1 - along[:, 1, 0]
     answer = Answer(along[0], np.array([[1.0, 0.0], [0.43, 0.57]]), along)
-    table = tabulate_example(small_attribution(), documents, answer)
+    pure = Documents(torch.tensor([[7, 9]] * 17), torch.tensor([[1, 0]] * 17))
+    of_pure = Answer(np.array([[0.125, 0.875], [0.9, 0.1]]), along[0])
+    table = tabulate_example(small_attribution(), pure, documents, (of_pure, answer))
     assert table.rows == [
-        ("3 ...", "corpus 1", "80%", "20%"),
-        ("4 5 ...", "corpus 2", "38%", "62%"),
-        ("2 1 ...", "corpus 1", "30%", "70%"),
-        ("whole text: true shares", "", "60%", "40%"),
-        ("whole text: answered shares", "", "43%", "57%"),
+        ("one source", " ".join("7" * 16) + " ...", "corpus 2", "12%", "88%"),
+        ("mixed, part 1", "3 ...", "corpus 1", "80%", "20%"),
+        ("mixed, part 2", "4 5 ...", "corpus 2", "38%", "62%"),
+        ("mixed, part 3", "2 1 ...", "corpus 1", "30%", "70%"),
+        ("mixed, true shares", "", "", "60%", "40%"),
+        ("mixed, answered shares", "", "", "43%", "57%"),
     ]
+    assert table.caption.startswith("The texts are generated, one author per corpus: a number")
     real = replace(small_attribution(), source="library", names=("os", "re"), vocabulary=256)
     own = Documents(torch.tensor([[104], [10], [105]]), torch.tensor([[0], [0], [1]]))
-    table = tabulate_example(real, own, Answer(along[0], along[0], along[:3]))
-    assert [row[:2] for row in table.rows[:2]] == [("h ...", "os"), ("i ...", "re")]
+    table = tabulate_example(real, own, own, (of_pure, Answer(along[0], along[0], along[:3])))
+    assert [row[1:3] for row in table.rows[1:3]] == [("h ...", "os"), ("i ...", "re")]
+    assert table.caption.startswith("Shown are the first 16 tokens")
 
 
 @pytest.mark.slow
@@ -160,7 +166,7 @@ def test_a_run_is_measured_by_the_documents_of_its_own_seed(tmp_path: Path) -> N
     own = measure_answers(config, pure, composed, oracle)
     assert found.values == {**own, "gap_closed": measure_gap(config, model.lm).closed}
     assert found.facts["methods"]["probe"] == own
-    assert (found.n, found.notes) == (50, {"gap_closed": "exact bounds"})
+    assert (found.n, found.notes["gap_closed"]) == (30, "exact bounds")
 
 
 def test_corpora_that_are_refused_leave_no_run(tmp_path: Path, cli: CommandLine) -> None:

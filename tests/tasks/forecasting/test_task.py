@@ -79,6 +79,15 @@ def test_the_evaluation_has_the_teacher_and_the_baselines_beside_the_student(run
     error = estimate_error(mine - (mean - labels.numpy()) ** 2)
     assert found["errors"]["mean of the training windows"]["mse"] == pytest.approx(error)
     assert [p["example"] for p in found["pictures"]] == [True]
+    caption = found["pictures"][0]["caption"]
+    assert caption.startswith("Mackey-Glass series with a delay of 17, one sample per unit of")
+    assert (
+        "From a window of 8 samples the network forecasts the one that follows 5 samples"
+        in (caption)
+    )
+    width = (own.bins.high - own.bins.low) / 25
+    assert f"1/25 of the range of the training targets, {width:.3g} units" in caption
+    assert found["notes"] == {"mse": "25 bins over the range of the training targets"}
     assert (run / "forecasts.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -308,7 +308,8 @@ class TestANetworkThatDoesNotFit:
         assert "does not fit" in page
         assert html.escape(f"No integers: {told.value.problems[0]}") in page
         events, integers, *_ = list_agreement(found, (ACCURACY,))
-        assert (events.value, integers.value) == ("50% ± 35%", "–")
+        assert (events.value, integers.value) == ("50%", "–")
+        assert events.note == "95 % interval 15 to 85%; 4 samples"
         assert integers.note == "does not fit Loihi"
 
     def test_so_is_one_whose_stimulus_is_graded(self) -> None:

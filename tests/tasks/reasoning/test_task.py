@@ -48,11 +48,16 @@ def test_train_and_eval_of_thoughts(tmp_path: Path, cli: CommandLine) -> None:
     run = open_folder(folder)
     data, model = load(run.config), load_trained_model(run)
     item = data.items["test"][0]
-    said = answer_split(run.config, model, "test")[0].answer
+    said = answer_split(run.config, model, "test")[0]
     thoughts = read_thoughts(run.config, model, [item])[1:, 0].tolist()
     names = {tuple(row[:1]): row[1].split() for row in example["rows"]}
     assert names["true answer",] == [data.words[k] for k in item.answer]
-    assert names["answer",] == [data.words[k] for k in said]
+    verdict = "right" if said.right else "wrong"
+    assert names[f"answer ({verdict})",] == [data.words[k] for k in said.answer]
+    assert example["caption"].startswith("The question lists the edges of a graph as pairs")
+    assert example["caption"].endswith(
+        "Decoded: the word that the hidden state of a thought stands for."
+    )
     assert [names[f"thought {k}, decoded",] for k in (1, 2)] == [
         [data.words[k]] for k in thoughts
     ]

@@ -575,6 +575,18 @@ class TestLayout:
         )
 
     @pytest.mark.usefixtures("unpainted")
+    def test_minor_tiles_come_last_and_those_behind_the_sixth_are_folded(self) -> None:
+        figures = [html.KeyFigure(f"f{k}", "1", "", minor=k in (0, 2)) for k in range(8)]
+        six, folded = html.tiles(figures).split("<details>")
+        assert re.findall(r"<dt>(.*?)</dt>", six) == ["f1", "f3", "f4", "f5", "f6", "f7"]
+        assert folded.startswith("<summary>2 more</summary>")
+        assert re.findall(r"<dt>(.*?)</dt>", folded) == ["f0", "f2"]
+        assert "details" not in html.tiles(figures[:6])
+
+    def test_a_column_of_words_is_left_aligned_though_it_begins_with_digits(self) -> None:
+        table = html.table(["", "words", "n"], [["question", "8 7 11", "4"]])
+        assert '<td class="word">8 7 11</td><td class="num">4</td>' in table
+
     def test_a_network_whose_twin_computes_nothing_has_no_ratio(self, run: TaskRun) -> None:
         finish(run)
         joules = run.read("energy.json")
@@ -675,7 +687,7 @@ class TestARunThatAnswersNothing:
         begin_run(run)
         image = make_picture("PNG", 4, 3)
         (run.folder / "new.png").write_bytes(image)
-        table = {"title": "By digit", "head": ["digit", "n"], "rows": [["one", 1234]]}
+        table = {"title": "New", "head": ["digit", "n"], "rows": [["one", 1234]]}
         run.write(
             "eval.json",
             {
@@ -683,7 +695,10 @@ class TestARunThatAnswersNothing:
                 "n": 40,
                 "split": "test",
                 "notes": {"fad": "5,120 new images, own autoencoder"},
-                "tables": [{**table, "caption": "Counted."}],
+                "tables": [
+                    {**table, "caption": "Counted."},
+                    {**table, "title": "First", "caption": "Above.", "example": True},
+                ],
                 "pictures": [{"file": "new.png", "title": "New", "caption": "All of them."}],
             },
         )
@@ -694,7 +709,9 @@ class TestARunThatAnswersNothing:
         assert f'src="data:image/png;base64,{b64encode(image).decode()}"' in text
         assert "All of them." in text
         assert "1,234" in text
-        assert "Counted." in text
+        assert text.count("<h3>New</h3>") == 1  # of the table and of the picture
+        assert text.index("1,234", text.index("<h3>New")) < text.index("Counted.")
+        assert text.index("<h3>First") < text.index("Above.") < text.index("1,234")
         assert "confusion" not in words(text).lower()
         metrics = find_task("image_generation").evaluation.metrics
         told = show.describe_evaluation(run.read("eval.json"), metrics)

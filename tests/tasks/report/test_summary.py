@@ -4,7 +4,9 @@ from tasks.report.summary import (
     MOST_METRICS,
     choose_metrics,
     find_best,
+    find_interval,
     show_standings,
+    state_controls,
     state_quality,
     state_value,
 )
@@ -42,13 +44,13 @@ def test_the_best_values_are_bold_and_metrics_are_explained() -> None:
     evaluation = make_evaluation(grams={"accuracy": 0.5, "bits": 2.25}, guess={"accuracy": 0.1})
     evaluation["notes"] = {"bits": "first 9 tokens"}
     page = show_standings(evaluation, METRICS)
-    assert '<td class="num best">60% ± 10%</td>' in page
+    assert '<td class="num best">60% (50 to 69%)</td>' in page
     assert '<td class="num best">2.25 bits</td>' in page
     assert page.count("best") == 2
     assert page.index(">this run<") < page.index(">grams<") < page.index(">guess<")
     assert "bits: bits a byte; lower is better (first 9 tokens)." in page
     assert "accuracy: the share of correct answers; higher is better." in page
-    assert "Measured on 100 test samples. ± is two standard errors." in page
+    assert "Measured on 100 test samples. In brackets: the 95 % interval (Wilson)." in page
     bits = {k: v for k, v in make_evaluation(a={"bits": 2.0}).items() if k != "accuracy"}
     assert "Measured on 100 test samples.<" in show_standings(bits, METRICS)
     assert "best" not in show_standings(make_evaluation(), METRICS)
@@ -57,10 +59,12 @@ def test_the_best_values_are_bold_and_metrics_are_explained() -> None:
 @pytest.mark.parametrize(
     ("value", "n", "text"),
     [
-        (0.0, 4, "0% ± 31%"),
-        (0.5, 9_996, "50% ± 1%"),
-        (0.5, 9_997, "50.0% ± 1.0%"),
-        (0.5, 200_000_000, "50.00% ± 0.01%"),
+        (0.0, 4, "0% (0 to 49%)"),
+        (1.0, 500, "100.0% (99.2 to 100.0%)"),
+        (0.25, 16, "25% (10 to 49%)"),
+        (0.5, 9_599, "50% (49 to 51%)"),
+        (0.5, 9_600, "50.0% (49.0 to 51.0%)"),
+        (0.5, 200_000_000, "50.00% (49.99 to 50.01%)"),
     ],
 )
 def test_an_accuracy_has_as_many_digits_as_its_interval_allows(
@@ -70,11 +74,31 @@ def test_an_accuracy_has_as_many_digits_as_its_interval_allows(
     assert state_value(BITS, value, n) == f"{value:.2f} bits"
 
 
+def test_an_interval_of_a_share_is_that_of_wilson_and_lies_within_0_and_1() -> None:
+    # Newcombe 1998, Statistics in Medicine 17, 857-872, table I.
+    assert find_interval(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert find_interval(15 / 148, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
+    assert find_interval(0.0, 20) == pytest.approx((0, 0.1611), abs=5e-5)
+    assert find_interval(1.0, 29) == pytest.approx((0.883, 1), abs=5e-5)
+    assert all(
+        0 <= x <= 1 for n in range(1, 99) for s in (0.0, 1.0) for x in find_interval(s, n)
+    )
+
+
+def test_controls_are_told_beside_the_run_in_its_first_metric() -> None:
+    evaluation = make_evaluation(a={"bits": 2.0})
+    told = state_controls(evaluation, METRICS, {"X": {"bits": 1.5}, "Y": {"time": 1.0}})
+    assert told.startswith("Trained beside it with the same seed: X 1.50 bits. A difference")
+    assert state_controls(evaluation, METRICS, {"Y": {"time": 1.0}}) == ""
+    told = state_controls(make_evaluation(), METRICS, {"X": {"accuracy": 0.5}})
+    assert "seed: X 50% (40 to 60%)." in told
+
+
 @pytest.mark.parametrize(
     ("beside", "says"),
     [
-        ({}, "accuracy 60% ± 10% on 100 test samples"),
-        ({"a": {"time": 1.0}}, "accuracy 60% ± 10% on 100 test samples"),
+        ({}, "accuracy 60% (50 to 69%) on 100 test samples"),
+        ({"a": {"time": 1.0}}, "accuracy 60% (50 to 69%) on 100 test samples"),
         ({"a": {"bits": 2.0}}, "bits 2.50 bits: worse than a (2.00 bits)"),
         (
             {"a": {"bits": 2.0}, "b": {"bits": 3.0}, "c": {"bits": 2.6}, "d": {"bits": 2.1}},
@@ -83,13 +107,13 @@ def test_an_accuracy_has_as_many_digits_as_its_interval_allows(
         ({"a": {"bits": 2.51}}, "bits 2.50 bits: better than a (2.51 bits)"),
         ({"a": {"bits": 2.499}}, "bits 2.50 bits: no measurable difference to a (2.50 bits)"),
         # Two standard errors of 60 % and 46 % of 100 samples are 13.99 points.
-        ({"a": {"accuracy": 0.46}}, "accuracy 60% ± 10%: better than a (46% ± 10%)"),
+        ({"a": {"accuracy": 0.46}}, "accuracy 60% (50 to 69%): better than a (46%)"),
         (
             {"a": {"accuracy": 0.461}, "b": {"accuracy": 0.2}},
-            "accuracy 60% ± 10%: no measurable difference to a (46% ± 10%), "
-            "better than b (20% ± 8%)",
+            "accuracy 60% (50 to 69%): no measurable difference to a (46%), "
+            "better than b (20%)",
         ),
-        ({"a": {"accuracy": 0.95}}, "accuracy 60% ± 10%: worse than a (95% ± 5%)"),
+        ({"a": {"accuracy": 0.95}}, "accuracy 60% (50 to 69%): worse than a (95%)"),
     ],
 )
 def test_the_run_is_judged_by_the_best_baseline(

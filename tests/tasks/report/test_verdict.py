@@ -119,7 +119,7 @@ def test_layers_without_a_spike_are_silent_and_read_outs_are_not() -> None:
     assert describe_silent(verify({}, {"a": 3, "b": 1})) == "no layer is silent"
     assert describe_silent(verify({}, {"a": 3, "b": 0})) == "b is silent"
     assert describe_silent(verify({}, {"a": 0, "b": 0})) == "a and b are silent"
-    assert describe_silent(verify({}, {})) == "silence of graded spikes is not measured"
+    assert describe_silent(verify({}, {})) == ""
 
 
 def test_the_sentence_names_what_is_not_measured_and_what_is_old() -> None:
@@ -147,6 +147,18 @@ def test_the_sentence_names_what_is_not_measured_and_what_is_old() -> None:
     assert state_verdict(run, {**whole, "verify": None}, {}) == f"T{fit}; {no_verify}."
     nothing = state_verdict(run, {"energy": None, "verify": None}, {})
     assert nothing == f"W{no_energy}; {no_verify}."
+
+
+def test_a_verdict_leaves_out_silence_without_spikes_and_names_of_many_networks() -> None:
+    run = make_run("mnist:tiny", Path("r"))
+    results = {"energy": None, "verify": verify({"accuracy": (0.97, 0.97)}, {})}
+    assert state_verdict(run, results, {}).endswith("(accuracy 97.00% → 97.00%).")
+    for names, told in (
+        (["a", "b", "c"], "that of a, b and c not"),
+        (["a", "b", "c", "d"], "that of 4 further networks not"),
+    ):
+        found = verify({"accuracy": (0.97, 0.97)}, {}, without_metric=names)
+        assert describe_cost(found, (ACCURACY,)).endswith(f"), {told} counted")
 
 
 @pytest.mark.slow
