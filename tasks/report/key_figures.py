@@ -96,11 +96,11 @@ def _tell_step(joules: Mapping[str, Any], chip: Mapping[str, Any]) -> str:
 
 
 def list_prices(joules: Mapping[str, Any]) -> list[KeyFigure]:
-    """Return the key figures of ``energy.json``."""
-    chips = {name: joules[name] for name in show.list_chips(joules)}
+    """Return the key figures of ``energy.json``, of the chips that the network fits."""
+    chips = {k: joules[k] for k in show.list_chips(joules) if not joules[k].get("misfits")}
     out = [
         KeyFigure(
-            f"energy, {show.name_chip(name, chip)} chip",
+            f"energy, {name} chip",
             show.format_joules(chip["chip"]["nominal"]),
             " – ".join(show.format_joules(chip["chip"][end]) for end in ("low", "high"))
             + f" per {show.name_inference(joules)}{_tell_step(joules, chip)}",

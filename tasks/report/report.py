@@ -106,11 +106,12 @@ def _compare(
         return [page.section(title, page.missing(name_command(run, "eval")))]
     metrics = run.definition.evaluation.metrics
     quality = state_quality(evaluation, metrics)
+    first = page.paragraph(f"{quality[:1].upper()}{quality[1:]}.", "verdict")
     return [
         page.section(
             title,
             *_warn(run, "eval", old),
-            page.paragraph(f"{quality[:1].upper()}{quality[1:]}.", "verdict"),
+            *(run.definition.evaluation.headline(run, evaluation) or [first]),
             show_standings(evaluation, metrics),
         )
     ]
@@ -119,7 +120,13 @@ def _compare(
 def _describe_chip(run: TaskRun, results: Mapping[str, Any], old: Mapping[str, str]) -> Html:
     verdict = page.paragraph(state_verdict(run, results, old), "verdict")
     figures = [] if explain_refusal(run, "verify") else list_key_figures(run, results, old)
-    return page.section("On the chip", verdict, *([page.tiles(figures)] if figures else []))
+    misfits = show.list_first_misfits(results["energy"] or {})
+    return page.section(
+        "On the chip",
+        verdict,
+        *([page.tiles(figures)] if figures else []),
+        *(page.paragraph(line, "caption") for line in misfits),
+    )
 
 
 def _list_details(

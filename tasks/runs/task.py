@@ -361,6 +361,8 @@ class Evaluation(Generic[C]):
         a split at once. The verbs measure every executor with it.
     describe: (configuration, answers, targets) -> a caption for each sample.
     reading: a sentence for pictures on how the answer is decoded from the outputs.
+    headline: (run, ``eval.json``) -> what "How well" says in the report, in place of the
+        sentence on the first metric; (): that sentence.
     sections: (run, ``eval.json``) -> the task's own sections of the report.
     """
 
@@ -370,10 +372,12 @@ class Evaluation(Generic[C]):
     measure: Callable[[C, Tree, Tree], Mapping[str, float]] = lambda *_: {}
     describe: Callable[[C, Tree, Tree], Sequence[str]] = lambda *_: ()
     reading: str = ""
+    headline: Callable[[Run, Mapping[str, Any]], Sequence[Html]] = lambda *_: ()
     sections: Callable[[Run, Mapping[str, Any]], Sequence[Html]] = lambda *_: ()
 
     def __post_init__(self) -> None:
-        _require_functions(self, "evaluate", "decode", "measure", "describe", "sections")
+        names = ("evaluate", "decode", "measure", "describe", "headline", "sections")
+        _require_functions(self, *names)
 
 
 @dataclass(frozen=True, kw_only=True)
