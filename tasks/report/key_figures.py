@@ -116,6 +116,17 @@ def list_prices(joules: Mapping[str, Any]) -> list[KeyFigure]:
     return [*out, KeyFigure("spiking : same-shape ANN", ratio, note)]
 
 
+def list_first_misfits(result: Mapping[str, Any]) -> list[str]:
+    """Return one line per chip that the network does not fit: its first reason and cure."""
+    of_chips = {name: result[name].get("misfits", ()) for name in show.list_chips(result)}
+    return [
+        f"Does not fit {name}: {why[0]}"
+        + f" ({len(why) - 1} more under Energy per inference)" * (len(why) > 1)
+        for name, why in of_chips.items()
+        if why
+    ]
+
+
 def state_verdict(
     run: TaskRun, results: Mapping[str, Any], out_of_date: Mapping[str, str]
 ) -> str:

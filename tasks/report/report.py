@@ -18,6 +18,7 @@ from tasks.report import figures as pictures, html as page, tables as show
 from tasks.report.energy import show_energy, show_mapping
 from tasks.report.key_figures import (
     explain_refusal,
+    list_first_misfits,
     list_key_figures,
     name_command,
     state_verdict,
@@ -120,7 +121,7 @@ def _compare(
 def _describe_chip(run: TaskRun, results: Mapping[str, Any], old: Mapping[str, str]) -> Html:
     verdict = page.paragraph(state_verdict(run, results, old), "verdict")
     figures = [] if explain_refusal(run, "verify") else list_key_figures(run, results, old)
-    misfits = show.list_first_misfits(results["energy"] or {})
+    misfits = list_first_misfits(results["energy"] or {})
     return page.section(
         "On the chip",
         verdict,

@@ -408,17 +408,6 @@ def describe_misfits(result: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def list_first_misfits(result: Mapping[str, Any]) -> list[str]:
-    """Return one line per chip that the network does not fit: its first reason and cure."""
-    of_chips = {name: result[name].get("misfits", ()) for name in list_chips(result)}
-    return [
-        f"Does not fit {name}: {why[0]}"
-        + f" ({len(why) - 1} more under Energy per inference)" * (len(why) > 1)
-        for name, why in of_chips.items()
-        if why
-    ]
-
-
 def describe_folding(result: Mapping[str, Any]) -> list[str]:
     """Say why ``neuro energy`` and ``neuro simulate`` count other synaptic events, if so."""
     layers = next((chip["layers"] for chip in result.values() if "layers" in chip), ())

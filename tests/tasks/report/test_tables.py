@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tasks.report import tables as show
-from tasks.report.key_figures import list_prices
+from tasks.report.key_figures import list_first_misfits, list_prices
 from tasks.runs.task import Metric
 
 
@@ -83,7 +83,7 @@ def test_folded_nodes_are_named_where_a_chip_counts_other_synaptic_events() -> N
 def test_a_chip_that_does_not_fit_is_one_line_with_its_first_reason() -> None:
     chips = {"loihi1": ["a: 9 bits; take 8", "b"], "mine": ["c"], "loihi2": []}
     result = {name: {"layers": {}, "misfits": why} for name, why in chips.items()}
-    assert show.list_first_misfits(result) == [
+    assert list_first_misfits(result) == [
         "Does not fit loihi1: a: 9 bits; take 8 (1 more under Energy per inference)",
         "Does not fit mine: c",
     ]
