@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from rich.table import Table
 
 from neuro.io.run_folder import Run
@@ -85,15 +86,25 @@ def show_narrowing(run: Run, evaluation: Mapping[str, Any]) -> list[Html]:
             parts += [page.subheading(str(table.title)), page.terminal_table(table)]
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{path}: is not as this version writes it; {command}") from error
-    caption = "Narrow layers in closed form (pca) and trained; star and line: the original."
-    parts.append(page.photo(read_bytes(run.folder / PICTURE), caption))
+    parts += show_curve(run) if not narrow.after else []  # else the headline has it
     return [*confusion, page.section(title, *parts)]
+
+
+def show_curve(run: Run) -> list[Html]:
+    """Return the picture of accuracy against bits, if the run folder has one."""
+    if not (run.folder / PICTURE).exists():
+        return []
+    caption = (
+        "Accuracy against the bits that cross, of networks with narrow layers: trained, and "
+        "computed from the activity without training (pca). Star and line: the original."
+    )
+    return [page.photo(read_bytes(run.folder / PICTURE), caption)]
 
 
 @mpl.rc_context(STYLE)
 def draw_curve(result: dict[str, Any], path: Path) -> None:
     """Write a picture: accuracy against bits per sample, by link and training."""
-    figure = Figure((6.4, 4), layout="constrained")
+    figure = Figure((6.4, 2.8), layout="constrained")
     axes = figure.subplots()
     for link in dict.fromkeys(point["link"] for point in result["points"]):
         for how, colour, line in (("pca", MUTED, ":"), ("trained", ACCENT, "")):
@@ -110,6 +121,9 @@ def draw_curve(result: dict[str, Any], path: Path) -> None:
     axes.axvline(full, color=LINE, linewidth=1, zorder=0)
     axes.plot([full], [100 * result["accuracy"]], "*", color=INK, ms=9, label="original")
     axes.set(xscale="log", xlabel="bits of a sample that cross", ylabel="accuracy [%]")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.grid(color=LINE, linewidth=0.5)
     axes.legend()
     save_png(figure, path)

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch.nn.functional as F
@@ -27,19 +28,22 @@ from tasks.bottlenecks.config import (
     count_channels,
     find_side,
 )
-from tasks.bottlenecks.curve import show_narrowing
+from tasks.bottlenecks.curve import show_curve, show_narrowing
 from tasks.images.classification import data as image_data, network as image_net
 from tasks.images.classification.cifar10 import read_colours
 from tasks.images.classification.classifier import Answers, make_classifier
 from tasks.images.classification.data import SEED_CHANGES, Labelled, take_split
 from tasks.images.classification.mnist import read_digits
+from tasks.report import html as page
+from tasks.report.summary import state_value
 from tasks.runs.configuration import make_plan
 from tasks.runs.names import CONFIGURATIONS, SUMMARIES
-from tasks.runs.task import Deployment, Findings, Pair, Split, Table, Task
+from tasks.runs.task import ACCURACY, Deployment, Findings, Html, Pair, Split, Table, Task
 
 Measure = Callable[[Run, nn.Module], Findings]
 COLOURS = ("cifar10", "generated")
 CLASSES = tuple("0123456789")  # of every source
+ORIGINAL = "the original, not narrowed"
 CALIBRATED = 4  # training batches from which the closed form is computed
 
 
@@ -130,12 +134,16 @@ def tabulate_blocks(config: BottleneckConfig) -> Table:
         for name, channels, own in sent:
             bits = channels * count_bits_of_channel(own, side, k)
             rows.append((name, f"{channels} x {size} x {size}", f"{bits:,}"))
+    cuts = "No layer is narrow: a cut behind a block would send all of its channels."
+    if widths:
+        cuts = (
+            "Chips are cut at narrow layers (⇒): only their channels travel from chip to chip."
+        )
     return Table(
         title="The network, block by block",
         head=("part", "sends (channels x height x width)", "bits per sample"),
         rows=rows,
-        caption=f"Bits over all ticks, as {code} where all channels are sent. Chips are cut at "
-        "narrow layers (⇒): only their channels travel from chip to chip.",
+        caption=f"Bits over all ticks, as {code} where all channels are sent. {cuts}",
         example=True,
     )
 
@@ -146,10 +154,30 @@ def _evaluate(measure: Measure, run: Run, model: nn.Module) -> Findings:
     if narrow.teacher:
         with suppress(RunError):  # the original is elsewhere, or has other weights now
             original = teaching.load_run_model(narrow.teacher, narrow.teacher_weights)
-            beside["the original, not narrowed"] = measure(run, original).values
+            beside[ORIGINAL] = measure(run, original).values
     found = measure(run, model)  # last: what it writes into the folder is of this network
     tables = (tabulate_blocks(run.config), *found.tables)
     return replace(found, tables=tables, beside={**found.beside, **beside})
+
+
+def tell_narrowing(run: Run, evaluation: Mapping[str, Any]) -> list[Html]:
+    """Return what narrowing saves and costs, beside the original; nothing of an original."""
+    config: BottleneckConfig = run.config
+    original = evaluation.get("beside", {}).get(ORIGINAL, {}).get(ACCURACY.name)
+    if not config.narrow.after or original is None:
+        return []
+    widths = tuple(count_channels(config, k) for k in config.narrow.after)
+    code: Link = "spikes" if config.cells == "lif" else "float"
+    whole = replace(config, narrow=replace(config.narrow, widths=widths, link=code))
+    own, full = count_bits(config), count_bits(whole)
+    ours, n = evaluation[ACCURACY.name], evaluation["n"]
+    values = [state_value(ACCURACY, x, n) for x in (ours, original)]
+    told = (
+        f"Narrowed, it sends {own:,} instead of {full:,} bits per sample from chip to chip "
+        f"({own / full:.3g} of them). Accuracy {values[0]}, of the original {values[1]} on the "
+        f"same samples: {ACCURACY.difference(ours - original)}."
+    )
+    return [page.paragraph(told, "verdict"), *show_curve(run)]
 
 
 def _make_task() -> Task[BottleneckConfig]:
@@ -172,12 +200,14 @@ def _make_task() -> Task[BottleneckConfig]:
     measure = partial(_evaluate, task.evaluation.evaluate)
     return replace(
         task,
-        about="A spiking residual network names the class of an image, and is cut over several "
-        "chips. Where it is cut, a narrow layer sends only a few channels, as spikes or as "
-        "numbers, from chip to chip.",
+        about="A residual network, of spiking neurons if cells is lif, names the class of an "
+        "image. neuro bottleneck cuts a trained one over several chips, and makes runs with a "
+        "narrow layer at each cut: it sends few channels from chip to chip.",
         training=training,
         deployment=_refuse_others(task.deployment),
-        evaluation=replace(task.evaluation, evaluate=measure, sections=show_narrowing),
+        evaluation=replace(
+            task.evaluation, evaluate=measure, headline=tell_narrowing, sections=show_narrowing
+        ),
     )
 
 

@@ -16,6 +16,7 @@ from tasks.driving.chip import make_parts
 from tasks.driving.config import CHANNELS, DrivingConfig, Phase, find_phase
 from tasks.driving.data import count_windows, read_batches, read_batches_from, skip_bad
 from tasks.driving.data_size import describe_data
+from tasks.driving.driven import show_driving
 from tasks.driving.estimate import estimate_training
 from tasks.driving.evaluate import METRICS, SCORE, evaluate, validate
 from tasks.driving.joules import show_joules
@@ -132,6 +133,7 @@ TASK = Task(
         evaluate=evaluate,
         decode=deployment.decode,
         measure=deployment.measure,
+        headline=show_driving,
         sections=show_joules,
     ),
 )

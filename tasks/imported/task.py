@@ -6,7 +6,7 @@ is the output summed over all ticks. Samples with a tie are counted.
 Axes: T ticks, B samples, K neurons of the output, ``*N`` the shape of a node.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from neuro.io.graph_file import load_graph
 from neuro.io.run_folder import NETWORK, Run, RunError, read_header
 from neuro.nn.net import Net
 from tasks.images.classification.classifier import count_ties, show_confusion
+from tasks.images.classification.examples import draw_samples
 from tasks.imported.files import (
     DECODING,
     STIMULUS,
@@ -45,6 +46,7 @@ from tasks.runs.task import (
     Html,
     Metric,
     ModelOrigin,
+    Picture,
     Split,
     Stimulus,
     Table,
@@ -218,15 +220,48 @@ class ImportedRun:
         rate = {"firing_rate": sum(spikes.values()) / (neurons * ticks)} if neurons else {}
         tables = [_tabulate_rates(graph, spikes, stimulus), *_tabulate_values(values, stimulus)]
         if stimulus.labels is None:
-            return Findings(values=rate, n=stimulus.samples, tables=tables)
-        found, facts = judge_scores(np.concatenate(scores), stimulus.labels)
+            names = [f"sample {k + 1}" for k in range(stimulus.samples)]
+            pictures = [self._draw(run, names)]
+            return Findings(values=rate, n=stimulus.samples, tables=tables, pictures=pictures)
+        found, facts = judge_scores(all_scores := np.concatenate(scores), stimulus.labels)
+        given, true = map(torch.from_numpy, (all_scores.argmax(1), stimulus.labels))
         return Findings(
             values={**found, **rate},
             n=stimulus.samples,
             counted=count_ties(facts["tied"]),
             facts=facts,
             tables=tables,
+            pictures=[self._draw(run, self.describe(run.config, given, true))],
+            beside=score_others(stimulus.inputs, stimulus.labels),
         )
+
+    def _draw(self, run: Run, titles: Sequence[str]) -> Picture:
+        """Draw the first samples; of several inputs, all values in one raster."""
+        _, inputs = next(split_samples(self.graph, self.stimulus))
+        x, *others = map(torch.from_numpy, inputs.values())
+        if others:
+            x = torch.cat([each.flatten(2) for each in (x, *others)], 2)
+        return draw_samples(run, x, torch.empty(0), titles)
+
+
+def score_others(
+    inputs: Mapping[str, np.ndarray], labels: np.ndarray
+) -> dict[str, dict[str, float]]:
+    """Return the accuracy of the most frequent label and of the nearest mean, by name.
+
+    Each sample is left out of the mean of its own class, a mean over the ticks. inputs: T B *N.
+    """
+    x = np.concatenate([v.mean(0).reshape(len(labels), -1) for v in inputs.values()], 1)
+    _, own, count = np.unique(labels, return_inverse=True, return_counts=True)
+    gaps = [np.square(x - x[own == k].mean(0)).sum(1) for k in range(len(count))]
+    of_all, each, n = np.stack(gaps, 1), np.arange(len(own)), count[own]
+    without = of_all[each, own] * (n / (n - 1).clip(1)) ** 2  # the mean moves away from it
+    of_all[each, own] = np.where(n > 1, without, np.inf)
+    shares = {
+        "most frequent label": count.max() / len(own),
+        "nearest mean of the other samples": (of_all.argmin(1) == own).mean(),
+    }
+    return {name: {ACCURACY.name: float(share)} for name, share in shares.items()}
 
 
 def judge_scores(

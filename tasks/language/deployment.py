@@ -27,7 +27,7 @@ FIRST_BITS = Metric(
     better="lower",
     unit="bits",
     format=".4f",
-    meaning="length of the text if the predictions code it",
+    meaning="mean length if the predictions code the text; of a byte without them, 8",
 )
 FIRST_BITS_PER_TOKEN = replace(FIRST_BITS, name="bits_per_token_of_first_tokens")
 # Compared with the model as it was trained, in float32.
@@ -35,7 +35,7 @@ GREEDY = Metric(
     name="greedy_tokens_as_trained", format=".2%", meaning="share of equal most probable tokens"
 )
 MEAN_APART = Metric(
-    name="mean_logit_difference", better="lower", format=".2g", meaning="to the trained model"
+    name="mean_logit_difference", better="lower", format=".2g", meaning="from trained logits"
 )
 FARTHEST = replace(MEAN_APART, name="largest_logit_difference")
 DRAWN = "the first tokens of each stream, because a state is carried to later ones"

@@ -139,7 +139,7 @@ def measure_baselines(config: LanguageConfig) -> dict[str, dict[str, float]]:
     train = list(islice(chain.from_iterable(epochs), max(1, FITTED // size)))
     bits = measure_ngrams(train, batches(config, "test", 0), find_tokenizer(config).size)
     fitted = f"{len(train) * size:,} training tokens"
-    return {f"{name} of {fitted}": {BITS.name: value / n} for name, value in bits.items()}
+    return {f"{k} counts of {fitted}": {BITS.name: value / n} for k, value in bits.items()}
 
 
 @torch.no_grad()
@@ -153,7 +153,7 @@ def continue_text(config: LanguageConfig, model: nn.Module) -> Table:
     for _ in range(n):
         logits, _ = model(torch.tensor(read, device=device)[:, None])
         read.append(int(logits[-1, 0, : tokenizer.size].argmax()))
-    parts = {"prompt": true[:n], "continued": read[1 + n :], "in truth": true[n : 2 * n]}
+    parts = {"prompt": true[:n], "the network": read[1 + n :], "true text": true[n : 2 * n]}
     texts = {who: tokenizer.decode(k).decode(errors="replace") for who, k in parts.items()}
     rows = [(who, text.replace("\n", "↵ ")) for who, text in texts.items()]
     title = "A test text, continued by the most probable tokens (↵: end of a line)"
@@ -163,7 +163,8 @@ def continue_text(config: LanguageConfig, model: nn.Module) -> Table:
 TASK = Task(
     summary=SUMMARIES["language"],
     about="A text goes in token by token (by default a byte), and the probability of every "
-    "next token comes out. With linear=spiking, counts of spikes go into all linear layers.",
+    "next token comes out. If its configuration has linear=spiking, counts of spikes (graded "
+    "spikes) go into all linear layers, otherwise real numbers.",
     configs={name: getattr(configs, name) for name in CONFIGURATIONS["language"]},
     training=Training(
         build=build,

@@ -50,6 +50,7 @@ def show_energy(energy: Json) -> Html:
             "Nominal energy of each layer by its parts; the thin line goes from low to high.",
         ),
         page.table(["layer", *chips], rows),
+        *(page.paragraph(line, "caption") for line in show.describe_folding(energy)),
         *(
             part
             for table, caption in show.tabulate_own(energy)

@@ -98,11 +98,11 @@ def _tell_step(joules: Mapping[str, Any], chip: Mapping[str, Any]) -> str:
 
 
 def list_prices(joules: Mapping[str, Any]) -> list[KeyFigure]:
-    """Return the key figures of ``energy.json``; those of chips that do not fit are minor."""
-    chips = {name: joules[name] for name in show.list_chips(joules)}
+    """Return the key figures of ``energy.json``, of the chips that the network fits."""
+    chips = {k: joules[k] for k in show.list_chips(joules) if not joules[k].get("misfits")}
     out = [
         KeyFigure(
-            f"energy, {show.name_chip(name, chip)} chip",
+            f"energy, {name} chip",
             show.format_joules(chip["chip"]["nominal"]),
             " – ".join(show.format_joules(chip["chip"][end]) for end in ("low", "high"))
             + f" per {show.name_inference(joules)}{_tell_step(joules, chip)}",
@@ -117,6 +117,17 @@ def list_prices(joules: Mapping[str, Any]) -> list[KeyFigure]:
     passes = show.count_passes(convention)
     note = f"{snn} : {ann} ({passes}) by the 45 nm convention, arithmetic only"
     return [*out, KeyFigure("spiking : same-shape ANN", ratio, note)]
+
+
+def list_first_misfits(result: Mapping[str, Any]) -> list[str]:
+    """Return one line per chip that the network does not fit: its first reason and cure."""
+    of_chips = {name: result[name].get("misfits", ()) for name in show.list_chips(result)}
+    return [
+        f"Does not fit {name}: {why[0]}"
+        + f" ({len(why) - 1} more under Energy per inference)" * (len(why) > 1)
+        for name, why in of_chips.items()
+        if why
+    ]
 
 
 def state_verdict(

@@ -20,6 +20,7 @@ from tasks.report.controls import find_controls
 from tasks.report.energy import show_energy, show_mapping
 from tasks.report.key_figures import (
     explain_refusal,
+    list_first_misfits,
     list_key_figures,
     name_command,
     state_verdict,
@@ -112,11 +113,12 @@ def _compare(
     controls, commands = find_controls(run)
     shown = {**evaluation, "beside": {**controls, **evaluation.get("beside", {})}}
     beside = state_controls(shown, metrics, controls)
+    first = page.paragraph(f"{quality[:1].upper()}{quality[1:]}.", "verdict")
     return [
         page.section(
             title,
             *_warn(run, "eval", old),
-            page.paragraph(f"{quality[:1].upper()}{quality[1:]}.", "verdict"),
+            *(run.definition.evaluation.headline(run, evaluation) or [first]),
             *([page.paragraph(beside, "verdict")] if beside else []),
             show_standings(shown, metrics),
             *(page.missing(x, f"not compared yet with {k}") for k, x in commands.items()),
@@ -127,7 +129,13 @@ def _compare(
 def _describe_chip(run: TaskRun, results: Mapping[str, Any], old: Mapping[str, str]) -> Html:
     verdict = page.paragraph(state_verdict(run, results, old), "verdict")
     figures = [] if explain_refusal(run, "verify") else list_key_figures(run, results, old)
-    return page.section("On the chip", verdict, *([page.tiles(figures)] if figures else []))
+    misfits = list_first_misfits(results["energy"] or {})
+    return page.section(
+        "On the chip",
+        verdict,
+        *([page.tiles(figures)] if figures else []),
+        *(page.paragraph(line, "caption") for line in misfits),
+    )
 
 
 def _list_details(

@@ -143,7 +143,7 @@ def describe_parity(parity: dict[str, Any]) -> str:
     samples = f"{parity['samples']} sample{'s' if parity['samples'] != 1 else ''}"
     found = (
         f"reference and Lava: {parity['mismatches']} differences in {samples}{first}, "
-        f"{len(parity['layers'])} layers"
+        f"{len(parity['layers'])} populations, inputs and read-outs included"
     )
     return "; ".join(filter(None, [found, skipped]))
 
@@ -409,6 +409,17 @@ def describe_misfits(result: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def describe_folding(result: Mapping[str, Any]) -> list[str]:
+    """Say why ``neuro energy`` and ``neuro simulate`` count other synaptic events, if so."""
+    layers = next((chip["layers"] for chip in result.values() if "layers" in chip), ())
+    folded = ", ".join(name for name in layers if "+" in name)
+    told = (
+        f"Synaptic events of {folded} are those of a chip, which folds these nodes into one "
+        "connection and serves its whole fan-out at each spike; neuro simulate counts by node."
+    )
+    return [told] if folded else []
+
+
 def list_chips(result: Mapping[str, Any]) -> list[str]:
     """Return the chips of ``energy.json``, without variants of the same hardware."""
     chips = load_chips()
@@ -448,7 +459,7 @@ def describe_energy(result: dict[str, Any]) -> str:
             )
             lines += describe_binding(name, chip)
             lines += chip["mapping"]["problems"]
-    lines += describe_misfits(result)
+    lines += [*describe_folding(result), *describe_misfits(result)]
     lines += describe_silence(result.get("silent", {}).get("nodes", ()))
     if result.get("host"):
         lines.append(describe_host(result))

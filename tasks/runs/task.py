@@ -385,6 +385,8 @@ class Evaluation(Generic[C]):
     controls: configuration -> the trainings to compare a run with, by name, each as changed
         fields of its configuration. The report shows them if they lie beside the run, and
         otherwise their commands.
+    headline: (run, ``eval.json``) -> what "How well" says in the report, in place of the
+        sentence on the first metric; (): that sentence.
     sections: (run, ``eval.json``) -> the task's own sections of the report.
     """
 
@@ -395,10 +397,19 @@ class Evaluation(Generic[C]):
     describe: Callable[[C, Tree, Tree], Sequence[str]] = lambda *_: ()
     reading: str = ""
     controls: Callable[[C], Mapping[str, Mapping[str, Any]]] = lambda _: {}
+    headline: Callable[[Run, Mapping[str, Any]], Sequence[Html]] = lambda *_: ()
     sections: Callable[[Run, Mapping[str, Any]], Sequence[Html]] = lambda *_: ()
 
     def __post_init__(self) -> None:
-        names = ("evaluate", "decode", "measure", "describe", "controls", "sections")
+        names = (
+            "evaluate",
+            "decode",
+            "measure",
+            "describe",
+            "controls",
+            "headline",
+            "sections",
+        )
         _require_functions(self, *names)
 
 

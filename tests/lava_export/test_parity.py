@@ -41,7 +41,8 @@ def test_differences_of_a_network_that_ran_are_told_where_another_was_skipped() 
     assert has_disagreement(result)
     told = describe_parity(found)
     assert told == (
-        "reference and Lava: 1 differences in 2 samples, 1 layers; "
+        "reference and Lava: 1 differences in 2 samples, 1 populations, "
+        "inputs and read-outs included; "
         "no parity with Lava: b: no Lava"
     )
 

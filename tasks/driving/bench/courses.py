@@ -12,14 +12,21 @@ from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from joblib import Parallel, delayed
 
+from neuro.io.run_folder import Run
+from neuro.io.store import write_json
 from neuro.training.threads import limit_threads
 from tasks.bench.results import complete_results
 from tasks.driving.bench.entrants import Entrant
 from tasks.driving.closed_loop import LIMIT, Outcome, Trial, run_course
 from tasks.driving.config import Source
+from tasks.driving.driven import FILE as OF_RUN, RATE
+from tasks.report.summary import OURS
 from tasks.report.terminal import show_controls
+from tasks.runs.provenance import describe_trained
+from tasks.runs.results import KEY
 
 FIRST = 10_000  # seed of the first course
 FILE = "driving-courses.jsonl"  # outcomes, in the folder of the figures
@@ -161,6 +168,24 @@ def count_collisions(outcomes: Outcomes, distance: float) -> tuple[Values, Value
     """
     hits = _measure(outcomes, FIGURES["collisions at fault"])
     return hits, _measure(outcomes, lambda o: distance / 1000 * o.share)
+
+
+def keep_drives(runs: Sequence[Run], subject: str, outcomes: Outcomes, about: Courses) -> None:
+    """Write into each run how it drove beside the other planners, for its report.
+
+    Planners that are trained for each seed are those of the run's seed.
+    """
+    hits, driven = count_collisions(outcomes, about.distance)
+    courses = f"{len(about.seeds)} courses of {about.distance:g} m, {about.limit:g} s each"
+    for run in runs:
+        drives: dict[str, dict[str, float]] = {OURS: {}}
+        for name, by_seed in outcomes.items():
+            k = [*by_seed].index(run.seed) if run.seed in by_seed else 0
+            own = {figure: float(np.mean(of[name][k])) for figure, of in list_figures(outcomes)}
+            own[RATE] = sum(hits[name][k]) / max(sum(driven[name][k]), 1e-9)
+            drives[OURS if name == subject else name] = own
+        result = {"courses": courses, "drives": drives, KEY: describe_trained(run.folder)}
+        write_json(run.folder / OF_RUN, result)
 
 
 def _measure(outcomes: Outcomes, figure: Callable[[Outcome], float]) -> Values:

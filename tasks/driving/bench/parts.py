@@ -20,6 +20,7 @@ from tasks.driving.bench.courses import (
     choose_courses,
     count_collisions,
     drive_all,
+    keep_drives,
     list_figures,
 )
 from tasks.driving.bench.entrants import (
@@ -187,6 +188,9 @@ def _drive(
     number = FEW if options.quick else COURSES
     courses = choose_courses(config.source, number, config.past, options.quick)
     outcomes = drive_all(entrants, courses, options.out, options.workers)
+    if part == CLOSED:
+        subject = comparison.subject
+        keep_drives(comparison.runs[subject], subject, outcomes, courses)
     about = _describe(comparison) | {
         "courses": list(courses.seeds),
         "metres": courses.distance,

@@ -21,8 +21,9 @@ def draw_samples(run: Run, x: Tensor, _: Tensor, titles: Sequence[str]) -> Pictu
     from neuro.plot import draw_cells, shade
 
     figure = Figure((1.2 * SHOWN, 1.6), layout="constrained")
+    raster = x.dim() < 5 or x.shape[3] == 1
     for ax, ticks, title in zip(figure.subplots(1, SHOWN), x.unbind(1), titles, strict=False):
-        if ticks.dim() < 4 or ticks.shape[2] == 1:
+        if raster:
             draw_cells(ax, ticks.flatten(1).numpy())
         else:
             image = (ticks.sum(0) / ticks.sum(0).max().clamp(min=1e-9)).numpy()
@@ -30,7 +31,9 @@ def draw_samples(run: Run, x: Tensor, _: Tensor, titles: Sequence[str]) -> Pictu
         ax.set_title(title.replace(" → ", "\n→ "), fontsize=9)
     for ax in figure.axes:
         ax.set(xticks=[], yticks=[], xlabel="", frame_on=False)
-    return make_picture(run, figure, "Stimuli, summed over the ticks: true class → answer.")
+    what = "one column per tick, one row per input" if raster else "summed over the ticks"
+    answers = ": true class → answer" * ("→" in titles[0])
+    return make_picture(run, figure, f"Stimuli, {what}{answers}.")
 
 
 def make_picture(run: Run, figure: Any, caption: str) -> Picture:

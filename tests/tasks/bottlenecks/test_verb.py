@@ -12,7 +12,7 @@ from command_line import CommandLine
 from narrow_cases import narrow, small
 
 from neuro.energy import CutError, find_chip
-from neuro.io.run_folder import RunError
+from neuro.io.run_folder import Run, RunError
 from tasks.bottlenecks import narrowing, task
 from tasks.bottlenecks.bottleneck import (
     NarrowWords,
@@ -132,6 +132,8 @@ class TestRun:
             cli.run("report", folder)
         page = (folder / "report.html").read_text()
         assert "what crosses from chip to chip, a validation sample (loihi2)" in page
+        assert page.index("Narrowed, it sends") < page.index("<img", page.index("Narrowed, it"))
+        assert page.index("Star and line: the original") < page.index("On the chip")
         assert "other weights" not in page
         found = json.loads((folder / "eval.json").read_text())
         accuracy = found["accuracy"]
@@ -185,6 +187,19 @@ class TestReport:
         told = " ".join(cli.refuse("report", original).split())
         assert "is not as this version writes it" in told
         file.write_text(kept)
+
+    def test_the_head_compares_a_narrow_run_with_its_original(self, tmp_path: Path) -> None:
+        found = {"accuracy": 0.7, "n": 500, "beside": {task.ORIGINAL: {"accuracy": 0.8}}}
+        run = Run(folder=tmp_path, task="t", name="n", seed=0, config=narrow("4bit", (1, 3)))
+        (told,) = task.tell_narrowing(run, found)
+        own, full = task.count_bits(run.config), task.count_bits(narrow("spikes", (1, 4)))
+        assert f"sends {own:,} instead of {full:,} bits per sample from chip to chip" in told
+        assert f"({own / full:.3g} of them)" in told
+        assert "Accuracy 70% ± 4%, of the original 80% ± 4% on the same samples: -10.00" in told
+        (tmp_path / "bottleneck.png").write_bytes(b"")
+        assert len(task.tell_narrowing(run, found)) == 2
+        assert not task.tell_narrowing(run, {**found, "beside": {}})
+        assert not task.tell_narrowing(replace(run, config=task.configs.tiny()), found)
 
     def test_lists_what_each_block_sends(self) -> None:
         assert task.tabulate_blocks(narrow("8bit", (1, 3))).rows == [

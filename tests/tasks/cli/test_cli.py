@@ -374,7 +374,7 @@ def test_an_export_that_lava_computes_otherwise_ends_with_1(
     differs = Parity(samples=2, mismatches=3, layers={"alif1": {}})
     monkeypatch.setattr(BinaryChipProgram, "compare_with_lava", lambda *_: differs)
     out, _ = cli.end(1, "export", own)
-    assert "reference and Lava: 3 differences in 2 samples, 1 layers" in out
+    assert "reference and Lava: 3 differences in 2 samples, 1 populations, inputs" in out
     assert json.loads((own / "export.json").read_text())["reference_lava"]["mismatches"] == 3
 
 

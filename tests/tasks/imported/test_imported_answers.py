@@ -21,6 +21,7 @@ from tasks.imported import import_network
 from tasks.imported.answers import compare_answers, compare_precision, find_answers
 from tasks.imported.files import load_decoding, save_decoding
 from tasks.imported.stimulus import ImportedStimulus
+from tasks.imported.task import score_others
 
 pytest.importorskip("snntorch")
 
@@ -367,3 +368,16 @@ def test_a_decoding_in_a_file_is_the_same(tmp_path: Path) -> None:
     np.savez(tmp_path / "c.npz", weights=weights)
     with pytest.raises(StoreError, match=r"c\.npz.*neuro import makes the run again"):
         load_decoding(tmp_path / "c.npz")
+
+
+def test_a_sample_is_judged_by_means_without_it() -> None:
+    """Sample 2 (2.9) is nearest to the mean of its class, 1.63, and without it to 4.3.
+
+    Sample 3 is wrong either way; the only sample of class 7 has no mean.
+    """
+    values = np.array([0, 2, 2.9, 2.6, 6, 20, 30, 31])[:, None]
+    x, labels = np.stack([values - 1, values + 1]), np.array([0, 0, 0, 4, 4, 7, 9, 9])
+    assert score_others({"a": x, "b": np.zeros((2, 8, 2, 2))}, labels) == {
+        "most frequent label": {"accuracy": 0.375},
+        "nearest mean of the other samples": {"accuracy": 0.625},
+    }

@@ -145,7 +145,7 @@ def test_n_grams_learn_what_training_reads(config: LanguageConfig) -> None:
     some = replace(config, held_out=400, validations=2, steps=4, vocabulary=300)
     train = [b for epoch in range(2) for b in batches(some, "train", epoch)]
     bits = measure_ngrams(train, batches(some, "test", 0), 256)
-    n, fitted = count_bytes(some, "test"), "of 800 training tokens"
+    n, fitted = count_bytes(some, "test"), "counts of 800 training tokens"
     expected = {f"{k} {fitted}": {"bits_per_byte": x / n} for k, x in bits.items()}
     assert measure_baselines(some) == expected
 

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tasks.report import tables as show
+from tasks.report.key_figures import list_first_misfits, list_prices
 from tasks.runs.task import Metric
 
 
@@ -70,6 +71,27 @@ def test_times_are_told_in_milliseconds_and_problems_behind_their_chip() -> None
     assert told[2].endswith("; weights: too many")
     assert told[3].startswith("45 nm: 0.5 spikes per synapse and inference; ")
     assert "breaks even with the ANN at 5.1 " in told[3]
+
+
+def test_folded_nodes_are_named_where_a_chip_counts_other_synaptic_events() -> None:
+    chip = {"layers": {"pool+fc": {}, "conv": {}, "a+b": {}}}
+    (told,) = show.describe_folding({"sequence": {}, "loihi2": chip})
+    assert told.startswith("Synaptic events of pool+fc, a+b are those of a chip, which folds ")
+    assert show.describe_folding({"loihi2": {"layers": {"conv": {}}}}) == []
+
+
+def test_a_chip_that_does_not_fit_is_one_line_with_its_first_reason() -> None:
+    chips = {"loihi1": ["a: 9 bits; take 8", "b"], "mine": ["c"], "loihi2": []}
+    result = {name: {"layers": {}, "misfits": why} for name, why in chips.items()}
+    assert list_first_misfits(result) == [
+        "Does not fit loihi1: a: 9 bits; take 8 (1 more under Energy per inference)",
+        "Does not fit mine: c",
+    ]
+    prices = {"chip": dict.fromkeys(("low", "nominal", "high"), 1e-6)}
+    priced = {name: {**chip, **prices} for name, chip in result.items()}
+    convention = {"snn": 1e-6, "ann": 2e-6}
+    tiles = list_prices({**priced, "conventional45nm": convention})
+    assert [tile.label for tile in tiles] == ["energy, loihi2 chip", "spiking : same-shape ANN"]
 
 
 ENERGY: dict[str, Any] = {

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from neuro.io.run_folder import Run
+from neuro.io.store import read_json
 from tasks.driving.bench import courses
 from tasks.driving.bench.courses import (
     FILE,
@@ -13,6 +15,7 @@ from tasks.driving.bench.courses import (
     count_collisions,
     drive_all,
     drive_course,
+    keep_drives,
     list_figures,
 )
 from tasks.driving.bench.entrants import VELOCITY, Entrant, make_rules
@@ -204,3 +207,29 @@ def test_a_course_is_driven_in_its_own_process_as_in_this_one(tmp_path: Path) ->
     number, there = drive_course(7, make_rules(), few, FIRST)
     assert (number, there) == (7, here)
     assert asdict(here)["seed"] == FIRST
+
+
+def test_a_run_keeps_how_it_drove_beside_the_planners_of_its_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(courses, "describe_trained", lambda folder: {"weights": folder.name})
+    runs = [
+        Run(folder=tmp_path / str(k), task="driving", name="small", seed=k, config=small())
+        for k in (1, 2)
+    ]
+    outcomes = {
+        "driving:small": {
+            1: [make_outcome(0, "completed", 1.0), make_outcome(1, "off road", 0.5)],
+            2: [make_outcome(0, "collision", 0.25), make_outcome(1, "time", 0.5)],
+        },
+        VELOCITY: {0: [make_outcome(0, "collision", 0.1), make_outcome(1, "collision", 0.4)]},
+        "stops": {0: [make_outcome(0, "time", 0.0), make_outcome(1, "time", 0.0)]},
+    }
+    keep_drives(runs, "driving:small", outcomes, replace(SHORT, distance=200.0, limit=9.0))
+    first, second = (read_json(run.folder / "closed_loop.json") for run in runs)
+    assert list(second["drives"]) == ["this run", VELOCITY, "stops"]
+    assert [d["drives"]["this run"]["routes completed"] for d in (first, second)] == [0.5, 0]
+    rates = [own["collisions at fault per km"] for own in second["drives"].values()]
+    assert rates == [pytest.approx(1 / 0.15), pytest.approx(2 / 0.1), 0]
+    assert second["courses"] == "2 courses of 200 m, 9 s each"
+    assert second["measured_on"] == {"weights": "2"}

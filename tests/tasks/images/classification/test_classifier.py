@@ -116,7 +116,14 @@ def test_samples_are_drawn_as_images_or_as_rasters_of_neurons_by_ticks(
     drawn: list[Any] = []
     monkeypatch.setattr(figures, "save_png", lambda figure, *_, **__: drawn.append(figure))
     run = Run(folder=tmp_path, task="echo", name="tiny", seed=0, config=mnist.tiny())
-    draw_samples(run, torch.rand(shape), torch.zeros(1), [f"{k} → {k}" for k in range(9)])
+    titles = [f"{k} → {k}" for k in range(9)]
+    drawn_as = draw_samples(run, torch.rand(shape), torch.zeros(1), titles).caption
+    ways = ("one column per tick, one row per input", "summed over the ticks")
+    assert (
+        drawn_as == f"Stimuli, {ways[len(shape) == 5 and shape[3] > 1]}: true class → answer."
+    )
+    plain = draw_samples(run, torch.rand(shape), torch.zeros(1), ["a"]).caption
+    assert plain == drawn_as.replace(": true class → answer", "")
     found = [(ax.get_title(), ax.images[0].get_array().shape[:2]) for ax in drawn[0].axes[:n]]
     assert found == [(f"{k}\n→ {k}", size) for k in range(n)]
 
