@@ -7,21 +7,24 @@ The module runs once and is recorded, as imports of spiking networks are
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from neuro.base.units import Seconds
-from neuro.graph import Graph
+from neuro.graph import Graph, Input, Pointwise
 from neuro.graph.convert import AVERAGE, WITHOUT_NODE
 from neuro.interop.capture import OPERATIONS, copy_module, describe_error
 from neuro.interop.imported import ROUNDING
-from neuro.interop.layer_operations import Handler
+from neuro.interop.layer_operations import Handler, apply_plain
 from neuro.interop.neuron_reader import CannotRunError, CaptureError, NeuronReader
-from neuro.interop.one_tick import fold_layers
+from neuro.interop.one_tick import INPUT, STIMULUS, GraphBuilder, TickNetwork
+from neuro.interop.outputs import find_tick
 from neuro.interop.parameters import require_readable
 from neuro.interop.recording import Operation, RecordedRun, Recorder, StimulusTick, list_tensors
+from neuro.nn.counted_relu import CountedReLU
 from neuro.nn.net import Net
 
 SAMPLES = 8  # of the images on which module and Graph are compared
@@ -54,6 +57,20 @@ def _refuse(why: str) -> Handler:
     return handle
 
 
+def _count(module: CountedReLU, x: Tensor) -> Tensor:
+    """Compute a CountedReLU by one function of torch, which is recorded."""
+    step = module.scale.item() / module.levels
+    return torch.fake_quantize_per_tensor_affine(x, step, 0, 0, module.levels)
+
+
+def _read_count(op: Operation) -> Any:
+    step, zero, least, levels = (op.args[1:] + tuple(op.kwargs.values()))[:4]
+    if zero or least:
+        return op.lose("whose zero point is not 0 is no ReLU; quantise from 0 up")
+    node = Pointwise(function="relu", levels=levels, scale=float(step) * levels)
+    return apply_plain(op, "counted_relu", node)
+
+
 _ACTIVATIONS = (
     *("relu6", "leaky_relu", "leaky_relu_", "prelu", "rrelu", "elu", "elu_", "selu", "celu"),
     *("gelu", "silu", "mish", "softplus", "hardtanh", "hardswish", "hardsigmoid", "sigmoid"),
@@ -65,6 +82,7 @@ _ENDS = ("softmax", "log_softmax")
 ANN_OPERATIONS: Mapping[str, Handler] = {
     **OPERATIONS,
     "relu_": OPERATIONS["relu"],
+    "fake_quantize_per_tensor_affine": _read_count,
     **dict.fromkeys(_ACTIVATIONS, _refuse(WITHOUT_NODE)),
     **dict.fromkeys(_MAXIMA, _refuse(AVERAGE)),
     **dict.fromkeys(_NORMS, _refuse("train with BatchNorm1d or BatchNorm2d in its place")),
@@ -87,12 +105,15 @@ def read_ann(module: nn.Module, input_shape: tuple[int, ...]) -> ReadANN:
     """
     require_readable(module)
     source = copy_module(module).double()
-    graph = fold_layers(_record(source, input_shape), input_shape, Seconds(1e-3))
+    graph = _fold(_record(source, input_shape), input_shape, Seconds(1e-3))
     return ReadANN(graph, _compare(source, graph, input_shape))
 
 
 def _record(source: nn.Module, shape: tuple[int, ...]) -> RecordedRun:
     network = deepcopy(source)
+    for module in network.modules():
+        if isinstance(module, CountedReLU):
+            module.forward = partial(_count, module)  # type: ignore[method-assign]
     recorder = Recorder(network, _NoNeurons(), ANN_OPERATIONS, follow=True)
     x = _draw(shape, 2)
     recorder.keep(x)
@@ -106,6 +127,26 @@ def _record(source: nn.Module, shape: tuple[int, ...]) -> RecordedRun:
             raise CannotRunError([describe_error(error)]) from error
         record.outputs += [v for y in list_tensors(returned) if (v := recorder.get(y))]
     return record
+
+
+def _fold(record: RecordedRun, input_shape: tuple[int, ...], dt: Seconds) -> Graph:
+    """Return the Graph of a recorded module without neurons, which ran on one image.
+
+    Raises:
+        CaptureError: the recording contains what a Graph cannot hold; lists everything.
+        GraphError: the parts do not fit together.
+    """
+    network = TickNetwork({})
+    read = dict.fromkeys(network.terms(v, find_tick(v), "the output") for v in record.outputs)
+    problems = [*record.problems, *network.problems]
+    if len(read) != 1 and not problems:
+        problems.append(f"the module returns {len(read)} values; return its logits alone")
+    builder = GraphBuilder(network, {INPUT: Input(shape=input_shape)}, {STIMULUS: INPUT})
+    if not problems:
+        builder.add_readouts(read, dt)
+    if problems + builder.problems:
+        raise CaptureError(list(dict.fromkeys(problems + builder.problems)))
+    return Graph(nodes=builder.nodes, edges=tuple(builder.edges), dt=dt)
 
 
 def _draw(shape: tuple[int, ...], samples: int) -> Tensor:

@@ -378,7 +378,7 @@ def _avg_pool(op: Operation) -> Any:
     if as_pair(padding) != (0, 0) or ceil or op.argument(6, "divisor_override") is not None:
         return op.lose("with padding, ceil_mode or divisor_override; use the plain one")
     step = size if stride is None or stride == [] else as_pair(stride)
-    return _plain(op, "avg_pool2d", AvgPool2d(kernel=size, stride=step))
+    return apply_plain(op, "avg_pool2d", AvgPool2d(kernel=size, stride=step))
 
 
 def _max_pool(op: Operation) -> Any:
@@ -390,7 +390,7 @@ def _max_pool(op: Operation) -> Any:
     step = size if stride is None or stride == [] else as_pair(stride)
     if as_pair(padding) != (0, 0):
         return _padded_max_pool(op, size, step, as_pair(padding))
-    return _plain(op, "max_pool2d", MaxPool2d(kernel=size, stride=step))
+    return apply_plain(op, "max_pool2d", MaxPool2d(kernel=size, stride=step))
 
 
 def _padded_max_pool(
@@ -422,14 +422,16 @@ def _adaptive_avg_pool(op: Operation) -> Any:
         return op.value(op.argument(0, "input"))
     if all(a % b == 0 for a, b in zip(old, new, strict=True)):
         size = (old[0] // new[0], old[1] // new[1])
-        return _plain(op, "adaptive_avg_pool2d", AvgPool2d(kernel=size, stride=size))
+        return apply_plain(op, "adaptive_avg_pool2d", AvgPool2d(kernel=size, stride=size))
     if all(b % a == 0 for a, b in zip(old, new, strict=True)):
         grown = (new[0] // old[0], new[1] // old[1])
-        return _plain(op, "adaptive_avg_pool2d", Upsample(scale=grown))
+        return apply_plain(op, "adaptive_avg_pool2d", Upsample(scale=grown))
     return op.lose(f"from {old} to {new} has windows of unequal size; use sizes that divide")
 
 
-def _plain(op: Operation, function: str, node: Node) -> Any:
+def apply_plain(op: Operation, function: str, node: Node) -> Any:
+    """Return the output of a node that takes one value. function: for its name."""
+
     def make(name: str, part: Symbol) -> RecordedLayer:
         if len(part.shape) != 3 and function.endswith("2d"):
             return op.lose(f"takes images (C, H, W), and gets {part.shape}")  # type: ignore[return-value]
@@ -439,14 +441,14 @@ def _plain(op: Operation, function: str, node: Node) -> Any:
 
 
 def _pointwise(function: str) -> Handler:
-    return lambda op: _plain(op, function, Pointwise(function=function))
+    return lambda op: apply_plain(op, function, Pointwise(function=function))
 
 
 def _softmax(op: Operation) -> Any:
     dim = op.argument(1, "dim")
     if dim is None or dim == 0:
         return op.lose("must run along an axis of one sample; use dim=1")
-    return _plain(op, "softmax", Softmax(axis=dim - (dim > 0)))
+    return apply_plain(op, "softmax", Softmax(axis=dim - (dim > 0)))
 
 
 def _interpolate(op: Operation) -> Any:
@@ -455,7 +457,7 @@ def _interpolate(op: Operation) -> Any:
     if mode != "nearest" or not whole:
         return op.lose("must be nearest, by a whole scale_factor")
     high, wide = as_axes(scale)[0], as_axes(scale)[-1]
-    return _plain(op, "upsample2d", Upsample(scale=(int(high), int(wide))))
+    return apply_plain(op, "upsample2d", Upsample(scale=(int(high), int(wide))))
 
 
 def _dropout(op: Operation) -> Any:

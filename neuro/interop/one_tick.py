@@ -75,7 +75,7 @@ class _Step:
 
 
 @dataclass
-class _Network:
+class TickNetwork:
     """The terms of a recording. carried: layers that pass on late outputs, not inputs."""
 
     factors: Mapping[str, RecordedLayer]
@@ -221,7 +221,7 @@ def fold_ticks(
     network.problems += _compare_read(network, found.early, read)
     if network.problems:
         raise CaptureError(list(dict.fromkeys(network.problems)))
-    builder = _Builder(network, {INPUT: Input(shape=input_shape)}, {STIMULUS: INPUT})
+    builder = GraphBuilder(network, {INPUT: Input(shape=input_shape)}, {STIMULUS: INPUT})
     builder.add_populations(made, currents)
     builder.add_readouts(read, dt)
     if builder.problems:
@@ -241,26 +241,6 @@ def fold_ticks(
         factor=np.ones(1) if own is None else _read_factor(made[own], neurons[own]),
         weights=found.weights,
     )
-
-
-def fold_layers(record: RecordedRun, input_shape: Shape, dt: Seconds) -> Graph:
-    """Return the Graph of a recorded module without neurons, which ran on one image.
-
-    Raises:
-        CaptureError: the recording contains what a Graph cannot hold; lists everything.
-        GraphError: the parts do not fit together.
-    """
-    network = _Network({})
-    read = dict.fromkeys(network.terms(v, find_tick(v), "the output") for v in record.outputs)
-    problems = [*record.problems, *network.problems]
-    if len(read) != 1 and not problems:
-        problems.append(f"the module returns {len(read)} values; return its logits alone")
-    builder = _Builder(network, {INPUT: Input(shape=input_shape)}, {STIMULUS: INPUT})
-    if not problems:
-        builder.add_readouts(read, dt)
-    if problems + builder.problems:
-        raise CaptureError(list(dict.fromkeys(problems + builder.problems)))
-    return Graph(nodes=builder.nodes, edges=tuple(builder.edges), dt=dt)
 
 
 def _list_results(ticks: list[NeuronTick], parts: NeuronNodes) -> list[list[Symbol]]:
@@ -289,7 +269,7 @@ def _list_problems_of_results(
 
 
 def _find_read(
-    network: _Network, values: list[Symbol], ticks: int
+    network: TickNetwork, values: list[Symbol], ticks: int
 ) -> dict[tuple[Term, ...], None]:
     """Return the sums that the module returns for the last tick without a neuron after them."""
     last = [v for v in values if find_tick(v) == ticks - 1] or values
@@ -298,7 +278,7 @@ def _find_read(
 
 
 def _compare_read(
-    network: _Network, early: Iterable[Symbol], read: Iterable[tuple[Term, ...]]
+    network: TickNetwork, early: Iterable[Symbol], read: Iterable[tuple[Term, ...]]
 ) -> list[str]:
     """Report where the module returns something else than in the last tick."""
     last = list(read)
@@ -415,18 +395,18 @@ def _make_factor(name: str, parts: NeuronNodes, shape: Shape) -> RecordedLayer |
 
 def _find_network(
     neurons: Mapping[str, list[NeuronTick]], factors: Mapping[str, RecordedLayer]
-) -> tuple[_Network, dict[str, tuple[Term, ...]]]:
+) -> tuple[TickNetwork, dict[str, tuple[Term, ...]]]:
     """Return the terms of all currents; the network's ``problems`` say where ticks differ.
 
     A layer of late spikes may be computed late, or computed at once and its output passed on.
     The first tick shows which: only in the first case does the layer add its bias there.
     """
-    first: tuple[_Network, dict[str, tuple[Term, ...]]] | None = None
+    first: tuple[TickNetwork, dict[str, tuple[Term, ...]]] | None = None
     delayed: tuple[str, ...] = ()
     while True:
         for choice in product((False, True), repeat=len(delayed)):
             names = frozenset(n for n, late in zip(delayed, choice, strict=True) if late)
-            network = _Network(factors, names)
+            network = TickNetwork(factors, names)
             currents = {}
             for name, ticks in neurons.items():
                 last = ticks[-1]
@@ -448,7 +428,7 @@ def _find_network(
 
 
 def _compare(
-    network: _Network, name: str, ticks: list[NeuronTick], last: tuple[Term, ...]
+    network: TickNetwork, name: str, ticks: list[NeuronTick], last: tuple[Term, ...]
 ) -> list[str]:
     """Report where a neuron's input differs from that of the last tick."""
     for tick in ticks[:-1]:
@@ -465,7 +445,7 @@ def _compare(
 
 
 def _tell_apart(
-    network: _Network, have: Iterable[Term], need: Iterable[Term]
+    network: TickNetwork, have: Iterable[Term], need: Iterable[Term]
 ) -> tuple[str, str]:
     """Describe two different sums of terms, at the depth at which they first differ."""
     now, then = _describe(network, have), _describe(network, need)
@@ -484,7 +464,7 @@ def _tell_apart(
 
 
 def _pair_keys(
-    network: _Network, have: Iterable[Term], need: Iterable[Term]
+    network: TickNetwork, have: Iterable[Term], need: Iterable[Term]
 ) -> list[tuple[str, str]]:
     """Pair layers that only one of two sums has, by name."""
     have, need = set(have), set(need)
@@ -495,7 +475,7 @@ def _pair_keys(
     return [(a[-1], b[-1]) for a, b in zip(*sides, strict=True)]
 
 
-def _describe(network: _Network, terms: Iterable[Term]) -> str:
+def _describe(network: TickNetwork, terms: Iterable[Term]) -> str:
     words = [
         network.steps[key].layer.name if key in network.steps else key.strip("@")
         for key, _ in terms
@@ -505,10 +485,10 @@ def _describe(network: _Network, terms: Iterable[Term]) -> str:
 
 
 @dataclass
-class _Builder:
+class GraphBuilder:
     """Nodes and edges, under unique names."""
 
-    network: _Network
+    network: TickNetwork
     nodes: dict[str, Node]
     names: dict[str, str]
     edges: list[Edge] = field(default_factory=list)

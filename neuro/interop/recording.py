@@ -24,7 +24,6 @@ from torch.overrides import TorchFunctionMode, resolve_name
 from neuro.graph import Node, Softmax
 from neuro.interop.neuron_reader import CaptureError, NeuronReader, SourceState
 from neuro.interop.unsupported import COMPARISONS, RANDOM, READS, explain_function, find_encoder
-from neuro.nn.counted_relu import CountedReLU
 
 Shape = tuple[int, ...]
 
@@ -291,8 +290,6 @@ class Recorder:
                 return own._call_neuron(module, original, args, kwargs)
             own.modules.append(module)
             try:
-                if own.follow and isinstance(module, CountedReLU):
-                    return own._call_counted(module, original, args, kwargs)
                 return original(module, *args, **kwargs)
             finally:
                 own.modules.pop()
@@ -304,29 +301,6 @@ class Recorder:
         finally:
             nn.Module.__call__ = original  # type: ignore[method-assign]
             self._caller = None
-
-    def _call_counted(
-        self, module: CountedReLU, original: Any, args: Any, kwargs: dict[str, Any]
-    ) -> Any:
-        """Run a CountedReLU as a whole, and note it as a layer."""
-        value = self.get(args[0])
-        self._inside = True
-        try:
-            result = original(module, *args, **kwargs)
-        finally:
-            self._inside = False
-        node, name = module.frozen(), self.name("counted_relu")
-        key = (name, node.levels, node.scale)
-        layer = RecordedLayer(name=name, kind="counted_relu", nodes=(node,), key=key)
-        if value is not None:
-            single = not isinstance(value, Series | Lost)
-            known = Applied(
-                shape=value.shape, layer=layer, sources=(value,), where=self.where()
-            )
-            what = "CountedReLU takes one image; give it no ticks"
-            lost = Lost(shape=(), what=what, where=self.where(), sources=(value,))
-            self.put(result, known if single else lost)
-        return result
 
     def _run_function(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Run a torch function, in float64 unless the module keeps its precision."""

@@ -106,7 +106,6 @@ def list_prices(joules: Mapping[str, Any]) -> list[KeyFigure]:
             show.format_joules(chip["chip"]["nominal"]),
             " – ".join(show.format_joules(chip["chip"][end]) for end in ("low", "high"))
             + f" per {show.name_inference(joules)}{_tell_step(joules, chip)}",
-            minor=bool(chip.get("misfits")),
         )
         for name, chip in chips.items()
     ]
