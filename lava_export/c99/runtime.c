@@ -143,7 +143,7 @@ static void step_coder(const net_population *p, uint32_t n, int32_t x)
     }
     p->a[n] = require(y, STATE_LIMIT);
     p->residue[n] = d;
-    if (d && (decides < 0 ? -decides : decides) >= get(&p->threshold, n)) {
+    if ((decides < 0 ? -decides : decides) >= get(&p->threshold, n)) {
         const int64_t message = divide_down(d, p->divisor);
         p->residue[n] = 0;
         if (p->cumulative) p->error[n] = 0;

@@ -9,10 +9,11 @@ from collections import Counter
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from random_programs import Builder, draw_program, even
+from random_programs import ONES, Builder, draw_program, even
 
 from lava_export import lower
 from lava_export.c99 import list_problems, write_c
@@ -141,6 +142,16 @@ def test_a_changed_weight_and_a_changed_spike_are_noticed(tmp_path: Path) -> Non
     assert build(tmp_path).returncode == 0
 
 
+def require_vector(folder: Path, program: LoihiProgram, vector: Vector, flags: str) -> str:
+    """Require that C has the spikes and states of a vector; return what it prints."""
+    write_c(folder, program)
+    lines = write_vectors(ProgramTables(program), [vector])
+    (folder / "vectors.h").write_text("\n".join([*lines, ""]))
+    done = build(folder, flags, "gcc")
+    assert f"{len(vector.ticks)} ticks as expected" in done.stdout, done.stdout + done.stderr
+    return done.stdout
+
+
 DATA = Path(os.environ.get("NEURO_DATA", "nowhere")) / "netx"
 
 
@@ -171,12 +182,8 @@ def read_record(path: Path) -> tuple[LoihiProgram, Vector]:
 )
 def test_pilotnet_is_its_record(tmp_path: Path) -> None:
     program, vector = read_record(DATA)
-    write_c(tmp_path, program)
-    lines = write_vectors(ProgramTables(program), [vector])
-    (tmp_path / "vectors.h").write_text("\n".join([*lines, ""]))
-    done = build(tmp_path, "-O2", "gcc")
-    assert "24 ticks as expected" in done.stdout, done.stdout + done.stderr
-    sys.stdout.write(done.stdout)  # its time, which pytest -rP shows
+    told = require_vector(tmp_path, program, vector, "-O2")
+    sys.stdout.write(told)  # its time, which pytest -rP shows
 
 
 CALLS = """
@@ -225,6 +232,56 @@ def test_wrong_calls_are_refused(tmp_path: Path) -> None:
     assert call_network(tmp_path, program, CALLS) == expected
 
 
+def draw_one(kind: str, bits: int = 24, **more: Any) -> LoihiProgram:
+    """Draw an input and a neuron for each bias, joined by weights of 1."""
+    b, n = Builder(0), more.get("bias_mant", np.zeros(1)).size
+    arrays = {k: as_int32(more.pop(k)) for k in ("dv", "da", "beta", "vth") if k in more}
+    b.add("x", "input", (1,), 0, message_bits=bits)
+    b.add("n", kind, (n,), 1, **arrays, **more)
+    b.link("x", "n", kind="dense", weight=as_int32(np.ones((n, 1))), **ONES)
+    return b.program()
+
+
+M = 2**23
+CODER = {"message_bits": 4, "bits": 4}
+EDGES: dict[str, tuple[dict[str, Any], list[int]]] = {
+    "wrap and clip": (
+        {"kind": "li", "dv": 4096, "bias_mant": as_int32([0, -64])},
+        [M // 64, -M // 64, M // 64 + 1, 0],
+    ),
+    "lower threshold": (
+        {"kind": "ternary", "dv": 4095, "vth": 5, "vth_low": as_int32(-10)},
+        [-10, -11, 5, 6],
+    ),
+    "most adaptation": ({"kind": "alif", "dv": 4096, "beta": 2**16}, [M // 64] * 3),
+    "adaptation alone": ({"kind": "alif", "dv": 4096, "da": 2048, "beta": 5}, [1, 0, 0]),
+    "waiting alone": ({"kind": "alif", "dv": 4096, "refractory": 2}, [1, 0, 0, 1]),
+    "least and largest message": ({"kind": "delta", **CODER}, [-8, -1]),
+    "a message of 0": ({"kind": "sigma_delta", "state_exp": 3, "vth": 1, **CODER}, [2, -4]),
+}
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_an_edge_is_that_of_the_reference(edge: str, tmp_path: Path) -> None:
+    more, values = EDGES[edge]
+    program, x = draw_one(**more), np.array(values, np.int32).reshape(-1, 1, 1)
+    ticks = [*iterate_ticks(program, {"x": x}, len(x))]
+    vector = Vector(name=edge, rasters={"x": x}, ticks=ticks, reaches=())
+    require_vector(tmp_path, program, vector, "-O1")
+
+
+def test_two_channels_and_a_sum_of_a_convolution_that_is_cut(tmp_path: Path) -> None:
+    b = Builder(0)
+    b.add("x", "input", (1, 1, 2), 0, message_bits=24)
+    b.add("n", "li", (2, 1, 2), 1)
+    weight = as_int32([2, -4]).reshape(2, 1, 1, 1)
+    b.link("x", "n", kind="conv", weight=weight, shape=(1, 1, 2))
+    x = np.array([[M // 2, 1], [-M // 2, 7]], np.int32).reshape(2, 1, 2)
+    ticks = [*iterate_ticks(b.program(), {"x": x}, 2)]
+    vector = Vector(name="cut", rasters={"x": x}, ticks=ticks, reaches=())
+    require_vector(tmp_path, b.program(), vector, "-O1")
+
+
 OVERFLOW = """
 #include <stdio.h>
 #include "runtime.h"
@@ -241,15 +298,30 @@ int main(void)
 """
 
 
-@pytest.mark.parametrize(("value", "told"), [(2**23 - 1, "000"), (-(2**23), "330")])
-def test_a_sum_of_25_bits_is_an_error_until_the_next_reset(
-    value: int, told: str, tmp_path: Path
+@pytest.mark.parametrize(
+    ("weight", "exp", "value", "told"),
+    [
+        (2, 0, M - 1, "000"),
+        (2, 0, -M, "330"),
+        (-2, 0, -M, "330"),
+        (-256, -8, 1 - M, "000"),
+        (-256, -8, -M, "330"),
+    ],
+)
+def test_a_sum_that_is_too_wide_is_an_error_until_the_next_reset(
+    weight: int, exp: int, value: int, told: str, tmp_path: Path
 ) -> None:
     b = Builder(0)
     b.add("x", "input", (1,), 0, message_bits=24)
     b.add("out", "li", (1,), 1)
-    b.link("x", "out", kind="dense", weight=as_int32([[2]]))
+    b.link("x", "out", kind="dense", weight=as_int32([[weight]]), weight_exp=exp)
     assert call_network(tmp_path, b.program(), OVERFLOW % value) == f"{told}\n"
+
+
+@pytest.mark.parametrize(("value", "told"), [(-7, "000"), (-8, "030")])
+def test_a_message_that_is_too_wide_is_an_error(value: int, told: str, tmp_path: Path) -> None:
+    program = draw_one("delta", **CODER)
+    assert call_network(tmp_path, program, OVERFLOW % value) == f"{told}\n"
 
 
 @pytest.mark.parametrize(("wait", "type_"), [(255, "uint8_t"), (256, "uint16_t")])
