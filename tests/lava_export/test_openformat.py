@@ -85,12 +85,13 @@ def test_damage_and_other_versions_are_refused(tmp_path: Path) -> None:
             load_program(path)
         with pytest.raises((ValueError, struct.error)):
             plain_reader.read(path.read_bytes())
-    for key, value in (("version", [2, 0]), ("semantics", "loihi-int/2")):
+    other = {"format": "program", "version": [2, 0], "semantics": "loihi-int/2"}
+    for key, value in other.items():
         path.write_bytes(data)
         rewrite(path, lambda header, k=key, v=value: header.update({k: v}))
         with pytest.raises(StoreError, match="this neuro reads"):
             load_program(path)
-        with pytest.raises(ValueError, match="another major"):
+        with pytest.raises(ValueError, match="another format"):
             plain_reader.read(path.read_bytes())
     for part, kind in (("populations", "rf"), ("connections", "pool")):
         path.write_bytes(data)
@@ -116,6 +117,30 @@ def test_a_file_of_version_1_0_still_loads() -> None:
     assert header["version"] == [1, 0]
     assert [line for k in (0, 1) for line in plain_reader.run(header, arrays, k)] == []
     assert same(load_program(path).program, make_program())
+
+
+def test_a_header_states_order_ranges_units_and_bounds(tmp_path: Path) -> None:
+    b = Builder(0)
+    b.add("s", "sigma", (1,), 2, scale=3.0)
+    b.add("x", "input", (1,), 0, message_bits=4)
+    wide = {"du": as_int32(3000), "dv": as_int32(1000), "reset_interval": 2, "reset_offset": 4}
+    b.add("v", "li", (1,), 1, scale=2.5, **wide)
+    for target, delay in (("s", 0), ("v", 1)):
+        b.link("x", target, delay, kind="dense", weight=as_int32([[2]]))
+    program = replace(b.program(), ticks=3)
+    write_program(tmp_path / "a", program)
+    header = split((tmp_path / "a").read_bytes())[0]
+    assert header["order"] == [1, 2, 0]
+    assert header["delays"] == [0, 1]
+    assert header["inputs"] == [{"population": "x", "least": -8, "largest": 7}]
+    assert header["outputs"] == [
+        {"population": "s", "state": "sigma", "unit": 3.0},
+        {"population": "v", "state": "v", "unit": 160.0},
+    ]
+    reached = [list(vector.reaches) for vector in make_vectors(program)]
+    assert [vector["reaches"] for vector in header["vectors"]] == reached
+    assert ["clear", "delay"] in reached
+    assert header["bounds"] == [{"population": "v", "u": 1371, "v": 3191, "a": 0}]
 
 
 def draw_late(**more: Any) -> LoihiProgram:
@@ -173,6 +198,7 @@ def test_vectors_say_which_edges_they_reach() -> None:
 
     assert reached(draw()) == ()
     assert reached(draw(delay=2)) == ("delay",)
+    assert reached(replace(draw(delay=2), ticks=2)) == ()
     assert reached(draw(delays_in=as_int32([1]))) == ("delay",)
     assert reached(draw(delays_out=as_int32([1]))) == ("delay",)
     assert reached(draw(delays_in=as_int32([0]), delays_out=as_int32([0]))) == ()

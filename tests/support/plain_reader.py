@@ -25,8 +25,9 @@ def read(data):
     if magic != b"NEUP" or zlib.crc32(text) != crc:
         raise ValueError("no program file, or a damaged one")
     header, arrays = json.loads(text), {}
-    if header["version"][0] != 1 or header["semantics"] != "loihi-int/1":
-        raise ValueError("another major version, or other semantics")
+    found = header["format"], header["version"][0], header["semantics"]
+    if found != ("neuro-program", 1, "loihi-int/1"):
+        raise ValueError(f"another format, major version, or semantics: {found}")
     kinds = [({p["kind"]}, KINDS) for p in header["populations"]]
     for c in header["connections"]:
         c["kind"], *features = c["kind"].split("+")
