@@ -272,11 +272,11 @@ def test_an_edge_is_that_of_the_reference(edge: str, tmp_path: Path) -> None:
 
 def test_two_channels_and_a_sum_of_a_convolution_that_is_cut(tmp_path: Path) -> None:
     b = Builder(0)
-    b.add("x", "input", (1, 1, 2), 0, message_bits=24)
+    b.add("x", "input", (1, 1, 2), 0, message_bits=23)  # so that a sum reaches M, no more
     b.add("n", "li", (2, 1, 2), 1)
-    weight = as_int32([2, -4]).reshape(2, 1, 1, 1)
+    weight = as_int32([2, -2]).reshape(2, 1, 1, 1)
     b.link("x", "n", kind="conv", weight=weight, shape=(1, 1, 2))
-    x = np.array([[M // 2, 1], [-M // 2, 7]], np.int32).reshape(2, 1, 2)
+    x = np.array([[-M // 2, 1], [M // 2 - 1, 7]], np.int32).reshape(2, 1, 2)
     ticks = [*iterate_ticks(b.program(), {"x": x}, 2)]
     vector = Vector(name="cut", rasters={"x": x}, ticks=ticks, reaches=())
     require_vector(tmp_path, b.program(), vector, "-O1")
@@ -316,6 +316,8 @@ def test_a_sum_that_is_too_wide_is_an_error_until_the_next_reset(
     b.add("out", "li", (1,), 1)
     b.link("x", "out", kind="dense", weight=as_int32([[weight]]), weight_exp=exp)
     assert call_network(tmp_path, b.program(), OVERFLOW % value) == f"{told}\n"
+    wide = {2: "int32_t", -2: "int32_t", -256: "int64_t"}  # a sum of 2^31 is too wide for 32
+    assert ProgramTables(b.program()).types["net_sum"] == wide[weight]
 
 
 @pytest.mark.parametrize(("value", "told"), [(-7, "000"), (-8, "030")])
