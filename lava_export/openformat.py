@@ -18,7 +18,7 @@ import numpy as np
 
 from lava_export.decode import decode_program
 from lava_export.population import SUMS, Population, ProgramError
-from lava_export.program import LoihiProgram, take_apart
+from lava_export.program import LATER, LoihiConnection, LoihiProgram, take_apart
 from lava_export.reference import order_populations
 from lava_export.rules import bound_states
 from lava_export.vectors import Vector, make_vectors
@@ -27,7 +27,7 @@ from neuro.io.schema import convert
 from neuro.io.store import StoreError, parse_json, read_bytes, write_bytes
 
 MAGIC = b"NEUP"
-FORMAT, VERSION, SEMANTICS = "neuro-program", (1, 0), "loihi-int/1"
+FORMAT, VERSION, SEMANTICS = "neuro-program", (1, 1), "loihi-int/1"
 PREFIX = struct.Struct("<4sIQ")  # magic, CRC-32 and length of the header
 STEP = 8  # arrays begin at multiples of it
 # The fields and kinds that the semantics give a meaning.
@@ -37,9 +37,13 @@ KNOWN: tuple[str, ...] = (
     *("reset_offset", "refractory", "vth_low", "message_bits", "spike_exp", "state_exp"),
     *("cumulative", "relu", "source", "target", "weight", "stride", "padding", "places"),
     *("sizes", "extra", "weight_exp", "sign_mode", "weight_bits"),
+    *("groups", "dilation", "delays_in", "delays_out"),
 )
 KINDS = ("input", "lif", "alif", "li", "ternary", "delta", "sigma_delta", "sigma")
 ROUTES = ("dense", "conv", "identity", "sparse")
+# Since 1.1, by field. The kind of a connection names those that it has: a reader of 1.0 skips
+# keys and arrays that it does not know, but refuses a kind.
+FEATURES = ("groups", "dilation", "delays_in", "delays_out")
 
 
 def list_unknown(program: LoihiProgram) -> list[str]:
@@ -58,6 +62,15 @@ def list_unknown(program: LoihiProgram) -> list[str]:
     return [f"{problem} {cure}" for problem in problems]
 
 
+def name_kind(c: LoihiConnection) -> str:
+    """Return the kind of a connection in a file: conv+groups+delays_in."""
+    values = {name: getattr(c, name) for name in FEATURES}
+    has = {
+        k: v is not None and not np.array_equal(v, LATER.get(k, ())) for k, v in values.items()
+    }
+    return "+".join([c.kind, *filter(has.get, FEATURES)])
+
+
 def write_program(path: str | Path, program: LoihiProgram, licence: str = "not stated") -> None:
     """Write a program with its bounds and test vectors.
 
@@ -68,6 +81,8 @@ def write_program(path: str | Path, program: LoihiProgram, licence: str = "not s
     if problems := list_unknown(program):
         raise ProgramError("\n".join(["the program cannot be written:", *problems]))
     arrays, plain = take_apart(program)
+    for held, c in zip(plain["connections"], program.connections, strict=True):
+        held["kind"] = name_kind(c)
     order = [program[name] for name in order_populations(program)]
     vectors = []
     for i, vector in enumerate(make_vectors(program)):
@@ -167,11 +182,25 @@ def read_program(path: str | Path) -> LoihiProgram:
         header, at = _read_header(path, data)
         arrays = {name: _read_array(data, at, name, x) for name, x in header["arrays"].items()}
         plain = {f.name: header[f.name] for f in fields(LoihiProgram)}
-        return decode_program(LoihiProgram, arrays, plain)
+        kinds = [c["kind"] for c in plain["connections"]]
+        bare = [c | {"kind": c["kind"].split("+")[0]} for c in plain["connections"]]
+        program = decode_program(LoihiProgram, arrays, plain | {"connections": bare})
+        return _require_kinds(path, program, kinds)
     except StoreError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, struct.error) as error:
         raise StoreError(f"{path}: damaged ({error}); restore it from a copy") from error
+
+
+def _require_kinds(path: str | Path, program: LoihiProgram, kinds: list[str]) -> LoihiProgram:
+    """Return a program whose connections have exactly what their kinds in the file name."""
+    for c, kind in zip(program.connections, kinds, strict=True):
+        if kind != name_kind(c):
+            raise StoreError(
+                f"{path}: the kind of connection {c.name} is {kind}, and this neuro reads "
+                f"{name_kind(c)} there; take a neuro of the version that wrote it"
+            )
+    return program
 
 
 def _read_header(path: str | Path, data: bytes) -> tuple[dict[str, Any], int]:

@@ -239,6 +239,10 @@ class LoihiProgram:
         """Return the delay in ticks of the graph, without the lags of both ends."""
         return connection.extra + 1 + self[connection.source].lag - self[connection.target].lag
 
+    def longest_delay(self, connection: LoihiConnection) -> int:
+        """Return the delay of the slowest spike in ticks of the graph."""
+        return self.delay(connection) + connection.longest_wait - connection.extra
+
     @property
     def latency(self) -> int:
         """Steps between the input's last tick and the last tick of the slowest population."""

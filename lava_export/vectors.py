@@ -15,6 +15,7 @@ from lava_export.reference import (
     Tick,
     decay,
     iterate_ticks,
+    make_arrival,
     make_rest_state,
     make_weighted_sum,
 )
@@ -63,7 +64,7 @@ def make_vectors(program: LoihiProgram) -> tuple[Vector, ...]:
 
 def count_ticks(program: LoihiProgram) -> int:
     """Return the length of the test vectors: short for large programs, beyond every delay."""
-    longest = max(map(program.delay, program.connections), default=0)
+    longest = max(map(program.longest_delay, program.connections), default=0)
     neurons = sum(p.size for p in program.populations)
     wanted = max(LONGEST, longest + 8)
     return min(wanted, max(MOST_NUMBERS // neurons, 4), program.ticks or wanted)
@@ -103,10 +104,13 @@ def list_edges(
     outs = [
         {**tick.out, **{k: r[t] for k, r in rasters.items()}} for t, tick in enumerate(ticks)
     ]
-    for c in program.connections:
-        delay = program.delay(c)
-        if 0 < delay < len(ticks) and any(out[c.source].any() for out in outs[:-delay]):
-            found.add("delay")
+    for c in filter(program.longest_delay, program.connections):
+        largest = program[c.source].largest
+        arrive, at_once = make_arrival(program, c), make_weighted_sum(c, largest)
+        for t, out in enumerate(outs):
+            x = arrive(outs[: t + 1])
+            late = (x != 0) & (x != at_once(out[c.source]))
+            found |= {"delay"} if late.any() else set()
     for p in program.populations:
         if p.kind != "input" and p.kind not in SUMS:
             found |= _find_edges(program, p, outs, ticks)
@@ -118,10 +122,7 @@ def _find_edges(
 ) -> set[str]:
     """Return the edges that one population reaches."""
     found: set[str] = set()
-    incoming = [
-        (c.source, program.delay(c), make_weighted_sum(c, program[c.source].largest))
-        for c in program.into(p.name)
-    ]
+    incoming = [make_arrival(program, c) for c in program.into(p.name)]
     rest: Any = make_rest_state(p, 1)
     before = rest
     for t, tick in enumerate(ticks):
@@ -129,7 +130,7 @@ def _find_edges(
         if p.clears(t):
             found |= {"clear"} if any(x.any() for x in before[:3]) else set()
             before = rest
-        x = sum(add(outs[t - d][name]) for name, d, add in incoming if t >= d)
+        x = sum(arrive(outs[: t + 1]) for arrive in incoming)
         u = decay(before.u, 4095 - p.du.astype(np.int64)) + x * 64
         v = (
             decay(before.v, 4096 - p.dv.astype(np.int64))

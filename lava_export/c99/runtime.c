@@ -48,6 +48,11 @@ static void clear(const net_population *p)
     if (p->wait) memset(p->wait, 0, n * sizeof *p->wait);
 }
 
+static net_sum *find_slot(const net_port *port, uint32_t tick)
+{
+    return port->sums + (size_t)(tick % port->slots) * port->size;
+}
+
 /* Return the sum of the tick of a neuron, and leave zeros for a later tick.
  * place: of the neuron in a slot that is laid out channel last. */
 static int32_t take(const net_population *p, uint32_t n, uint32_t place)
@@ -55,8 +60,11 @@ static int32_t take(const net_population *p, uint32_t n, uint32_t place)
     int64_t x = 0;
     for (uint32_t k = p->first_port; k < p->end_port; k++) {
         const net_port *port = &net_ports[k];
-        net_sum *sum = slots[k] + (port->channels > 1 ? place : n);
-        int64_t s = *sum;
+        net_sum *sum = slots[k];
+        int64_t s;
+        if (port->delays_out) sum = find_slot(port, now + port->slots - port->delays_out[n]);
+        sum += port->channels > 1 ? place : n;
+        s = *sum;
         *sum = 0;
         if (port->divisor > 1) s = divide_down(require(s, INT64_C(2147483648)), port->divisor);
         if (port->modulo) s -= divide_down(s + STATE_LIMIT, SUM_LIMIT) * SUM_LIMIT;
@@ -135,7 +143,7 @@ static void step_coder(const net_population *p, uint32_t n, int32_t x)
     }
     p->a[n] = require(y, STATE_LIMIT);
     p->residue[n] = d;
-    if (d && (decides < 0 ? -decides : decides) >= get(&p->threshold, n)) {
+    if ((decides < 0 ? -decides : decides) >= get(&p->threshold, n)) {
         const int64_t message = divide_down(d, p->divisor);
         p->residue[n] = 0;
         if (p->cumulative) p->error[n] = 0;
@@ -189,16 +197,19 @@ static void add_kernel(net_sum *sums, const net_connection *c, uint32_t source, 
     const uint32_t y = source % pixels / k->width + k->padding_y;
     const uint32_t x = source % k->width + k->padding_x;
     const size_t row = k->out_channels;
-    size_t first = source / pixels * k->kernel_height * k->kernel_width * row;
+    const uint32_t channel = source / pixels, count = k->group_out;
+    size_t first = (size_t)channel * k->kernel_height * k->kernel_width * count;
 
+    sums += channel / k->group_in * count;
     for (uint32_t ky = 0; ky < k->kernel_height; ky++) {
-        for (uint32_t kx = 0; kx < k->kernel_width; kx++, first += row) {
+        for (uint32_t kx = 0; kx < k->kernel_width; kx++, first += count) {
+            const uint32_t dy = ky * k->dilation_y, dx = kx * k->dilation_x;
             uint32_t oy, ox;
-            if (ky > y || kx > x || (y - ky) % k->stride_y || (x - kx) % k->stride_x) continue;
-            oy = (y - ky) / k->stride_y;
-            ox = (x - kx) / k->stride_x;
+            if (dy > y || dx > x || (y - dy) % k->stride_y || (x - dx) % k->stride_x) continue;
+            oy = (y - dy) / k->stride_y;
+            ox = (x - dx) / k->stride_x;
             if (oy >= k->out_height || ox >= k->out_width) continue;
-            add_row(sums + (oy * k->out_width + ox) * row, c, first, k->out_channels, scale);
+            add_row(sums + (oy * k->out_width + ox) * row, c, first, count, scale);
         }
     }
 }
@@ -206,12 +217,13 @@ static void add_kernel(net_sum *sums, const net_connection *c, uint32_t source, 
 static void deliver(const net_population *p, const net_connection *c)
 {
     const net_port *port = &net_ports[c->port];
-    net_sum *sums = port->sums + (size_t)((now + c->delay) % port->slots) * port->size;
+    net_sum *sums = find_slot(port, now + c->delay);
     const uint32_t count = counts[p - net_populations];
 
     for (uint32_t i = 0; i < count; i++) {
         const uint32_t source = p->fired[i];
         const net_sum scale = (net_sum)(p->sent ? p->sent[i] : 1) * (net_sum)c->factor;
+        if (c->delays_in) sums = find_slot(port, now + c->delay + c->delays_in[source]);
         switch (c->route) {
         case NET_DENSE: add_row(sums, c, (size_t)source * port->size, port->size, scale); break;
         case NET_CONV: add_kernel(sums, c, source, scale); break;
@@ -261,7 +273,7 @@ enum net_status net_tick(void)
     if (status != NET_OK) return status;
     for (uint32_t k = 0; k < NET_PORTS; k++) {
         const net_port *port = &net_ports[k];
-        slots[k] = port->sums + (size_t)(now % port->slots) * port->size;
+        slots[k] = find_slot(port, now);
     }
     for (const net_population *p = net_populations; p < net_populations + NET_POPULATIONS; p++) {
         if (p->kind != NET_INPUT) step(p);

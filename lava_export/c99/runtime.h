@@ -13,7 +13,7 @@
 
 #include <stdint.h>
 
-#include "network.h" /* net_sum, net_current, net_index, NET_TICKS, the indices */
+#include "network.h" /* net_sum, net_current, net_index, net_delay, NET_TICKS, the indices */
 
 enum net_status {
     NET_OK = 0,
@@ -40,15 +40,18 @@ typedef struct {
     uint32_t channels;
     int32_t divisor; /* of the sum of a tick, rounded down */
     uint8_t modulo;  /* whether the sum of a tick keeps 24 bits */
+    const net_delay *delays_out; /* ticks that the sum of each neuron waits, or NULL */
 } net_port;
 
 typedef struct {
     uint32_t height, width, kernel_height, kernel_width;
-    uint32_t stride_y, stride_x, padding_y, padding_x;
+    uint32_t stride_y, stride_x, padding_y, padding_x, dilation_y, dilation_x;
     uint32_t out_channels, out_height, out_width;
+    uint32_t group_in, group_out; /* channels of one group */
 } net_conv;
 
-/* Weights: dense [source][target]; conv [channel][ky][kx][out channel]; sparse by source. */
+/* Weights: dense [source][target]; conv [channel][ky][kx][out channel of its group];
+ * sparse by source. */
 typedef struct {
     enum net_route route;
     uint16_t port;
@@ -59,6 +62,7 @@ typedef struct {
     const uint32_t *start;   /* sparse: the first synapse of each source, and the end */
     const net_index *target; /* sparse: the target of each synapse */
     const net_conv *conv;
+    const net_delay *delays_in; /* ticks that the spikes of each source wait, or NULL */
 } net_connection;
 
 typedef struct {

@@ -1,7 +1,8 @@
 """Which integers the C runtime holds for a LoihiProgram, and how wide they are.
 
 The sums of a tick travel in ports, rings of (longest delay + 1) slots. Connections into a
-population share one port, except those whose sum is shifted, or cut to 24 bits, by itself.
+population share one port, except those whose sum is shifted, cut to 24 bits, or delayed by
+target, by itself.
 """
 
 from collections import defaultdict
@@ -17,6 +18,7 @@ from lava_export.program import LoihiConnection, LoihiProgram, Population
 from lava_export.reference import order_populations
 
 INT32 = 2**31
+LONGEST_RUN = 2**31
 BYTES = {"int8_t": 1, "uint8_t": 1, "int16_t": 2, "uint16_t": 2, "int64_t": 8}  # others: 4
 
 
@@ -29,6 +31,7 @@ class SumPort(NamedTuple):
     channels: int
     divisor: int
     modulo: int
+    delays: np.ndarray | None
 
 
 class Weights(NamedTuple):
@@ -43,6 +46,11 @@ class ProgramTables:
     """A program as the runtime holds it."""
 
     program: LoihiProgram
+
+    @property
+    def ticks(self) -> int:
+        """Ticks after which the runtime refuses: t and a delay have 32 bits together."""
+        return min(self.program.ticks or LONGEST_RUN, LONGEST_RUN)
 
     @cached_property
     def populations(self) -> list[Population]:
@@ -64,7 +72,8 @@ class ProgramTables:
         """Return the ports of a population."""
         groups = defaultdict(list)
         for i, c in enumerate(self.program.into(p.name)):
-            groups[i if c.weight_exp < 0 or c.kind == "conv" else -1].append(c)
+            alone = c.weight_exp < 0 or c.kind == "conv" or c.delays_out is not None
+            groups[i if alone else -1].append(c)
         return [self._make_port(p, tuple(group)) for group in groups.values()]
 
     def _make_port(self, p: Population, group: tuple[LoihiConnection, ...]) -> SumPort:
@@ -72,10 +81,11 @@ class ProgramTables:
         return SumPort(
             connections=group,
             size=p.size,
-            slots=max(map(self.program.delay, group)) + 1,
+            slots=max(map(self.program.longest_delay, group)) + 1,
             channels=len(group[0].weight) if conv else 1,
             divisor=2 ** max(-group[0].weight_exp, 0),
             modulo=int(conv and self.bound_sum(group) >= STATE_LIMIT),
+            delays=group[0].delays_out,
         )
 
     def bound_sum(self, group: tuple[LoihiConnection, ...]) -> int:
@@ -98,6 +108,7 @@ class ProgramTables:
             "net_index": "uint16_t"
             if max(p.size for p in self.populations) <= 2**16
             else "uint32_t",
+            "net_delay": f"{np.min_scalar_type(max(port.slots for port in self.ports) - 1)}_t",
         }
 
     def bound_current(self, p: Population) -> int:
@@ -105,9 +116,8 @@ class ProgramTables:
         top = 64 * min(self.bound_sum(self.program.into(p.name)), SUM_LIMIT)
         if top <= 2 * STATE_LIMIT:  # which the wrap takes back
             return STATE_LIMIT
-        ticks = self.program.ticks or 2**32
         lost = 1 + int(p.du.min())  # of 4096, in a tick
-        return top * min(4096 // lost + 1, ticks) if lost else top * ticks
+        return top * min(4096 // lost + 1, self.ticks) if lost else top * self.ticks
 
     def count_bytes(self, type_: str) -> int:
         """Return the size of a type in C."""
@@ -116,8 +126,9 @@ class ProgramTables:
 
 def store_weights(c: LoihiConnection) -> Weights:
     """Return the weights in the fewest bytes that hold them, or half of each."""
-    axes = {"dense": (1, 0), "conv": (1, 2, 3, 0)}.get(c.kind, (0,))
-    flat: np.ndarray = c.weight.transpose(axes).ravel()
+    axes = {"dense": (1, 0), "conv": (0, 2, 3, 1)}.get(c.kind, (0,))
+    weight = c.conv.by_input() if c.kind == "conv" else c.weight
+    flat: np.ndarray = weight.transpose(axes).ravel()
     if c.kind == "sparse":
         flat = flat[sort_by_source(c)]
     halves = not (_fits_byte(flat) or (flat % 2).any()) and _fits_byte(flat // 2)

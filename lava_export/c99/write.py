@@ -96,7 +96,7 @@ def write_header(tables: ProgramTables) -> str:
         *("#ifndef NET_NETWORK_H", "#define NET_NETWORK_H", "#include <stdint.h>"),
         f"#define NET_POPULATIONS {len(tables.populations)}u",
         f"#define NET_PORTS {len(tables.ports)}u",
-        f"#define NET_TICKS UINT32_C({tables.program.ticks or 2**32 - 1})",
+        f"#define NET_TICKS UINT32_C({tables.ticks})",
         *(f"typedef {type_} {name};" for name, type_ in tables.types.items()),
         f"enum {_list(names)};",
         "#endif",
@@ -116,7 +116,10 @@ def write_tables(tables: ProgramTables) -> TableText:
     ports = []
     for i, port in enumerate(tables.ports):
         text.lines.append(f"static net_sum sums{i}[{port.size * port.slots}];")
-        ports.append(_list([f"sums{i}", *port[1:]]))
+        delays = "NULL"
+        if port.delays is not None:
+            delays = text.add("net_delay", f"delays_out{i}", port.delays)
+        ports.append(_list([f"sums{i}", *port[1:-1], delays]))
     parts = {
         "port": ports,
         "connection": [_write_connection(text, i, c) for i, c in enumerate(tables.connections)],
@@ -132,18 +135,22 @@ def _write_connection(text: TableText, i: int, c: LoihiConnection) -> str:
     tables, weights = text.tables, store_weights(c)
     type_ = f"{weights.values.dtype}_t"
     name, start, target, conv = text.add(type_, f"weight{i}", weights.values), *["NULL"] * 3
+    delays = "NULL"
+    if c.delays_in is not None:
+        delays = text.add("net_delay", f"delays_in{i}", c.delays_in)
     if c.kind == "sparse":
         starts = np.searchsorted(np.sort(c.places[1]), np.arange(c.sizes[1] + 1))
         start = text.add("uint32_t", f"start{i}", starts)
         target = text.add("net_index", f"target{i}", c.places[0][sort_by_source(c)])
     if c.kind == "conv":
         conv = f"&conv{i}"
-        sizes = (*c.shape[1:], *c.weight.shape[2:], *c.stride, *c.padding, *c.out_shape)
+        sizes = (*c.shape[1:], *c.weight.shape[2:], *c.stride, *c.padding, *c.dilation)
+        sizes += (*c.out_shape, c.weight.shape[1], len(c.weight) // c.groups)
         text.lines.append(f"static const net_conv conv{i} = {_list(sizes)};")
     port = next(k for k, port in enumerate(tables.ports) if c in port.connections)
     ends = (name, "NULL") if type_ == "int8_t" else ("NULL", name)
     values = (f"NET_{c.kind.upper()}", port, tables.program.delay(c), weights.factor)
-    return _list([*values, *ends, start, target, conv])
+    return _list([*values, *ends, start, target, conv, delays])
 
 
 def _write_population(text: TableText, i: int, p: Population) -> str:

@@ -179,6 +179,17 @@ def test_a_sum_of_24_bits_and_one_of_32_before_its_shift_are_too_wide(
     assert agree(program, {"x": to_events(values)}, 3) is None
 
 
+def test_a_sum_of_33_bits_that_32_would_make_0_is_too_wide() -> None:
+    link = {"kind": "dense", "weight": as_int32(np.full((5, 5), -256)), "weight_exp": -8}
+    assert agree(chain(["li"], link), send([-(2**23), -(2**23), 0, 0, 0]), 1) is None
+
+
+def test_a_message_of_0_is_no_spike() -> None:
+    x = send([3, 4, 0, 0, 0])["x"]
+    record = agree(chain(["li"]), {"x": x._replace(value=x.value * [0, 1])}, 1)
+    assert record.spikes["x"].neuron.tolist() == [1]
+
+
 def test_sums_of_a_convolution_keep_24_bits() -> None:
     link = {"kind": "conv", "shape": (1, 1, 5), "weight": as_int32([[[[2]]]])}
     values = [2**23 - 1, 2**22, -(2**22), 2**22 - 1, 3]

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import struct
 import subprocess
 import sys
@@ -25,33 +26,40 @@ from lava_export.vectors import make_vectors
 from neuro.io.store import StoreError
 
 
+def split(data: bytes) -> tuple[dict[str, Any], bytes]:
+    """Return the header of a file, and its arrays."""
+    (length,) = struct.unpack_from("<Q", data, 8)
+    return json.loads(data[16 : 16 + length]), data[16 + length :]
+
+
 def rewrite(path: Path, change: Any) -> None:
     """Change the header of a file, with the checksum that belongs to it."""
-    data = path.read_bytes()
-    (length,) = struct.unpack_from("<Q", data, 8)
-    header = json.loads(data[16 : 16 + length])
+    header, arrays = split(path.read_bytes())
     change(header)
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     prefix = struct.pack("<4sIQ", b"NEUP", zlib.crc32(text), len(text))
-    path.write_bytes(prefix + text + data[16 + length :])
+    path.write_bytes(prefix + text + arrays)
 
 
 @pytest.mark.parametrize("seed", range(9))
 def test_every_test_vector_runs_without_neuro(seed: int, tmp_path: Path) -> None:
     program = draw_program(seed)
     write_program(tmp_path / "a", program, "CC0-1.0")
-    header, arrays = plain_reader.read((tmp_path / "a").read_bytes())
+    data = (tmp_path / "a").read_bytes()
+    header, arrays = plain_reader.read(data)
     assert header["licence"] == "CC0-1.0"
     assert [line for k in (0, 1) for line in plain_reader.run(header, arrays, k)] == []
     assert same(load_program(tmp_path / "a").program, program)
     schema = json.loads(files("lava_export").joinpath("program_schema.json").read_text())
     jsonschema = pytest.importorskip("jsonschema")
     jsonschema.Draft202012Validator.check_schema(schema)
-    jsonschema.validate(header, schema)
-    del header["populations"][0]["kind"]
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(header, schema)
+    jsonschema.validate(split(data)[0], schema)
+    for part, change in (("populations", {"kind": "rf"}), ("connections", {"kind": "conv+x"})):
+        header = split(data)[0]
+        header[part][0] |= change
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(header, schema)
 
 
 def test_the_plain_reader_needs_nothing_and_sees_each_change(tmp_path: Path) -> None:
@@ -77,27 +85,102 @@ def test_damage_and_other_versions_are_refused(tmp_path: Path) -> None:
             load_program(path)
         with pytest.raises((ValueError, struct.error)):
             plain_reader.read(path.read_bytes())
-    for key, value in (("version", [2, 0]), ("semantics", "loihi-int/2")):
+    other = {"format": "program", "version": [2, 0], "semantics": "loihi-int/2"}
+    for key, value in other.items():
         path.write_bytes(data)
         rewrite(path, lambda header, k=key, v=value: header.update({k: v}))
         with pytest.raises(StoreError, match="this neuro reads"):
             load_program(path)
-        with pytest.raises(ValueError, match="another major"):
+        with pytest.raises(ValueError, match="another format"):
             plain_reader.read(path.read_bytes())
-    path.write_bytes(data)
-    rewrite(path, lambda header: header["populations"][1].update(kind="rf"))
-    with pytest.raises(StoreError, match="rf"):
-        load_program(path)
-    with pytest.raises(ValueError, match="another kind"):
-        plain_reader.read(path.read_bytes())
+    for part, kind in (("populations", "rf"), ("connections", "pool")):
+        path.write_bytes(data)
+        rewrite(path, lambda header, p=part, k=kind: header[p][1].update(kind=k))
+        with pytest.raises(StoreError, match=f"kind: is '{kind}'"):
+            load_program(path)
+        with pytest.raises(ValueError, match=f"unknown: .'{kind}'"):
+            plain_reader.read(path.read_bytes())
 
 
 def test_unknown_sections_and_minor_versions_are_skipped(tmp_path: Path) -> None:
     write_program(tmp_path / "a", make_program())
+    assert plain_reader.read((tmp_path / "a").read_bytes())[0]["version"] == [1, 1]
     rewrite(tmp_path / "a", lambda header: header.update(version=[1, 7], cores=[3]))
     assert same(load_program(tmp_path / "a").program, make_program())
     header, arrays = plain_reader.read((tmp_path / "a").read_bytes())
     assert [*plain_reader.run(header, arrays, 0)] == []
+
+
+def test_a_file_of_version_1_0_still_loads() -> None:
+    path = Path(__file__).parent.parent / "data" / "program_1_0.neup"
+    header, arrays = plain_reader.read(path.read_bytes())
+    assert header["version"] == [1, 0]
+    assert [line for k in (0, 1) for line in plain_reader.run(header, arrays, k)] == []
+    assert same(load_program(path).program, make_program())
+
+
+def test_a_header_states_order_ranges_units_and_bounds(tmp_path: Path) -> None:
+    b = Builder(0)
+    b.add("s", "sigma", (1,), 2, scale=3.0)
+    b.add("x", "input", (1,), 0, message_bits=4)
+    wide = {"du": as_int32(3000), "dv": as_int32(1000), "reset_interval": 2, "reset_offset": 4}
+    b.add("v", "li", (1,), 1, scale=2.5, **wide)
+    for target, delay in (("s", 0), ("v", 1)):
+        b.link("x", target, delay, kind="dense", weight=as_int32([[2]]))
+    program = replace(b.program(), ticks=3)
+    write_program(tmp_path / "a", program)
+    header = split((tmp_path / "a").read_bytes())[0]
+    assert header["order"] == [1, 2, 0]
+    assert header["delays"] == [0, 1]
+    assert header["inputs"] == [{"population": "x", "least": -8, "largest": 7}]
+    assert header["outputs"] == [
+        {"population": "s", "state": "sigma", "unit": 3.0},
+        {"population": "v", "state": "v", "unit": 160.0},
+    ]
+    reached = [list(vector.reaches) for vector in make_vectors(program)]
+    assert [vector["reaches"] for vector in header["vectors"]] == reached
+    assert ["clear", "delay"] in reached
+    assert header["bounds"] == [{"population": "v", "u": 1371, "v": 3191, "a": 0}]
+
+
+def draw_late(**more: Any) -> LoihiProgram:
+    """Draw two pixels of two channels, a convolution that has more, and a read-out."""
+    b = Builder(0)
+    b.add("x", "input", (2, 1, 2), 0)
+    b.add("n", "li", (2, 1, 2), 1)
+    weight = as_int32(np.arange(2, 2 + 4 // more.get("groups", 1))).reshape(2, -1, 1, 1)
+    b.link("x", "n", kind="conv", weight=weight, shape=(2, 1, 2), **more)
+    return b.program()
+
+
+FEATURES: dict[str, Any] = {
+    "groups": 2,
+    "dilation": (1, 3),
+    "delays_in": as_int32([0, 3, 1, 2]),
+    "delays_out": as_int32([2, 0, 0, 5]),
+}
+
+
+@pytest.mark.parametrize("names", [("groups",), ("dilation", "delays_out"), tuple(FEATURES)])
+def test_a_kind_names_what_readers_of_1_0_do_not_know(
+    names: tuple[str, ...], tmp_path: Path
+) -> None:
+    path, program = tmp_path / "a", draw_late(**{name: FEATURES[name] for name in names})
+    write_program(path, program)
+    data = path.read_bytes()
+    kind = "+".join(["conv", *names])
+    assert split(data)[0]["connections"][0]["kind"] == kind
+    assert same(load_program(path).program, program)
+    for told in ("conv", f"{kind}+octave"):
+        path.write_bytes(data)
+        rewrite(path, lambda header, k=told: header["connections"][0].update(kind=k))
+        match = (
+            rf"the kind of connection x->n is {re.escape(told)}, .* reads {re.escape(kind)} "
+        )
+        with pytest.raises(StoreError, match=match):
+            load_program(path)
+    with pytest.raises(ValueError, match="'octave'"):
+        plain_reader.read(path.read_bytes())
 
 
 def test_vectors_say_which_edges_they_reach() -> None:
@@ -115,6 +198,10 @@ def test_vectors_say_which_edges_they_reach() -> None:
 
     assert reached(draw()) == ()
     assert reached(draw(delay=2)) == ("delay",)
+    assert reached(replace(draw(delay=2), ticks=2)) == ()
+    assert reached(draw(delays_in=as_int32([1]))) == ("delay",)
+    assert reached(draw(delays_out=as_int32([1]))) == ("delay",)
+    assert reached(draw(delays_in=as_int32([0]), delays_out=as_int32([0]))) == ()
     assert reached(draw(lif={"vth": as_int32(200)})) == ("threshold",)
     assert reached(draw(lif={"vth": as_int32(199)})) == ()
     assert reached(draw(lif={"reset_interval": 3})) == ("clear",)
@@ -122,6 +209,12 @@ def test_vectors_say_which_edges_they_reach() -> None:
     assert reached(draw(lif=slow, weight_exp=7)) == ("wrap",)
     slow = {"dv": as_int32(0), "vth": as_int32(2**17 - 1)}
     assert reached(draw(lif=slow, weight_exp=7)) == ("clip",)
+
+
+def test_vectors_are_longer_than_the_slowest_spike() -> None:
+    waits = {"delays_in": as_int32([0, 31, 7, 2]), "delays_out": as_int32([3, 0, 5, 2])}
+    for program, ticks in ((draw_late(), 40), (draw_late(**waits), 31 + 5 + 8)):
+        assert {len(vector.ticks) for vector in make_vectors(program)} == {ticks}
 
 
 def test_vectors_end_where_the_program_does_and_a_program_without_one_is_refused() -> None:

@@ -3,17 +3,19 @@
 It follows docs/program_format.md, one neuron after another.
 """
 
-import copy
 import json
 import math
 import struct
 import sys
 import zlib
+from itertools import product
 
 M = 2**23
 LETTERS = {"int8": "b", "uint8": "B", "int16": "h", "uint16": "H"}
 LETTERS |= {"int32": "i", "uint32": "I", "int64": "q"}
 KINDS = {"input", "lif", "alif", "li", "ternary", "delta", "sigma_delta", "sigma"}
+ROUTES = {"dense", "conv", "identity", "sparse"}
+FEATURES = {"groups", "dilation", "delays_in", "delays_out"}
 
 
 def read(data):
@@ -23,9 +25,15 @@ def read(data):
     if magic != b"NEUP" or zlib.crc32(text) != crc:
         raise ValueError("no program file, or a damaged one")
     header, arrays = json.loads(text), {}
-    known = {p["kind"] for p in header["populations"]} <= KINDS
-    if header["version"][0] != 1 or header["semantics"] != "loihi-int/1" or not known:
-        raise ValueError("another major version, or another kind")
+    found = header["format"], header["version"][0], header["semantics"]
+    if found != ("neuro-program", 1, "loihi-int/1"):
+        raise ValueError(f"another format, major version, or semantics: {found}")
+    kinds = [({p["kind"]}, KINDS) for p in header["populations"]]
+    for c in header["connections"]:
+        c["kind"], *features = c["kind"].split("+")
+        kinds += [({c["kind"]}, ROUTES), ({*features}, FEATURES)]
+    if unknown := set().union(*(found - known for found, known in kinds)):
+        raise ValueError(f"unknown: {unknown}")
     for name, a in header["arrays"].items():
         form = f"<{math.prod(a['shape'])}{LETTERS[a['dtype']]}"
         first = 16 + length + a["offset"]
@@ -38,29 +46,24 @@ def read(data):
 def list_synapses(c, k, header, arrays):
     """Yield (target, source, weight) of every synapse of connection k."""
     w, axes = arrays[f"c{k}.weight"], header["arrays"][f"c{k}.weight"]["shape"]
+    every = zip(product(*map(range, axes)), w, strict=True)
     if c["kind"] == "sparse":
-        yield from zip(
-            arrays[f"c{k}.places"], arrays[f"c{k}.places"][len(w) :], w, strict=False
-        )
+        places = arrays[f"c{k}.places"]
+        yield from zip(places, places[len(w) :], w, strict=False)
     elif c["kind"] == "conv":
-        (_, inner, kh, kw), (_, high, wide) = axes, c["shape"]
+        (outputs, inner, kh, kw), (_, high, wide) = axes, c["shape"]
         (sh, sw), (ph, pw) = c["stride"], c["padding"]
-        oh, ow = (high + 2 * ph - kh) // sh + 1, (wide + 2 * pw - kw) // sw + 1
-        for i, weight in enumerate(w):
-            out, ci, ky, kx = (
-                i // kw // kh // inner,
-                i // kw // kh % inner,
-                i // kw % kh,
-                i % kw,
-            )
-            for at in range(oh * ow):
-                y, x = at // ow * sh - ph + ky, at % ow * sw - pw + kx
+        (dh, dw), share = c.get("dilation", (1, 1)), outputs // c.get("groups", 1)
+        oh = (high + 2 * ph - (kh - 1) * dh - 1) // sh + 1
+        ow = (wide + 2 * pw - (kw - 1) * dw - 1) // sw + 1
+        for (out, own, ky, kx), weight in every:
+            channel = out // share * inner + own
+            for oy, ox in product(range(oh), range(ow)):
+                y, x = oy * sh - ph + ky * dh, ox * sw - pw + kx * dw
                 if 0 <= y < high and 0 <= x < wide:
-                    yield out * oh * ow + at, (ci * high + y) * wide + x, weight
+                    yield (out * oh + oy) * ow + ox, (channel * high + y) * wide + x, weight
     else:
-        columns = axes[-1]
-        dense = c["kind"] == "dense"
-        yield from ((i // columns if dense else i, i % columns, v) for i, v in enumerate(w))
+        yield from ((place[0], place[-1], weight) for place, weight in every)
 
 
 def decay(state, kept):
@@ -108,11 +111,11 @@ def step(p, get, s, x, t):
 def add_up(incoming, past, t, size):
     """Return the sums of a tick of the neurons of a population."""
     total = [0] * size
-    for c, delay, source, synapses in incoming:
+    for c, source, synapses in incoming:
         sums = [0] * size
-        fired = past[t - delay][source] if t >= delay else {}
-        for target, n, weight in synapses if fired else ():
-            sums[target] += weight * fired.get(n, 0)
+        for target, n, weight, delay in synapses:
+            if t >= delay:
+                sums[target] += weight * past[t - delay][source].get(n, 0)
         if c["kind"] == "conv":
             sums = [(s + M) % (2 * M) - M for s in sums]
         total = [
@@ -122,13 +125,21 @@ def add_up(incoming, past, t, size):
 
 
 def wire(header, arrays):
-    """Return for each population its connections: (connection, delay, source, synapses)."""
+    """Return for each population its connections: (connection, source, synapses)."""
     names = [p["name"] for p in header["populations"]]
     into = [[] for _ in names]
     for k, c in enumerate(header["connections"]):
-        synapses = [*list_synapses(c, k, header, arrays)]
-        source, target = names.index(c["source"]), names.index(c["target"])
-        into[target].append((c, header["delays"][k], source, synapses))
+        early, late = (arrays.get(f"c{k}.{key}") for key in ("delays_in", "delays_out"))
+        synapses = [
+            (
+                m,
+                n,
+                w,
+                header["delays"][k] + (early[n] if early else 0) + (late[m] if late else 0),
+            )
+            for m, n, w in list_synapses(c, k, header, arrays)
+        ]
+        into[names.index(c["target"])].append((c, names.index(c["source"]), synapses))
     return into
 
 
@@ -149,16 +160,9 @@ def step_all(p, i, arrays, states, sums, t):
 def list_rows(values):
     """Return spikes by (tick, population): the value of each neuron that fired."""
     rows = {}
-    for at in range(0, len(values), 4):
-        t, i, n, value = values[at : at + 4]
+    for t, i, n, value in zip(*[iter(values)] * 4, strict=True):
         rows.setdefault((t, i), {})[n] = value
     return rows
-
-
-def clears(p, t):
-    """Return whether all states of a population become 0 before tick t."""
-    every = p["reset_interval"]
-    return every and t % every == p["reset_offset"] % every
 
 
 def run(header, arrays, vector):
@@ -168,23 +172,22 @@ def run(header, arrays, vector):
     for key, values in arrays.items():
         if key.startswith(f"v{vector}.p"):
             stored[int(key.split(".")[1][1:])][key.split(".")[2]] = values
-    rest = [
-        [dict.fromkeys(held, 0) for _ in range(math.prod(p["shape"]))]
-        for p, held in zip(pops, stored, strict=True)
+    states = [
+        [dict.fromkeys(s, 0) for _ in range(math.prod(p["shape"]))]
+        for p, s in zip(pops, stored, strict=True)
     ]
-    states = copy.deepcopy(rest)
-    rows = {k: list_rows(arrays[f"v{vector}.{k}"]) for k in ("events", "spikes")}
+    events, spikes = (list_rows(arrays[f"v{vector}.{k}"]) for k in ("events", "spikes"))
     for t in range(header["vectors"][vector]["ticks"]):
-        past.append([rows["events"].get((t, i), {}) for i in range(len(pops))])
+        past.append([events.get((t, i), {}) for i in range(len(pops))])
         for i in header["order"]:
-            p, size = pops[i], len(rest[i])
+            p, size, every = pops[i], len(states[i]), pops[i]["reset_interval"]
             if p["kind"] == "input":
                 continue
-            if clears(p, t):
-                states[i] = copy.deepcopy(rest[i])
+            if every and t % every == p["reset_offset"] % every:
+                states[i] = [dict.fromkeys(s, 0) for s in states[i]]
             sums = add_up(into[i], past, t, size)
             past[t][i] = step_all(p, i, arrays, states[i], sums, t)
-            if past[t][i] != rows["spikes"].get((t, i), {}):
+            if past[t][i] != spikes.get((t, i), {}):
                 yield f"tick {t}: spikes of {p['name']}"
             for key, values in stored[i].items():
                 if [s[key] for s in states[i]] != [*values[t * size : (t + 1) * size]]:

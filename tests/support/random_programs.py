@@ -82,6 +82,14 @@ class Builder:
         weight = even(self.rng, places.shape[1])
         return {"kind": "sparse", "weight": weight, "places": as_int32(places), "sizes": (m, n)}
 
+    def waits(self, n: int, m: int) -> dict[str, Any]:
+        """Draw delays of n sources, of m targets, of both, or none."""
+        rng = self.rng
+        return {
+            "delays_in": as_int32(rng.integers(0, 4, n)) if rng.integers(2) else None,
+            "delays_out": as_int32(rng.integers(0, 6, m)) if rng.integers(2) else None,
+        }
+
     def exponent(self) -> int:
         return int(self.rng.choice([-8, -3, 0, 0, 2, 7]))
 
@@ -115,7 +123,8 @@ def draw_coders(b: Builder) -> None:
     b.add("out", "sigma", (2,), 3)
     b.link("x", "delta", kind="identity", weight=as_int32(rng.choice([1, 2, 5], n)), **ONES)
     b.link("delta", "hidden", kind="dense", weight=even(rng, m, n) // 16 * 2)
-    b.link("delta", "hidden", int(rng.integers(4)), **b.sparse(n, m), weight_exp=-3)
+    late = b.sparse(n, m) | b.waits(n, m)
+    b.link("delta", "hidden", int(rng.integers(4)), **late, weight_exp=-3)
     b.link("hidden", "hidden", 2, kind="identity", weight=even(rng, m), weight_exp=-8)
     b.link("hidden", "out", kind="dense", weight=even(rng, 2, m) // 16 * 2, weight_exp=-1)
 
@@ -126,32 +135,40 @@ ONES: dict[str, Any] = {"sign_mode": "excitatory"}
 def draw_membranes(b: Builder) -> None:
     rng = b.rng
     graded = int(rng.choice([0, 0, 9, 24]))
-    kernel = (3, 2, *(int(k) for k in rng.integers(1, 4, 2)))
+    (groups, outputs), kernel = ((1, 3), (2, 6), (4, 4))[rng.integers(3)], rng.integers(1, 4, 2)
+    dilation = np.minimum(rng.integers(1, 4, 2), [4, 3] // np.maximum(kernel - 1, 1))
     conv: dict[str, Any] = {
         "kind": "conv",
-        "weight": even(rng, *kernel),
-        "shape": (2, 5, 4),
+        "weight": as_int32(rng.integers(-256, 256, (outputs, 4 // groups, *kernel))),
+        "shape": (4, 5, 4),
         "stride": tuple(int(s) for s in rng.integers(1, 3, 2)),
         "padding": tuple(int(p) for p in rng.integers(0, 3, 2)),
+        "dilation": tuple(int(d) for d in dilation),
+        "groups": groups,
     }
     size = [
-        (n + 2 * p - k) // s + 1
-        for n, p, k, s in zip((5, 4), conv["padding"], kernel[2:], conv["stride"], strict=True)
+        int(n + 2 * p - (k - 1) * d - 1) // s + 1
+        for n, k, p, s, d in zip(
+            (5, 4), kernel, conv["padding"], conv["stride"], dilation, strict=True
+        )
     ]
-    image, m, n = 3 * size[0] * size[1], int(rng.integers(2, 9)), int(rng.integers(3, 9))
-    b.add("x", "input", (2, 5, 4), 0, message_bits=graded)
+    image, m, n = outputs * size[0] * size[1], *(int(k) for k in rng.integers(3, 9, 2))
+    b.add("x", "input", (4, 5, 4), 0, message_bits=graded)
     b.add("y", "input", (n,), 0)
     interval = {"reset_interval": int(rng.choice([0, 7])), "reset_offset": int(rng.integers(9))}
     bias = {"bias_mant": as_int32(rng.integers(-90, 900, image)), "bias_exp": as_int32(3)}
-    b.add("image", "lif", (3, *size), 1, **b.lif(), **interval, **bias)
+    b.add("image", "lif", (outputs, *size), 1, **b.lif(), **interval, **bias)
     b.add("mixed", "alif", (m,), 2, **(b.alif(m) | b.resets(m)), **interval)
     b.add("third", "ternary", (n,), 3, **b.lif(), vth_low=as_int32(-rng.integers(90)))
     b.add("out", "li", (2,), 4, du=as_int32([-1, 4095]), dv=as_int32([7, 4096]), **interval)
-    b.link("x", "image", **conv)
-    b.link("y", "image", int(rng.integers(3)), **b.sparse(n, image), weight_exp=b.exponent())
-    b.link("image", "mixed", kind="dense", weight=even(rng, m, image), weight_exp=b.exponent())
+    b.link("x", "image", **conv, **b.waits(80, image))
+    late = b.sparse(n, image) | b.waits(n, image)
+    b.link("y", "image", int(rng.integers(3)), **late, weight_exp=b.exponent())
+    full = {"kind": "dense", "weight": even(rng, m, image), **b.waits(image, m)}
+    b.link("image", "mixed", **full, weight_exp=b.exponent())
     b.link("y", "mixed", 3, **b.sparse(n, m), weight_exp=b.exponent())
-    b.link("mixed", "mixed", 2, kind="identity", weight=even(rng, m), weight_exp=b.exponent())
+    loop = {"kind": "identity", "weight": even(rng, m), **b.waits(m, m)}
+    b.link("mixed", "mixed", 2, **loop, weight_exp=b.exponent())
     b.link("mixed", "third", kind="dense", weight=even(rng, n, m))
     odd = as_int32(rng.integers(0, 256, n))
     b.link("third", "third", 1, kind="identity", weight=odd, **ONES)
