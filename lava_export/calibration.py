@@ -9,6 +9,7 @@ Axes: T ticks, B samples, ``*N`` the shape of a node.
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -40,8 +41,11 @@ def measure_bounds(graph: Graph, inputs: Mapping[str, Events]) -> dict[str, floa
     }
     if not nodes or hosted or not {*graph.inputs} <= {*inputs}:
         return {}
-    rasters = {name: torch.from_numpy(to_raster(inputs[name])).double() for name in inputs}
-    shaped = {n: x.unflatten(2, graph.shapes[n]) for n, x in rasters.items()}
+    rasters = {name: to_raster(inputs[name]).astype(np.float64) for name in graph.inputs}
+    shaped = {
+        n: torch.from_numpy(x.reshape(*x.shape[:2], *graph.shapes[n]))
+        for n, x in rasters.items()
+    }
     activity, _ = Net(graph).double()(shaped)
     found = {}
     for name, node in nodes.items():
@@ -67,7 +71,7 @@ def _find_clip(node: Any, x: Any, spikes: Tensor, dt: Any) -> float | None:
     """
     k = node.coefficients(dt)
     for clip in (float(k.threshold.max()) * r for r in RANGES):
-        state, high = node.initial(x[0]), clip - torch.from_numpy(k.subtracted)
+        state, high = node.initial(x[0]), clip - torch.tensor(k.subtracted)
         for t in range(len(x)):
             s, state = node.step(x[t], state, dt)
             # A chip clips before the reset; v above the clip has fired.

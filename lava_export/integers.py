@@ -176,8 +176,9 @@ def _lay_out(program: LoihiProgram, order: list[Population]) -> tuple[ProgramArr
     # Sums of binary spikes stay below 2^24, see list_wide_integers; int32 halves their time.
     kind = np.int64 if any(p.message_bits for p in order) else np.int32
     sums = np.zeros((2, max(p.size for p in order)), kind)
+    u, v, a, wait = np.zeros((4, neurons), np.int64)
     clipped = np.zeros(len(order), np.int64)
-    return arrays, Working(*np.zeros((4, neurons), np.int64), *sums, clipped)
+    return arrays, Working(u, v, a, wait, x=sums[0], by_place=sums[1], clipped=clipped)
 
 
 def _make_records(kind: np.dtype, rows: Sequence[Fields]) -> np.ndarray:

@@ -114,7 +114,7 @@ def _record(source: nn.Module, shape: tuple[int, ...]) -> RecordedRun:
     for module in network.modules():
         if isinstance(module, CountedReLU):
             module.forward = partial(_count, module)  # type: ignore[method-assign]
-    recorder = Recorder(network, _NoNeurons(), ANN_OPERATIONS, follow=True)
+    recorder = Recorder(network, _NoNeurons(), ANN_OPERATIONS, follow=True)  # type: ignore[abstract]
     x = _draw(shape, 2)
     recorder.keep(x)
     recorder.put(x, StimulusTick(shape=tuple(shape), tick=None))

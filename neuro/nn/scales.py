@@ -71,7 +71,7 @@ class MeasuredConversion:
 
 @torch.no_grad()
 def find_scales(
-    graph: Graph, inputs: Values, percentile: float = 99.9, by: By = "layer"
+    graph: Graph, inputs: Values, percentile: float = 99.9, by: By = "channel"
 ) -> dict[str, Scale]:
     """Return the scale of each ReLU of an ANN: a percentile of its outputs on samples.
 
@@ -79,8 +79,9 @@ def find_scales(
         graph: the ANN, see :func:`neuro.graph.convert.convert`.
         inputs: samples, one array B *N for each Input.
         percentile: exact, of all outputs of the layer, > 0 and <= 100, where it is the maximum.
-        by: one scale for each "layer", or for each "channel". A channel whose percentile is 0
-            gets that of the layer. ReLUs with levels keep their own scale.
+        by: one scale for each "channel", or for each "layer", which needs longer runs. A
+            channel whose percentile is 0 gets that of the layer. ReLUs with levels keep their
+            own scale.
 
     Raises:
         ValueError: ``percentile`` is out of range, or a layer's percentile is 0; lists all.

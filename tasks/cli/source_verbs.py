@@ -107,7 +107,7 @@ def convert(  # noqa: PLR0913 - a flag each
     shape: OptionalText = "",
     ticks: Whole = 32,
     percentile: Number = 99.9,
-    by: Literal["layer", "channel"] = "layer",
+    by: Literal["channel", "layer"] = "channel",
     calibrated: Whole = 500,
     samples: Whole = 1000,
 ) -> None:
@@ -127,7 +127,7 @@ def convert(  # noqa: PLR0913 - a flag each
         shape: of an image, such as 3,32,32, where --images is a folder.
         ticks: length of the run.
         percentile: the output of a ReLU that a neuron reaches with a spike in every tick.
-        by: one scale per layer, or per channel.
+        by: one scale per channel, or per layer, which needs longer runs.
         calibrated: most images to find the scales with.
         samples: most other images to measure with, and to keep in the run.
     """

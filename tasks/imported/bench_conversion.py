@@ -7,7 +7,7 @@ images and the same images for their scales.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from neuro.graph.convert import convert
 from neuro.nn.layers import Residual, Spiking, list_steps
-from neuro.nn.scales import find_scales, measure_conversion
+from neuro.nn.scales import By, find_scales, measure_conversion
 from tasks.bench.experiment import Experiment, Variants
 from tasks.images.classification import cifar10, mnist
 from tasks.imported.convert import measure_ann, read_split
@@ -24,7 +24,7 @@ from tasks.runs.task import ACCURACY, TaskRun
 from tasks.runs.trained_run import TrainedRun, open_trained_run
 
 TICKS = (1, 2, 4, 8, 16, 32)
-CALIBRATED = 500
+CALIBRATED, TESTED = 500, 1000  # images
 SPIKINGJELLY: Mapping[str, Mapping[str, Any]] = {
     "SpikingJelly": {},
     "SpikingJelly by channel": {
@@ -40,12 +40,13 @@ def list_experiments(quick: bool) -> Mapping[str, Experiment]:
     residual = replace(cifar10.residual(), epochs=4)
     deep = {"relu": replace(residual, neuron="relu"), "counted": residual}
     if quick:
-        small = {"train": 300, "epochs": 1, "test": 100}
+        small: dict[str, Any] = {"train": 300, "epochs": 1, "test": 100}
         digits = {name: replace(config, **small) for name, config in digits.items()}
         tiny = replace(cifar10.tiny(), ticks=1, code="direct", epochs=1)
-        colours = {name: replace(tiny, neuron=name) for name in colours}
+        colours = {name: replace(tiny, neuron=name) for name in colours}  # type: ignore[arg-type]
         deep = {
-            name: replace(tiny, neuron=name, blocks=(4, 4, 0), residual=True) for name in deep
+            name: replace(config, blocks=(4, 4, 0), residual=True)
+            for name, config in colours.items()
         }
     seeds = (0,) if quick else (0, 1, 2)
 
@@ -71,21 +72,27 @@ def list_experiments(quick: bool) -> Mapping[str, Experiment]:
 def measure_conversions(run: TaskRun) -> Variants:
     """Return the accuracy of each conversion, by its name and its number of ticks.
 
-    Where ``compared`` of a configuration is less than the test split, "ANN" is the ANN's own on
-    these samples.
+    Conversions see ``TESTED`` images of the test split; "ANN, same samples" is the ANN's own
+    accuracy on these.
     """
     trained = open_trained_run(run)
     graph = trained.network.graph
     known, test = (
         read_split(str(run.folder), trained.network, split, most)
-        for split, most in (("val", CALIBRATED), ("test", 0))
+        for split, most in (("val", CALIBRATED), ("test", TESTED))
     )
     (name,) = graph.inputs
-    converted = convert(graph, find_scales(graph, {name: known.images}))
-    found = measure_conversion(graph, converted, {name: test.images}, TICKS[-1], TICKS)
-    logits = {f"{t} ticks": x for t, x in found.logits.items()}
-    accuracies = {"ANN, same samples": measure_ann(graph, test)}
-    if run.config.neuron == "relu":
+    accuracies, logits = (
+        {"ANN, same samples": measure_ann(graph, test)},
+        dict[str, np.ndarray](),
+    )
+    plain = run.config.neuron == "relu"
+    for by in get_args(By) if plain else ("layer",):
+        converted = convert(graph, find_scales(graph, {name: known.images}, by=by))
+        found = measure_conversion(graph, converted, {name: test.images}, TICKS[-1], TICKS)
+        title = f"scales by {by}" if plain else "scales learned"
+        logits |= {f"{title}, {t} ticks": x for t, x in found.logits.items()}
+    if plain:
         for title, options in SPIKINGJELLY.items():
             for t, x in run_spikingjelly(make_plain(trained), known, test, options):
                 logits[f"{title}, {t} ticks"] = x
@@ -129,7 +136,7 @@ def run_spikingjelly(
     from spikingjelly.activation_based import ann2snn, functional
 
     def batches(found: LabelledImages) -> list[Tensor]:
-        return list((torch.from_numpy(found.images).float() / 255).split(100))
+        return list(torch.split(torch.from_numpy(found.images).float() / 255, 100))
 
     recipe = ann2snn.RateCodingRecipe(batches(known), **options)
     converted = ann2snn.Converter(recipe).convert(module)

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from neuro.base.version import __version__
 from neuro.graph import GradedInput, Graph
-from neuro.graph.convert import convert, list_unconvertible
+from neuro.graph.convert import convert, list_activations, list_unconvertible
 from neuro.graph.grading import find_unit, grade_inputs
 from neuro.graph.validate import GraphError
 from neuro.interop.ann import read_ann
@@ -70,7 +70,7 @@ class ConversionWords:
     shape: tuple[int, ...] | None = None
     ticks: int = 32
     percentile: float = 99.9
-    by: By = "layer"
+    by: By = "channel"
     calibrated: int = 500
     samples: int = 1000
 
@@ -141,6 +141,7 @@ def convert_network(source: str, out: Path, words: ConversionWords) -> ImportFac
             percentile=words.percentile,
             by=words.by,
             calibrated=len(calibration.labels),
+            learned=[n for n in list_activations(ann.graph) if n not in scales],
             layers=[asdict(layer) for layer in measured.layers],
         ),
     )

@@ -144,6 +144,7 @@ class ConversionFacts(TypedDict):
 
     ann: accuracy of the ANN. right: [ticks, correct answers], one for each length of a run.
     percentile, by, calibrated: how the scales were found, and with how many images.
+    learned: layers whose scales were trained instead.
     layers: the fields of :class:`neuro.nn.scales.ConvertedLayer`, in the run's ticks.
     """
 
@@ -152,6 +153,7 @@ class ConversionFacts(TypedDict):
     percentile: float
     by: str
     calibrated: int
+    learned: list[str]
     layers: list[dict[str, Any]]
 
 

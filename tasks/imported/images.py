@@ -56,17 +56,15 @@ def read_images(word: str, calibrated: int, samples: int, side: int = 0) -> Imag
     """
     path = Path(word)
     if word in SETS:
-        parts = [
-            _take(_read_set(word, part), n)
-            for part, n in (("train", calibrated), ("test", samples))
-        ]
-        return ImageSplit(*parts, name=word)
+        read = partial(_read_set, word)
+        known, test = _take(read("train"), calibrated), _take(read("test"), samples)
+        return ImageSplit(known, test, name=word)
     if path.is_dir():
-        parts = [
-            _read_folder(path, part, n, side)
-            for part, n in (("train", calibrated), ("val", samples))
-        ]
-        return ImageSplit(*parts, name=path.name)
+        known, test = (
+            _read_folder(path, part, most, side)
+            for part, most in (("train", calibrated), ("val", samples))
+        )
+        return ImageSplit(known, test, name=path.name)
     if path.suffix != ".npz":
         raise StimulusError([f"--images {word} is not {KINDS}"])
     whole = _read_file(path)

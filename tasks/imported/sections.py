@@ -31,9 +31,8 @@ CONVERTED = (
     "first spike",
 )
 CURES = {
-    "clipped": "its inputs exceed the scale; use a higher --percentile, or --by channel",
-    "quantisation": "T ticks show T + 1 values; use more --ticks, --by channel, or train with "
-    "CountedReLU",
+    "clipped": "its inputs exceed the scale; use a higher --percentile",
+    "quantisation": "T ticks show T + 1 values; use more --ticks, or train with CountedReLU",
 }
 
 
@@ -116,26 +115,34 @@ def describe_conversion(facts: ImportFacts) -> list[str]:
     """Describe a conversion: what was measured, what was lost, and the worst layer's cure."""
     found, n = facts["conversion"], facts["stimulus"]["samples"]
     ticks, layers = facts["stimulus"]["ticks"], found["layers"]
-    right = dict(map(tuple, found["right"]))[ticks]  # type: ignore[arg-type]
+    right = {t: count for t, count in found["right"]}[ticks]
     own = [convert(layer, ConvertedLayer) for layer in layers]
     worst = max(own, key=lambda layer: layer.own_error)
     part = "clipped" if worst.own_error == worst.clipped else "quantisation"
     uneven = max(own, key=lambda layer: layer.unevenness)
     silent = [layer.name for layer in own if not layer.first_spike]
+    scales = (
+        f"Scales: the {found['percentile']:g}th percentile of each {found['by']} on "
+        f"{found['calibrated']:,} other images."
+    )
+    if learned := found["learned"]:
+        every = len(learned) == len(own)
+        scales = (
+            "All scales were trained." if every else f"{scales} Trained: {', '.join(learned)}."
+        )
+    cure = CURES[part] if worst.name not in learned else "use more --ticks"
     told = [
         f"In {ticks} ticks {right / n:.2%} of {n:,} images are right, {found['ann']:.2%} by "
-        f"the ANN. Scales: the {found['percentile']:g}th percentile of each {found['by']} on "
-        f"{found['calibrated']:,} other images.",
+        f"the ANN. {scales}",
         "Errors are shares of the layer's mean ReLU, at the input that it really gets: clipped "
         "above the scale, rounded to T steps (quantisation), and spikes too many or too few "
         "because inputs arrived unevenly. Rate: spikes per neuron and tick.",
-        f"The worst scale is that of {worst.name}, {part} {worst.own_error:.1%}: "
-        f"{CURES[part]}.",
+        f"The worst layer is {worst.name}, {part} {worst.own_error:.1%}: {cure}.",
     ]
     if uneven.unevenness > worst.own_error:
         told.append(
-            f"Spikes reach {uneven.name} unevenly, {uneven.unevenness:.1%}; use more --ticks, "
-            "or train with CountedReLU."
+            f"Spikes reach {uneven.name} unevenly, {uneven.unevenness:.1%}; use more --ticks"
+            f"{', or train with CountedReLU' * (len(learned) < len(own))}."
         )
     if silent:
         told.append(f"No spike in {ticks} ticks: {', '.join(silent)}; use more --ticks.")

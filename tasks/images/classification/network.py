@@ -98,7 +98,9 @@ def _modules(
             continue
         convolutions += 1
         size = 3 if convolutions > 1 else config.first
-        parts = {f"conv{convolutions}": _conv(channels, width, size, config)}
+        parts: dict[str, nn.Module] = {
+            f"conv{convolutions}": _conv(channels, width, size, config)
+        }
         if config.norm:
             parts[f"norm{convolutions}"] = nn.BatchNorm2d(width)
         if config.residual and config.padded and channels == width:

@@ -46,9 +46,9 @@ def test_a_scale_is_the_exact_percentile_whatever_the_batches(
     graph = make_ann()
     out = run(graph)["relu1"].astype(np.float32)
     monkeypatch.setattr(module, "AT_ONCE", 7 * sum(map(graph.size, graph.nodes)))
-    by_layer = find_scales(graph, {"input": X}, 90.0)
+    by_layer = find_scales(graph, {"input": X}, 90.0, "layer")
     assert by_layer["relu1"] == pytest.approx(np.percentile(out, 90.0), rel=1e-6)
-    by_channel = find_scales(graph, {"input": X}, 90.0, "channel")["relu1"]
+    by_channel = find_scales(graph, {"input": X}, 90.0)["relu1"]
     want = [np.percentile(out[:, c], 90.0) for c in range(3)]
     np.testing.assert_allclose(by_channel, want, rtol=1e-6)
     assert len(set(want)) == 3
@@ -60,8 +60,8 @@ def test_a_silent_channel_gets_the_scale_of_its_layer() -> None:
     weight, bias = np.array(conv.weight), np.array(conv.bias)  # type: ignore[union-attr]
     weight[1], bias[1] = 0.0, -1.0
     graph = replace(graph, nodes={**graph.nodes, "conv": conv.with_weight(weight, bias)})  # type: ignore[union-attr]
-    found = find_scales(graph, {"input": X}, 99.0, "channel")["relu1"]
-    layer = find_scales(graph, {"input": X}, 99.0)["relu1"]
+    found = find_scales(graph, {"input": X}, 99.0)["relu1"]
+    layer = find_scales(graph, {"input": X}, 99.0, "layer")["relu1"]
     assert isinstance(found, np.ndarray)
     assert found[1] == layer
     assert found[0] != layer
@@ -97,7 +97,7 @@ def test_the_parts_of_an_error_add_up() -> None:
 
 def measure(spoilt: str, factor: float) -> module.MeasuredConversion:
     graph = make_ann()
-    scales = dict(find_scales(graph, {"input": X}))
+    scales = dict(find_scales(graph, {"input": X}, by="layer"))
     if spoilt:
         scales[spoilt] = scales[spoilt] * factor
     return measure_conversion(graph, convert(graph, scales), {"input": X}, 16, (1, 16, 40))
@@ -117,7 +117,7 @@ def test_a_spoilt_layer_is_the_worst(spoilt: str, factor: float, part: str) -> N
 def test_layers_are_measured_after_their_ticks_and_logits_at_theirs() -> None:
     graph, found = make_ann(), measure("", 1.0)
     assert sorted(found.logits) == [1, 16, 40]
-    scales = find_scales(graph, {"input": X})
+    scales = find_scales(graph, {"input": X}, by="layer")
     converted = convert(graph, scales)
     with torch.no_grad():
         shown = torch.from_numpy(np.broadcast_to(X, (40, *X.shape)).copy())
@@ -140,7 +140,7 @@ def test_clipping_that_was_trained_is_no_error() -> None:
     graph = make_ann()
     counted = replace(graph.nodes["relu1"], levels=4, scale=0.1)  # type: ignore[type-var]
     graph = replace(graph, nodes={**graph.nodes, "relu1": counted})
-    converted = convert(graph, find_scales(graph, {"input": X}))
+    converted = convert(graph, find_scales(graph, {"input": X}, by="layer"))
     first, _ = measure_conversion(graph, converted, {"input": X}, 16, (16,)).layers
     assert first.clipped == 0
     assert first.scale == pytest.approx(0.1)

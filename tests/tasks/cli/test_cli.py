@@ -40,6 +40,10 @@ FLAGS = {
         "skip_bad",
         *("sharded", "dry_run", "set", "lr"),
     ],
+    "convert": [
+        *("source", "out", "images", "shape", "ticks", "percentile", "by", "calibrated"),
+        "samples",
+    ],
     "import": [
         *("source", "out", "stimulus", "labels", "shape", "ticks", "samples", "rate", "seed"),
         "set",
@@ -193,7 +197,7 @@ def test_fields_are_set_on_the_command_line_and_kept_in_the_run(
         "train=100"
     )
     assert (
-        "✓ trained 1 epoch" in cli.run(*name_train_command(opened).split()[1:]).splitlines()[-1]
+        "✓ trained 1 epoch" in cli.run(*name_train_command(opened).split()[1:]).splitlines()[-2]
     )
     assert (
         "holds another run: epochs is 1 there and 4 here; lr is 0.001 there and 0.003 here"

@@ -57,6 +57,8 @@ def test_a_module_becomes_a_run_that_verbs_take(tmp_path: Path, cli: CommandLine
     facts = json.loads((out / "import.json").read_text())
     found = facts["conversion"]
     assert [t for t, _ in found["right"]] == [1, 2, 4, 8, 16, 32, 64]
+    assert found["learned"] == []
+    assert "the 99.9th percentile of each channel on 16 other images" in " ".join(text.split())
     assert (found["calibrated"], facts["stimulus"]["samples"]) == (16, 15)
     order = np.random.default_rng(0).permutation(31)
     wrong = int((order[16:] < 4).sum())
@@ -87,13 +89,16 @@ def test_the_run_of_an_ann_brings_its_images(tmp_path: Path, cli: CommandLine) -
     small = [f"--set={x}" for x in ("train=200", "epochs=1", "test=40", "held=50", "batch=20")]
     cli.run("train", "mnist:counted", *small, "--out", run)
     cli.run("eval", run)
-    cli.run("convert", run, "--ticks", 8, "--samples", 30, "--out", out)
+    text = cli.run("convert", run, "--ticks", 8, "--samples", 30, "--out", out)
+    assert "All scales were trained." in text
+    assert "use more --ticks." in text
     facts = json.loads((out / "import.json").read_text())
     assert facts["stimulus"] == {"file": "mnist", "ticks": 8, "samples": 30, "labels": True}
     assert facts["conversion"]["calibrated"] == 50
     layers = facts["conversion"]["layers"]
     assert [layer["name"] for layer in layers] == ["counted1", "counted2"]
     assert all(layer["clipped"] == 0 for layer in layers)
+    assert facts["conversion"]["learned"] == ["counted1", "counted2"]
     assert "leave out --images" in cli.refuse(
         "convert", run, "--images", "digits", "--out", "x"
     )
