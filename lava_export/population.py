@@ -180,11 +180,11 @@ def check_population(p: Population) -> Iterator[str]:
     """Yield what is wrong with the kind, the lag and the parameters of a population."""
     if p.kind not in get_args(Kind):
         yield f"{p.name}: no kind {p.kind!r}; there are {', '.join(get_args(Kind))}"
-    sizes = min(p.shape, default=1) > 0 and min(p.lag, p.bias_after) >= 0
+    sizes = min(p.shape, default=1) > 0 and min(p.lag, p.bias_after, p.v_bound) >= 0
     if not sizes or not 0 < p.scale < math.inf:
         yield (
             f"{p.name}: shape {p.shape} must be >= 1, lag {p.lag} and bias_after "
-            f"{p.bias_after} >= 0, scale {p.scale} > 0 and finite; lower the graph again"
+            f"{p.bias_after} and v_bound {p.v_bound} >= 0, scale {p.scale} > 0 and finite; lower the graph again"
         )
     if p.kind == "input" and p.lag:
         yield f"{p.name}: an input with lag {p.lag}; inputs lead, their lag is 0"

@@ -233,7 +233,7 @@ def test_the_kernels_know_every_field_of_a_program() -> None:
     population = """
         name kind shape lag scale du dv vth da beta bias_mant bias_exp hard bias_after reset_to
         reset_by reset_interval reset_offset refractory vth_low message_bits spike_exp state_exp
-        cumulative relu"""
+        cumulative relu v_bound"""  # v_bound is what weights leave room for; no run reads it
     connection = """
         name source target kind weight shape stride padding places sizes extra weight_exp
         sign_mode weight_bits dilation groups delays_in delays_out"""
