@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from neuro.graph import Graph, Hosted
+from neuro.graph.requirements import problems_on_a_clock
 from neuro.neurons import has_normal_form
 from neuro.nn.net import Net
 from neuro.spikes import Events, to_raster
@@ -31,6 +32,8 @@ def measure_bounds(graph: Graph, inputs: Mapping[str, Events]) -> dict[str, floa
     their spikes on the samples. Populations that every clip changes are left out, and so are
     all if ``inputs`` lack one of the graph's, or a host drives the graph.
     """
+    if problems_on_a_clock(graph):
+        return {}  # lowering tells them
     hosted = any(isinstance(node, Hosted) for node in graph.nodes.values())
     nodes: dict[str, Any] = {
         name: node

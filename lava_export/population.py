@@ -184,7 +184,8 @@ def check_population(p: Population) -> Iterator[str]:
     if not sizes or not 0 < p.scale < math.inf:
         yield (
             f"{p.name}: shape {p.shape} must be >= 1, lag {p.lag} and bias_after "
-            f"{p.bias_after} and v_bound {p.v_bound} >= 0, scale {p.scale} > 0 and finite; lower the graph again"
+            f"{p.bias_after} and v_bound {p.v_bound} >= 0, scale {p.scale} > 0 and "
+            "finite; lower the graph again"
         )
     if p.kind == "input" and p.lag:
         yield f"{p.name}: an input with lag {p.lag}; inputs lead, their lag is 0"

@@ -196,11 +196,12 @@ def test_a_training_whose_hidden_layer_never_fires_says_so(
     file, out = tmp_path / "mine.py", tmp_path / "run"
     text = TEMPLATE.replace("Config(train=500, epochs=3)", "Config(train=100, epochs=2)")
     file.write_text(text.replace("Spiking(ALIF())", "Spiking(ALIF(threshold=1e6))"))
-    first, told, second, last, again = cli.run(
+    first, told, second, last, again, step = cli.run(
         "train", f"{file}:tiny", "--out", out
     ).splitlines()
     assert (first[:9], second[:9]) == ("epoch 1/2", "epoch 2/2")
     assert last.startswith("✗ trained 2 epochs, best validation accuracy ")
+    assert step == f"next: neuro eval {out}"
     assert told == again
     assert told == (
         "no spike of hidden in the whole validation: the layers behind it learn nothing about "
