@@ -108,7 +108,7 @@ class DelayedLinear(Temporal):
         return whole if self.kind == "axonal" else whole.view(self.outputs, self.inputs)
 
     def forward(
-        self, x: Float[Tensor, "T B in"], state: Float[Tensor, "D B in"] | None = None
+        self, x: Float[Tensor, "T B *N"], state: Float[Tensor, "D B in"] | None = None
     ) -> tuple[Float[Tensor, "T B out"], Float[Tensor, "D B in"]]:
         """Return (y, the last ``most`` ticks of x).
 
@@ -150,11 +150,11 @@ class DelayedLinear(Temporal):
         Without a branch on ``steps``, so that a meta device can run it.
         """
         taps = torch.arange(self.most + 1, device=self.late.device)
-        done = self.steps / max(self.soft_steps, 1)
+        done = self.steps.to(self.late.dtype) / max(self.soft_steps, 1)
         hard = self.steps >= self.soft_steps
         widest = self.most / 2
         width = torch.where(hard, HARD_WIDTH, widest * (LAST_WIDTH / widest) ** done)
-        distance = (taps - self.delays[:, None]) / width.to(self.late.dtype)
+        distance = (taps - self.delays[:, None]) / width
         soft = torch.softmax(-0.5 * distance.square(), -1)
         value = torch.where(hard, self._place(soft.dtype), soft.detach())
         return value + (soft - soft.detach())  # adds an exact 0, and the gradient
