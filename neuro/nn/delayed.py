@@ -33,6 +33,7 @@ class DelayedLinear(Temporal):
     soft_steps: training calls in the first phase; half of the whole training is usual. The
         layer cannot know the length of the training. 0: whole delays from the start.
     kind: "axonal", one delay per input, or "synaptic", one per weight.
+    bias: whether there is a bias, which does not wait. EventProp needs bias=False.
 
     late: the delays / 100, within [0, most / 100]; drawn uniformly. It has one axis (of
         synaptic delays output by output), because weight decay, which would shorten the delays,
@@ -46,6 +47,7 @@ class DelayedLinear(Temporal):
     convolutions with learnable spacings", ICLR 2024; rounding during the second half is ours.
     """
 
+    bias: nn.Parameter | None
     steps: Tensor
 
     def __init__(
@@ -56,6 +58,7 @@ class DelayedLinear(Temporal):
         *,
         soft_steps: int,
         kind: Literal["axonal", "synaptic"] = "axonal",
+        bias: bool = True,
     ) -> None:
         super().__init__()
         require_ticks("DelayedLinear.most", most, "use nn.Linear for no delays")
@@ -80,7 +83,8 @@ class DelayedLinear(Temporal):
         self.soft_steps, self.kind = soft_steps, kind
         bound = 1 / math.sqrt(inputs)  # as nn.Linear
         self.weight = nn.Parameter(torch.empty(outputs, inputs).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(outputs).uniform_(-bound, bound))
+        own = nn.Parameter(torch.empty(outputs).uniform_(-bound, bound)) if bias else None
+        self.register_parameter("bias", own)
         count = inputs if kind == "axonal" else inputs * outputs
         self.late = nn.Parameter(torch.empty(count).uniform_(0, most / PER_UNIT))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
@@ -89,7 +93,7 @@ class DelayedLinear(Temporal):
         """Return the arguments."""
         return (
             f"{self.inputs}, {self.outputs}, most={self.most}, soft_steps={self.soft_steps}, "
-            f"kind={self.kind!r}"
+            f"kind={self.kind!r}, bias={self.bias is not None}"
         )
 
     @property

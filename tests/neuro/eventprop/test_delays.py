@@ -183,8 +183,7 @@ def test_synapses_of_one_source_need_one_delay() -> None:
 def test_a_module_gets_the_gradients_of_its_weights_and_delays(late: list[float]) -> None:
     """The second delays are 2 ticks each: its Graph has a Dense."""
     with seeded(1):
-        fc = DelayedLinear(3, 2, 6, soft_steps=0)
-    fc.bias = None  # type: ignore[assignment]
+        fc = DelayedLinear(3, 2, 6, soft_steps=0, bias=False)
     fc.late.data = torch.tensor([-0.01, *late[1:]]) if late[0] == 0.011 else torch.tensor(late)
     fc.weight.data = fc.weight.abs() + 0.2
     net = Stack(fc=fc, out=Spiking(LIF(tau=0.01, tau_syn=0.004, reset="hard"), DT))
