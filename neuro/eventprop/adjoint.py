@@ -169,8 +169,8 @@ def compute_gradients(
             part = by_path[spike : spike + neuron.size]
             by_spike[path.source] += part
             if path.matrix is not None:
-                own = np.bincount(neuron, part, size)
-                delays[path.matrix] = delays.get(path.matrix, 0) + own
+                by_delay = np.bincount(neuron, part, size)
+                delays[path.matrix] = delays.get(path.matrix, 0) + by_delay
             spike += neuron.size
     by_input = {name: by_spike[name] for name in graph.inputs}
     return Gradients(

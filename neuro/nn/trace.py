@@ -468,9 +468,13 @@ class Tracer:
             later = tuple((source, delay + int(waits[0, 0])) for source, delay in sources)
             return self.add(name, Dense(weight=weight, bias=bias), later)
         target, source = np.indices(weight.shape).reshape(2, -1)
-        columns = (source, target, weight.ravel())
-        delay, shape = waits.ravel().astype(np.int32), weight.shape
-        node = Sparse.from_coo(*columns, shape=shape, delay=delay, bias=bias)
+        delay = waits.ravel().astype(np.int32)
+        node = Sparse.from_coo(
+            *(source, target, weight.ravel()),
+            shape=(module.outputs, module.inputs),
+            delay=delay,
+            bias=bias,
+        )
         return self.add(name, node, sources)
 
     def _upsample(self, module: nn.Upsample, name: str, sources: Sources) -> Sources:

@@ -81,7 +81,8 @@ def count_steps(config: IntervalConfig) -> int:
 def build(config: IntervalConfig) -> nn.Module:
     """Return a new network. Input T B 2, output T B 10."""
     require_sound(config)
-    dt, first = Seconds(config.dt), nn.Linear(2, config.hidden)
+    dt = Seconds(config.dt)
+    first: nn.Linear | DelayedLinear = nn.Linear(2, config.hidden)
     if config.delays != "none":
         soft = config.epochs * count_steps(config) // 2
         first = DelayedLinear(
