@@ -94,7 +94,7 @@ def build(config: IntervalConfig) -> nn.Module:
         )
         first.late.requires_grad_(config.delays == "learned")
     nn.init.uniform_(first.weight, 0.3, 1.0)
-    nn.init.zeros_(first.bias)
+    nn.init.zeros_(first.get_parameter("bias"))
     return Stack(
         first=first,
         hidden=Spiking(LIF(tau=config.tau, reset="hard"), dt),
