@@ -144,29 +144,6 @@ def test_spikes_equal_those_of_the_exact_clock() -> None:
         assert np.array_equal(ours[name].neuron, theirs.times[name].neuron)
 
 
-def test_weights_of_a_sparse_have_the_gradients_of_the_equal_dense() -> None:
-    rng = np.random.default_rng(2)
-    graph, x = network(2), drawn(rng, 2, 3)
-    late = graph.nodes["fc1"]
-    assert isinstance(late, Sparse)
-    even = Sparse.from_coo(
-        late.source, late.indices, late.weight, shape=(4, 3), delay=np.full(12, 2)
-    )
-    dense = Dense(weight=late.weight.reshape(3, 4).T)
-    edges = tuple(e._replace(delay=e.delay + 2 * (e.target == "fc1")) for e in graph.edges)
-    found = []
-    for own, wired in ((even, graph.edges), (dense, edges)):
-        same = Graph(nodes={**graph.nodes, "fc1": own}, edges=wired, dt=DT)
-        times = compute_activity(same, {"input": x}).times
-        by_time = {"out": np.linspace(1, 2, times["out"].time.size)}
-        found.append(compute_gradients(same, times, by_time=by_time))
-    np.testing.assert_array_equal(
-        found[0].weights["fc1"].reshape(3, 4).T, found[1].weights["fc1"]
-    )
-    np.testing.assert_array_equal(found[0].delays["fc1"], found[1].delays["fc1"])
-    assert np.abs(found[0].delays["fc1"]).min() > 0
-
-
 def test_synapses_of_one_source_need_one_delay() -> None:
     late = Sparse.from_coo(
         np.array([0, 0]), np.array([0, 1]), np.ones(2), shape=(2, 1), delay=np.array([1, 2])
