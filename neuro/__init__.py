@@ -45,6 +45,7 @@ from neuro.neurons import (
     SigmaDelta,
     TernaryLIF,
 )
+from neuro.nn.delayed import DelayedLinear
 from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack
 from neuro.spikes import (
     Events,
@@ -76,6 +77,7 @@ __all__ = [
     "CountSpikes",
     "Counts",
     "Delay",
+    "DelayedLinear",
     "Delta",
     "Dense",
     "DiscreteLIF",

@@ -14,6 +14,7 @@ Axes: T ticks, B samples, N neurons, E spikes.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,9 +33,10 @@ from neuro.eventprop.spiking import (
     propagate_back,
     propagate_means_back,
 )
-from neuro.graph import Dense, Graph
+from neuro.graph import Dense, Graph, Sparse
 from neuro.graph.inputs import require_inputs
 from neuro.neurons import LI
+from neuro.nn.delayed import DelayedLinear
 from neuro.nn.trace import trace
 from neuro.spikes import Events, Times, to_events, to_times
 
@@ -61,13 +63,15 @@ class Activity:
 class Gradients:
     """Derivatives of a loss, summed over samples.
 
-    weights: dL/dweight of each Dense (out, in).
+    weights: dL/dweight of each Dense (out, in), and of each Sparse by synapse (E,).
+    delays: dL/d(delay) of each Dense and Sparse, by input value (in,) [1/s].
     times: dL/d(time) of each Input's spikes [1/s].
     spikes: number of LIF spikes that were differentiated.
     raised: number of these spikes whose slope of V was raised to ``least``.
     """
 
-    weights: Mapping[str, Float[np.ndarray, "_ _"]]
+    weights: Mapping[str, Float[np.ndarray, "..."]]
+    delays: Mapping[str, Float[np.ndarray, " _"]]
     times: Mapping[str, Float[np.ndarray, " _"]]
     spikes: int
     raised: int
@@ -112,7 +116,7 @@ def compute_gradients(
     by_mean: Mapping[str, Float[np.ndarray, "T B _"]] | None = None,
     least: float = 0.0,
 ) -> Gradients:
-    """Return the derivatives of a loss by the weights and by the input spike times.
+    """Return the derivatives of a loss by the weights, the delays and the input spike times.
 
     Args:
         graph: the network.
@@ -134,6 +138,7 @@ def compute_gradients(
     for name, derivative in by_time.items():
         by_spike[name] += derivative
     weights: dict[str, np.ndarray] = {}
+    delays: dict[str, np.ndarray] = {}
     spikes = raised = 0
     for layer in reversed(build_layers(graph)):
         train, order = _find_arrivals(layer, times, end)
@@ -157,9 +162,20 @@ def compute_gradients(
             spikes, raised = spikes + own.time.size, raised + bounded
         by_path = np.zeros(sum(by_spike[path.source].size for path in layer.paths))
         by_path[order] = by_arrival
-        _add_derivatives(graph, layer, by_row, by_path, weights, by_spike)
+        _add_derivatives(graph, layer, by_row, weights)
+        spike = 0
+        for path in layer.paths:
+            neuron, size = times[path.source].neuron, graph.size(path.source)
+            part = by_path[spike : spike + neuron.size]
+            by_spike[path.source] += part
+            if path.matrix is not None:
+                by_delay = np.bincount(neuron, part, size)
+                delays[path.matrix] = delays.get(path.matrix, 0) + by_delay
+            spike += neuron.size
     by_input = {name: by_spike[name] for name in graph.inputs}
-    return Gradients(weights=weights, times=by_input, spikes=spikes, raised=raised)
+    return Gradients(
+        weights=weights, delays=delays, times=by_input, spikes=spikes, raised=raised
+    )
 
 
 def _require(
@@ -218,7 +234,9 @@ def _find_arrivals(
     sources = [times[path.source] for path in layer.paths]
     first = np.cumsum([0] + [t.shape[2] for t in sources])
     sample = np.concatenate([t.sample for t in sources])
-    time = np.concatenate([t.time + p.delay for t, p in zip(sources, layer.paths, strict=True)])
+    time = np.concatenate(
+        [t.time + p.delay[t.neuron] for t, p in zip(sources, layer.paths, strict=True)]
+    )
     pairs = zip(sources, first, strict=False)
     row = np.concatenate([t.neuron.astype(np.int32) + n for t, n in pairs])
     value = np.concatenate([t.value for t in sources]).astype(np.float64)
@@ -229,26 +247,17 @@ def _find_arrivals(
 
 
 def _add_derivatives(
-    graph: Graph,
-    layer: Layer,
-    by_row: np.ndarray,
-    by_path: np.ndarray,
-    weights: dict[str, np.ndarray],
-    by_spike: dict[str, np.ndarray],
+    graph: Graph, layer: Layer, by_row: np.ndarray, weights: dict[str, np.ndarray]
 ) -> None:
-    """Add a layer's derivatives to ``weights`` and to its sources' entries of ``by_spike``.
-
-    by_row: dL/drows (R N).
-    by_path: dL/d(time) of the spikes of all paths, one path after the other.
-    """
-    row = spike = 0
+    """Add a layer's derivatives to ``weights``. by_row: dL/drows (R N)."""
+    row = 0
     for path in layer.paths:
-        size, count = graph.size(path.source), by_spike[path.source].size
-        if path.dense is not None:
-            part = by_row[row : row + size].T
-            weights[path.dense] = weights.get(path.dense, 0) + part
-        by_spike[path.source] += by_path[spike : spike + count]
-        row, spike = row + size, spike + count
+        size = graph.size(path.source)
+        if path.matrix is not None:
+            node, part = graph.nodes[path.matrix], by_row[row : row + size]
+            own = part[node.source, node.indices] if isinstance(node, Sparse) else part.T
+            weights[path.matrix] = weights.get(path.matrix, 0) + own
+        row += size
 
 
 @dataclass
@@ -260,11 +269,12 @@ class Tally:
 
 
 class _Request(NamedTuple):
-    """The arguments of :func:`compute_outputs`. names: names of the weights, in their order."""
+    """The arguments of :func:`compute_outputs`. weights, delays: their names, in order."""
 
     graph: Graph
     inputs: Mapping[str, Times]
-    names: tuple[str, ...]
+    weights: tuple[str, ...]
+    delays: tuple[str, ...]
     tally: Tally
     least: float
 
@@ -275,13 +285,15 @@ def compute_outputs(
     weights: Mapping[str, Tensor],
     tally: Tally,
     least: float = LEAST,
+    delays: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> Float[Tensor, "..."]:
     """Return the values of the network's only output, in float64.
 
     Args:
         graph: the network.
         inputs: spikes of every Input.
-        weights: the torch parameters of the network's Dense nodes, by name.
+        weights: the torch parameters of the network's Dense and Sparse nodes, by name, with
+            the shape of their weights.
         tally: each backward pass adds its counts to it.
         least: smaller slopes of V at spikes are raised to it [threshold * (1 / tau + 1 /
             tau_syn)]. The gradient through the time of such a spike is then too small by the
@@ -290,6 +302,8 @@ def compute_outputs(
                 terms
             cancel. With 0 all derivatives are exact, but they have no upper bound where V only
             touches its threshold.
+        delays: torch tensors (in,) of the delays [ticks] of Dense and Sparse nodes, by name,
+            which take the gradients; the run has the whole delays of the network.
 
     Returns:
         For an LI, its membrane averaged over each tick (T B N). For a LIF, the time of each
@@ -307,9 +321,8 @@ def compute_outputs(
             "gradient exact"
         )
     apply: Any = _Outputs.apply  # torch annotates it in some versions only
-    out: Tensor = apply(
-        _Request(graph, inputs, tuple(weights), tally, least), *weights.values()
-    )
+    request = _Request(graph, inputs, tuple(weights), tuple(delays), tally, least)
+    out: Tensor = apply(request, *weights.values(), *delays.values())
     return out
 
 
@@ -334,15 +347,21 @@ def compute_module_outputs(
         problems.append(f"the input is on {x.device.type}; EventProp runs on the cpu")
     if problems:
         raise EventPropError(problems)
+    for part in module.modules():
+        if isinstance(part, DelayedLinear):
+            part.keep_in_range()
     graph = trace(module, tuple(x.shape[2:]))
-    weights = {
-        name: module.get_submodule(name).get_parameter("weight")
-        for name, node in graph.nodes.items()
-        if isinstance(node, Dense)
-    }
+    weights, delays = dict[str, Tensor](), dict[str, Tensor]()
+    for name, node in graph.nodes.items():
+        if isinstance(node, Dense | Sparse):
+            part = module.get_submodule(name)
+            weight = part.get_parameter("weight")
+            weights[name] = weight.T.flatten() if isinstance(node, Sparse) else weight
+            if isinstance(part, DelayedLinear):
+                delays[name] = part.delays
     (name,) = graph.inputs
     times = to_times(to_events(x.flatten(2).numpy()), graph.dt)
-    return compute_outputs(graph, {name: times}, weights, tally, least)
+    return compute_outputs(graph, {name: times}, weights, tally, least, delays)
 
 
 def find_first_spikes(
@@ -389,4 +408,9 @@ class _Outputs(torch.autograd.Function):
         gradients = compute_gradients(request.graph, times, least=request.least, **loss)
         request.tally.spikes += gradients.spikes
         request.tally.raised += gradients.raised
-        return None, *(torch.from_numpy(gradients.weights[n]) for n in request.names)
+        by_tick = {n: gradients.delays[n] * request.graph.dt for n in request.delays}
+        return None, *(
+            torch.from_numpy(value)
+            for own, names in ((gradients.weights, request.weights), (by_tick, request.delays))
+            for value in (own[name] for name in names)
+        )

@@ -1,18 +1,20 @@
 """A feed-forward Graph as layers that EventProp can differentiate, or a list of problems.
 
-A layer's inputs are paths from the spikes of other layers, through one Dense or directly.
+A layer's inputs are paths from the spikes of other layers, directly, through one Dense, or
+through one Sparse whose delays depend on the source alone.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from neuro.base.units import Seconds
 from neuro.eventprop.spiking import LIFParameters, compute_lift, find_peak
-from neuro.graph import Dense, Edge, Graph, Host, Input
+from neuro.graph import Dense, Edge, Graph, Host, Input, Sparse
 from neuro.graph.requirements import problems_of_poisson
+from neuro.graph.sparse import to_dense
 from neuro.neurons import Dynamics, Neuron, Reset, has_normal_form, is_neuron
 
 
@@ -25,11 +27,14 @@ class EventPropError(ValueError):
 
 
 class Path(NamedTuple):
-    """A connection from ``source`` through a Dense (None: direct) with a ``delay`` [s]."""
+    """A connection from ``source`` through a matrix: a Dense or a Sparse (None: direct).
+
+    delay: how long the spikes of each source neuron wait [s].
+    """
 
     source: str
-    dense: str | None
-    delay: float
+    matrix: str | None
+    delay: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,8 +82,8 @@ def _problems(graph: Graph) -> list[str]:
         elif isinstance(node, Host):
             kind = type(node).__name__
             problems.append(f"{name}: {kind} has no spike times; use surrogate gradients")
-        elif isinstance(node, Dense):
-            problems += [f"{name}: {why}" for why in _problems_of_dense(graph, name, node)]
+        elif isinstance(node, Dense | Sparse):
+            problems += [f"{name}: {why}" for why in _problems_of_matrix(graph, name, node)]
         elif not isinstance(node, Input):
             kind = type(node).__name__
             problems.append(f"{name}: {kind} has no adjoint here; write it as one Dense")
@@ -122,13 +127,42 @@ def _problems_of_dynamics(k: Dynamics) -> list[str]:
     return problems
 
 
-def _problems_of_dense(graph: Graph, name: str, node: Dense) -> list[str]:
+def _problems_of_matrix(graph: Graph, name: str, node: Dense | Sparse) -> list[str]:
     problems = []
     if node.bias is not None:
         problems.append("a bias acts at every time; use an Input neuron that spikes once")
-    if any(isinstance(graph.nodes[e.target], Dense) for e in graph.out_of(name)):
-        problems.append("a Dense behind a Dense; multiply their weights into one")
+    for behind in (graph.nodes[e.target] for e in graph.out_of(name)):
+        if isinstance(behind, Dense | Sparse):
+            pair = f"a {type(behind).__name__} behind a {type(node).__name__}"
+            problems.append(f"{pair}; multiply their weights into one")
+    if isinstance(node, Sparse) and (_waits(node)[node.source] != _delays(node)).any():
+        problems.append(
+            "synapses of one source differ in delay; give each source one delay, as "
+            "DelayedLinear(kind='axonal') does"
+        )
     return problems
+
+
+def _delays(node: Sparse) -> np.ndarray:
+    """Return the delay of each synapse [ticks]."""
+    none = np.zeros(node.indices.size, np.int64)
+    return none if node.delay is None else node.delay.astype(np.int64)
+
+
+def _waits(node: Dense | Sparse) -> np.ndarray:
+    """Return the longest delay of each source's synapses [ticks]."""
+    if isinstance(node, Dense):
+        return np.zeros(node.weight.shape[1], np.int64)
+    waits = np.zeros(node.input_length, np.int64)
+    np.maximum.at(waits, node.source, _delays(node))
+    return waits
+
+
+def _rows(node: Dense | Sparse) -> np.ndarray:
+    """Return the weights by source (in, out)."""
+    if isinstance(node, Sparse):
+        node = to_dense(replace(node, delay=None))
+    return node.weight.T
 
 
 def _layer(graph: Graph, name: str) -> Layer:
@@ -136,7 +170,7 @@ def _layer(graph: Graph, name: str) -> Layer:
     paths = tuple(path for edge in graph.into(name) for path in _paths(graph, edge))
     size = graph.size(name)
     blocks = [
-        np.eye(size) if p.dense is None else graph.nodes[p.dense].weight.T  # type: ignore[union-attr]
+        np.eye(size) if p.matrix is None else _rows(graph.nodes[p.matrix])  # type: ignore[arg-type]
         for p in paths
     ]
     k = node.dynamics(graph.dt)  # type: ignore[union-attr]
@@ -152,10 +186,13 @@ def _layer(graph: Graph, name: str) -> Layer:
 
 
 def _paths(graph: Graph, edge: Edge) -> list[Path]:
-    if not isinstance(graph.nodes[edge.source], Dense):
-        return [Path(edge.source, None, edge.delay * graph.dt)]
+    matrix = graph.nodes[edge.source]
+    if not isinstance(matrix, Dense | Sparse):
+        return [
+            Path(edge.source, None, np.full(graph.size(edge.source), edge.delay * graph.dt))
+        ]
     return [
-        Path(e.source, edge.source, (e.delay + edge.delay) * graph.dt)
+        Path(e.source, edge.source, (e.delay + edge.delay + _waits(matrix)) * graph.dt)
         for e in graph.into(edge.source)
     ]
 

@@ -61,11 +61,11 @@ class Delay(Temporal):
         self, x: Float[Tensor, "T B *N"], state: Float[Tensor, "D B *N"] | None = None
     ) -> tuple[Float[Tensor, "T B *N"], Float[Tensor, "D B *N"]]:
         """Return (delayed x, the last ``ticks`` ticks)."""
-        both = torch.cat([_start_past(self, x, self.ticks, state), x])
+        both = torch.cat([start_past(self, x, self.ticks, state), x])
         return both[: len(x)], both[len(x) :]
 
 
-def _start_past(layer: nn.Module, x: Tensor, ticks: Ticks, past: Any) -> Tensor:
+def start_past(layer: nn.Module, x: Tensor, ticks: Ticks, past: Any) -> Tensor:
     """Return the ticks before ``x`` (zeros for None); raise a LayerError if they do not fit."""
     shape = (ticks, *x.shape[1:])
     if past is None:
@@ -113,7 +113,7 @@ class Recurrent(Temporal):
         require_stimulus(self, x)
         require_fit(self.feedback, x)
         inner, past = split_state(self, state, 2)
-        spikes = list(_start_past(self, x, self.delay, past))
+        spikes = list(start_past(self, x, self.delay, past))
         self.spiking.require_state(x, inner)
         plain = type(self.spiking) is Spiking and not has_hooks(self.spiking)
         run = partial(self.spiking.run_in_context, NO_CONTEXT) if plain else self.spiking

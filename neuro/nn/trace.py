@@ -1,12 +1,12 @@
 """Conversion of a trained torch module to a Graph, or a list of parts that no Graph can hold.
 
-A Graph can hold Stack, Sequential, Residual, Recurrent, Delay, Spiking; Linear, Conv1d, Conv2d,
-ConvTranspose2d, AvgPool2d, MaxPool2d (of spikes), Upsample, Flatten, Unflatten; BatchNorm
-(folded into the convolution or Linear before it); Identity and the Dropouts, which do nothing
-in evaluation; Softmax, Sigmoid, Tanh, SiLU, ReLU and CountedReLU, as host nodes; and a Net,
-whose Graph is returned. A node has the name of its layer; for a layer inside another, both
-names are joined with "_": rec_spiking and rec_feedback in a Recurrent, res_body and
-res_shortcut in a Residual.
+A Graph can hold Stack, Sequential, Residual, Recurrent, Delay, Spiking; Linear, DelayedLinear,
+Conv1d, Conv2d, ConvTranspose2d, AvgPool2d, MaxPool2d (of spikes), Upsample, Flatten, Unflatten;
+BatchNorm (folded into the convolution or linear layer before it); Identity and the Dropouts,
+which do nothing in evaluation; Softmax, Sigmoid, Tanh, SiLU, ReLU and CountedReLU, as host
+nodes; and a Net, whose Graph is returned. A node has the name of its layer; for a layer inside
+another, both names are joined with "_": rec_spiking and rec_feedback in a Recurrent, res_body
+and res_shortcut in a Residual.
 """
 
 from collections.abc import Iterator
@@ -37,12 +37,14 @@ from neuro.graph import (
     Node,
     Pointwise,
     Softmax,
+    Sparse,
     Unflatten,
     Upsample,
 )
 from neuro.graph.connections import as_pair
 from neuro.neurons import ALIF, is_neuron
 from neuro.nn.counted_relu import CountedReLU
+from neuro.nn.delayed import DelayedLinear
 from neuro.nn.fold_time import DROPOUTS, has_global_hooks, has_own_forward, is_quantised
 from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack, Temporal, list_steps
 from neuro.nn.net import Net
@@ -112,7 +114,8 @@ def fold(weight: Any, bias: Any, norm: Any, axis: int) -> tuple[np.ndarray, np.n
 
 Sources = tuple[tuple[str, int], ...]  # (node, delay in ticks), whose outputs are added
 _BatchNorm = (nn.BatchNorm1d, nn.BatchNorm2d)
-_FOLDED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d)  # a BatchNorm behind is folded
+# A BatchNorm behind one of them is folded into it.
+_FOLDED = (nn.Linear, DelayedLinear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d)
 _DROPOUTS = tuple(DROPOUTS)
 _POINTWISE: dict[type[nn.Module], str] = {
     nn.Sigmoid: "sigmoid",
@@ -121,7 +124,7 @@ _POINTWISE: dict[type[nn.Module], str] = {
     nn.ReLU: "relu",
 }
 _KNOWN: tuple[type[nn.Module], ...] = (
-    *(Stack, Residual, Recurrent, Delay, Spiking, nn.Sequential, nn.Linear),
+    *(Stack, Residual, Recurrent, Delay, Spiking, nn.Sequential, nn.Linear, DelayedLinear),
     *(nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.AvgPool2d, nn.MaxPool2d, nn.Upsample),
     *(nn.Flatten, nn.Unflatten, nn.Identity, *_DROPOUTS),
     *(*_BatchNorm, nn.Softmax, *_POINTWISE, CountedReLU),
@@ -303,7 +306,9 @@ class Tracer:
                 self.dts.add(float(module.dt))
                 with parametrised_in_evaluation(module):
                     return self.add(name or "spiking", module.frozen(), sources)
-            case nn.Conv1d() | nn.Conv2d() | nn.ConvTranspose2d() | nn.Linear():
+            case (
+                nn.Linear() | DelayedLinear() | nn.Conv1d() | nn.Conv2d() | nn.ConvTranspose2d()
+            ):
                 return self._weighted(module, None, name, sources)
             case nn.AvgPool2d() | nn.MaxPool2d():
                 return self._pool(module, name, sources)
@@ -437,6 +442,8 @@ class Tracer:
                 weight, bias = fold(weight, bias, norm, axis)
         if isinstance(module, nn.Linear):
             return self.add(name, Dense(weight=weight, bias=bias), sources)
+        if isinstance(module, DelayedLinear):
+            return self._delayed(module, weight, bias, name, sources)
         cls = type(module).__name__
         spread = module.groups != 1 or any(d != 1 for d in as_axes(module.dilation))
         if spread and isinstance(module, nn.ConvTranspose2d):
@@ -447,6 +454,28 @@ class Tracer:
                 name, f"{cls} padding must be numbers, filled with zeros", sources
             )
         return self.add(name, convert_convolution(module, weight, bias), sources)
+
+    def _delayed(
+        self,
+        module: DelayedLinear,
+        weight: np.ndarray,
+        bias: np.ndarray | None,
+        name: str,
+        sources: Sources,
+    ) -> Sources:
+        waits = np.broadcast_to(to_numpy(module.ticks()), weight.shape)
+        if np.ptp(waits) == 0:
+            later = tuple((source, delay + int(waits[0, 0])) for source, delay in sources)
+            return self.add(name, Dense(weight=weight, bias=bias), later)
+        target, source = np.indices(weight.shape).reshape(2, -1)
+        delay = waits.ravel().astype(np.int32)
+        node = Sparse.from_coo(
+            *(source, target, weight.ravel()),
+            shape=(module.outputs, module.inputs),
+            delay=delay,
+            bias=bias,
+        )
+        return self.add(name, node, sources)
 
     def _upsample(self, module: nn.Upsample, name: str, sources: Sources) -> Sources:
         scale = module.scale_factor

@@ -63,6 +63,7 @@ NAMES = {
     "lava": "a program in compiled loops, beside the NumPy reference and Lava's simulation",
     "forecasting": "forecasters with a teacher that sees later, beside controls without one",
     "conversion": "ANNs as spiking networks: accuracy by ticks, beside SpikingJelly's ann2snn",
+    "delays": "learned delays beside fixed random ones and none, on intervals of spikes",
     "imports": "imported networks of other libraries: spikes that differ, accuracy, speed",
     "energy": "searched mappings onto chips beside greedy ones; the model beside PilotNet",
     "reasoning": "thoughts in hidden states beside words, pauses and no thoughts",
@@ -83,6 +84,7 @@ PARTS_OF = {  # for the list: an import of all benchmarks takes seconds and need
     "lava": "dense",
     "forecasting": "grid, few, lorenz, paper, gated, spiking, online, seizures, anchor",
     "conversion": "digits, cifar10, residual",
+    "delays": "intervals",
     "imports": "tutorials, random, speed",
     "energy": "demo, alif, language, pilotnet",
     "reasoning": "reachability, multiplication, mixers, sudoku, reversal, addition, hop, hops, "
@@ -100,6 +102,7 @@ EXPERIMENTS = {
     "attribution": "tasks.attribution.bench",
     "bottlenecks": "tasks.bottlenecks.bench",
     "conversion": "tasks.imported.bench_conversion",
+    "delays": "tasks.delays.bench",
     "flow": "tasks.flow.bench",
     "forecasting": "tasks.forecasting.bench.parts",
     "hybrids": "tasks.language.bench_hybrids",

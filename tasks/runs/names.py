@@ -14,6 +14,7 @@ CONFIGURATIONS = {  # of each task; equal to the names in the task
     ),
     "cifar10": ("tiny", "fast", "relu", "counted", "residual", "paper"),
     "yinyang": ("tiny", "full", "xylo"),
+    "intervals": ("tiny", "learned", "fixed", "none"),
     "events": ("tiny", "nmnist", "dvs_gesture", "shd"),
     "image_generation": (
         *("tiny", "small", "small_drawn", "small_membrane", "small_ann"),
@@ -55,6 +56,7 @@ SUMMARIES = {  # of each task, for ``neuro tasks`` and its report: at most 60 ch
     "mnist": "handwritten digits, rate code, convolutions of ALIF neurons",
     "cifar10": "CIFAR-10, rate code, convolutions of ALIF neurons",
     "yinyang": "Yin-Yang points as spike times, by exact gradients too",
+    "intervals": "the time between two spikes, with and without learned delays",
     "events": "recordings of events: moving bars, N-MNIST, DVS-Gesture, SHD",
     "image_generation": "new images from a spiking VAE, with temporal attention",
     "driving": "driving by six cameras: perception, prediction, planning",

@@ -96,8 +96,10 @@ def test_delays_and_paths_are_read_off_the_graph() -> None:
         {"input": Input(shape=(2,)), "fc": dense(2, 2), "cells": cell, "read": LI(tau=0.01)},
     )
     cells, read = build_layers(graph)
-    assert [tuple(p) for p in cells.paths] == [("input", "fc", pytest.approx(0.005))]
-    assert [tuple(p) for p in read.paths] == [("cells", None, 0.001)]
+    ((source, matrix, delay),) = cells.paths
+    assert (source, matrix, delay.tolist()) == ("input", "fc", pytest.approx([0.005, 0.005]))
+    ((source, matrix, delay),) = read.paths
+    assert (source, matrix, delay.tolist()) == ("cells", None, [0.001, 0.001])
     assert read.cell is None
     assert cells.rows.tolist() == [[1.0, 1.0], [1.0, 1.0]]
 

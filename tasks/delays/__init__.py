@@ -1,0 +1,1 @@
+"""Learned delays: the interval task, and its experiment beside controls."""
