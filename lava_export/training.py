@@ -147,6 +147,8 @@ class ChipPopulation(Spiking):
         """Return (outputs of the chip, its last state), with the gradients of the floats."""
         if self.values is None:
             raise RuntimeError("a ChipPopulation has no values; run the ChipNet that holds it")
+        if x.dtype in (torch.float16, torch.bfloat16):  # from autocast; too coarse for v
+            x = x.float()
         model: Any = self.bound()
         form = model.coefficients(self.dt)
         k = model.tensors(x, self.dt) if has_tensors(model) else _make_constants(form, x)
@@ -177,7 +179,19 @@ class ChipPopulation(Spiking):
 
 def place(x: Tensor, value: Tensor) -> Tensor:
     """Return ``value`` with the gradient of ``x``."""
-    return value + (x - x.detach())
+    apply: Any = _StraightThrough.apply  # torch annotates it in some versions only
+    placed: Tensor = apply(x, value)
+    return placed
+
+
+class _StraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, value: Tensor) -> Tensor:  # noqa: ARG004
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # noqa: ARG004
+        return grad, None
 
 
 def _reset(form: Coefficients, k: Tensors, cells: tuple[Tensor, Tensor, Tensor]) -> Tensor:
@@ -198,7 +212,7 @@ def _to_floats(values: ChipValues, p: Population, x: Float[Tensor, "T B *N"]) ->
     """Return a chip's values in units of the float network, as tensors shaped like ``x``."""
     units = [1.0 if name == "spikes" else p.unit for name in ChipValues._fields]
     floats = [
-        (torch.from_numpy(own).to(x.device, torch.float64) / unit).to(x.dtype)
+        torch.from_numpy(own).to(x.device, x.dtype).div_(unit)
         for own, unit in zip(values, units, strict=True)
     ]
     return ChipValues(*(own.reshape(x.shape) for own in floats))  # type: ignore[arg-type]

@@ -63,6 +63,7 @@ NAMES = {
     "lava": "a program in compiled loops, beside the NumPy reference and Lava's simulation",
     "forecasting": "forecasters with a teacher that sees later, beside controls without one",
     "conversion": "ANNs as spiking networks: accuracy by ticks, beside SpikingJelly's ann2snn",
+    "integers": "training on a chip's integers, by levels of weights, beside a control",
     "imports": "imported networks of other libraries: spikes that differ, accuracy, speed",
     "energy": "searched mappings onto chips beside greedy ones; the model beside PilotNet",
     "reasoning": "thoughts in hidden states beside words, pauses and no thoughts",
@@ -83,6 +84,7 @@ PARTS_OF = {  # for the list: an import of all benchmarks takes seconds and need
     "lava": "dense",
     "forecasting": "grid, few, lorenz, paper, gated, spiking, online, seizures, anchor",
     "conversion": "digits, cifar10, residual",
+    "integers": "dense",
     "imports": "tutorials, random, speed",
     "energy": "demo, alif, language, pilotnet",
     "reasoning": "reachability, multiplication, mixers, sudoku, reversal, addition, hop, hops, "
@@ -103,6 +105,7 @@ EXPERIMENTS = {
     "flow": "tasks.flow.bench",
     "forecasting": "tasks.forecasting.bench.parts",
     "hybrids": "tasks.language.bench_hybrids",
+    "integers": "tasks.images.bench_integers",
     "reasoning": "tasks.reasoning.bench",
 }
 
