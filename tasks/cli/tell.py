@@ -68,10 +68,9 @@ def tell_integers(
     ]
     title = f"{result['n']:,} test samples, integer weights up to {largest_weight}"
     console.print(make_table(title, "", *(m.label for m in known), rows=rows))
-    line = (
-        f"{result['epochs']} epochs each; wrote {result['folder']}: graph.safetensors, and "
-        "program.safetensors, which was trained"
-    )
+    epochs = f"{result['epochs']} epoch{'s' * (result['epochs'] > 1)} each"
+    files = "graph.safetensors, and program.safetensors, which was trained"
+    line = f"{epochs}; wrote {result['folder']}: {files}"
     console.print(DONE, line, highlight=False, soft_wrap=True)
 
 
