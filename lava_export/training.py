@@ -32,19 +32,19 @@ from neuro.spikes import to_events
 
 
 class ChipValues(NamedTuple):
-    """The run of a population on a chip, T B N each, in units of v.
+    """The run of a population on a chip, T B N each, in units of v; arrays, or tensors.
 
     current: u and the bias. charged: v before the threshold. rise: a before the spike.
     distance: of the charged v from the least v that fires. spikes: 0 or 1.
     v: the membrane after the spike.
     """
 
-    current: np.ndarray
-    charged: np.ndarray
-    rise: np.ndarray
-    distance: np.ndarray
-    spikes: np.ndarray
-    v: np.ndarray
+    current: Any
+    charged: Any
+    rise: Any
+    distance: Any
+    spikes: Any
+    v: Any
 
 
 class ChipNet(nn.Module):
@@ -236,8 +236,8 @@ def run_populations(
     rows: dict[str, list[Sequence[np.ndarray]]] = {p.name: [] for p in neurons}
     for t, tick in enumerate(iterate_ticks(program, rasters, ticks)):
         for p in neurons:
-            before, after = states[p.name], tick.states[p.name]
-            row = _find_values(p, before, tick.sums[p.name], t >= p.bias_after)
+            after: Any = tick.states[p.name]
+            row = _find_values(p, states[p.name], tick.sums[p.name], t >= p.bias_after)
             rows[p.name].append([*row, tick.out[p.name].astype(np.int64), after.v])
         states = tick.states
     return {

@@ -105,7 +105,7 @@ EXPERIMENTS = {
     "flow": "tasks.flow.bench",
     "forecasting": "tasks.forecasting.bench.parts",
     "hybrids": "tasks.language.bench_hybrids",
-    "integers": "tasks.images.bench_integers",
+    "integers": "tasks.imported.bench_integers",
     "reasoning": "tasks.reasoning.bench",
 }
 
