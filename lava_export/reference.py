@@ -63,9 +63,10 @@ Step = Callable[
 
 
 class Tick(NamedTuple):
-    """The output of every population in one tick, and the states after it."""
+    """The output and the sums of every population in one tick, and the states after it."""
 
     out: dict[str, np.ndarray]
+    sums: dict[str, np.ndarray]
     states: dict[str, State]
 
 
@@ -124,19 +125,20 @@ def iterate_ticks(
     past: list[dict[str, np.ndarray]] = []
     for t in range(ticks):
         now: dict[str, np.ndarray] = {}
+        sums: dict[str, np.ndarray] = {}
         past.append(now)
         for p in order:
             if p.kind == "input":
                 now[p.name] = rasters[p.name][t]
                 continue
-            x = np.zeros((samples, p.size), np.int64)
+            x = sums[p.name] = np.zeros((samples, p.size), np.int64)
             for arrive in incoming[p.name]:
                 x += arrive(past)
             if graded[p.name]:
                 require_bits(p, "the sum of a tick", x, SUM_LIMIT)
             before = make_rest_state(p, samples) if p.clears(t) else states[p.name]
             now[p.name], states[p.name] = STEPS[p.kind](p, before, x, t >= p.bias_after)
-        yield Tick(now, dict(states))
+        yield Tick(now, sums, dict(states))
 
 
 def make_arrival(program: LoihiProgram, c: LoihiConnection) -> Arrival:
@@ -198,7 +200,7 @@ def step(
     p: Population, state: NeuronState, x: Int[np.ndarray, "B N"], biased: bool = True
 ) -> tuple[Shaped[np.ndarray, "B N"], NeuronState]:
     """Return spikes (or v of a read-out) and state after one tick of the program's equation."""
-    u, v = _charge(p, state, x, biased)
+    u, v = charge(p, state, x, biased)
     if p.kind == "li":
         return v, NeuronState(u, v, state.a)
     adapts = bool(p.beta.any() or state.a.any())
@@ -219,15 +221,15 @@ def step_ternary(
     p: Population, state: NeuronState, x: Int[np.ndarray, "B N"], biased: bool = True
 ) -> tuple[Int[np.ndarray, "B N"], NeuronState]:
     """Return spikes (1 above the threshold, -1 below the lower one) and state after a tick."""
-    u, v = _charge(p, state, x, biased)
+    u, v = charge(p, state, x, biased)
     s = (v > p.vth.astype(np.int64) << 6).astype(np.int64) - (v < p.lowest)
     return s, NeuronState(u, np.where(s == 0, v, 0), state.a)
 
 
-def _charge(
+def charge(
     p: Population, state: NeuronState, x: Int[np.ndarray, "B N"], biased: bool
 ) -> tuple[Int[np.ndarray, "B N"], Int[np.ndarray, "B N"]]:
-    """Return u and v after the weighted sums x of a tick, before any spike."""
+    """Return u and v after the weighted sums x of a tick, before any spike or hold."""
     u = wrap(decay(state.u, 4095 - p.du.astype(np.int64)) + (x << 6))
     v = decay(state.v, 4096 - p.dv.astype(np.int64)) + u
     if biased and p.bias_mant.any():

@@ -64,6 +64,7 @@ NAMES = {
     "forecasting": "forecasters with a teacher that sees later, beside controls without one",
     "conversion": "ANNs as spiking networks: accuracy by ticks, beside SpikingJelly's ann2snn",
     "delays": "learned delays beside fixed random ones and none, on intervals of spikes",
+    "integers": "training on a chip's integers, by levels of weights, beside a control",
     "imports": "imported networks of other libraries: spikes that differ, accuracy, speed",
     "energy": "searched mappings onto chips beside greedy ones; the model beside PilotNet",
     "reasoning": "thoughts in hidden states beside words, pauses and no thoughts",
@@ -85,6 +86,7 @@ PARTS_OF = {  # for the list: an import of all benchmarks takes seconds and need
     "forecasting": "grid, few, lorenz, paper, gated, spiking, online, seizures, anchor",
     "conversion": "digits, cifar10, residual",
     "delays": "intervals",
+    "integers": "dense",
     "imports": "tutorials, random, speed",
     "energy": "demo, alif, language, pilotnet",
     "reasoning": "reachability, multiplication, mixers, sudoku, reversal, addition, hop, hops, "
@@ -106,6 +108,7 @@ EXPERIMENTS = {
     "flow": "tasks.flow.bench",
     "forecasting": "tasks.forecasting.bench.parts",
     "hybrids": "tasks.language.bench_hybrids",
+    "integers": "tasks.imported.bench_integers",
     "reasoning": "tasks.reasoning.bench",
 }
 

@@ -23,6 +23,7 @@ from tasks.cli.tell import (
     list_metrics,
     open_to_write,
     tell_dry_run,
+    tell_integers,
     tell_next,
     tell_out_of_date,
     train_and_tell,
@@ -73,13 +74,16 @@ def train(  # noqa: PLR0913 - a flag each
     dry_run: bool = False,
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
     lr: OptionalText = "",
+    integers: Literal["none", "loihi2"] = "none",
+    largest_weight: Whole = 254,
 ) -> None:
     """Train a task, or resume an interrupted run.
 
     Args:
         name: task and configuration, for example mnist:full or path/to/my_task.py:tiny;
-            without a configuration, tiny.
-        out: run folder (default: runs/TASK-CONFIGURATION).
+            without a configuration, tiny. With --integers, the folder of a trained run.
+        out: run folder (default: runs/TASK-CONFIGURATION); with --integers, the folder of the
+            new graph and program (default: RUN/integers-LARGEST_WEIGHT).
         seed: seed of the initial weights.
         device: where to train.
         devices: number of processes, each with the whole model (DDP); also runs under torchrun.
@@ -93,7 +97,17 @@ def train(  # noqa: PLR0913 - a flag each
         set: a field of the configuration, as in --set epochs=3; may be repeated. neuro tasks
             TASK:CONFIGURATION lists the fields.
         lr: the learning rate, as in --set lr=0.001.
+        integers: go on with a trained run on the integers of this chip, for a tenth of its
+            epochs at a tenth of its learning rate, beside the same steps in floats.
+        largest_weight: of these integers, even, 2 to 254; a smaller one leaves fewer levels.
     """
+    if integers != "none":
+        others = (seed, device, devices, gradient, logger, skip_bad, sharded, dry_run, set, lr)
+        return tell_integers(name, out, largest_weight, others)
+    if largest_weight != 254:
+        raise ValueError(
+            f"--largest-weight is {largest_weight}; it counts with --integers loihi2 only"
+        )
     from tasks.runs.find import make_run, split_name
 
     settings = (*set, *([f"lr={lr}"] if lr else []))
@@ -109,6 +123,7 @@ def train(  # noqa: PLR0913 - a flag each
     else:
         train_and_tell(run, device, devices, logger, sharded)
         tell_next(run.folder, "eval")
+    return None
 
 
 def evaluate(run: RunFolder, device: Device = "cpu") -> None:

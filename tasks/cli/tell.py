@@ -42,6 +42,38 @@ def train_and_tell(
             raise SystemExit(1)
 
 
+def tell_integers(
+    folder: str, out: Path | None, largest_weight: int, others: tuple[Any, ...]
+) -> None:
+    """Train a run on integers and print its metrics beside those of its control.
+
+    others: the other flags of ``neuro train``, which must keep their defaults.
+    """
+    from tasks.measures.progress_bar import show_share
+    from tasks.measures.train import launch_fabric
+    from tasks.measures.train_on_integers import tune_run
+    from tasks.report.tables import make_table
+
+    if others != (0, "cpu", 1, "surrogate", "none", False, False, False, (), ""):
+        raise ValueError(
+            "--integers takes a RUN, --out and --largest-weight; the rest is that of the run"
+        )
+    run = open_to_write(Path(folder))
+    with show_share("train on integers"):
+        result = tune_run(run, launch_fabric(run, "cpu", 1), out, largest_weight)
+    known = [m for m in list_metrics(run) if m.name in next(iter(result["metrics"].values()))]
+    rows = [
+        (who, *(m.text(values[m.name]) for m in known))
+        for who, values in result["metrics"].items()
+    ]
+    title = f"{result['n']:,} test samples, integer weights up to {largest_weight}"
+    console.print(make_table(title, "", *(m.label for m in known), rows=rows))
+    epochs = f"{result['epochs']} epoch{'s' * (result['epochs'] > 1)} each"
+    files = "graph.safetensors, and program.safetensors, which was trained"
+    line = f"{epochs}; wrote {result['folder']}: {files}"
+    console.print(DONE, line, highlight=False, soft_wrap=True)
+
+
 def tell_dry_run(run: Any, device: str, devices: int) -> None:
     """Print the memory that a training would need on each of so many devices, and its time."""
     from tasks.measures.dry_run import describe_dry_run, explain_dry_run, measure_dry_run

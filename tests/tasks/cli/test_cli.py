@@ -38,7 +38,7 @@ FLAGS = {
         "gradient",
         "logger",
         "skip_bad",
-        *("sharded", "dry_run", "set", "lr"),
+        *("sharded", "dry_run", "set", "lr", "integers", "largest_weight"),
     ],
     "convert": [
         *("source", "out", "images", "shape", "ticks", "percentile", "by", "calibrated"),
