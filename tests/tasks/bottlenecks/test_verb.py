@@ -195,7 +195,8 @@ class TestReport:
         own, full = task.count_bits(run.config), task.count_bits(narrow("spikes", (1, 4)))
         assert f"sends {own:,} instead of {full:,} bits per sample from chip to chip" in told
         assert f"({own / full:.3g} of them)" in told
-        assert "Accuracy 70% ± 4%, of the original 80% ± 4% on the same samples: -10.00" in told
+        assert "Accuracy 70% (66 to 74%), of the original 80% (76 to 83%)" in told
+        assert "on the same samples: -10.00 points" in told
         (tmp_path / "bottleneck.png").write_bytes(b"")
         assert len(task.tell_narrowing(run, found)) == 2
         assert not task.tell_narrowing(run, {**found, "beside": {}})
