@@ -56,7 +56,7 @@ SUMMARIES = {  # of each task, for ``neuro tasks`` and its report: at most 60 ch
     "mnist": "handwritten digits, rate code, convolutions of ALIF neurons",
     "cifar10": "CIFAR-10, rate code, convolutions of ALIF neurons",
     "yinyang": "Yin-Yang points as spike times, by exact gradients too",
-    "intervals": "the time between two spikes, with and without learned delays",
+    "intervals": "the time between two spikes, with learned delays or without",
     "events": "recordings of events: moving bars, N-MNIST, DVS-Gesture, SHD",
     "image_generation": "new images from a spiking VAE, with temporal attention",
     "driving": "driving by six cameras: perception, prediction, planning",

@@ -131,9 +131,10 @@ def test_words_that_a_verb_does_not_take_are_told_with_what_it_takes(cli: Comman
     assert text == (
         "neuro: neuro train has no flag --epochs; it takes TASK:CONFIGURATION, --out, --seed, "
         "--device, --devices, --gradient, --logger, --skip-bad, --sharded, --dry-run, --set, "
-        "--lr, --integers, --largest-weight; the same command resumes an interrupted run; everything else that a training "
-        "depends on (epochs, batch) is a field of its configuration: neuro train mnist:tiny "
-        "--set epochs=3 sets one, neuro tasks mnist:tiny lists them"
+        "--lr, --integers, --largest-weight; the same command resumes an interrupted run; "
+        "everything else that a training depends on (epochs, batch) is a field of its "
+        "configuration: neuro train mnist:tiny --set epochs=3 sets one, neuro tasks "
+        "mnist:tiny lists them"
     )
     assert cli.refuse("train", "mnist", "tiny") == (
         "neuro: neuro train takes TASK:CONFIGURATION, --out, --seed, --device, --devices, "
