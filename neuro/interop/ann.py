@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from neuro.base.arguments import describe
 from neuro.base.units import Seconds
 from neuro.graph import Graph, Input, Pointwise
 from neuro.graph.convert import AVERAGE, WITHOUT_NODE
@@ -52,7 +53,8 @@ class _NoNeurons(NeuronReader):
 
 def _refuse(why: str) -> Handler:
     def handle(op: Operation) -> Any:
-        return replace(op.lose(f"has no spiking form; {why}"), unsupported=True)
+        name = op.recorder.name(op.name)
+        return replace(op.lose(f"of {name} has no spiking form; {why}"), unsupported=True)
 
     return handle
 
@@ -86,6 +88,10 @@ ANN_OPERATIONS: Mapping[str, Handler] = {
     **dict.fromkeys(_ACTIVATIONS, _refuse(WITHOUT_NODE)),
     **dict.fromkeys(_MAXIMA, _refuse(AVERAGE)),
     **dict.fromkeys(_NORMS, _refuse("train with BatchNorm1d or BatchNorm2d in its place")),
+    **dict.fromkeys(
+        ("clamp", "clamp_", "clamp_min", "maximum"), _refuse("use ReLU for x >= 0")
+    ),
+    "mean": _refuse("use AvgPool2d, or adaptive_avg_pool2d(x, 1) for a whole image"),
     **dict.fromkeys(_ENDS, _refuse("return the logits; their order is the same")),
 }
 
@@ -125,6 +131,10 @@ def _record(source: nn.Module, shape: tuple[int, ...]) -> RecordedRun:
             raise
         except Exception as error:
             raise CannotRunError([describe_error(error)]) from error
+        if not isinstance(returned, Tensor) or returned.dim() < 2:
+            raise CaptureError(
+                [f"the module returns {describe(returned)}; return its logits alone, (B, K)"]
+            )
         record.outputs += [v for y in list_tensors(returned) if (v := recorder.get(y))]
     return record
 
@@ -139,8 +149,6 @@ def _fold(record: RecordedRun, input_shape: tuple[int, ...], dt: Seconds) -> Gra
     network = TickNetwork({})
     read = dict.fromkeys(network.terms(v, find_tick(v), "the output") for v in record.outputs)
     problems = [*record.problems, *network.problems]
-    if len(read) != 1 and not problems:
-        problems.append(f"the module returns {len(read)} values; return its logits alone")
     builder = GraphBuilder(network, {INPUT: Input(shape=input_shape)}, {STIMULUS: INPUT})
     if not problems:
         builder.add_readouts(read, dt)
@@ -160,6 +168,8 @@ def _compare(source: nn.Module, graph: Graph, shape: tuple[int, ...]) -> float:
     x = _draw(shape, SAMPLES)
     theirs = source(x)
     ours = Net(graph).double()({graph.inputs[0]: x[None]})[0][graph.outputs[0]][0]
+    if not theirs.any():
+        raise CaptureError(["the module returns 0 for random images; load its weights"])
     error = float((ours.flatten(1) - theirs.flatten(1)).abs().max() / theirs.abs().max())
     if not error <= ROUNDING:
         raise CaptureError(

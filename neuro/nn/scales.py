@@ -91,6 +91,7 @@ def find_scales(
             f"percentile is {percentile:g}; it must be > 0 and <= 100. Use 99.9, or 100 for "
             "the maximum"
         )
+    require_samples(inputs)
     kept: dict[str, list[np.ndarray]] = {name: [] for name in list_measured(graph)}
     for batch in split_batches(graph, inputs):
         activity, _ = Net(graph).double()(batch)
@@ -106,10 +107,16 @@ def find_scales(
         scales[name] = whole if by == "layer" else np.where(each > 0, each, whole)
     if silent:
         raise ValueError(
-            f"{', '.join(silent)}: {percentile:g} % of the outputs are 0 on these samples, so "
-            "there is no scale; give other samples, or --percentile 100"
+            f"{', '.join(silent)}: the {percentile:g}th percentile of the outputs is 0 on "
+            "these samples, so there is no scale; give other samples, or --percentile 100"
         )
     return scales
+
+
+def require_samples(inputs: Values) -> None:
+    """Raise a ValueError unless there is at least one sample."""
+    if min(map(len, inputs.values()), default=0) < 1:
+        raise ValueError("there are no samples; give at least one for each Input")
 
 
 def list_measured(graph: Graph) -> list[str]:
@@ -165,7 +172,14 @@ def measure_conversion(
         inputs: samples, one array B *N for each Input.
         ticks: length of the run after which the layers are measured.
         until: numbers of ticks at which the logits are kept; the run ends at the last.
+
+    Raises:
+        ValueError: there are no samples, or a number of ticks is not >= 1.
     """
+    require_samples(inputs)
+    for t in (ticks, *until):
+        if t < 1:
+            raise ValueError(f"ticks and until are {ticks} and {[*until]}; all must be >= 1")
     layers, open_ended = list_activations(graph), list_measured(graph)
     sums = {name: _Sums(clips=name not in open_ended) for name in layers}
     logits: dict[int, list[np.ndarray]] = {t: [] for t in until}
@@ -183,8 +197,8 @@ def measure_conversion(
             for name in layers:
                 inputs_of[name] += sum(activity[e.source][0] for e in converted.into(name))
                 spikes_of[name] += activity[name][0]
-                if not sums[name].first and bool(activity[name].any()):
-                    sums[name].first = t
+                if bool(activity[name].any()):  # batches run one after the other
+                    sums[name].first = min(sums[name].first or t, t)
         for name in layers:
             _add(sums[name], converted, name, inputs_of[name] / ticks, spikes_of[name], ticks)
     return MeasuredConversion(

@@ -19,9 +19,10 @@ from neuro.graph import GradedInput, Graph
 from neuro.graph.convert import convert, list_activations, list_unconvertible
 from neuro.graph.grading import find_unit, grade_inputs
 from neuro.graph.validate import GraphError
-from neuro.interop.ann import read_ann
+from neuro.interop.ann import SAMPLES as COMPARED, read_ann
 from neuro.interop.decoding import Decoding
 from neuro.interop.imported import RETURNED, ComparedPopulation
+from neuro.interop.neuron_reader import CaptureError
 from neuro.io.run_folder import RunError
 from neuro.nn.net import Net
 from neuro.nn.scales import (
@@ -47,7 +48,7 @@ from tasks.imported.sections import (
     tabulate_curve,
     tabulate_layers,
 )
-from tasks.imported.source import SourceError, load_module
+from tasks.imported.source import LIBRARIES, SourceError, load_module
 from tasks.imported.stimulus import ImportedStimulus
 from tasks.runs.find import open_folder
 from tasks.runs.trained_run import ChipNetwork, open_trained_run
@@ -80,7 +81,8 @@ class OpenedANN(NamedTuple):
 
     graph: of one tick. split: its values are whole numbers if its input is a GradedInput.
     unit: what the whole number 1 stands for, in words. library: see ``import.json``.
-    rows: its comparison with its source.
+    rows: its comparison with its source. clipped: share of pixels beyond the largest that
+    was seen in the images for the scales.
     """
 
     graph: Graph
@@ -90,6 +92,7 @@ class OpenedANN(NamedTuple):
     library: str
     source: dict[str, str]
     rows: tuple[ComparedPopulation, ...] = ()
+    clipped: float = 0.0
 
 
 def convert_network(source: str, out: Path, words: ConversionWords) -> ImportFacts:
@@ -108,10 +111,14 @@ def convert_network(source: str, out: Path, words: ConversionWords) -> ImportFac
         raise ValueError(
             f"--ticks is {words.ticks}; it must be >= 1 and <= {AT_MOST}. 8 to 32 are usual"
         )
+    for flag, n in (("--calibrated", words.calibrated), ("--samples", words.samples)):
+        if n < 1:
+            raise ValueError(f"{flag} is {n}; it must be >= 1. 500 images are usual")
     ann = _open_run(source, words) if Path(source).is_dir() else _open_file(source, words)
     (name,) = ann.graph.inputs
     calibration, test = ann.split.calibration, ann.split.test
-    if problems := list_unconvertible(ann.graph):
+    problems = list_unconvertible(ann.graph) + _list_problems_of_labels(ann.graph, test.labels)
+    if problems:
         raise GraphError(problems, f"{source} cannot be converted")
     scales = find_scales(ann.graph, {name: calibration.images}, words.percentile, words.by)
     graph = convert(ann.graph, scales)
@@ -126,7 +133,7 @@ def convert_network(source: str, out: Path, words: ConversionWords) -> ImportFac
         mapping=[],
         verification={
             "ticks": 1,
-            "samples": len(test.labels),
+            "samples": COMPARED,
             "seed": 0,
             "rows": describe_rows(ann.rows),
             "hidden": [],
@@ -137,6 +144,8 @@ def convert_network(source: str, out: Path, words: ConversionWords) -> ImportFac
         ),
         conversion=ConversionFacts(
             ann=ann.accuracy,
+            graded=measure_ann(ann.graph, test),
+            clipped=ann.clipped,
             right=[[t, n] for t, n in right.items()],
             percentile=words.percentile,
             by=words.by,
@@ -152,6 +161,20 @@ def convert_network(source: str, out: Path, words: ConversionWords) -> ImportFac
         out, CodedNetwork(graph, stimulus, None), facts, make_decoding(words.ticks, classes)
     )
     return facts
+
+
+def _list_problems_of_labels(graph: Graph, labels: np.ndarray) -> list[str]:
+    """List why the labels are no classes of the output."""
+    (shape,) = {graph.shapes[name] for name in graph.outputs}
+    if len(shape) != 1:
+        return [f"its output has shape {shape}; end it in one value per class, (K,)"]
+    beyond = labels[(labels < 0) | (labels >= shape[0])]
+    if not beyond.size:
+        return []
+    return [
+        f"label {beyond[0]} is outside 0 ... {shape[0] - 1}: the network has {shape[0]} "
+        "outputs; count classes from 0, and give the network its own images"
+    ]
 
 
 def make_decoding(ticks: int, classes: int) -> Decoding:
@@ -177,11 +200,19 @@ def _open_file(source: str, words: ConversionWords) -> OpenedANN:
     """Return the ANN of a Python file, its input graded."""
     if not words.images:
         raise SourceError(f"{source}: a module has no images; give --images, with labels")
-    side = words.shape[-1] if words.shape else 0
-    split = read_images(words.images, words.calibrated, words.samples, side)
+    split = read_images(words.images, words.calibrated, words.samples, words.shape)
     opened = load_module(source)
     shape = split.test.images.shape[1:]
-    read = read_ann(opened.module, shape)
+    for library in {type(m).__module__.partition(".")[0] for m in opened.module.modules()}:
+        if library in LIBRARIES:
+            raise SourceError(
+                f"{source} is a spiking network of {library}; neuro import takes it"
+            )
+    try:
+        read = read_ann(opened.module, shape)
+    except CaptureError as error:
+        told = f"{source} cannot be converted; its images from {words.images} are {shape}:"
+        raise SourceError("\n".join([told, *error.problems])) from error
     accuracy = measure_ann(read.graph, split.test)
     unit = find_unit(split.calibration.images, MESSAGE_BITS)
     graph = grade_inputs(read.graph, dict.fromkeys(read.graph.inputs, unit), MESSAGE_BITS)
@@ -199,6 +230,7 @@ def _open_file(source: str, words: ConversionWords) -> OpenedANN:
         graph=graph,
         split=ImageSplit(grade(split.calibration), grade(split.test), split.name),
         accuracy=accuracy,
+        clipped=float((np.abs(split.test.images) > (most + 0.5) * unit).mean()),
         unit=f"graded: whole numbers of {MESSAGE_BITS} bits; 1 stands for {unit:.4g}",
         library=f"torch {torch.__version__.partition('+')[0]}, converted",
         source={"name": opened.name, "function": opened.function, "digest": opened.digest},

@@ -142,13 +142,17 @@ class CodeFacts(TypedDict):
 class ConversionFacts(TypedDict):
     """What the conversion of an ANN lost, as :mod:`neuro.nn.scales` measures it.
 
-    ann: accuracy of the ANN. right: [ticks, correct answers], one for each length of a run.
+    ann: accuracy of the ANN; graded: on images as graded spikes hold them.
+    clipped: share of the pixels that are clipped.
+    right: [ticks, correct answers], one for each length of a run.
     percentile, by, calibrated: how the scales were found, and with how many images.
     learned: layers whose scales were trained instead.
     layers: the fields of :class:`neuro.nn.scales.ConvertedLayer`, in the run's ticks.
     """
 
     ann: float
+    graded: float
+    clipped: float
     right: list[list[int]]
     percentile: float
     by: str

@@ -39,7 +39,9 @@ class ImageSplit(NamedTuple):
     name: str
 
 
-def read_images(word: str, calibrated: int, samples: int, side: int = 0) -> ImageSplit:
+def read_images(
+    word: str, calibrated: int, samples: int, shape: tuple[int, ...] | None = None
+) -> ImageSplit:
     """Return labelled images, spread at random over their parts.
 
     Values of image files and of the known sets are from 0 to 1; those of an .npz file stay as
@@ -48,20 +50,22 @@ def read_images(word: str, calibrated: int, samples: int, side: int = 0) -> Imag
     Args:
         word: a name in ``SETS``, a folder of image files, or an .npz file.
         calibrated, samples: most images to find scales with, and to measure with.
-        side: of the square to which image files are scaled [pixels].
+        shape: (3, side, side) to which image files are scaled [pixels]; None for other sources.
 
     Raises:
         FileNotFoundError: a set is not in $NEURO_DATA.
         StimulusError: there is no such source, or its arrays are no images with labels.
     """
     path = Path(word)
+    if shape and not path.is_dir():
+        raise StimulusError([f"--shape {shape}: --images {word} has its own; leave it out"])
     if word in SETS:
         read = partial(_read_set, word)
         known, test = _take(read("train"), calibrated), _take(read("test"), samples)
         return ImageSplit(known, test, name=word)
     if path.is_dir():
         known, test = (
-            _read_folder(path, part, most, side)
+            _read_folder(path, part, most, shape)
             for part, most in (("train", calibrated), ("val", samples))
         )
         return ImageSplit(known, test, name=path.name)
@@ -90,11 +94,17 @@ def _read_set(name: str, part: str) -> LabelledImages:
     return LabelledImages(images.astype(np.float32) / 255, found.labels.astype(np.int64))
 
 
-def _read_folder(path: Path, part: str, most: int, side: int) -> LabelledImages:
-    if not side:
+def _read_folder(
+    path: Path, part: str, most: int, shape: tuple[int, ...] | None
+) -> LabelledImages:
+    if shape is None or len(shape) != 3 or shape[0] != 3 or shape[1] != shape[2]:
         raise StimulusError(
-            [f"--images {path}: image files have any size; give --shape, such as 3,32,32"]
+            [
+                f"--images {path}: image files become squares of 3 colours, and --shape is "
+                f"{shape or 'not given'}; give it, such as 3,32,32"
+            ]
         )
+    side = shape[1]
     names = list_class_files(path, "train", "images").classes
     found = list_class_files(path, part, "images", names)
     few = pick_spread(len(found.files), most)

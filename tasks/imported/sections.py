@@ -131,13 +131,20 @@ def describe_conversion(facts: ImportFacts) -> list[str]:
             "All scales were trained." if every else f"{scales} Trained: {', '.join(learned)}."
         )
     cure = CURES[part] if worst.name not in learned else "use more --ticks"
+    if found["by"] == "layer" and worst.name not in learned:
+        cure = f"use --by channel; {cure}"
+    ann = f"{found['ann']:.2%} by the ANN"
+    if found["graded"] != found["ann"]:
+        ann += f" ({found['graded']:.2%} where pixels are whole numbers, as in the run)"
+    if found["clipped"]:
+        ann += f"; {found['clipped']:.1%} of the pixels exceed the largest seen and are clipped"
     told = [
-        f"In {ticks} ticks {right / n:.2%} of {n:,} images are right, {found['ann']:.2%} by "
-        f"the ANN. {scales}",
+        f"In {ticks} tick{'s' * (ticks > 1)} {right / n:.2%} of {n:,} images are right, {ann}. "
+        f"{scales}",
         "Errors are shares of the layer's mean ReLU, at the input that it really gets: clipped "
         "above the scale, rounded to T steps (quantisation), and spikes too many or too few "
         "because inputs arrived unevenly. Rate: spikes per neuron and tick.",
-        f"The worst layer is {worst.name}, {part} {worst.own_error:.1%}: {cure}.",
+        f"The scale of {worst.name} costs most, {part} {worst.own_error:.1%}: {cure}.",
     ]
     if uneven.unevenness > worst.own_error:
         told.append(

@@ -55,6 +55,8 @@ from tasks.runs.task import (
     Tree,
 )
 
+CONVERTED = "trained ANN, converted to spiking neurons"
+KIND = "spiking network of another library, imported with its weights"
 FIRED = "mean number of spikes of a neuron"
 FIRING_RATE = Metric(name="firing_rate", better="lower", unit="per tick", meaning=FIRED)
 
@@ -73,8 +75,8 @@ def define_task(folder: Path) -> Task[ImportConfig]:
     metrics = (ACCURACY, FIRING_RATE) if labelled else (FIRING_RATE,)
     return Task(
         summary=f"imported from {name_source(facts)}, {facts['library']}",
-        about="A spiking network of another library, imported with its weights. Its stimulus "
-        "goes in; the values of its outputs, and with labels the classes, come out.",
+        about=f"A {CONVERTED if 'conversion' in facts else KIND}. Its stimulus goes in; the "
+        "values of its outputs, and with labels the classes, come out.",
         configs={read_header(folder)["name"]: cache(partial(make_config, folder))},
         training=Training(
             build=run.build,
@@ -232,8 +234,15 @@ class ImportedRun:
             facts=facts,
             tables=tables,
             pictures=[self._draw(run, self.describe(run.config, given, true))],
-            beside=score_others(stimulus.inputs, stimulus.labels),
+            beside=self.score_beside(stimulus.labels),
         )
+
+    def score_beside(self, labels: np.ndarray) -> dict[str, dict[str, float]]:
+        """Return the accuracy of baselines, and of the ANN that was converted."""
+        beside = score_others(self.stimulus.inputs, labels)
+        if conversion := self.facts.get("conversion"):
+            beside["the ANN"] = {"accuracy": conversion["ann"]}
+        return beside
 
     def _draw(self, run: Run, titles: Sequence[str]) -> Picture:
         """Draw the first samples; of several inputs, all values in one raster."""

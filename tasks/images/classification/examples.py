@@ -26,7 +26,8 @@ def draw_samples(run: Run, x: Tensor, _: Tensor, titles: Sequence[str]) -> Pictu
         if raster:
             draw_cells(ax, ticks.flatten(1).numpy())
         else:
-            image = (ticks.sum(0) / ticks.sum(0).max().clamp(min=1e-9)).numpy()
+            total = ticks.sum(0) - ticks.sum(0).min().clamp(max=0)  # normalised pixels
+            image = (total / total.max().clamp(min=1e-9)).numpy()
             ax.imshow(image.transpose(1, 2, 0) if len(image) == 3 else shade(image.sum(0)))
         ax.set_title(title.replace(" → ", "\n→ "), fontsize=9)
     for ax in figure.axes:

@@ -95,6 +95,13 @@ class Two(nn.Module):
         return self.a(x), self.b(x)
 
 
+def test_a_network_that_only_returns_zeros_is_refused() -> None:
+    layer = nn.Linear(3, 2, bias=False)
+    nn.init.zeros_(layer.weight)
+    with pytest.raises(CaptureError, match="returns 0 for random images; load its weights"):
+        read_ann(nn.Sequential(layer), (3,))
+
+
 def test_two_outputs_are_refused() -> None:
-    with pytest.raises(CaptureError, match="returns 2 values; return its logits alone"):
+    with pytest.raises(CaptureError, match=r"returns .*tuple.*; return its logits alone"):
         read_ann(Two(), (3,))

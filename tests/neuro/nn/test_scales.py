@@ -72,8 +72,27 @@ def test_a_silent_layer_is_refused_by_name() -> None:
     fc = graph.nodes["fc"]
     silent = fc.with_weight(np.zeros((20, 48)), np.full(20, -1.0))  # type: ignore[union-attr]
     graph = replace(graph, nodes={**graph.nodes, "fc": silent})
-    with pytest.raises(ValueError, match="relu2: 50 % of the outputs are 0"):
+    with pytest.raises(ValueError, match="relu2: the 50th percentile of the outputs is 0"):
         find_scales(graph, {"input": X}, 50.0)
+
+
+def test_the_first_spike_is_that_of_all_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = measure("", 1.0).layers
+    monkeypatch.setattr(module, "AT_ONCE", 1)
+    alone = measure("", 1.0).layers
+    assert [x.first_spike for x in alone] == [x.first_spike for x in whole]
+    for one, other in zip(alone, whole, strict=True):
+        assert one.total == pytest.approx(other.total)
+
+
+@pytest.mark.parametrize(("ticks", "until"), [(0, (1,)), (4, (0,)), (-1, (2,))])
+def test_lengths_that_no_run_has_are_refused(ticks: int, until: tuple[int, ...]) -> None:
+    graph = make_ann()
+    converted = convert(graph, find_scales(graph, {"input": X}))
+    with pytest.raises(ValueError, match="all must be >= 1"):
+        measure_conversion(graph, converted, {"input": X}, ticks, until)
+    with pytest.raises(ValueError, match="there are no samples"):
+        find_scales(graph, {"input": X[:0]})
 
 
 @pytest.mark.parametrize("percentile", [0.0, -1.0, 100.5])

@@ -31,6 +31,16 @@ def pooled():
     layers = nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16, 3)
     return nn.Sequential(*layers)
 
+def two():
+    return nn.Sequential(nn.Flatten(), nn.Linear(36, 4), nn.ReLU(), nn.Linear(4, 2))
+
+def flat():
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AvgPool2d(2))
+
+def spiking():
+    import snntorch
+    return nn.Sequential(nn.Flatten(), nn.Linear(36, 3), snntorch.Leaky(beta=0.9))
+
 number = 3
 """
 
@@ -107,7 +117,7 @@ def test_the_run_of_an_ann_brings_its_images(tmp_path: Path, cli: CommandLine) -
 @pytest.mark.parametrize(
     ("source", "flags", "said"),
     [
-        ("nets.py:pooled", ["--images", "images.npz"], "max_pool2d() has no spiking form"),
+        ("nets.py:pooled", ["--images", "images.npz"], "max_pool2d() of 2 has no spiking form"),
         ("nets.py:make", [], "a module has no images; give --images"),
         ("nets.py:number", ["--images", "images.npz"], "returned 3; return a torch module"),
         ("none.py:make", ["--images", "images.npz"], "is neither a run folder nor file.py:"),
@@ -118,6 +128,25 @@ def test_the_run_of_an_ann_brings_its_images(tmp_path: Path, cli: CommandLine) -
             "--ticks is 0; it must be",
         ),
         ("nets.py:make", ["--images", "images.npz", "--ticks", "1025"], "and <= 1024"),
+        ("nets.py:make", ["--images", "images.npz", "--samples", "0"], "--samples is 0; it"),
+        (
+            "nets.py:make",
+            ["--images", "images.npz", "--calibrated", "-1"],
+            "--calibrated is -1",
+        ),
+        ("nets.py:make", ["--images", "images.npz", "--shape", "3,2,2"], "leave it out"),
+        ("nets.py:make", ["--images", "digits"], "its images from digits are (1, 28, 28)"),
+        (
+            "nets.py:spiking",
+            ["--images", "images.npz"],
+            "network of snntorch; neuro import",
+        ),
+        (
+            "nets.py:two",
+            ["--images", "images.npz"],
+            "label 2 is outside 0 ... 1: the",
+        ),
+        ("nets.py:flat", ["--images", "images.npz"], "its output has shape (4, 2, 2)"),
         ("nets.py:make", ["--images", "images.npz", "--percentile", "0"], "must be > 0"),
     ],
 )
@@ -129,6 +158,31 @@ def test_what_cannot_be_converted_is_refused(
     told = cli.refuse("convert", str(tmp_path / source), *words, "--out", tmp_path / "x")
     assert said in told
     assert not (tmp_path / "x").exists()
+
+
+def test_what_graded_pixels_lose_is_told(tmp_path: Path, cli: CommandLine) -> None:
+    """One pixel of the images for the scales is 3,000 times as large as the others."""
+    source = write_source(tmp_path)
+    with np.load(tmp_path / "images.npz") as file:
+        x, labels = file["input"].copy(), file["labels"]
+    order = np.random.default_rng(0).permutation(31)
+    x[order[0], 0, 0, 0] = 3000.0  # of the first half
+    np.savez(tmp_path / "hot.npz", input=x, labels=labels)
+    x[order[0], 0, 0, 0], x[order[20], 0, 2, 3] = 1.0, 5.0
+    np.savez(tmp_path / "beyond.npz", input=x, labels=labels)
+    told = {}
+    for name in ("hot", "beyond"):
+        flags = ("--images", tmp_path / f"{name}.npz", "--out", tmp_path / name)
+        text = " ".join(cli.run("convert", f"{source}:make", *flags).split())
+        found = json.loads((tmp_path / name / "import.json").read_text())["conversion"]
+        told[name] = text, found
+    text, found = told["hot"]
+    assert found["graded"] < found["ann"]
+    assert f"({found['graded']:.2%} where pixels are whole numbers, as in the run)" in text
+    assert found["clipped"] == 0
+    text, found = told["beyond"]
+    assert found["clipped"] == pytest.approx(1 / (15 * 36))
+    assert "0.2% of the pixels exceed the largest seen and are clipped" in text
 
 
 def test_spikes_are_refused_with_a_cure(tmp_path: Path, cli: CommandLine) -> None:
@@ -163,13 +217,13 @@ def test_image_folders_are_read(tmp_path: Path) -> None:
             folder.mkdir(parents=True)
             for i in range(2 + k):
                 Image.new("RGB", (10, 8), (100 * k + i, 0, 255)).save(folder / f"{i}.png")
-    split = read_images(str(tmp_path), 4, 10, 6)
+    split = read_images(str(tmp_path), 4, 10, (3, 6, 6))
     assert split.test.images.shape == (5, 3, 6, 6)
     assert split.test.labels.tolist() == [0, 0, 1, 1, 1]
     assert len(split.calibration.labels) == 4
     assert split.test.images[4, 0].max() == pytest.approx(102 / 255)
     assert split.test.images[4, 2].min() == 1.0
-    with pytest.raises(StimulusError, match="give --shape, such as 3,32,32"):
+    with pytest.raises(StimulusError, match="not given; give it, such as 3,32,32"):
         read_images(str(tmp_path), 4, 10)
 
 
