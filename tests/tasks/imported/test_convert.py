@@ -167,13 +167,8 @@ def test_what_cannot_be_converted_is_refused(
 def test_what_graded_pixels_lose_is_told(tmp_path: Path, cli: CommandLine) -> None:
     """One pixel of the images for the scales is 3,000 times as large as the others."""
     source = write_source(tmp_path)
-    scope: dict[str, object] = {}
-    exec(MODULE, scope)
-    net: nn.Module = scope["make"]()  # type: ignore[operator]
-    x = 4 * np.random.default_rng(7).standard_normal((31, 1, 6, 6)).astype(np.float32)
-    with torch.no_grad():
-        labels = net(torch.from_numpy(x)).argmax(1).numpy()
-    assert len(set(labels.tolist())) == 3
+    with np.load(tmp_path / "images.npz") as file:
+        x, labels = file["input"].copy(), file["labels"]
     order = np.random.default_rng(0).permutation(31)
     x[order[0], 0, 0, 0] = 3000.0  # of the first half
     np.savez(tmp_path / "hot.npz", input=x, labels=labels)
@@ -186,7 +181,7 @@ def test_what_graded_pixels_lose_is_told(tmp_path: Path, cli: CommandLine) -> No
         found = json.loads((tmp_path / name / "import.json").read_text())["conversion"]
         told[name] = text, found
     text, found = told["hot"]
-    assert found["graded"] < found["ann"] == 1.0
+    assert found["graded"] < found["ann"]
     assert f"({found['graded']:.2%} where pixels are whole numbers, as in the run)" in text
     assert found["clipped"] == 0
     text, found = told["beyond"]
