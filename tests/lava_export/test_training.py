@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from graphs import random_graph, stimulus
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, reject, settings, strategies as st
 from torch import Tensor
 from written_graphs import chain, wire
 
@@ -35,7 +35,12 @@ def draw(seed: int) -> Graph:
         if name not in LOOPS
     }
     edges = tuple(e for e in graph.edges if not {*LOOPS} & {e.source, e.target})
-    return Graph(nodes=nodes, edges=edges, dt=graph.dt)
+    drawn = Graph(nodes=nodes, edges=edges, dt=graph.dt)
+    try:
+        lower(drawn, ticks=TICKS, largest_weight=2)
+    except LowerError:  # a decay that 12 bits do not hold, or a threshold without weights
+        reject()
+    return drawn
 
 
 def tensors(graph: Graph, seed: int) -> dict[str, Tensor]:

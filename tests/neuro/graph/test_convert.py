@@ -137,6 +137,26 @@ def test_a_shortcut_carries_the_scale_of_its_source() -> None:
     assert [n for n in nodes if n not in own] == ["relu1_scale"]
 
 
+def test_two_shortcuts_share_one_scale() -> None:
+    """A ReLU whose output meets others in a convolution, and again in front of a ReLU."""
+    with seeded(2):
+        inner = Stack(Residual(Stack(nn.Conv2d(2, 2, 1)), nn.Identity()), nn.Conv2d(2, 2, 1))
+        net = Stack(nn.Conv2d(1, 2, 1), nn.ReLU(), Residual(inner, nn.Identity()), nn.ReLU())
+        net = Stack(*net.children(), nn.Flatten(), nn.Linear(8, 2), Spiking(LI(tau=0.02)))  # type: ignore[arg-type]
+    graph = trace(net, (1, 2, 2))
+    relus = list_activations(graph)
+    x = np.random.default_rng(3).random((4, 1, 2, 2))
+    ann = run_ann(graph, x)
+    converted = convert(graph, {n: 1.01 * float(ann[n].max()) for n in relus})
+    scale = f"{relus[0]}_scale"
+    assert len(converted.into(scale)) == 1
+    assert len(converted.out_of(scale)) == 2
+    shown = torch.from_numpy(np.broadcast_to(x, (400, *x.shape)).copy())
+    with torch.no_grad():
+        out = Net(converted).double()({"input": shown})[0][converted.outputs[0]][-1] / 400
+    assert float((out - ann[graph.outputs[0]][0]).abs().max()) < 0.02
+
+
 def test_the_output_sums_the_logits_of_all_ticks() -> None:
     scales = {"relu1": 1.5, "res_body_1": 0.75, "relu2": 2.0, "relu3": 1.25}
     assert convert(make_residual(), scales).nodes["read"].tau == math.inf  # type: ignore[union-attr]

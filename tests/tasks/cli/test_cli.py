@@ -211,7 +211,10 @@ def test_fields_are_set_on_the_command_line_and_kept_in_the_run(
     assert "no field 'lr'" in cli.refuse("train", "driving:small", "--lr", "1")
 
 
-def test_configurations_and_their_fields_are_listed(cli: CommandLine) -> None:
+def test_configurations_and_their_fields_are_listed(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "180")  # no sentence is broken
     text = cli.run("tasks")
     assert all(about in text and len(about) <= 60 for about in SUMMARIES.values())
     assert SUMMARIES.keys() == CONFIGURATIONS.keys()

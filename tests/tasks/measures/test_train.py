@@ -25,8 +25,8 @@ def test_piped_training_prints_a_line_an_epoch_and_which_configuration_it_took(
     first, *epochs, last, following = told.splitlines()
     assert following == f"next: neuro eval {tmp_path / 'run'}"
     assert first == (
-        "mnist names no configuration: this is mnist:tiny; it also has demo, full, fashion, "
-        "fast, fast_fixed, fast_adaptive, paper"
+        "mnist names no configuration: this is mnist:tiny; it also has demo, relu, counted, "
+        "full, fashion, fast, fast_fixed, fast_adaptive, paper"
     )
     assert [line.split("  ")[0] for line in epochs] == ["epoch 1/2", "epoch 2/2"]
     assert all("  loss " in line and "  val " in line and line.endswith("%") for line in epochs)

@@ -112,7 +112,7 @@ def test_results_measured_before_a_training_went_on_are_told_as_such(
     now = read(folder, "verify")["measured_on"]
     assert {k for k in OF_EVERY_RESULT if now[k] != before[k]} == {"weights"}
     page = words(folder)
-    assert re.search(r"energy, loihi1.*chip\s+[\d.]+ \w+\s+of earlier weights; ", page)
+    assert re.search(r"energy, loihi2.*chip\s+[\d.]+ \w+\s+of earlier weights; ", page)
     assert re.search(r"rmse, events\s+[\d.]+ kW\s+60 samples", page)
     for verb in ("eval", "export", "energy"):
         assert f"The result of {verb} below is of earlier weights:  neuro {verb} " in page
