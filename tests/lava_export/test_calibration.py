@@ -1,5 +1,7 @@
 """Membranes without a leak: measured bounds keep the bits of the weights in long runs."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from lava_export import load_program, lower, lower_graph, save_program
@@ -18,10 +20,10 @@ WEIGHT = np.array([[3.0, 0.0], [-1.0, 0.0], [-1.0, 1.5]])
 TICKS = 12
 
 
-def make_graph(**read: float) -> Graph:
+def make_graph(weight: np.ndarray = WEIGHT, **read: float) -> Graph:
     nodes = {
         "x": GradedInput(shape=(2,), message_bits=9),
-        "w": Dense(weight=WEIGHT),
+        "w": Dense(weight=weight),
         "n": DiscreteLIF(decay=1.0, threshold=2.0, rest=1.0, reset_by=2.0),
         "v": Dense(weight=np.array([[1.0, 0.0, -0.5]])),
         "out": LI(tau=np.inf, **read),
@@ -41,9 +43,38 @@ def test_the_bound_is_the_smallest_clip_that_changes_no_spike() -> None:
     """Neuron 2 must reach -6 to fire as late as it does; a clip of 4 thresholds is at -4."""
     bounds = measure_bounds(make_graph(), make_stimulus(24))
     # the threshold is 1 above rest; clips of 2 and 4 bring neuron 2 back too early
-    assert bounds["n"] == SPARE * 8
+    assert bounds["n"] == SPARE * 8 == 16
     read_out = replay(make_graph(), make_stimulus(24)).values["out"]
     assert bounds["out"] == SPARE * np.abs(read_out).max()
+
+
+def test_clips_that_change_nothing_are_as_small_as_two_thresholds() -> None:
+    assert measure_bounds(make_graph(), make_stimulus(5))["n"] == 4
+
+
+def test_v_is_clipped_above_too() -> None:
+    """Neuron 0 rises to 6 above its threshold, and fires on while its input is negative."""
+    weight = np.array([[3.0, -4.0], [-1.0, 0.0], [-1.0, 0.0]])
+    assert measure_bounds(make_graph(weight), make_stimulus(24))["n"] == SPARE * 8
+
+
+def test_a_sum_that_meets_its_bound_exactly_is_clipped() -> None:
+    """v falls by 64 x 128 a tick, and reaches -2^23 in tick 1,024."""
+    graph = make_graph()
+    program = lower(graph, ticks=1024, bounds=measure_bounds(graph, make_stimulus(24)))
+    first = replace(
+        program.connections[0],
+        weight=np.array([[0, 0], [-128, 0], [0, 0]], np.int32),
+        weight_exp=0,
+    )
+    neurons = replace(program["n"], v_bound=1)
+    populations = tuple(neurons if p.name == "n" else p for p in program.populations)
+    changed = replace(
+        program, populations=populations, connections=(first, *program.connections[1:])
+    )
+    for ticks, clips in ((1023, 0), (1024, 1)):
+        x = {"x": to_events(np.tile([1.0, 0.0], (ticks, 1, 1)))}
+        assert run_counting_clips(changed, x, ticks)[1]["n"] == clips
 
 
 def test_neurons_that_leak_or_reset_hard_or_lack_inputs_have_no_bound() -> None:
@@ -66,7 +97,8 @@ def test_measured_bounds_keep_weights_that_the_worst_case_loses() -> None:
     finer = np.log2(largest[1]) + exponents[1] - np.log2(largest[0]) - exponents[0]
     assert finer > 3
     assert worst["n"].v_bound == 0
-    assert 0 < measured["n"].v_bound < 2**23
+    bound = 64 * measured["n"].scale * measure_bounds(graph, inputs)["n"]
+    assert measured["n"].v_bound == np.ceil(bound)
     assert list_breaches(measured, "loihi2") == []
     bounds = bound_states(measured["n"], measured.into("n"), ticks, measured.messages)
     assert bounds.v.tolist() == [measured["n"].v_bound] * 3

@@ -77,9 +77,12 @@ def test_a_silent_layer_is_refused_by_name() -> None:
 
 
 def test_the_first_spike_is_that_of_all_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = measure("", 1.0).layers
+    graph = make_ann()
+    converted = convert(graph, find_scales(graph, {"input": X}))
+    faint = X * np.linspace(0.05, 1, len(X)).reshape(-1, 1, 1, 1)  # its first image fires last
+    whole = measure_conversion(graph, converted, {"input": faint}, 16, (16,)).layers
     monkeypatch.setattr(module, "AT_ONCE", 1)
-    alone = measure("", 1.0).layers
+    alone = measure_conversion(graph, converted, {"input": faint}, 16, (16,)).layers
     assert [x.first_spike for x in alone] == [x.first_spike for x in whole]
     for one, other in zip(alone, whole, strict=True):
         assert one.total == pytest.approx(other.total)

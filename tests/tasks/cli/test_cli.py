@@ -20,6 +20,7 @@ from lava_export.parity import Parity
 from neuro.energy import chip_file
 from neuro.training import Progress
 from tasks.cli.parser import DATA_VERBS, VERBS, main
+from tasks.cli.tell import console
 from tasks.measures import progress_bar
 from tasks.measures.earlier import Tell
 from tasks.runs.find import name_train_command, open_folder
@@ -214,7 +215,7 @@ def test_fields_are_set_on_the_command_line_and_kept_in_the_run(
 def test_configurations_and_their_fields_are_listed(
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "180")  # no sentence is broken
+    monkeypatch.setattr(console, "width", 180)  # no sentence is broken
     text = cli.run("tasks")
     assert all(about in text and len(about) <= 60 for about in SUMMARIES.values())
     assert SUMMARIES.keys() == CONFIGURATIONS.keys()

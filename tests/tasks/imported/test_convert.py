@@ -189,6 +189,14 @@ def test_what_graded_pixels_lose_is_told(tmp_path: Path, cli: CommandLine) -> No
     assert "0.2% of the pixels exceed the largest seen and are clipped" in text
 
 
+def test_labels_count_from_0(tmp_path: Path, cli: CommandLine) -> None:
+    source = write_source(tmp_path)
+    with np.load(tmp_path / "images.npz") as file:
+        np.savez(tmp_path / "below.npz", input=file["input"], labels=file["labels"] - 1)
+    flags = ("--images", tmp_path / "below.npz", "--out", tmp_path / "x")
+    assert "label -1 is outside 0 ... 2" in cli.refuse("convert", f"{source}:make", *flags)
+
+
 def test_spikes_are_refused_with_a_cure(tmp_path: Path, cli: CommandLine) -> None:
     run = tmp_path / "spikes"
     small = [f"--set={x}" for x in ("train=60", "epochs=1", "test=20", "held=20", "batch=20")]
