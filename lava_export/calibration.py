@@ -9,15 +9,15 @@ Axes: T ticks, B samples, ``*N`` the shape of a node.
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from neuro.graph import Graph, Hosted
 from neuro.graph.requirements import problems_on_a_clock
+from neuro.graph.sparse import unroll_delays
 from neuro.neurons import has_normal_form
-from neuro.nn.net import Net
-from neuro.spikes import Events, to_raster
+from neuro.nn.net import record_activity
+from neuro.spikes import Events
 
 SPARE = 2.0  # bound over what the samples need
 RANGES = tuple(2.0**k for k in range(1, 11))  # clips that are tried, over the threshold
@@ -44,12 +44,8 @@ def measure_bounds(graph: Graph, inputs: Mapping[str, Events]) -> dict[str, floa
     }
     if not nodes or hosted or not {*graph.inputs} <= {*inputs}:
         return {}
-    rasters = {name: to_raster(inputs[name]).astype(np.float64) for name in graph.inputs}
-    shaped = {
-        n: torch.from_numpy(x.reshape(*x.shape[:2], *graph.shapes[n]))
-        for n, x in rasters.items()
-    }
-    activity, _ = Net(graph).double()(shaped)
+    graph = unroll_delays(graph).graph
+    activity = record_activity(graph, {name: inputs[name] for name in graph.inputs})
     found = {}
     for name, node in nodes.items():
         if not node.fires:

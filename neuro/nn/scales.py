@@ -93,8 +93,9 @@ def find_scales(
         )
     require_samples(inputs)
     kept: dict[str, list[np.ndarray]] = {name: [] for name in list_measured(graph)}
+    net = Net(graph).double()
     for batch in split_batches(graph, inputs):
-        activity, _ = Net(graph).double()(batch)
+        activity, _ = net(batch)
         for name, parts in kept.items():
             parts.append(activity[name][0, ..., None].flatten(2).float().numpy())  # B C _
     scales, silent = dict[str, Scale](), list[str]()
@@ -184,8 +185,9 @@ def measure_conversion(
     sums = {name: _Sums(clips=name not in open_ended) for name in layers}
     logits: dict[int, list[np.ndarray]] = {t: [] for t in until}
     (output,) = converted.outputs
+    net = Net(converted).double()
     for batch in split_batches(converted, inputs):
-        net, state = Net(converted).double(), None
+        state = None
         inputs_of: dict[str, Any] = dict.fromkeys(layers, 0.0)
         spikes_of: dict[str, Any] = dict.fromkeys(layers, 0.0)
         for t in range(1, max(ticks, *until) + 1):

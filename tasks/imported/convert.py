@@ -31,6 +31,7 @@ from neuro.nn.scales import (
     measure_conversion,
     split_batches,
 )
+from tasks.images.classification.classifier import MESSAGE_BITS
 from tasks.imported.coding import CodedNetwork
 from tasks.imported.files import (
     ConversionFacts,
@@ -54,7 +55,6 @@ from tasks.runs.find import open_folder
 from tasks.runs.trained_run import ChipNetwork, open_trained_run
 
 UNTIL = (1, 2, 4, 8, 16, 32, 64)  # ticks at which the accuracy is measured
-MESSAGE_BITS = 9  # hold a pixel of 0 to 255, and the sign of a graded spike
 AT_MOST = 1024  # ticks of a run
 
 
@@ -81,18 +81,19 @@ class OpenedANN(NamedTuple):
 
     graph: of one tick. split: its values are whole numbers if its input is a GradedInput.
     unit: what the whole number 1 stands for, in words. library: see ``import.json``.
-    rows: its comparison with its source. clipped: share of pixels beyond the largest that
+    rows: its comparison with its source. accuracy: before its input was graded; None: it always
+    was. clipped: share of pixels beyond the largest that
     was seen in the images for the scales.
     """
 
     graph: Graph
     split: ImageSplit
-    accuracy: float
     unit: str
     library: str
     source: dict[str, str]
     rows: tuple[ComparedPopulation, ...] = ()
     clipped: float = 0.0
+    accuracy: float | None = None
 
 
 def convert_network(source: str, out: Path, words: ConversionWords) -> ImportFacts:
@@ -125,6 +126,7 @@ def convert_network(source: str, out: Path, words: ConversionWords) -> ImportFac
     until = sorted({t for t in UNTIL} | {words.ticks})
     measured = measure_conversion(ann.graph, graph, {name: test.images}, words.ticks, until)
     right = {t: int((x.argmax(1) == test.labels).sum()) for t, x in measured.logits.items()}
+    graded = measure_ann(ann.graph, test)
     facts = ImportFacts(
         neuro=__version__,
         source=ann.source,  # type: ignore[typeddict-item]
@@ -143,8 +145,8 @@ def convert_network(source: str, out: Path, words: ConversionWords) -> ImportFac
             file=ann.split.name, ticks=words.ticks, samples=len(test.labels), labels=True
         ),
         conversion=ConversionFacts(
-            ann=ann.accuracy,
-            graded=measure_ann(ann.graph, test),
+            ann=graded if ann.accuracy is None else ann.accuracy,
+            graded=graded,
             clipped=ann.clipped,
             right=[[t, n] for t, n in right.items()],
             percentile=words.percentile,
@@ -262,7 +264,6 @@ def _open_run(source: str, words: ConversionWords) -> OpenedANN:
     return OpenedANN(
         graph=network.graph,
         split=ImageSplit(read_split(source, network, "val", words.calibrated), test, run.task),
-        accuracy=measure_ann(network.graph, test),
         unit="graded: whole numbers, as in the run that was converted",
         library=f"neuro {__version__}, converted",
         source={"name": f"{run.task}:{run.name}", "function": "", "digest": ""},
