@@ -18,6 +18,7 @@ class Tokenizer(Protocol):
     """Turns bytes into tokens and back.
 
     size: size of the vocabulary; every token is less. end: end-of-file token, or None.
+    begin: the token before the first one of a text.
     """
 
     @property
@@ -25,6 +26,9 @@ class Tokenizer(Protocol):
 
     @property
     def end(self) -> int | None: ...  # noqa: D102
+
+    @property
+    def begin(self) -> int: ...  # noqa: D102
 
     def encode(self, data: bytes) -> Int32[np.ndarray, " N"]:
         """Return the tokens of a stretch of text."""
@@ -47,7 +51,7 @@ class Bytes:
     """
 
     size = 256
-    end = 0
+    begin = end = 0
 
     def encode(self, data: bytes) -> Int32[np.ndarray, " N"]:
         """Return the bytes as integers."""
@@ -78,13 +82,15 @@ class HuggingFace:
     Args:
         path: the file.
         end: the text of its end-of-file token, such as ``</s>``; None: there is none.
+        begin: the text of the token that begins a text, such as ``<s>``; None: that which ends
+            one, or token 0.
 
     Raises:
         RuntimeError: the library is not installed.
-        ValueError: the file is not a tokenizer, or has no token ``end``.
+        ValueError: the file is not a tokenizer, or has no token ``end`` or ``begin``.
     """
 
-    def __init__(self, path: Path, end: str | None = None) -> None:
+    def __init__(self, path: Path, end: str | None = None, begin: str | None = None) -> None:
         with require_extra("language", f"{path} needs the library tokenizers"):
             self._library: Any = import_module("tokenizers")
         try:
@@ -97,11 +103,14 @@ class HuggingFace:
         self._tokenizer.no_padding()
         self._tokenizer.encode_special_tokens = True
         self.size: int = 1 + max(self._tokenizer.get_vocab().values(), default=-1)
-        self.end: int | None = None if end is None else self._tokenizer.token_to_id(end)
-        if end is not None and self.end is None:
+        ids = {name: self._tokenizer.token_to_id(name) for name in (end, begin) if name}
+        if missing := [name for name, own in ids.items() if own is None]:
             raise ValueError(
-                f"{path}: has no token {end!r}; give the one that ends a text, or end=None"
+                f"{path}: has no token {' and no '.join(map(repr, missing))}; give those that "
+                "end and begin a text, or None"
             )
+        self.end: int | None = ids.get(end or "")
+        self.begin: int = ids.get(begin or "", self.end or 0)
         added = self._tokenizer.get_added_tokens_decoder()
         self._reserved = {k: token.content for k, token in added.items() if token.special}
         if end is not None and self.end is not None:

@@ -37,7 +37,7 @@ class WorldTokenizer:
             missing.
     """
 
-    end = 0
+    begin = end = 0
 
     def __init__(self, tokens: Mapping[bytes, int]) -> None:
         missing = [b for b in range(256) if bytes([b]) not in tokens]

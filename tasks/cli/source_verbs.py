@@ -67,9 +67,10 @@ def import_(  # noqa: PLR0913 - a flag each
     """Make a run of a network from elsewhere; every verb but train then takes it.
 
     Args:
-        source: a .nir file, a .net file of lava-dl, a .safetensors file of a Graph, or
+        source: a .nir file, a .net file of lava-dl, a .safetensors file of a Graph,
             file.py:function, whose function returns a module of snnTorch, Norse or
-            SpikingJelly. The file is executed.
+            SpikingJelly (the file is executed), or the folder of a published MatMul-free
+            language model.
         out: run folder (default: runs/NAME of the source).
         stimulus: .npz with an array for each input, by its name, or one array; axes: ticks,
             samples, then the shape of the input; spikes of 0 and 1, or values (default: random
@@ -84,10 +85,23 @@ def import_(  # noqa: PLR0913 - a flag each
         rate: probability of a spike in a tick of the random stimulus.
         seed: of the random stimulus.
         set: a choice that the source leaves open: a keyword of its reader in neuro.interop,
-            such as dt, discretisation and reset of a .nir file, time and layers of a .net file;
-            as in --set dt=0.0001; may be repeated.
+            such as dt, discretisation and reset of a .nir file, time and layers of a .net file,
+            or a field of a language model; as in --set dt=0.0001; may be repeated.
     """
     from tasks.imported import import_network as verb
+    from tasks.language.checkpoint import import_checkpoint, is_checkpoint, tell_checkpoint
+
+    if is_checkpoint(Path(source)):
+        given = {"stimulus": stimulus, "labels": labels, "shape": shape, "ticks": ticks}
+        if unused := [f"--{name}" for name, value in given.items() if value]:
+            raise ValueError(
+                f"{source} is a language model, which reads text: leave out {', '.join(unused)}"
+            )
+        run = import_checkpoint(Path(source), out or Path("runs") / Path(source).name, set)
+        console.print(tell_checkpoint(run), soft_wrap=True)
+        spiking = ("verify", "energy") if run.config.linear == "spiking" else ()
+        tell_next(run.folder, "generate", "eval", *spiking)
+        return
 
     words = verb.StimulusWords(
         file=stimulus, labels=labels, ticks=ticks, samples=samples, rate=rate, seed=seed

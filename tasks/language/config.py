@@ -1,9 +1,9 @@
 """Configurations of language models: the stack of layers, the text, the length of training."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from neuro.base.bounds import Count, Natural, NotNegative, Positive, Share
+from neuro.base.bounds import ADDED, Count, Natural, NotNegative, Positive, Share
 from neuro.mixers import MIXERS, parse_stack
 from neuro.nn.mixer_block import BlockSizes
 from tasks.runs.configuration import require_sound
@@ -37,6 +37,8 @@ class LanguageConfig(BlockSizes):
     """Path of a World vocabulary (.txt) or a tokenizer.json; empty makes each byte a token."""
     end: str = ""
     """Token of a tokenizer.json that ends a text."""
+    begin: str = field(default="", metadata=ADDED)
+    """Token of a tokenizer.json that begins a text; empty takes the one that ends it."""
     tokenizer_digest: str = ""
     """SHA-256 of the tokenizer, which neuro train writes down; empty accepts any."""
     tokens: Count = 256
@@ -77,8 +79,11 @@ class LanguageConfig(BlockSizes):
             ),
             f"held_out is {self.held_out}; it must be 0 or >= {self.lanes}, a byte per lane. "
             "Use --set held_out=0 for all.": 0 < self.held_out < self.lanes,
-            f"end is {self.end!r}; it must be empty without a tokenizer.json. Use "
-            "--set end=.": (self.end and not self.tokenizer.endswith(".json")),
+            **{
+                f"{name} is {value!r}; it must be empty without a tokenizer.json. Use "
+                f"--set {name}=.": value and not self.tokenizer.endswith(".json")
+                for name, value in (("end", self.end), ("begin", self.begin))
+            },
             f"tokens is {self.tokens}; it must be <= limit, {self.limit}. Use --set "
             f"tokens={self.limit}, or limit=0 for no limit.": (
                 self.limit and not self.carries and self.limit < self.tokens

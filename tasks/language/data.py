@@ -50,7 +50,7 @@ def pin_files(config: C) -> C:
         text=text,
         text_digest=_find_text(text, config.skip_bad).digest,
         tokenizer=tokenizer,
-        tokenizer_digest=_digest_file(tokenizer) if tokenizer else "",
+        tokenizer_digest=digest_file(tokenizer) if tokenizer else "",
     )
     for part in ("val", "test") if tokenizer.endswith(".json") else ():
         measured_lanes(pinned, part)
@@ -62,7 +62,8 @@ def skip_bad(config: LanguageConfig) -> LanguageConfig:
     return replace(config, skip_bad=True)
 
 
-def _digest_file(path: str) -> str:
+def digest_file(path: str) -> str:
+    """Return the SHA-256 of a tokenizer's file; raise a ValueError if it cannot be read."""
     try:
         return digest(Path(path).read_bytes())
     except OSError as error:
@@ -73,10 +74,10 @@ def _digest_file(path: str) -> str:
 
 
 @cache
-def make_tokenizer(tokenizer: str, end: str = "", sha: str = "") -> Tokenizer:
+def make_tokenizer(tokenizer: str, end: str = "", sha: str = "", begin: str = "") -> Tokenizer:
     """Return the tokenizer in the file ``tokenizer``; "" means bytes as tokens.
 
-    sha: digest that the file must have; "" accepts any.
+    end, begin: tokens of a tokenizer.json. sha: digest that the file must have; "" accepts any.
 
     Raises:
         ValueError: the file is damaged, missing, or has another digest.
@@ -84,14 +85,14 @@ def make_tokenizer(tokenizer: str, end: str = "", sha: str = "") -> Tokenizer:
     """
     if not tokenizer:
         return Bytes()
-    if sha and _digest_file(tokenizer) != sha:
+    if sha and digest_file(tokenizer) != sha:
         raise ValueError(
             f"{tokenizer} has changed since the model was trained, and its tokens may be "
             f"others; put the file of digest {sha[:16]} back, or train a new model with this "
             "one: neuro train NAME --out FOLDER"
         )
     if tokenizer.endswith(".json"):
-        return HuggingFace(Path(tokenizer), end or None)
+        return HuggingFace(Path(tokenizer), end or None, begin or None)
     return load_world(Path(tokenizer))
 
 
@@ -102,7 +103,7 @@ def find_tokenizer(config: LanguageConfig) -> Tokenizer:
         ValueError: the tokenizer has more tokens than the model, or its file has changed since
             training.
     """
-    out = make_tokenizer(config.tokenizer, config.end, config.tokenizer_digest)
+    out = make_tokenizer(config.tokenizer, config.end, config.tokenizer_digest, config.begin)
     if out.size > config.vocabulary:
         raise ValueError(
             f"the tokenizer {config.tokenizer or 'of bytes'} has {out.size:,} tokens, the "
@@ -148,7 +149,7 @@ def batches(config: LanguageConfig, part: Part, epoch: int) -> Iterator[Pair]:
         (r.tokens for r in stream_tokens(lane, find_tokenizer(config), config.tokens))
         for lane in lanes
     )
-    last = np.full(len(lanes), find_tokenizer(config).end or 0, np.int64)
+    last = np.full(len(lanes), find_tokenizer(config).begin, np.int64)
     for reads in zip_longest(*streams, fillvalue=np.empty(0, np.int32)):
         y = np.full((max(map(len, reads)), len(lanes)), NOTHING, np.int64)
         for k, tokens in enumerate(reads):
@@ -190,7 +191,7 @@ def _stream_lane(
         first = next(stream_tokens(lane, tokenizer, 1, before, again=True))
         last, start, passed = int(first.tokens[0]), first.position, 0
     if last is None:
-        last = tokenizer.end or 0
+        last = tokenizer.begin
     reads = stream_tokens(lane, tokenizer, config.tokens, start, again=True)
     for read in islice(reads, passed // config.tokens):
         last = int(read.tokens[-1])

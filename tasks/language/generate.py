@@ -41,7 +41,7 @@ def generate(
     drawn = torch.Generator().manual_seed(seed)
     start = tokenizer.encode(prompt).tolist()
     decode = tokenizer.follow(start)
-    tokens, state = torch.tensor([tokenizer.end or 0, *start]).unsqueeze(1), None
+    tokens, state = torch.tensor([tokenizer.begin, *start]).unsqueeze(1), None
     while True:
         logits, state = read_parts(model, tokens, state)
         token = _draw(logits[: tokenizer.size].float(), temperature, drawn)

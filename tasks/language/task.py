@@ -1,6 +1,7 @@
 """The task: loss, bits per byte of held-out text, and the functions that the verbs need."""
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain, islice
 from typing import Any
@@ -96,13 +97,14 @@ def loss(
 def measure_bits(config: LanguageConfig, model: nn.Module, split: Split) -> float:
     """Return bits per byte of a held-out part, over the bytes of :func:`count_bytes`.
 
-    Recurrent models read each lane as one stream, others read windows of ``tokens`` tokens.
+    Recurrent models read each lane as one stream. Others read windows of ``tokens`` tokens,
+    each half a window after the one before, of which the second half counts: each token follows
+    at least ``tokens // 2`` others.
     """
     device, training = next(model.parameters()).device, model.training
     model.eval()
-    state, nats = None, 0.0
-    for x, y in track_test(batches(config, split, 0), split):
-        logits, state = model(x.to(device), state)
+    nats = 0.0
+    for logits, y in _read_lanes(config, model, track_test(batches(config, split, 0), split)):
         batch_nats = F.cross_entropy(
             logits.flatten(0, 1).double(),
             y.to(device).flatten(),
@@ -110,9 +112,27 @@ def measure_bits(config: LanguageConfig, model: nn.Module, split: Split) -> floa
             reduction="sum",
         )
         nats += float(batch_nats)
-        state = state if config.carries else None
     model.train(training)
     return nats / math.log(2) / count_bytes(config, split)
+
+
+def _read_lanes(
+    config: LanguageConfig, model: nn.Module, pairs: Iterable[Pair]
+) -> Iterator[Pair]:
+    """Yield (logits, targets) of successive tokens."""
+    device, state = next(model.parameters()).device, None
+    keep = config.tokens // 2
+    half = config.tokens if config.carries else max(1, keep)
+    before = torch.empty(0, config.lanes, dtype=torch.int64)
+    for pair in pairs:
+        for x, y in zip(*(torch.split(tokens, half) for tokens in pair), strict=True):
+            if config.carries:
+                logits, state = model(x.to(device), state)
+                yield logits, y
+            else:
+                logits, _ = model(torch.cat([before, x]).to(device))
+                yield logits[len(before) :], y
+                before = torch.cat([before, x])[-keep:] if keep else before
 
 
 def evaluate(run: Run, model: nn.Module) -> Findings:
@@ -149,7 +169,7 @@ def continue_text(config: LanguageConfig, model: nn.Module) -> Table:
     _, y = next(iter(batches(config, "test", 0)))
     true = y[y[:, 0] != NOTHING, 0].tolist()
     n = min(len(true) // 2, SHOWN)
-    read = [tokenizer.end or 0, *true[:n]]
+    read = [tokenizer.begin, *true[:n]]
     for _ in range(n):
         logits, _ = model(torch.tensor(read, device=device)[:, None])
         read.append(int(logits[-1, 0, : tokenizer.size].argmax()))

@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import re
 import subprocess
@@ -169,6 +170,26 @@ def test_bits_are_those_of_streams_without_breaks(config: LanguageConfig) -> Non
         measure_bits(replace(config, tokens=77), model, "val"), rel=1e-5
     )
     assert abs(short - 8) > 0.1
+
+
+@pytest.mark.parametrize("tokens", [7, 1])
+def test_attention_reads_windows_of_which_the_second_half_counts(
+    config: LanguageConfig, tokens: int
+) -> None:
+    some = replace(config, stack="softmax", tokens=tokens, limit=tokens, held_out=160)
+    model = build(some).eval()
+    torch.nn.init.normal_(model.head.weight)
+    half, nats = max(1, tokens // 2), 0.0
+    for lane in read_lanes(some, "test"):
+        read = [0, *lane]  # the end of a text comes first
+        for n, target in enumerate(lane):
+            batch, within = divmod(n, tokens)  # pieces of a batch of 7 tokens: 3, 3 and 1
+            start = batch * tokens + within // half * half
+            first = max(0, start - tokens // 2)
+            logits, _ = model(torch.tensor(read[first : n + 1])[:, None])
+            nats -= float(logits[-1, 0].detach().double().log_softmax(0)[target])
+    bits = nats / math.log(2) / count_bytes(some, "test")
+    assert measure_bits(some, model, "test") == pytest.approx(bits, rel=1e-6)
 
 
 def test_a_tokenizer_too_large_for_the_model_is_refused(config: LanguageConfig) -> None:

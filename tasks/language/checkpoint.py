@@ -1,0 +1,329 @@
+"""Folders of published language models, as Hugging Face names their files.
+
+A folder holds ``config.json``, ``*.safetensors`` or ``pytorch_model*.bin`` in one piece or in
+shards, and a tokenizer. MatMul-free models (``model_type`` "hgrn_bit"; Zhu et al. 2024, arXiv
+2406.02528, github.com/ridgerchu/matmulfreellm) become a :class:`LanguageModel` in float32,
+whatever the precision of the files. Their fused maps add 1e-6 to mean squares.
+"""
+
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypedDict
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from drivers.folders import found_in
+from neuro.base.version import __version__
+from neuro.io.run_folder import RunError, begin_run
+from neuro.io.schema import SchemaError, convert
+from neuro.io.store import StoreError, is_free, read_json, rename_when_whole, write_json
+from neuro.nn.ternary import EPS
+from neuro.training.checkpoint import BEST, get_weights, save_weights
+from tasks.language.config import LanguageConfig
+from tasks.language.model import LanguageModel
+from tasks.runs.find import find_task, make_run
+from tasks.runs.settings import set_fields
+from tasks.runs.task import TaskRun
+
+FILE, ORIGIN = "config.json", "origin.json"
+KIND = "hgrn_bit"
+WHOLE = ("model.safetensors", "pytorch_model.bin")
+DAMAGE = (OSError, EOFError, RuntimeError, pickle.UnpicklingError, SafetensorError)
+SIZES = {
+    (24, 1024): "matmulfree_370m",
+    (24, 2048): "matmulfree_1b",
+    (32, 2560): "matmulfree_3b",
+}
+FIXED: Mapping[str, tuple[Any, str]] = {  # fields of which one value is known here
+    "num_heads": (1, "one head"),
+    "expand_ratio": (1, "states as wide as the model"),
+    "use_short_conv": (False, "no convolutions"),
+    "use_lower_bound": (True, "floors of the forget gates"),
+    "hidden_act": ("swish", "SiLU"),
+    "tie_word_embeddings": (False, "a read-out of its own"),
+    "rms_norm_eps": (EPS, "the number that its fused maps add"),
+}
+OUTER = {
+    "embedding.weight": "model.embeddings.weight",
+    "floors": "model.lower_bounds",
+    "norm.weight": "model.norm.weight",
+}
+MIXER = {"forget": "f", "candidate": "i", "gate": "g", "output": "o"}
+NORMS = {
+    "mixer_norm.weight": "attn_norm.weight",
+    "mixer.norm.weight": "attn.g_norm.weight",
+    "unit_norm.weight": "mlp_norm.weight",
+}
+MAPS = {
+    **{f"mixer.{ours}": f"attn.{theirs}_proj" for ours, theirs in MIXER.items()},
+    "up": "mlp.gate_proj",
+    "down": "mlp.down_proj",
+}
+
+
+class CheckpointSizes(TypedDict):
+    """The fields of ``config.json`` that determine the shapes of the tensors."""
+
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Say whether a path is a folder that ``config.json`` calls a model of some type."""
+    if not (path / FILE).is_file():
+        return False
+    values = read_json(path / FILE)
+    return isinstance(values, Mapping) and "model_type" in values
+
+
+def from_pretrained(
+    folder: str | Path, settings: Sequence[str] = ()
+) -> tuple[LanguageModel, LanguageConfig]:
+    """Return the model in a folder, in evaluation mode, and its configuration.
+
+    settings: values of fields, as of ``--set``: ``linear=spiking`` and ``threshold=0.375``
+    replace the 8-bit inputs of the maps by counts of spikes, without training.
+
+    Raises:
+        ValueError: the model is of another kind; a field has a value that is not known here;
+            tensors are missing, unknown, of another shape, or not finite; a file is damaged.
+        StoreError: ``config.json`` is missing or no JSON.
+    """
+    folder = Path(folder)
+    config = set_fields(read_config(folder), settings)
+    tensors = read_tensors(folder)
+    with torch.device("meta"):
+        model = LanguageModel(config)
+    names = {ours: rename(ours) for ours in model.state_dict()}
+    _require_fitting(folder, model, names, tensors)
+    state = {ours: tensors[theirs].float() for ours, theirs in names.items()}
+    model.load_state_dict(state, assign=True)
+    return model.eval(), config
+
+
+def save_pretrained(folder: str | Path, model: LanguageModel, config: LanguageConfig) -> None:
+    """Write a MatMul-free model as :func:`from_pretrained` and the published code read it.
+
+    Counts of spikes are written as the 8-bit inputs that the published code has; the tokenizer
+    is not written.
+
+    Raises:
+        ValueError: the model is not one of MLGRUs and ternary maps.
+        StoreError: the folder exists and is not empty.
+    """
+    folder, width = Path(folder), config.width
+    if set(config.layers) != {"mlgru"} or config.linear == "float" or config.eps != EPS:
+        raise ValueError(
+            f"a folder of {KIND} holds MLGRUs with ternary maps and eps {EPS:g}; this model "
+            f"has stack {config.stack}, linear {config.linear!r} and eps {config.eps:g}: use "
+            "neuro pack, or the run folder as it is"
+        )
+    if not is_free(folder):
+        raise StoreError(f"{folder} exists; name a new folder")
+    fields = {
+        "model_type": KIND,
+        "architectures": ["HGRNBitForCausalLM"],
+        "vocab_size": config.vocabulary,
+        "hidden_size": width,
+        "num_hidden_layers": len(config.layers),
+        "intermediate_size": config.hidden,
+        "torch_dtype": "float32",
+        **{name: value for name, (value, _) in FIXED.items()},
+    }
+    tensors = {rename(k): v.contiguous() for k, v in get_weights(model).items()}
+    with rename_when_whole(folder) as part:
+        write_json(part / FILE, fields)
+        save_file(tensors, part / WHOLE[0], metadata={"format": "pt"})
+
+
+def import_checkpoint(folder: Path, out: Path, settings: Sequence[str] = ()) -> TaskRun:
+    """Make a run of the task language from a folder; every verb then takes it.
+
+    Raises:
+        RunError: ``out`` exists.
+        ValueError, StoreError: as :func:`from_pretrained`, or the tokenizer cannot be read.
+    """
+    if not is_free(out):
+        raise RunError(f"{out} exists; name another folder with --out, or delete it")
+    model, config = from_pretrained(folder, settings)
+    name = SIZES.get((len(config.layers), config.width), "small_matmulfree")
+    run = replace(make_run(f"language:{name}", out, pin=False), config=_pin_tokenizer(config))
+    with rename_when_whole(out) as part:
+        digest = begin_run(replace(run, folder=part))
+        meta = {"epoch": 0, "score": None, "run": digest}
+        save_weights(part / BEST, get_weights(model), meta)
+        write_json(part / ORIGIN, {"folder": str(folder.resolve()), "neuro": __version__})
+    return run
+
+
+def tell_checkpoint(run: TaskRun) -> str:
+    """Return a sentence about an imported model."""
+    config: LanguageConfig = run.config
+    kinds = {"ternary": "8-bit inputs", "spiking": f"up to {config.ticks} spikes an input"}
+    return (
+        f"{run.folder}: {len(config.layers)} layers of width {config.width:,}, ternary maps "
+        f"with {kinds[config.linear]}, {config.vocabulary:,} tokens; weights in float32"
+    )
+
+
+def read_config(folder: Path) -> LanguageConfig:
+    """Return the configuration of the model in a folder, without its tensors.
+
+    Raises:
+        ValueError: see :func:`from_pretrained`.
+        StoreError: ``config.json`` is missing or no JSON.
+    """
+    path = folder / FILE
+    values = read_json(path)
+    kind = values.get("model_type") if isinstance(values, Mapping) else None
+    if kind != KIND:
+        raise ValueError(
+            f"{path}: model_type is {kind!r}; it must be {KIND!r} (MatMul-free language models)"
+            ". Files of RWKV-5 and 6 are read by tasks.language.rwkv.load_rwkv."
+        )
+    wrong = [
+        f"{name} is {values[name]!r}; it must be {known!r} ({what})"
+        for name, (known, what) in FIXED.items()
+        if values.get(name, known) != known
+    ]
+    if wrong:
+        raise ValueError(f"{path}: {'; '.join(wrong)}. Another network would be computed.")
+    try:
+        sizes = convert(
+            {k: values.get(k) for k in CheckpointSizes.__annotations__}, CheckpointSizes
+        )
+        hidden = convert(_find_hidden(values), int)
+    except SchemaError as error:
+        raise ValueError(f"{path}: {error}; restore the file from where it was") from error
+    tokenizer = folder / "tokenizer.json"
+    base = find_task("language").configs["matmulfree_370m"]()
+    return replace(
+        base,
+        stack=f"mlgru*{sizes['num_hidden_layers']}",
+        width=sizes["hidden_size"],
+        hidden=hidden,
+        vocabulary=sizes["vocab_size"],
+        lanes=12,
+        held_out=LanguageConfig.held_out,
+        **({"tokenizer": str(tokenizer.resolve())} if tokenizer.is_file() else {}),
+        **_name_ends(tokenizer, values),
+    )
+
+
+def _find_hidden(values: Mapping[str, Any]) -> Any:
+    """Return the width of gated linear units, which the published code derives if absent."""
+    if (given := values.get("intermediate_size")) is not None:
+        return given
+    ratio = values.get("hidden_ratio") or 4
+    return -(-int(values["hidden_size"] * ratio * 2 / 3) // 256) * 256
+
+
+def _name_ends(tokenizer: Path, values: Mapping[str, Any]) -> dict[str, str]:
+    """Return the texts of the tokens that begin and end a text, by field."""
+    if not tokenizer.is_file():
+        return {}
+    stored = read_json(tokenizer)
+    added = {t["id"]: t["content"] for t in stored.get("added_tokens", [])}
+    ids = {"begin": values.get("bos_token_id", 1), "end": values.get("eos_token_id", 2)}
+    return {field: added[number] for field, number in ids.items() if number in added}
+
+
+def _pin_tokenizer(config: LanguageConfig) -> LanguageConfig:
+    from tasks.language.data import digest_file, find_tokenizer
+
+    if not config.tokenizer:
+        raise ValueError(
+            "the folder holds no tokenizer.json; give one with --set tokenizer=FILE (from a "
+            "tokenizer.model: AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER) of "
+            "the library transformers writes it)"
+        )
+    find_tokenizer(config)
+    return replace(config, tokenizer_digest=digest_file(config.tokenizer))
+
+
+def read_tensors(folder: Path) -> dict[str, Tensor]:
+    """Return the tensors of a folder by name, from one file or from shards.
+
+    Raises:
+        ValueError: there is no file of tensors, a shard is missing or outside the folder, or a
+            file is damaged or runs code when it is read.
+    """
+    for name in WHOLE:
+        if (folder / name).is_file():
+            return _read_file(folder / name)
+        if (index := folder / f"{name}.index.json").is_file():
+            return _read_shards(index)
+    raise ValueError(
+        f"{folder}: no {' or '.join(WHOLE)}, whole or with an index; found {found_in(folder)}; "
+        "download the whole folder"
+    )
+
+
+def _read_shards(index: Path) -> dict[str, Tensor]:
+    values = read_json(index)
+    places = values.get("weight_map") if isinstance(values, Mapping) else None
+    if not isinstance(places, Mapping) or not all(isinstance(x, str) for x in places.values()):
+        raise ValueError(f'{index}: no "weight_map" of tensors to files; download it again')
+    out: dict[str, Tensor] = {}
+    for name in sorted(set(places.values())):
+        path = index.parent / name
+        if Path(name).name != name or not path.is_file():
+            raise ValueError(
+                f"{index}: names {name!r}, which is no file beside it; download it"
+            )
+        out |= _read_file(path)
+    if lost := sorted(set(places) - set(out)):
+        raise ValueError(f"{index}: no file holds {lost[0]} and {len(lost) - 1} more tensors")
+    return out
+
+
+def _read_file(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        found = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    except DAMAGE as error:
+        raise ValueError(f"{path}: cannot be read ({error}); download it again") from error
+    if not isinstance(found, Mapping) or not all(isinstance(t, Tensor) for t in found.values()):
+        raise ValueError(f"{path}: holds something else than tensors by name")
+    return dict(found)
+
+
+def rename(ours: str) -> str:
+    """Return the published name of one of our tensors.
+
+    >>> rename("blocks.3.mixer.candidate.gain")
+    'model.layers.3.attn.i_proj.norm.weight'
+    """
+    if ours in OUTER:
+        return OUTER[ours]
+    stem, _, kind = ours.rpartition(".")
+    suffix = "norm.weight" if kind == "gain" else "weight"
+    if stem == "head":
+        return f"lm_head.{suffix}"
+    _, layer, place = ours.split(".", 2)
+    inner = NORMS.get(place) or f"{MAPS[place.rpartition('.')[0]]}.{suffix}"
+    return f"model.layers.{layer}.{inner}"
+
+
+def _require_fitting(
+    folder: Path, model: LanguageModel, names: Mapping[str, str], tensors: Mapping[str, Tensor]
+) -> None:
+    """Raise a ValueError that lists the tensors which do not fit the configuration."""
+    need = {names[k]: tuple(p.shape) for k, p in model.state_dict().items()}
+    shapes = {name: tuple(t.shape) for name, t in tensors.items()}
+    wrong = [f"{n} is missing" for n in need if n not in shapes]
+    wrong += [f"{n} is unknown" for n in shapes if n not in need]
+    wrong += [f"{n} is {shapes[n]}, not {s}" for n, s in need.items() if shapes.get(n, s) != s]
+    wrong += [f"{n} holds {t.dtype}" for n, t in tensors.items() if not t.is_floating_point()]
+    wrong += [f"{n} is not finite" for n, t in tensors.items() if not t.isfinite().all()]
+    if wrong:
+        raise ValueError(
+            f"{folder}: not the tensors of its config.json: {'; '.join(wrong[:9])}"
+        )
