@@ -104,7 +104,7 @@ def measure_bits(config: LanguageConfig, model: nn.Module, split: Split) -> floa
     device, training = next(model.parameters()).device, model.training
     model.eval()
     nats = 0.0
-    for logits, y in _read_lanes(config, model, track_test(batches(config, split, 0), split)):
+    for logits, y in read_lanes(config, model, track_test(batches(config, split, 0), split)):
         batch_nats = F.cross_entropy(
             logits.flatten(0, 1).double(),
             y.to(device).flatten(),
@@ -116,15 +116,19 @@ def measure_bits(config: LanguageConfig, model: nn.Module, split: Split) -> floa
     return nats / math.log(2) / count_bytes(config, split)
 
 
-def _read_lanes(
+def read_lanes(
     config: LanguageConfig, model: nn.Module, pairs: Iterable[Pair]
 ) -> Iterator[Pair]:
-    """Yield (logits, targets) of successive tokens."""
+    """Yield (logits, targets) of successive tokens, with the context of :func:`measure_bits`.
+
+    pairs: (tokens T B, next tokens T B), of which each continues the one before.
+    """
     device, state = next(model.parameters()).device, None
     keep = config.tokens // 2
     half = config.tokens if config.carries else max(1, keep)
-    before = torch.empty(0, config.lanes, dtype=torch.int64)
+    before = torch.empty(0, 1, dtype=torch.int64)
     for pair in pairs:
+        before = before.expand(-1, pair[0].shape[1])
         for x, y in zip(*(torch.split(tokens, half) for tokens in pair), strict=True):
             if config.carries:
                 logits, state = model(x.to(device), state)

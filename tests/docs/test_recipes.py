@@ -34,6 +34,9 @@ from neuro.nn.trace import trace
 from neuro.training import Plan
 from tasks.cli import main
 from tasks.imported import import_network
+from tasks.language.checkpoint import from_pretrained, save_pretrained
+from tasks.language.config import matmulfree_370m
+from tasks.language.model import LanguageModel
 from tasks.language.rwkv import RWKV, RWKVSizes, initialise
 from tasks.reasoning.config import tiny
 from tasks.reasoning.data import PUZZLES, load
@@ -351,6 +354,19 @@ def test_a_published_checkpoint_of_rwkv_writes_text(
     assert page.logits.shape == (24, 1, 300)
     whole, _ = page.model(torch.tensor([*page.prompt, page.token])[:, None])
     torch.testing.assert_close(page.more[0], whole[-1])
+
+
+def test_a_published_matmul_free_model_becomes_a_spiking_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = replace(matmulfree_370m(), stack="mlgru*2", width=8, hidden=16, vocabulary=20)
+    save_pretrained("mm370m", LanguageModel(config), config)
+    page = run_page("matmulfree")
+    whole, _ = page.model(torch.tensor([[1], [5], [9], [7]]))
+    torch.testing.assert_close(page.more[0], whole[-1])
+    assert page.spiking.head.quantise.threshold == 0.25
+    assert torch.equal(from_pretrained("copy")[0].head.weight, page.model.head.weight)
 
 
 def test_a_balanced_network_fires_irregularly_goes_on_and_stays_in_its_loop() -> None:
