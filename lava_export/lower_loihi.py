@@ -76,7 +76,7 @@ def _find_scale(node: Any) -> float:
 def _find_factor(graph: Graph, edge: Edge) -> float:
     """Return the integer weight between two populations that stands for 1 of the graph."""
     source, target = graph.nodes[edge.source], graph.nodes[edge.target]
-    if isinstance(target, LoihiLI | Delta):
+    if not isinstance(target, LI | SigmaDelta):
         return 1.0
     return _find_scale(target) / 2.0 ** (getattr(source, "spike_exp", None) or 0)
 
