@@ -103,10 +103,11 @@ def rasterize(
 
 
 COUNTER_BITS = 6  # of a refractory period
-# For the kinds in SUMS, Lava has wider biases and thresholds.
+# For the kinds in SUMS, thresholds and biases are as wide as states. Lava declares 16 bits for
+# their biases and keeps 32; netx sets biases of more than 16.
 OF_CODERS: Mapping[str, tuple[int, int]] = {
     "vth": (0, STATE_LIMIT - 1),
-    "bias_mant": (-(2**15), 2**15 - 1),
+    "bias_mant": (1 - STATE_LIMIT, STATE_LIMIT - 1),
     "bias_exp": (0, 0),
 }
 

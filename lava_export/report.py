@@ -60,8 +60,15 @@ def _describe_exact(program: LoihiProgram, p: Population) -> dict[str, Any]:
         **dict.fromkeys(errors, 0.0),
         "lag": p.lag,
         "extra": max(c.longest_wait for c in incoming),
-        "head_room": compute_head_room(p, incoming, program.ticks, program.messages),
+        "head_room": _find_head_room(program, p),
     }
+
+
+def _find_head_room(program: LoihiProgram, p: Population) -> float | None:
+    """Return the worst-case state over 2^23; None for sigma-delta neurons."""
+    if p.kind in SUMS:
+        return None
+    return compute_head_room(p, program.into(p.name), program.ticks, program.messages)
 
 
 def _measure_population(program: LoihiProgram, part: FloatPopulation) -> dict[str, Any]:
@@ -90,9 +97,7 @@ def _measure_population(program: LoihiProgram, part: FloatPopulation) -> dict[st
         "bias_error": float(np.abs(bias - wanted).max()),
         "lag": p.lag,
         "extra": max(c.longest_wait for c in incoming),
-        "head_room": None
-        if sums
-        else compute_head_room(p, incoming, program.ticks, program.messages),
+        "head_room": _find_head_room(program, p),
     }
 
 

@@ -48,11 +48,12 @@ def import_module(module: nn.Module, input_shape: tuple[int, ...]) -> ImportedNe
                 "shape of a tick of a sample, (features,) or (channels, height, width)"
             ]
         ) from error
-    if net.layers[0].neuron is not None:
+    if net.layers[0].neuron is not None or any(layer.codes for layer in net.layers):
+        what = "first block codes images" if net.layers[0].neuron else "blocks code changes"
         raise CaptureError(
             [
-                "the first block codes images with neurons; write the network with export_hdf5 "
-                "and import the .net file with a stimulus of images"
+                f"the {what} with neurons; write the network with export_hdf5 and import the "
+                ".net file with a stimulus of whole numbers"
             ]
         )
     skip = len(net.layers) - len(blocks)  # 1 if an input was put before them

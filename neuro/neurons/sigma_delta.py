@@ -50,6 +50,8 @@ class Delta(Untrained):
 
     threshold: >= 0, in units of x.
     cumulative: whether errors accumulate.
+    spike_exp: from 0 to 7, spikes are rounded down to multiples of 2^-spike_exp, as Lava's
+        fixed-point model sends them; r does not keep what is lost. None: not rounded.
     """
 
     fires: ClassVar[bool] = True
@@ -57,6 +59,7 @@ class Delta(Untrained):
 
     threshold: Param
     cumulative: bool = False
+    spike_exp: int | None = None
 
     def __post_init__(self) -> None:
         require_threshold(self)
@@ -72,7 +75,8 @@ class Delta(Untrained):
         dt: Seconds,  # noqa: ARG002
     ) -> tuple[Float[Tensor, "B *N"], ChangeState]:
         """Advance one tick of any length ``dt``: (graded spikes, next state)."""
-        return code_change(x, state, convert_like(self.threshold, x), self.cumulative)
+        s, after = code_change(x, state, convert_like(self.threshold, x), self.cumulative)
+        return round_down(s, self.spike_exp), after
 
 
 @explain_parameters
@@ -92,7 +96,7 @@ class SigmaDelta(Untrained):
 
     threshold: >= 0, in units of y.
     bias: in units of y.
-    relu, cumulative: see the equations above, and Delta.
+    relu, cumulative, spike_exp: see the equations above, and Delta.
     """
 
     fires: ClassVar[bool] = True
@@ -102,6 +106,7 @@ class SigmaDelta(Untrained):
     bias: Param = 0.0
     relu: bool = True
     cumulative: bool = False
+    spike_exp: int | None = None
 
     def __post_init__(self) -> None:
         require_threshold(self)
@@ -125,7 +130,7 @@ class SigmaDelta(Untrained):
         y = torch.relu(y) if self.relu else y
         threshold = convert_like(self.threshold, x)
         s, after = code_change(y, ChangeState(*state[:3]), threshold, self.cumulative)
-        return s, SigmaDeltaState(*after, sigma=sigma)
+        return round_down(s, self.spike_exp), SigmaDeltaState(*after, sigma=sigma)
 
 
 def code_change(
@@ -139,8 +144,21 @@ def code_change(
     return s, ChangeState(v=y, residue=d - s, error=error)
 
 
+def round_down(s: Float[Tensor, "B *N"], spike_exp: int | None) -> Float[Tensor, "B *N"]:
+    """Return spikes as multiples of 2^-spike_exp; the gradient passes the rounding."""
+    if spike_exp is None:
+        return s
+    steps = s.detach() * 2.0**spike_exp
+    return s + (steps.floor() - steps) / 2.0**spike_exp
+
+
 def require_threshold(model: Delta | SigmaDelta) -> None:
     """Raise an error unless the parameters that both models share are in range."""
+    if model.spike_exp not in (None, *range(8)):
+        raise ValueError(
+            f"{type(model).__name__}.spike_exp is {model.spike_exp}; it must be from 0 to 7. "
+            "Leave it out to send changes as they are"
+        )
     freeze_parameters(model, "threshold")
     threshold = as_array(model.threshold)
     what = f"{type(model).__name__}.threshold must be >= 0 and finite"

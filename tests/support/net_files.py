@@ -146,7 +146,10 @@ def spread(values: Any, shape: tuple[int, ...]) -> np.ndarray:
     """Return one value for each neuron, from one, or one per channel."""
     flat = np.asarray(0 if values is None else values).astype(int).ravel()
     return np.broadcast_to(
-        flat.reshape(-1, *[1] * (len(shape) - 1)) if flat.size in (1, shape[0]) else flat, shape
+        flat.reshape(-1, *[1] * (len(shape) - 1))
+        if flat.size in (1, shape[0])
+        else flat.reshape(shape),
+        shape,
     ).ravel()
 
 
@@ -200,4 +203,88 @@ def run(layers: list[Layer], x: np.ndarray, time: str, interval: int = 0) -> lis
             v = np.where(fired, 0, v)
         found.append(np.array(shown if bare else spikes))
         source, sent_late, image = spikes, late, shape
+    return found
+
+
+def sdnn(rng: Rng, **keys: Any) -> Layer:
+    vth = int(rng.integers(0, 12))
+    return {"neuron/type": "SDNN", "neuron/activation": "relu", "neuron/vThMant": vth} | keys
+
+
+def draw_sdnn(rng: Rng, late: bool = True, coded: bool = True) -> list[Layer]:
+    """Return a sigma-delta network that ends in a read-out of sums, or in a coding layer.
+
+    late: whether convolutions have delays. coded: whether the input codes images.
+    """
+    image = (2, *(int(n) for n in rng.integers(5, 8, 2)))
+    layers: list[Layer] = [{"type": "input", "shape": np.array(image)}]
+    if coded:
+        layers[0] |= {**sdnn(rng), "weight": 30.0, "bias": 5.0}
+    for k in range(2):
+        before = tuple(int(n) for n in layers[-1]["shape"])
+        conv = convolution(rng, before, late, old=False)
+        conv = {key: v for key, v in conv.items() if not key.startswith("neuron/")}
+        if k:
+            conv["bias"] = rng.integers(-300, 400, int(np.prod(conv["shape"])))
+        layers.append(conv | sdnn(rng))
+    size = int(np.prod(layers[-1]["shape"]))
+    layers.append({"type": "flatten", "shape": np.array([size])})
+    for shows in (False, bool(rng.integers(2))):
+        outputs = int(rng.integers(3, 6))
+        plain = dense(rng, size, late=not shows)
+        plain = {key: v for key, v in plain.items() if not key.startswith("neuron/")}
+        plain |= {"outFeatures": outputs, "shape": np.array([outputs])}
+        plain |= {"weight": weights(rng, outputs, size), "bias": None, "delay": None}
+        if not shows:
+            plain |= {
+                "bias": 2 * rng.integers(-90, 120, outputs),
+                "delay": delays(rng, outputs),
+            }
+        layers.append(plain | sdnn(rng, **({"neuron/sigma_output": True} if shows else {})))
+        size = outputs
+    layers[-1]["delay"] = None
+    return layers
+
+
+def run_sdnn(layers: list[Layer], x: np.ndarray, time: str) -> list[np.ndarray]:
+    """Return the messages (T, N), in whole numbers, or sums of each layer with neurons.
+
+    x: images (T, N), or messages. time: lava, slayer: without a shift, or shifted.
+    """
+    source, sent_late, found = list(x.astype(int)), np.zeros(x.shape[1], int), list[Any]()
+    shape = tuple(int(n) for n in layers[0]["shape"])
+    behind = int("neuron/vThMant" not in layers[0])  # layers passed, the input included
+    for layer in (layer for layer in layers if "neuron/vThMant" in layer):
+        head, image = layer["type"] == "input", shape
+        shape = tuple(int(n) for n in layer["shape"])
+        size, shows = int(np.prod(shape)), "neuron/sigma_output" in layer
+        vth = layer["neuron/vThMant"] << 12
+        if time != "lava":
+            vth = max(vth, 64)
+        bias = spread(None if head else layer["bias"], shape) << 12
+        late = spread(None if head else layer["delay"], shape)
+        sigma, act, rest = np.zeros((3, size), int)
+        sums, sent = list[Any](), list[Any]()
+        wait = 0 if head else int(time == "lava" or (time == "shifted" and behind > 1))
+        for t in range(len(x)):
+            if head:
+                y = source[t] << 12
+            else:
+                now = np.zeros(size, int)
+                if t >= wait:
+                    known = source[: t + 1 - wait]
+                    arrived = take(known, 0 * sent_late if time == "lava" else sent_late)
+                    if layer["type"] == "conv":
+                        now = correlate(layer, arrived.reshape(image))
+                    else:
+                        now = np.asarray(layer["weight"]).astype(int) @ arrived
+                sums.append(now)
+                sigma = sigma + take(sums, late if time == "lava" else 0 * late)
+                y = np.maximum(sigma + bias, 0)
+            change = y - act + rest
+            message = np.where(abs(change) >= vth, change, 0)
+            act, rest = y, change - message
+            sent.append(sigma if shows else message // 64)
+        found.append(np.array(sent))
+        source, sent_late, behind = sent, late, behind + 1
     return found

@@ -97,7 +97,9 @@ class DeltaCell:
         self.residue = change - sent
         if sent:
             self.error = 0.0
-        return sent
+        if self.node.spike_exp is None:
+            return sent
+        return math.floor(sent * 2**self.node.spike_exp) / 2**self.node.spike_exp
 
 
 CELLS: Mapping[type, Callable[[Any, Pick, float], Cell]] = {

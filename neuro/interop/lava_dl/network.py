@@ -6,6 +6,9 @@ bias acts from tick 0 in all layers; without it, all layers share a tick. A dela
 what a layer sends. "lava" is the time of netx on Lava, whose step t + 1 is tick t: a spike
 takes a tick through each layer, the first one too, and a delay belongs to what a layer
 receives.
+
+Values of sigma-delta networks count weight units, 64 of which are 1 in training. SLAYER's
+sigma-delta blocks have no ``delay_shift`` by default, and never one behind the input.
 """
 
 import math
@@ -32,12 +35,17 @@ from neuro.graph.sparse import make_delays
 from neuro.interop.imported import ImportedNetwork, SourceRun
 from neuro.interop.lava_dl.read import NetFile, NetFileError, NetLayer, read_net
 from neuro.interop.lava_dl.report import describe_netx, map_keys
-from neuro.neurons import LoihiLI, LoihiLIF
+from neuro.neurons import LI, Delta, LoihiLI, LoihiLIF, SigmaDelta
+from neuro.neurons.neuron import Neuron
 
 Time = Literal["slayer", "lava"]
 RunSource = Callable[[Mapping[str, np.ndarray]], SourceRun]
 INPUT = "input"  # name of the stimulus
 IMAGE_BITS = 13  # of a pixel, which stands for a bias
+CODED_BITS = 12  # of a pixel whose changes a Delta sends: states have 12 bits more
+MESSAGE_BITS = 24
+UNIT = 64  # weight units that are 1 in training; messages are as many per weight unit
+SPIKE_EXP = 6
 DT = Seconds(1e-3)  # a file does not say how long a tick is
 
 
@@ -45,7 +53,7 @@ def read(
     source: str | Path,
     *,
     time: Time = "slayer",
-    delay_shift: bool = True,
+    delay_shift: bool | None = None,
     layers: int = 0,
     reset_interval: int = 0,
 ) -> ImportedNetwork:
@@ -54,7 +62,8 @@ def read(
     Args:
         source: the file.
         time: "slayer" as in training, or "lava" as netx runs it.
-        delay_shift: of the blocks in training; only of the time "slayer".
+        delay_shift: of the blocks in training; only of the time "slayer". None: their default,
+            True, or False of sigma-delta networks.
         layers: number of layers, counted from the input, that are imported; 0: all.
         reset_interval: ticks after which all states return to 0, as in netx; 0: never. The k-th
             layer with neurons, from 0, does so before each tick t with t mod reset_interval =
@@ -78,7 +87,7 @@ def read(
 def import_layers(  # noqa: PLR0913 - what read takes, and what a source of layers adds
     net: NetFile,
     time: Time,
-    delay_shift: bool = True,
+    delay_shift: bool | None = None,
     reset_interval: int = 0,
     *,
     name: str = "the network",
@@ -94,18 +103,36 @@ def import_layers(  # noqa: PLR0913 - what read takes, and what a source of laye
         raise NetFileError(problems, Path(name))
     weight, bias = net.layers[0].transform
     coded = net.layers[0].neuron is not None
+    if _sends_changes(net) and reset_interval:
+        raise ValueError(
+            f"reset_interval is {reset_interval}; sigma-delta neurons have no reset. Leave "
+            "--set reset_interval out"
+        )
+    shift = _shifts(net, delay_shift)
     return ImportedNetwork(
-        graph=make_graph(net, time, reset_interval, delay_shift),
+        graph=make_graph(net, time, reset_interval, shift),
         library=library,
         mapping=map_keys(net),
         choices={
-            "time": _describe_time(time, delay_shift),
+            "time": _describe_time(time, shift),
             "reset_interval": f"{reset_interval} ticks" if reset_interval else "no reset",
-            **describe_netx(net, early=time == "slayer" and not (delay_shift and coded)),
+            **describe_netx(
+                net,
+                early=time == "slayer" and (_sends_changes(net) or not (shift and coded)),
+            ),
         },
         run_source=run_source,
         images=(bias - abs(weight), bias + abs(weight)) if coded else None,
     )
+
+
+def _sends_changes(net: NetFile) -> bool:
+    """Return whether a network has sigma-delta neurons."""
+    return any(layer.codes for layer in net.layers)
+
+
+def _shifts(net: NetFile, delay_shift: bool | None) -> bool:
+    return not _sends_changes(net) if delay_shift is None else delay_shift
 
 
 def _describe_time(time: Time, delay_shift: bool) -> str:
@@ -116,8 +143,14 @@ def _describe_time(time: Time, delay_shift: bool) -> str:
 
 def list_problems(net: NetFile, time: Time) -> list[str]:
     """Return what has no form in a time, each with its cure."""
-    *inner, last = [layer for layer in net.layers if layer.neuron is not None]
+    *inner, last = layers = [layer for layer in net.layers if layer.neuron is not None]
     problems = [
+        f"layer/{layer.index}: neuron/type: CUBA neurons, as those of layers without, beside "
+        "SDNN; train all layers with one type, and end with sigma_delta.Output"
+        for layer in layers
+        if _sends_changes(net) and not layer.codes
+    ]
+    problems += [
         f"layer/{layer.index}: neuron/vThMant: its neurons never fire, so that nothing reaches "
         f"the layers behind; --set layers={layer.index + 1} ends the network with them"
         for layer in inner
@@ -132,7 +165,7 @@ def list_problems(net: NetFile, time: Time) -> list[str]:
 
 
 def make_graph(
-    net: NetFile, time: Time, reset_interval: int = 0, delay_shift: bool = True
+    net: NetFile, time: Time, reset_interval: int = 0, delay_shift: bool | None = None
 ) -> Graph:
     """Return the Graph of a file; for its arguments see :func:`read`."""
     head, *others = net.layers
@@ -140,10 +173,16 @@ def make_graph(
         head = replace(head, shape=(head.size,))
     source: Node = Input(shape=head.shape)
     if head.neuron is not None:
-        source = GradedInput(shape=head.shape, message_bits=IMAGE_BITS)
+        bits = CODED_BITS if head.codes else IMAGE_BITS
+        source = GradedInput(shape=head.shape, message_bits=bits)
+    elif _sends_changes(net):
+        source = GradedInput(shape=head.shape, message_bits=MESSAGE_BITS)
     lava = time == "lava"
     builder = _GraphBuilder(
-        lava=lava, shift=lava or delay_shift, interval=reset_interval, nodes={INPUT: source}
+        lava=lava,
+        shift=lava or _shifts(net, delay_shift),
+        interval=reset_interval,
+        nodes={INPUT: source},
     )
     before = replace(head, neuron=None)
     if head.neuron is not None:
@@ -175,6 +214,9 @@ class _GraphBuilder:
 
     def add_population(self, layer: NetLayer) -> None:
         """Add the neurons of a layer."""
+        if layer.codes:
+            self.nodes[layer.name] = _make_coder(layer, self.lava)
+            return
         registers = {**(layer.neuron or {})}
         if layer.bias is not None:
             registers["bias"] = layer.bias
@@ -193,7 +235,8 @@ class _GraphBuilder:
     def connect(self, layer: NetLayer, before: NetLayer) -> None:
         """Connect the population of a layer with the one before it, and with itself."""
         start = INPUT if before.neuron is None else before.name
-        tick = Ticks(int(self.lava or (self.shift and start != INPUT)))
+        first = start == INPUT or (before.codes and before.type == "input")
+        tick = Ticks(int(self.lava or (self.shift and not first)))
         late = None if self.lava else before.delay
         self.add_chain(layer, "synapses", Edge(start, layer.name, tick), before, late)
         if layer.loop is not None and not layer.is_silent:
@@ -209,6 +252,9 @@ class _GraphBuilder:
         name, node = f"{layer.name}:{what}", layer.loop if what == "loop" else layer.synapses
         if node is None:
             raise TypeError(f"{layer.name} has no synapses; it cannot be connected")
+        if layer.codes:  # without neurons the input has whole numbers as its messages
+            unit = UNIT if before.codes else UNIT * 2**SPIKE_EXP
+            node = replace(node, weight=node.weight / unit)
         chain = _delay(f"{name} wait", late, before.shape)
         if isinstance(node, Dense) and len(before.shape) > 1:
             chain[f"{name} flatten"] = Flatten()
@@ -217,6 +263,21 @@ class _GraphBuilder:
         self.nodes |= chain
         for k, pair in enumerate(pairwise([edge.source, *chain, edge.target])):
             self.edges.append(Edge(*pair, Ticks(0) if k else edge.delay))
+
+
+def _make_coder(layer: NetLayer, lava: bool) -> Neuron:
+    """Return sigma-delta neurons in weight units, or the read-out that sums changes.
+
+    lava: whether a threshold of 0 is one of Lava, which sends every change. SLAYER raises it to
+    the unit of its messages.
+    """
+    if not layer.neuron:
+        return LI(tau=math.inf)
+    vth = float(layer.neuron["vth"][0]) or (0.0 if lava else 2.0**-SPIKE_EXP)
+    if layer.type == "input":
+        return Delta(threshold=vth, spike_exp=SPIKE_EXP)
+    bias = 0.0 if layer.bias is None else _lay_out(layer.bias, layer.shape)
+    return SigmaDelta(threshold=vth, bias=bias, spike_exp=SPIKE_EXP)
 
 
 def _delay(name: str, waits: np.ndarray | None, shape: tuple[int, ...]) -> dict[str, Node]:

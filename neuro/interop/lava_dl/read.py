@@ -19,6 +19,7 @@ from neuro.interop.hdf5 import Tree, read_members
 
 WEIGHTS = (-256, 255)  # 8 bits and a sign
 BIASES = (-8192, 8191)  # weight units
+CODED = 2**11 - 1  # largest bias and threshold of SDNN: 12 bits finer, they have 24 bits
 DELAYS = (0, 62)  # steps
 NEVER = 2**17 - 1  # a threshold from here on is that of a read-out
 REGISTERS = {  # key: its least and largest value, and what becomes of it
@@ -51,7 +52,6 @@ REFUSED = {
         ("average", "pool", "unpool", "convT", "concat"),
         "netx refuses it, too; --set layers={index} ends the network before it",
     ),
-    "SDNN": "sigma-delta neurons; build the network of neuro's Delta and SigmaDelta instead",
     "ALIF": "netx fails on it, too; build the network of neuro's ALIF instead",
     "ADRF": "netx would load it as RF, without its adaptation; train it with CUBA neurons",
     "RF": "resonators have no form in Loihi's integers here; train it with CUBA neurons",
@@ -86,8 +86,9 @@ class NetLayer:
     shape: (C, H, W) of "input" and "conv", (N,) of the others.
     synapses, loop: with whole weights; loop: of "dense_rec".
     bias: weight units, one, or one per neuron. delay: steps, one, or one per neuron.
-    neuron: registers du, dv and vth, each with one value, or one per neuron; None for an
-        "input" that shows the stimulus, and for a "flatten".
+    neuron: registers du, dv and vth, each with one value, or one per neuron; vth alone of
+        sigma-delta neurons, none if they show their sums. None for an "input" that shows the
+        stimulus, and for a "flatten".
     transform: of an "input" with neurons, weight and bias of its pixels.
     inexact: number of weights that are whole numbers only after rounding.
     """
@@ -114,9 +115,16 @@ class NetLayer:
         return f"{self.index}-{self.type}"
 
     @property
+    def codes(self) -> bool:
+        """Whether its neurons are sigma-delta neurons."""
+        return self.neuron is not None and "du" not in self.neuron
+
+    @property
     def is_silent(self) -> bool:
-        """Whether no membrane reaches its threshold."""
-        return self.neuron is not None and bool((self.neuron["vth"] >= NEVER).all())
+        """Whether its neurons never fire: no membrane can, or they show their sums."""
+        if self.neuron is None:
+            return False
+        return "vth" not in self.neuron or bool((self.neuron["vth"] >= NEVER).all())
 
 
 class NetFile(NamedTuple):
@@ -214,15 +222,26 @@ class _LayerReader:
             synapses, shape = self.read_matrix(size, before), (size,)
             if kind == "dense_rec":
                 loop = Dense(weight=self.take_weight("weight_rec", (size, size)))
+        neuron = self.take_neurons(shape)
+        codes = "du" not in neuron
+        if codes and loop:
+            self.refuse("type", "a dense_rec of SDNN neurons; SLAYER has none, use dense")
+        if not neuron and "bias" in self.tree:
+            self.refuse("bias", "neurons with sigma_output have none; remove it")
         return NetLayer(
             index=self.index,
             type=kind,
             shape=shape,
             synapses=synapses,
             loop=loop,
-            bias=self.take_each("bias", "bias of the neurons [weight units]", shape, BIASES),
+            bias=self.take_each(
+                "bias",
+                "bias of the neurons [weight units]",
+                shape,
+                (-CODED, CODED) if codes else BIASES,
+            ),
             delay=self.take_each("delay", "steps that values wait", shape, DELAYS),
-            neuron=self.take_neurons(shape),
+            neuron=neuron,
             inexact=self.inexact,
         )
 
@@ -293,10 +312,13 @@ class _LayerReader:
         if not isinstance(group, dict):
             self.stop("neuron", f"is no group; {AGAIN}")
         self.tree |= {f"neuron/{key}": value for key, value in group.items()}
-        kind = self.take_word("neuron/type", "current-based leaky neurons, hard reset to 0")
+        kind = self.take_word("neuron/type", "the model of the neurons")
+        if kind == "SDNN":
+            return self.take_coder()
         if kind not in ("CUBA", "LOIHI"):
             family = next((name for name in ("ADRF", "RF") if kind.startswith(name)), kind)
-            self.stop("neuron/type", f"{kind!r}: {REFUSED.get(family, 'known is CUBA')}")
+            why = REFUSED.get(family, "known are CUBA and SDNN")
+            self.stop("neuron/type", f"{kind!r}: {why}")
         found = {
             key: self.take_each(f"neuron/{key}", became, shape, bounds)
             for key, (bounds, became) in REGISTERS.items()
@@ -318,6 +340,23 @@ class _LayerReader:
             if self.tree.pop(key, None) is not None:
                 self.tell(key, "nothing: of the surrogate gradient")
         return {"du": du - 1, "dv": dv, "vth": vth}
+
+    def take_coder(self) -> dict[str, np.ndarray]:
+        """Return the threshold of sigma-delta neurons; nothing if they show their sums."""
+        head, shows = self.index == 0, "neuron/sigma_output" in self.tree
+        self.check("neuron/sigma_output", int(not head), "leave it out")
+        self.check("neuron/weight_exp", *ONLY["weight_exp"])
+        plain = head or shows
+        if "neuron/activation" in self.tree or not plain:
+            told = "nothing: these neurons have none" if plain else "of the sums"
+            word = self.take_word("neuron/activation", told)
+            if not plain and word != "relu":
+                self.refuse("neuron/activation", f"{word!r}: netx computes relu; train with it")
+        if shows:
+            self.take_whole("neuron/vThMant", "nothing: the sums are shown")
+            return {}
+        vth = self.need("neuron/vThMant", "threshold of changes", 1, (0, CODED))
+        return {"vth": vth.ravel()}
 
     def take_word(self, key: str, became: str) -> str:
         """Return a word, or stop."""

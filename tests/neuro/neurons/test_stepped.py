@@ -66,9 +66,28 @@ def test_a_sigma_delta_is_a_relu_of_what_was_sent() -> None:
         SigmaDelta(threshold=-1.0)
 
 
+def test_spikes_are_rounded_down_and_what_is_lost_is_not_kept() -> None:
+    assert outputs(Delta(threshold=0.5, spike_exp=1), [0.75, 1.5, 1.0, 0.25]) == [
+        0.5,
+        0.5,
+        -0.5,
+        -1,
+    ]
+    assert outputs(Delta(threshold=0.75, spike_exp=0), [0.5, 0.75, -0.5]) == [0, 0, -2]
+    model = SigmaDelta(threshold=0.0, bias=0.25, spike_exp=2)
+    assert outputs(model, [0.125, 0.125, -1.0]) == [0.25, 0, -0.5]
+    for value in (-1, 8):
+        with pytest.raises(
+            ValueError, match=rf"SigmaDelta\.spike_exp is {value}; it must be from 0"
+        ):
+            SigmaDelta(threshold=0.0, spike_exp=value)
+    for value in (0, 7):
+        assert Delta(threshold=0.0, spike_exp=value).spike_exp == value
+
+
 def test_gradients_pass_what_is_sent() -> None:
     x = torch.tensor([1.0, 0.25, 2.0])[:, None, None].requires_grad_()
-    model = Delta(threshold=0.5)
+    model = Delta(threshold=0.5, spike_exp=6)
     y, _ = run_population(model, x, DT, model.initial(x[0]))
     y.sum().backward()  # the sum of all changes is the last value
     assert x.grad is not None
@@ -91,11 +110,11 @@ def random_network(seed: int) -> tuple[Graph, dict[str, Events]]:
     half = np.array([1.0, 0.5, 2.0, 1.0])
     nodes: dict[str, Any] = {
         "x": Input(shape=(5,)),
-        "code": Delta(threshold=0.5, cumulative=bool(rng.integers(2))),
+        "code": Delta(threshold=0.5, cumulative=bool(rng.integers(2)), spike_exp=7),
         "w1": weight(4, 5),
         "hidden": SigmaDelta(
             threshold=half, bias=half - 1, relu=bool(rng.integers(2)),
-            cumulative=bool(rng.integers(2)),
+            cumulative=bool(rng.integers(2)), spike_exp=rng.choice([None, 0, 1]),
         ),
         "w2": weight(4, 4),
         "cells": TernaryLIF(tau=math.inf, threshold=half, lower=half[::-1].copy()),
