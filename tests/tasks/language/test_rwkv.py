@@ -1,6 +1,6 @@
-"""RWKV-5 and 6 read published checkpoints, and agree with the package ``rwkv`` on them."""
+"""RWKV-5, 6 and 7 read published checkpoints, and agree with the package ``rwkv`` on them."""
 
-import os
+import importlib.util
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -29,24 +29,27 @@ def random_tensors(version: int) -> dict[str, Tensor]:
         return {n: p.data + 0.2 * torch.randn(p.shape) for n, p in model.named_parameters()}
 
 
-VERSIONS = pytest.mark.parametrize("version", [5, 6])
+VERSIONS = pytest.mark.parametrize("version", [5, 6, 7])
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.torch.jit.script")  # the package's RWKV-7 uses it
 @VERSIONS
 @pytest.mark.parametrize("tokens", [1, len(PROMPT)])
 def test_logits_and_state_are_those_of_the_package_rwkv(
     version: int, tokens: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("rwkv")
-    monkeypatch.setitem(os.environ, "RWKV_JIT_ON", "0")
-    monkeypatch.setitem(os.environ, "RWKV_CUDA_ON", "0")
-    from rwkv.model import RWKV as Theirs
-
+    for name, value in {"JIT_ON": "0", "CUDA_ON": "0", "V7_ON": f"{version // 7}"}.items():
+        monkeypatch.setenv(f"RWKV_{name}", value)
+    spec: Any = importlib.util.find_spec("rwkv.model")  # it reads them when it is imported
+    package = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(package)
     path = tmp_path / "small.pth"
     torch.save(random_tensors(version), path)
     ours = load_rwkv(path)
-    theirs = Theirs(model=str(path), strategy="cpu fp32", verbose=False)
+    where, more = (path.with_suffix(""), {}) if version == 7 else (path, {"verbose": False})
+    theirs = package.RWKV(model=str(where), strategy="cpu fp32", **more)
     want, past = theirs.forward(PROMPT[:tokens], None)
     got, state = ours(torch.tensor(PROMPT[:tokens])[:, None])
     torch.testing.assert_close(got[-1, 0], want, rtol=2e-4, atol=2e-5)
@@ -54,7 +57,8 @@ def test_logits_and_state_are_those_of_the_package_rwkv(
     got, state = ours(torch.tensor([[9]]), state)
     torch.testing.assert_close(got[-1, 0], want, rtol=2e-4, atol=2e-5)
     for layer, block in enumerate(state):
-        mine = (block.att.last[0], block.att.s[0], block.ffn[0])
+        s = block.att.s[0].mT if version == 7 else block.att.s[0]  # values by keys
+        mine = (block.att.last[0], s, block.ffn[0])
         for one, two in zip(mine, past[3 * layer : 3 * layer + 3], strict=True):
             torch.testing.assert_close(one, two, rtol=2e-4, atol=2e-5)
 
@@ -164,7 +168,7 @@ def test_other_tensors_are_refused_by_name() -> None:
     old = {**tensors, "blocks.0.att.time_faaaa": torch.zeros(2)}
     with pytest.raises(ValueError, match=r"time_faaaa of 2 axes; this has shape \(2,\)"):
         make_rwkv(old)
-    with pytest.raises(ValueError, match="version must be 5 or 6, got 4"):
+    with pytest.raises(ValueError, match="version must be 5, 6 or 7, got 4"):
         sizes(4)
 
 
