@@ -1,7 +1,8 @@
 """Sequence mixers: layers that carry information from token to token."""
 
 from neuro.mixers.both_ways import BothWays
-from neuro.mixers.delta_net import DeltaNet, DeltaState, GatedDeltaNet
+from neuro.mixers.delta_net import DeltaNet, DeltaState, GatedDeltaNet, KimiDelta
+from neuro.mixers.mamba2 import Mamba2
 from neuro.mixers.mixer import MatrixState, Mixer
 from neuro.mixers.named import MIXERS, NamedMixer, parse_stack
 from neuro.mixers.recurrence import (
@@ -15,6 +16,7 @@ from neuro.mixers.recurrence import (
     layer_floors,
 )
 from neuro.mixers.rwkv import RWKV5, RWKV6, TimeMixState
+from neuro.mixers.rwkv7 import RWKV7
 from neuro.mixers.softmax import KeysValues, SoftmaxAttention
 
 __all__ = [
@@ -25,11 +27,14 @@ __all__ = [
     "MLGRU",
     "RWKV5",
     "RWKV6",
+    "RWKV7",
     "BothWays",
     "DeltaNet",
     "DeltaState",
     "GatedDeltaNet",
     "KeysValues",
+    "KimiDelta",
+    "Mamba2",
     "MatrixState",
     "Mixer",
     "NamedMixer",

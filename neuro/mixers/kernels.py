@@ -52,6 +52,17 @@ def delta_steps(
     return torch.from_numpy(y), torch.from_numpy(after)
 
 
+def dplr_steps(  # noqa: PLR0913 - the arguments of the core
+    q: Tensor, k: Tensor, v: Tensor, g: Tensor, a: Tensor, b: Tensor, s: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return (y, state) as :func:`neuro.mixers.dplr.run_dplr` does."""
+    values, before = _plain(v), _plain(s)
+    y, after = np.zeros(values.shape, values.dtype), np.empty_like(before)
+    keys = (_plain(x) for x in (q, k, g.exp(), a, b))
+    run_dplr_steps(*keys, values, before, y, after)
+    return torch.from_numpy(y), torch.from_numpy(after)
+
+
 def _plain(x: Tensor) -> np.ndarray:
     return (x.detach() if x.requires_grad else x).contiguous().numpy()
 
@@ -126,4 +137,39 @@ def run_delta_steps(  # noqa: PLR0913 - arguments of a kernel have names
                 cell, key, read = state[c], k[t, b, h, c], q[t, b, h, c]
                 for j in range(new.size):
                     cell[j] += key * change[j]
+                    out[j] += read * cell[j]
+
+
+@kernel
+def run_dplr_steps(  # noqa: PLR0913 - arguments of a kernel have names
+    q: np.ndarray,
+    k: np.ndarray,
+    decay: np.ndarray,
+    a: np.ndarray,
+    b: np.ndarray,
+    v: np.ndarray,
+    before: np.ndarray,
+    y: np.ndarray,
+    after: np.ndarray,
+) -> None:
+    """Add to y (T B H V), initially zero, and write the state (B H K V) after the last token.
+
+    before: the state before the first token.
+    """
+    tokens, samples, heads, keys = k.shape
+    found = np.empty_like(v[0, 0, 0])
+    for n, h in np.ndindex(samples, heads):
+        state = after[n, h]
+        for t in range(tokens):
+            new, out = v[t, n, h], y[t, n, h]
+            found[:] = 0
+            old = state if t else before[n, h]
+            for c in range(keys):
+                for j in range(new.size):
+                    found[j] += a[t, n, h, c] * old[c, j]
+            for c in range(keys):
+                cell, keep, read = state[c], decay[t, n, h, c], q[t, n, h, c]
+                write, correct = k[t, n, h, c], b[t, n, h, c]
+                for j in range(new.size):
+                    cell[j] = keep * old[c, j] + correct * found[j] + write * new[j]
                     out[j] += read * cell[j]

@@ -54,8 +54,9 @@ class Mixer(nn.Module, ABC):
         """Return the multiply-accumulates for a token that follows ``context`` tokens.
 
         It counts linear maps, convolutions and the recurrence: 2 per channel of a scan, 3 per
-        entry of a decaying matrix (decay, write, read), and 4 per entry of a matrix that also
-        corrects. It leaves out elementwise gates, token shifts, norms and rotations.
+        entry of a decaying matrix (decay, write, read), 4 per entry of a matrix that also
+        corrects, and 5 if it corrects under another key than it writes. It leaves out
+        elementwise gates, token shifts, norms and rotations.
         """
 
     def state_size(self, context: int = 0) -> int:  # noqa: ARG002 - constant by default

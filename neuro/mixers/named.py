@@ -5,10 +5,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from neuro.mixers.delta_net import DeltaNet, GatedDeltaNet
+from neuro.mixers.delta_net import DeltaNet, GatedDeltaNet, KimiDelta
+from neuro.mixers.mamba2 import Mamba2
 from neuro.mixers.mixer import Mixer
 from neuro.mixers.recurrence import GLA, HGRN, HGRN2, MLGRU, RetNet
 from neuro.mixers.rwkv import RWKV5, RWKV6
+from neuro.mixers.rwkv7 import RWKV7
 from neuro.mixers.softmax import SoftmaxAttention
 
 MakeMixer = Callable[..., Mixer]
@@ -54,8 +56,11 @@ MIXERS: Mapping[str, NamedMixer] = {
     "hgrn2": NamedMixer(make=HGRN2, arguments=("heads",), has_floor=True),
     "deltanet": NamedMixer(make=DeltaNet, arguments=("heads",)),
     "gdn": NamedMixer(make=GatedDeltaNet, arguments=("heads",)),
+    "kda": NamedMixer(make=KimiDelta, arguments=("heads",)),
+    "mamba2": NamedMixer(make=Mamba2, arguments=("heads",)),
     "rwkv5": NamedMixer(make=_with_head_width("rwkv5", RWKV5), arguments=RWKV_TAKES),
     "rwkv6": NamedMixer(make=_with_head_width("rwkv6", RWKV6), arguments=RWKV_TAKES),
+    "rwkv7": NamedMixer(make=_with_head_width("rwkv7", RWKV7), arguments=RWKV_TAKES),
     "softmax": NamedMixer(
         make=SoftmaxAttention, arguments=("heads", "limit", "causal"), grows=True
     ),

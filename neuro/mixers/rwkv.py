@@ -43,8 +43,13 @@ def shift_tokens(x: Float[Tensor, "T B D"], last: Float[Tensor, "B D"]) -> Tenso
     return torch.cat([last[None].to(x.dtype), x[:-1]])
 
 
-class _TimeMix(Mixer):
-    """Base of both versions. layer, layers: place in the stack, for initial parameters."""
+class ShiftMixer(Mixer):
+    """What all versions share: heads, token shift, maps, and the norm of each head.
+
+    layer, layers: place in the stack, for initial parameters.
+    """
+
+    GATED = True  # whether the gate is a map of full rank
 
     def __init__(
         self, width: int, head_width: int, layer: int, layers: int, linear: MakeLinear
@@ -56,22 +61,38 @@ class _TimeMix(Mixer):
             raise ValueError(f"{name}.layer must be from 0 to {layers - 1}, got {layer}")
         self.head_width, self.heads = head_width, divide(name, "width", width, head_width)
         self.receptance, self.key = linear(width, width), linear(width, width)
-        self.value, self.gate = linear(width, width), linear(width, width)
+        self.value = linear(width, width)
+        if self.GATED:
+            self.gate = linear(width, width)
         self.output = linear(width, width)
         self.ln_x = nn.GroupNorm(self.heads, width, eps=EPS)
-        depth, channel = layer / max(layers - 1, 1), torch.arange(width)
-        self.depth, self.rest = depth, 1 - layer / layers
-        self.ramp, n = channel / width, channel / max(width - 1, 1)
-        decay = -6 + 5 * n ** (0.7 + 1.3 * depth)
-        bonus = depth * (1 - n) + 0.1 * ((channel + 1) % 3 - 1)
-        self.time_decay = nn.Parameter(decay.view(self.heads, head_width))
-        self.time_faaaa = nn.Parameter(bonus.view(self.heads, head_width))
+        self.depth, self.rest = layer / max(layers - 1, 1), 1 - layer / layers
         nn.init.constant_(self.ln_x.weight, ((1 + layer) / layers) ** 0.7)
 
     def initial(self, x: Float[Tensor, "T B D"]) -> TimeMixState:
         """Return zeros."""
         s = exact_zeros(x, x.shape[1], self.heads, self.head_width, self.head_width)
         return TimeMixState(s, x.new_zeros(x.shape[1], self.width))
+
+    def normalise(self, y: Float[Tensor, "T B H N"], like: Tensor) -> Float[Tensor, "T B D"]:
+        """Return the norm of each head, in the precision and shape of ``like``."""
+        norm: Tensor = self.ln_x(y.flatten(0, 1).flatten(1).to(like.dtype))
+        return norm.view(like.shape)
+
+
+class _TimeMix(ShiftMixer):
+    """Base of RWKV-5 and 6."""
+
+    def __init__(
+        self, width: int, head_width: int, layer: int, layers: int, linear: MakeLinear
+    ) -> None:
+        super().__init__(width, head_width, layer, layers, linear)
+        channel = torch.arange(width)
+        self.ramp, n = channel / width, channel / max(width - 1, 1)
+        decay = -6 + 5 * n ** (0.7 + 1.3 * self.depth)
+        bonus = self.depth * (1 - n) + 0.1 * ((channel + 1) % 3 - 1)
+        self.time_decay = nn.Parameter(decay.view(self.heads, head_width))
+        self.time_faaaa = nn.Parameter(bonus.view(self.heads, head_width))
 
     def macs(self, context: int = 0) -> int:  # noqa: ARG002
         """Return 5 D^2 + 3 D N."""
@@ -84,8 +105,7 @@ class _TimeMix(Mixer):
         maps = self.receptance(mixed["r"]), self.key(mixed["k"]), self.value(mixed["v"])
         r, k, v, g = (split_heads(m, self.heads) for m in as_exact(*maps, g))
         y, s = run_gla(r, k, v, g, state.s, self.time_faaaa.to(v.dtype))
-        norm = self.ln_x(y.flatten(0, 1).flatten(1).to(mixed["r"].dtype))
-        return self.output(norm.view(mixed["r"].shape) * F.silu(self.gate(mixed["g"]))), s
+        return self.output(self.normalise(y, mixed["r"]) * F.silu(self.gate(mixed["g"]))), s
 
 
 class RWKV5(_TimeMix):

@@ -71,7 +71,7 @@ class LanguageConfig(BlockSizes):
             kinds = set(parse_stack(self.stack))
         except ValueError as error:
             return [str(error)]
-        of_rwkv = kinds in ({"rwkv5"}, {"rwkv6"}) and self.linear == "float"
+        of_rwkv = kinds in ({"rwkv5"}, {"rwkv6"}, {"rwkv7"}) and self.linear == "float"
         wrong = {
             f"steps is {self.steps}; it must be a multiple of validations, {self.validations}. "
             f"Use --set steps={-(-self.steps // self.validations) * self.validations}.": (
@@ -89,8 +89,8 @@ class LanguageConfig(BlockSizes):
                 self.limit and not self.carries and self.limit < self.tokens
             ),
             f"block is 'rwkv'; it must be 'gated' for stack {self.stack} with linear "
-            f"{self.linear!r}. Use a stack of rwkv5 or of rwkv6 alone, such as rwkv6*4, and "
-            "--set linear=float.": self.block == "rwkv" and not of_rwkv,
+            f"{self.linear!r}. Use a stack of rwkv5, rwkv6 or rwkv7 alone, such as rwkv7*4, "
+            "and --set linear=float.": self.block == "rwkv" and not of_rwkv,
         }
         return [text for text, is_so in wrong.items() if is_so]
 
@@ -135,6 +135,11 @@ def small_eagle() -> LanguageConfig:
 def small_finch() -> LanguageConfig:
     """RWKV-6 with its own channel mixing, of the same size, by its own recipe."""
     return replace(_small_rwkv(), stack="rwkv6*4", hidden=176)
+
+
+def small_goose() -> LanguageConfig:
+    """RWKV-7 with its own channel mixing, of the same size, by its own recipe."""
+    return replace(_small_rwkv(), stack="rwkv7*4", hidden=368)
 
 
 def _small_rwkv() -> LanguageConfig:

@@ -1,18 +1,18 @@
-"""RWKV-5 (Eagle) and RWKV-6 (Finch) as language models; published checkpoints load by name.
+"""RWKV-5 (Eagle), 6 (Finch) and 7 (Goose) as language models that load published checkpoints.
 
     x = ln0(emb)
     each block: x += att(ln1(x)), x += ffn(ln2(x))
     logits = head(ln_out(x))
 
-Source: Peng et al. 2024, arXiv 2404.05892. All tensors have the names and shapes of the files
-at huggingface.co/BlinkDL (RWKV-5 World: version 5.2).
+Sources: Peng et al. 2024, arXiv 2404.05892, and 2025, arXiv 2503.14456. All tensors have the
+names and shapes of the files at huggingface.co/BlinkDL (RWKV-5 World: version 5.2).
 Axes: T tokens, B samples, D channels, C words of the vocabulary.
 """
 
 import pickle
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,22 +23,27 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from neuro.base.arguments import describe
-from neuro.mixers import RWKV5, RWKV6, TimeMixState
+from neuro.mixers import RWKV5, RWKV6, RWKV7, TimeMixState
 from neuro.mixers.mixer import CURE, require_positive
 from neuro.mixers.rwkv import shift_tokens
 from tasks.language.generate import read_parts
+from tasks.language.rwkv_names import TAKE, UNUSED, find_version, require_dense
 
-TAKE = "take a file named RWKV-5-World or RWKV-x060"
-FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 DAMAGE = (OSError, EOFError, KeyError, RuntimeError, pickle.UnpicklingError, SafetensorError)
+
+
+TIME_MIX: Mapping[int, Any] = {5: RWKV5, 6: RWKV6, 7: RWKV7}
+OF_FIRST = (("decay", "w"), ("rate", "a"), ("gate", "g"))  # low-rank maps of every layer
+SHIFT = {5: "time_mix", 6: "time_maa", 7: "x"}  # how names of token shifts begin
 
 
 @dataclass(frozen=True, kw_only=True)
 class RWKVSizes:
     """Sizes of a model.
 
-    hidden: channels inside a channel mixing, published as 3.5 width.
-    mix_rank, decay_rank: ranks of the low-rank maps of version 6.
+    hidden: channels inside a channel mixing, published as 3.5 width, in version 7 as 4 width.
+    ranks: of the low-rank maps of versions 6 and 7, by the names of the arguments of
+        :class:`neuro.mixers.RWKV6` and ``RWKV7``; those without an entry have the default.
     """
 
     version: int
@@ -47,14 +52,13 @@ class RWKVSizes:
     layers: int
     hidden: int
     head_width: int = 64
-    mix_rank: int = 32
-    decay_rank: int = 64
+    ranks: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.version not in (5, 6):
-            raise ValueError(f"Sizes.version must be 5 or 6, got {self.version}")
-        sizes = {k: v for k, v in vars(self).items() if k != "version"}
-        require_positive("RWKVSizes", **sizes)
+        if self.version not in TIME_MIX:
+            raise ValueError(f"RWKVSizes.version must be 5, 6 or 7, got {self.version}")
+        sizes = {k: v for k, v in vars(self).items() if k not in ("version", "ranks")}
+        require_positive("RWKVSizes", **sizes, **self.ranks)
 
 
 class BlockState(NamedTuple):
@@ -68,18 +72,23 @@ State = tuple[BlockState, ...]
 
 
 class ChannelMix(nn.Module):
-    """y = sigmoid(W_r x_r) (W_v relu(W_k x_k)^2), x_k and x_r shifted as in time mixing."""
+    """y = sigmoid(W_r x_r) (W_v relu(W_k x_k)^2), x_k and x_r shifted as in time mixing.
+
+    Version 7 leaves out the sigmoid.
+    """
 
     def __init__(self, sizes: RWKVSizes, layer: int) -> None:
         super().__init__()
-        self.eagle = sizes.version == 5
+        self.version = sizes.version
         ramp, rest = torch.arange(sizes.width) / sizes.width, 1 - layer / sizes.layers
-        mix = ramp**rest if self.eagle else 1 - ramp ** (rest**3)
-        self.prefix = "time_mix" if self.eagle else "time_maa"
-        for name in "kr":
-            self.register_parameter(f"{self.prefix}_{name}", nn.Parameter(mix.view(1, 1, -1)))
+        power = {5: rest, 6: rest**3, 7: rest**4}[self.version]
+        mix = ramp**power if self.version == 5 else 1 - ramp**power
+        for name in "k" if self.version == 7 else "kr":
+            shift = f"{SHIFT[self.version]}_{name}"
+            self.register_parameter(shift, nn.Parameter(mix.view(1, 1, -1)))
         self.key = nn.Linear(sizes.width, sizes.hidden, bias=False)
-        self.receptance = nn.Linear(sizes.width, sizes.width, bias=False)
+        if self.version != 7:
+            self.receptance = nn.Linear(sizes.width, sizes.width, bias=False)
         self.value = nn.Linear(sizes.hidden, sizes.width, bias=False)
 
     def forward(
@@ -87,10 +96,15 @@ class ChannelMix(nn.Module):
     ) -> tuple[Float[Tensor, "T B D"], Float[Tensor, "B D"]]:
         """Return (y, x of the last token)."""
         before = shift_tokens(x, last)
-        k, r = (getattr(self, f"{self.prefix}_{name}") for name in "kr")
-        k, r = (mu if self.eagle else 1 - mu for mu in (k, r))  # share of the current token
-        x_k, x_r = (x * mu + before * (1 - mu) for mu in (k, r))
-        y = torch.sigmoid(self.receptance(x_r)) * self.value(self.key(x_k).relu().square())
+
+        def shift(name: str) -> Tensor:
+            mu = getattr(self, f"{SHIFT[self.version]}_{name}")
+            mu = mu if self.version == 5 else 1 - mu  # share of the current token
+            return x * mu + before * (1 - mu)
+
+        y = self.value(self.key(shift("k")).relu().square())
+        if self.version != 7:
+            y = torch.sigmoid(self.receptance(shift("r"))) * y
         return y, x[-1]
 
 
@@ -103,29 +117,28 @@ class RWKVBlock(nn.Module):
         if layer == 0:
             self.ln0 = nn.LayerNorm(d)
         self.ln1, self.ln2 = nn.LayerNorm(d), nn.LayerNorm(d)
-        if sizes.version == 5:
-            self.att: RWKV5 | RWKV6 = RWKV5(d, head, layer, sizes.layers)
-        else:
-            self.att = RWKV6(
-                d,
-                head,
-                layer,
-                sizes.layers,
-                mix_rank=sizes.mix_rank,
-                decay_rank=sizes.decay_rank,
-            )
+        more = {"residual": layer > 0} if sizes.version == 7 else {}
+        self.att = TIME_MIX[sizes.version](d, head, layer, sizes.layers, **more, **sizes.ranks)
         self.ffn = ChannelMix(sizes, layer)
 
     def forward(
-        self, x: Float[Tensor, "T B D"], state: BlockState | None
-    ) -> tuple[Float[Tensor, "T B D"], BlockState]:
-        """Return (y, state)."""
+        self,
+        x: Float[Tensor, "T B D"],
+        state: BlockState | None,
+        first: Float[Tensor, "T B D"] | None,
+    ) -> tuple[Float[Tensor, "T B D"], BlockState, Float[Tensor, "T B D"] | None]:
+        """Return (y, state, values of the first layer's time mixing in version 7)."""
         x = self.ln0(x) if hasattr(self, "ln0") else x
-        y, att = self.att(self.ln1(x), None if state is None else state.att)
+        normal, own = self.ln1(x), None if state is None else state.att
+        options = {}
+        if isinstance(self.att, RWKV7):
+            first = self.att.make_values(normal, own) if first is None else first
+            options = {"first": first}
+        y, att = self.att(normal, own, **options)
         x = x + y
         last = x.new_zeros(x.shape[1:]) if state is None else state.ffn
         y, ffn = self.ffn(self.ln2(x), last)
-        return x + y, BlockState(att, ffn)
+        return x + y, BlockState(att, ffn), first
 
 
 class RWKV(nn.Module):
@@ -163,9 +176,9 @@ class RWKV(nn.Module):
             raise ValueError(
                 f"RWKV: its state has {len(self.blocks)} blocks, got {len(state)}; {CURE}"
             )
-        x, after = self.emb(tokens), []
+        x, after, first = self.emb(tokens), [], None
         for block, own in zip(self.blocks, state or [None] * len(self.blocks), strict=True):
-            x, new = block(x, own)
+            x, new, first = block(x, own, first)
             after.append(new)
         return self.head(self.ln_out(x)), tuple(after)
 
@@ -187,11 +200,14 @@ def initialise(model: RWKV) -> None:
     for block in model.blocks:
         att: Any = block.att
         ffn: Any = block.ffn
-        for weight in (att.output.weight, ffn.value.weight, ffn.receptance.weight):
+        for weight in (att.output.weight, ffn.value.weight):
             nn.init.zeros_(weight)
+        if model.sizes.version != 7:
+            nn.init.zeros_(ffn.receptance.weight)
+        gates = [(att.gate.weight, 0.1)] if att.GATED else []
         for weight, gain in (
             (att.key.weight, 0.1),
-            (att.gate.weight, 0.1),
+            *gates,
             (att.receptance.weight, 1.0),
             (att.value.weight, 1.0),
             (ffn.key.weight, 1.0),
@@ -203,7 +219,7 @@ def load_rwkv(path: str | Path) -> RWKV:
     """Return the model of a published checkpoint, ``.pth`` or ``.safetensors``, in float32.
 
     Raises:
-        ValueError: the file is damaged, or not a checkpoint of RWKV-5.2 or 6.
+        ValueError: the file is damaged, or not a checkpoint of RWKV-5.2, 6 or 7.
     """
     path = Path(path)
     try:
@@ -228,11 +244,13 @@ def make_rwkv(tensors: Mapping[Any, Any]) -> RWKV:
     """Return the model with the tensors of a checkpoint, given by name, in float32.
 
     Raises:
-        ValueError: the tensors do not fit RWKV-5.2 or 6; the message names those that are
+        ValueError: the tensors do not fit RWKV-5.2, 6 or 7; the message names those that are
             missing, unknown, of another shape, not dense, not floating-point, or not finite.
     """
-    _require_dense(tensors)
+    require_dense(tensors)
     sizes = read_sizes(tensors)
+    if sizes.version == 7:
+        tensors = {n: t for n, t in tensors.items() if n not in UNUSED}
     with torch.device("meta"):
         model = RWKV(sizes)
     need = {name: tuple(p.shape) for name, p in model.state_dict().items()}
@@ -245,26 +263,6 @@ def make_rwkv(tensors: Mapping[Any, Any]) -> RWKV:
         raise ValueError(f"not the tensors of RWKV-{sizes.version}: {'; '.join(wrong[:9])}")
     model.load_state_dict({n: t.float() for n, t in tensors.items()}, assign=True)
     return model.requires_grad_(False)
-
-
-def _require_dense(tensors: Mapping[Any, Any]) -> None:
-    """Raise unless a checkpoint maps names to dense tensors of floating-point numbers.
-
-    Raises:
-        ValueError: names the entries that are something else.
-    """
-    wrong = []
-    for name, t in tensors.items():
-        if not isinstance(name, str) or not isinstance(t, Tensor):
-            wrong.append(f"{name!r} is {describe(t)}")
-        elif t.is_meta or t.is_nested or t.layout is not torch.strided:
-            wrong.append(f"{name} has no values" if t.is_meta else f"{name} is not dense")
-        elif t.dtype not in FLOATS:
-            wrong.append(f"{name} holds {t.dtype}")
-    if wrong:
-        raise ValueError(
-            f"not the tensors of RWKV, dense, of 16, 32 or 64 bits: {'; '.join(wrong[:9])}"
-        )
 
 
 def read_sizes(tensors: Mapping[str, Tensor]) -> RWKVSizes:
@@ -280,19 +278,13 @@ def read_sizes(tensors: Mapping[str, Tensor]) -> RWKVSizes:
         if shape is None or len(shape) != axes:
             what = "has none" if shape is None else f"has shape {tuple(shape)}"
             raise ValueError(
-                f"a checkpoint of RWKV-5.2 or 6 has a tensor {name} of {axes} axes; this "
+                f"a checkpoint of RWKV-5.2, 6 or 7 has a tensor {name} of {axes} axes; this "
                 f"{what}: {TAKE}"
             )
         return tuple(shape)
 
+    version, att = find_version(tensors), "blocks.0.att"
     words, width = shape("emb.weight", 2)
-    att, ranks = "blocks.0.att", {}
-    finch = f"{att}.time_maa_x" in tensors
-    if finch:
-        ranks = {
-            "mix_rank": shape(f"{att}.time_maa_w2", 3)[1],
-            "decay_rank": shape(f"{att}.time_decay_w2", 2)[0],
-        }
     layers = {int(m[1]) for n in tensors if (m := re.match(r"blocks\.(\d{1,9})\.", n))}
     if layers != set(range(len(layers))):
         gap = min(set(range(len(layers))) - layers)
@@ -300,14 +292,22 @@ def read_sizes(tensors: Mapping[str, Tensor]) -> RWKVSizes:
             f"a checkpoint of RWKV has its blocks from 0 on without gaps; this has block "
             f"{max(layers)} and no block {gap}: take a whole file, as it is published"
         )
+    ranks: dict[str, int] = {}
+    if version == 6:
+        ranks["mix_rank"] = shape(f"{att}.time_maa_w2", 3)[1]
+        ranks["decay_rank"] = shape(f"{att}.time_decay_w2", 2)[0]
+    elif version == 7:
+        ranks = {f"{m}_rank": shape(f"{att}.{n}2", 2)[0] for m, n in OF_FIRST}
+        if len(layers) > 1:
+            ranks["value_rank"] = shape("blocks.1.att.v2", 2)[0]
     return RWKVSizes(
-        version=6 if finch else 5,
+        version=version,
         vocabulary=words,
         width=width,
         layers=len(layers),
         hidden=shape("blocks.0.ffn.key.weight", 2)[0],
-        head_width=shape(f"{att}.time_faaaa", 2)[1],
-        **ranks,
+        head_width=shape(f"{att}.{'r_k' if version == 7 else 'time_faaaa'}", 2)[1],
+        ranks=ranks,
     )
 
 

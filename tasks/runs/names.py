@@ -27,7 +27,7 @@ CONFIGURATIONS = {  # of each task; equal to the names in the task
     ),
     "language": (
         *("tiny", "small", "small_transformer", "small_mlgru", "small_matmulfree"),
-        *("small_rwkv6", "small_eagle", "small_finch", "small_spiking"),
+        *("small_rwkv6", "small_eagle", "small_finch", "small_goose", "small_spiking"),
         *("matmulfree_370m", "matmulfree_1b", "matmulfree_3b"),
     ),
     "hybrids": ("tiny", "recall", "text"),

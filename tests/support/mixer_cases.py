@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from neuro.mixers.delta import run_delta, run_delta_recurrence
+from neuro.mixers.dplr import run_dplr, run_dplr_recurrence, run_kda
 from neuro.mixers.gla import run_gla, run_gla_recurrence
 from neuro.mixers.scan import run_scan, run_scan_recurrence
 from neuro.mixers.softmax import KeysValues, run_softmax, run_softmax_recurrence
@@ -55,9 +56,34 @@ def delta(tokens: int, strength: float, draw: Draw) -> tuple[Tensor, ...]:
     return q, F.normalize(k, dim=-1), v, beta, g.squeeze(-1), s
 
 
+def dplr(tokens: int, strength: float, draw: Draw) -> tuple[Tensor, ...]:
+    q, k, v, g, s = gla(tokens, strength, draw)
+    kk, rate = F.normalize(draw(*k.shape), dim=-1), 2 * torch.sigmoid(draw(*k.shape))
+    return q, k, v, g, -kk, rate * kk, s
+
+
+def kda(tokens: int, strength: float, draw: Draw) -> tuple[Tensor, ...]:
+    q, k, v, beta, _, s = delta(tokens, strength, draw)
+    return q, k, v, beta, log_decay(draw, strength, *k.shape), s
+
+
 def softmax(tokens: int, strength: float, draw: Draw) -> tuple[Tensor, ...]:
     q, k, v, *_ = gla(tokens, strength, draw)
     return q, k, v, draw(6, 2, 3, 4), draw(6, 2, 3, 5)
+
+
+def run_kda_recurrence(
+    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor, s: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return (y, state) of Kimi Delta Attention as its paper has it: decay, then correct."""
+    out = []
+    for t in range(len(q)):
+        s = g[t].exp().unsqueeze(-1) * s
+        held = (k[t].unsqueeze(-1) * s).sum(-2)
+        new = beta[t].unsqueeze(-1) * (v[t] - held)
+        s = s + k[t].unsqueeze(-1) * new.unsqueeze(-2)
+        out.append((q[t].unsqueeze(-1) * s).sum(-2))
+    return torch.stack(out), s
 
 
 def _bonus_before_state(run: Callable[..., Any]) -> Callable[..., Any]:
@@ -80,6 +106,8 @@ CORES = {
         _bonus_before_state(run_gla), _bonus_before_state(run_gla_recurrence), with_bonus
     ),
     "delta": Core(run_delta, run_delta_recurrence, delta),
+    "dplr": Core(run_dplr, run_dplr_recurrence, dplr),
+    "kda": Core(run_kda, run_kda_recurrence, kda),
     "softmax": Core(_two_to_one(run_softmax), _two_to_one(run_softmax_recurrence), softmax),
 }
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from neuro.mixers.delta import run_delta, run_delta_recurrence
+from neuro.mixers.dplr import run_dplr, run_dplr_recurrence
 from neuro.mixers.gla import run_gla, run_gla_recurrence
 from neuro.mixers.scan import run_scan, run_scan_recurrence
 from neuro.mixers.softmax import run_softmax
@@ -28,6 +29,8 @@ INDEXED = "torch, f[t] by number"
 DECODED = 64  # tokens that a run generates
 HEADS = 4, 16  # of a small model, and of one of 370 million parameters
 # Smallest ratios that we aim for: beside the recorded loop (scan, chunks), attention, a step.
+# A chunk of RWKV-7 takes four products of tokens by tokens where others take one or two.
+RWKV7_CHUNKS = 5.0
 SCAN, CHUNKS, BESIDE_ATTENTION, STEP = 10.0, 8.0, 1.0, 1.5
 Core = Callable[..., tuple[Tensor, Any]]
 
@@ -45,6 +48,7 @@ CORES: Mapping[str, tuple[Core, Core]] = {  # the fast form, and the recurrence
     "scan": (run_scan, run_scan_recurrence),
     "GLA": (run_gla, run_gla_recurrence),
     "delta rule": (run_delta, run_delta_recurrence),
+    "RWKV-7": (run_dplr, run_dplr_recurrence),
 }
 
 
@@ -70,6 +74,7 @@ class CoreSizes:
         rest = {
             "GLA": (decay,),
             "delta rule": (torch.sigmoid(q[..., 0]), decay[..., 0]),
+            "RWKV-7": (decay, -k, torch.sigmoid(q) * k),
             "softmax": (),
         }
         return (torch.sigmoid(g), v) if self.core == "scan" else (q, k, v, *rest[self.core])
@@ -120,10 +125,10 @@ def _case(
 def recurrences(quick: bool) -> list[Case]:
     """Return a training step beside the recurrence, recorded token by token."""
     tokens, cases = 32 if quick else 512, []
-    for core in ("scan", "GLA", "delta rule"):
+    for core in CORES:
         text = CoreSizes(core=core, tokens=tokens, batch=8 if core == "scan" else 4)
         runs = dict(zip((OURS, LOOP), CORES[core], strict=True))
-        targets = {LOOP: CHUNKS}
+        targets = {LOOP: RWKV7_CHUNKS if core == "RWKV-7" else CHUNKS}
         if core == "scan":
             runs[INDEXED], targets = run_indexed_scan, {INDEXED: SCAN}
         subjects = {who: partial(train, text, run) for who, run in runs.items()}
@@ -148,7 +153,7 @@ def steps(quick: bool) -> list[Case]:
     """Return generation token by token, beside the same generation in torch."""
     cases = []
     for heads in HEADS:
-        for core in ("GLA", "delta rule"):
+        for core in ("GLA", "delta rule", "RWKV-7"):
             text = CoreSizes(core=core, tokens=4 if quick else DECODED, batch=1, heads=heads)
             ours, loop = (partial(decode, text, run) for run in CORES[core])
             name = f"{core}, generation, width {heads * text.channels:,}"

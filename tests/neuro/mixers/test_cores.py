@@ -11,6 +11,7 @@ from torch.autograd import forward_ad
 
 from neuro.mixers import scan
 from neuro.mixers.delta import run_delta, run_delta_recurrence
+from neuro.mixers.dplr import _require_shapes, run_dplr, run_dplr_recurrence, run_kda
 from neuro.mixers.gla import run_gla, run_gla_recurrence
 from neuro.mixers.scan import run_scan, run_scan_recurrence
 
@@ -56,7 +57,7 @@ def test_a_few_tokens_without_gradients_are_those_of_the_recurrence(
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script")  # torch's own
-@pytest.mark.parametrize("name", ["gla", "gla with a bonus", "delta", "softmax"])
+@pytest.mark.parametrize("name", ["gla", "gla with a bonus", "delta", "dplr", "softmax"])
 @pytest.mark.parametrize("tokens", [1, 16, 17])
 def test_derivatives_go_forward_through_few_tokens_and_many(name: str, tokens: int) -> None:
     core = CORES[name]
@@ -73,7 +74,7 @@ def test_derivatives_go_forward_through_few_tokens_and_many(name: str, tokens: i
     torch.testing.assert_close(found, (more - less) / (2 * step), rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["scan", "gla", "gla with a bonus", "delta"])
+@pytest.mark.parametrize("name", ["scan", "gla", "gla with a bonus", "delta", "dplr", "kda"])
 def test_four_thousand_tokens_are_those_of_the_recurrence(name: str) -> None:
     core = CORES[name]
     given_ = tuple(x.float() for x in core.make(4096, 0.01, draw_from(4)))
@@ -98,6 +99,11 @@ def test_of_a_decay_of_zero_nothing_is_left_and_gradients_are_numbers() -> None:
     assert all(bool(x.isfinite().all()) for x in grads)
     y, _ = run_delta(q, k, v, torch.full((40, 1, 1), 0.5), g[..., 0])
     assert y.flatten()[6:].tolist() == v.flatten()[6:].tolist()
+    leaves = [x.clone().requires_grad_() for x in (q, k, v, torch.full((40, 1, 1), 0.5), g)]
+    y, s = run_kda(*leaves)
+    assert y.flatten()[6:].tolist() == v.flatten()[6:].tolist()
+    grads = torch.autograd.grad(y.sum() + s.sum(), leaves)
+    assert all(bool(x.isfinite().all()) for x in grads)
 
 
 def test_a_weak_decay_after_a_strong_one_is_exact() -> None:
@@ -112,6 +118,9 @@ def test_a_weak_decay_after_a_strong_one_is_exact() -> None:
     rows = [ones, torch.ones(32, 1, 1, 1), ones, 0.01 * ones[..., 0], g[..., 0]]
     want = run_delta_recurrence(*(x.double() for x in rows))[0]
     torch.testing.assert_close(run_delta(*rows)[0].double(), want, rtol=1e-6, atol=0)
+    rows = [ones, ones, ones, g, 0.01 * ones, -ones]
+    want = run_dplr_recurrence(*(x.double() for x in rows))[0]
+    torch.testing.assert_close(run_dplr(*rows)[0].double(), want, rtol=1e-6, atol=0)
 
 
 def test_a_zero_key_writes_nothing() -> None:
@@ -129,6 +138,41 @@ def test_the_delta_rule_replaces_what_was_held_under_a_key() -> None:
     y, s = run_delta(k, k, v, torch.ones(3, 1, 1))
     assert y.flatten().tolist() == [1, 2, 5]
     assert s.flatten().tolist() == [5, 2]  # and a sum would hold 6
+
+
+def test_a_correction_adds_under_one_key_what_the_state_holds_under_another() -> None:
+    q, a, b = (torch.tensor(x).view(1, 1, 1, 2) for x in ([10.0, 1.0], [1.0, 5.0], [0.0, 3.0]))
+    s, g = torch.tensor([4.0, 7.0]).view(1, 1, 2, 1), torch.tensor([0.5, 0.25]).log()
+    k, v = torch.tensor([6.0, 0.0]).view(1, 1, 1, 2), torch.full((1, 1, 1, 1), 8.0)
+    for run in (run_dplr, run_dplr_recurrence):
+        y, end = run(q, k, v, g.expand_as(q), a, b, s)
+        assert end.flatten().tolist() == [0.5 * 4 + 6 * 8, 0.25 * 7 + 3 * (4 + 5 * 7)]
+        assert y.item() == 10 * 50 + 118.75
+
+
+@pytest.mark.parametrize("strength", [0.1, 30.0])
+def test_dplr_without_a_correction_is_gla_and_with_one_decay_a_head_kda_is_delta(
+    strength: float,
+) -> None:
+    q, k, v, beta, g, s = CORES["delta"].make(40, strength, draw_from(12))
+    wide = g[..., None].expand_as(k)
+    assert (
+        distance(list(run_kda(q, k, v, beta, wide, s)), list(run_delta(q, k, v, beta, g, s)))
+        < 1e-13
+    )
+    none, wide = torch.zeros_like(k), CORES["gla"].make(40, strength, draw_from(13))[3]
+    want = list(run_gla(q, k, v, wide, s))
+    assert distance(list(run_dplr(q, k, v, wide, q, none, s)), want) < 1e-13
+    assert distance(list(run_dplr(q, k, v, wide, none, q, s)), want) < 1e-13
+
+
+@pytest.mark.parametrize("at", [1, 3, 4, 5, 6])
+def test_dplr_refuses_rows_of_other_shapes(at: int) -> None:
+    given_ = list(CORES["dplr"].make(3, 1.0, draw_from(8)))
+    given_[at] = given_[at][..., :2, :]
+    name = ["q", "q", "v", "g", "a", "b", "state"][at]
+    with pytest.raises(ValueError, match=f"dplr: {name} has shape"):
+        _require_shapes(*given_)
 
 
 def test_a_bonus_reads_the_present_token_and_the_state_those_before() -> None:
@@ -180,7 +224,7 @@ def test_a_scan_on_two_threads_is_one_on_one(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_sixteen_bits_compute_in_thirty_two() -> None:
-    for name in ("scan", "gla", "delta"):
+    for name in ("scan", "gla", "delta", "dplr", "kda"):
         core = CORES[name]
         given_ = tuple(x.bfloat16() for x in core.make(40, 0.1, draw_from(10)))
         y, state = core.fast(*given_)
@@ -189,7 +233,7 @@ def test_sixteen_bits_compute_in_thirty_two() -> None:
         assert distance([y, state], list(want)) < 1e-6
 
 
-@pytest.mark.parametrize("name", ["gla", "delta"])
+@pytest.mark.parametrize("name", ["gla", "delta", "dplr"])
 def test_autocast_does_not_shorten_the_recurrence(name: str) -> None:
     core = CORES[name]
     given_ = tuple(x.float() for x in core.make(40, 0.1, draw_from(11)))

@@ -5,8 +5,9 @@ import torch
 from mixer_cases import CORES, draw_from
 from torch import Tensor
 
-from neuro.mixers import RetNet
+from neuro.mixers import KimiDelta, RetNet
 from neuro.mixers.delta import run_delta
+from neuro.mixers.dplr import run_dplr, run_kda
 from neuro.mixers.gla import run_gla
 from neuro.mixers.scan import run_scan
 
@@ -70,6 +71,31 @@ def test_gated_delta() -> None:
     wide = (by_batch(x) for x in rows)
     y, end = theirs(*wide, scale=1.0, initial_state=s, output_final_state=True)
     check(run_delta(*rows, s), y.transpose(0, 1), end)
+
+
+def test_kda() -> None:
+    from fla.ops.kda.naive import naive_recurrent_kda as theirs
+
+    q, k, v, beta, g, s = given("kda")
+    y, end = theirs(*(by_batch(x) for x in (q, k, v, g, beta)), 1.0, s, output_final_state=True)
+    check(run_kda(q, k, v, beta, g, s), y.transpose(0, 1), end)
+
+
+def test_decays_of_kda() -> None:
+    from fla.ops.kda.gate import naive_kda_gate as theirs
+
+    mixer, x = KimiDelta(12, 3), draw_from(22)(5, 2, 12).float()
+    rates = mixer.strength(x).unflatten(-1, (3, 4))
+    want = theirs(rates, mixer.log_strength, mixer.dt)
+    torch.testing.assert_close(mixer.log_decay(x), want, rtol=1e-5, atol=1e-7)
+
+
+def test_dplr() -> None:
+    from fla.ops.generalized_delta_rule.dplr.naive import dplr_recurrence as theirs
+
+    q, k, v, g, a, b, s = given("dplr")
+    y, end = theirs(*(by_head(x) for x in (q, k, v, a, b, g)), s)
+    check(run_dplr(q / 2, k, v, g, a, b, s), y.movedim(2, 0), end)
 
 
 def test_hgrn() -> None:

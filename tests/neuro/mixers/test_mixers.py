@@ -1,4 +1,4 @@
-"""Ten mixers keep one interface; their sizes are stated, and some are others in disguise."""
+"""All mixers keep one interface; their sizes are stated, and some are others in disguise."""
 
 import math
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from mixer_cases import draw_from
+from mixer_cases import draw_from, run_kda_recurrence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,9 +18,12 @@ from neuro.mixers import (
     MLGRU,
     RWKV5,
     RWKV6,
+    RWKV7,
     DeltaNet,
     GatedDeltaNet,
     KeysValues,
+    KimiDelta,
+    Mamba2,
     MatrixState,
     Mixer,
     RetNet,
@@ -32,6 +35,7 @@ from neuro.mixers.delta import run_delta
 from neuro.mixers.gla import run_gla
 from neuro.mixers.mixer import rotate
 from neuro.mixers.recurrence import keep_and_write
+from neuro.mixers.rwkv7 import suggest_rank
 from neuro.mixers.scan import run_scan
 
 WIDTH = 16
@@ -43,7 +47,7 @@ def rwkv(kind: Callable[..., Mixer]) -> Callable[[], Mixer]:
     def make() -> Mixer:
         mixer = kind(WIDTH, head_width=8, layer=1, layers=3)
         for name, p in mixer.named_parameters():
-            if "time_" in name:
+            if ".weight" not in name:
                 p.data += 0.3 * torch.randn(p.shape)
         return mixer
 
@@ -58,8 +62,11 @@ MAKE: dict[str, Callable[[], Mixer]] = {
     "HGRN2": lambda: HGRN2(WIDTH, 2),
     "DeltaNet": lambda: DeltaNet(WIDTH, 2),
     "GatedDeltaNet": lambda: GatedDeltaNet(WIDTH, 2),
+    "KimiDelta": lambda: KimiDelta(WIDTH, 2),
+    "Mamba2": lambda: Mamba2(WIDTH, 2, keys=4),
     "RWKV5": rwkv(RWKV5),
     "RWKV6": rwkv(RWKV6),
+    "RWKV7": rwkv(RWKV7),
     "SoftmaxAttention": lambda: SoftmaxAttention(WIDTH, 2),
 }
 EVERY = pytest.mark.parametrize("name", MAKE)
@@ -131,6 +138,15 @@ SIZES = {  # numbers in the state of a sample, multiply-accumulates of a token, 
     ),
     "RWKV5": (2 * 8 * 8 + 16, 5 * 256 + 3 * 2 * 8 * 8),
     "RWKV6": (2 * 8 * 8 + 16, 5 * 256 + 3 * 2 * 8 * 8 + 16 * (2 * 5 * 32 + 2 * 64)),
+    "KimiDelta": (
+        2 * 8 * 8 + 3 * 48,
+        4 * 256 + 32 + 4 * 48 + 4 * 2 * 8 * 8 + 4 * 16 * 8,
+    ),
+    "Mamba2": (
+        2 * 4 * 16 + 3 * 40,
+        16 * (4 + 4 + 32 + 32 + 2) + 32 * 16 + 4 * 40 + 3 * 2 * 4 * 16,
+    ),
+    "RWKV7": (2 * 8 * 8 + 16, 4 * 256 + 5 * 2 * 8 * 8 + 16 * 2 * (32 + 32 + 32)),
     "SoftmaxAttention": (2 * 16 * 5, 4 * 256 + 2 * 16 * 6),
 }
 
@@ -170,6 +186,70 @@ def test_linear_maps_may_be_of_another_kind(name: str) -> None:
     mixer = kind(WIDTH, linear=linear, **heads)
     assert len(made) in (4, 5)
     assert mixer.output.bias is not None
+
+
+def test_kda_is_the_sum_of_its_paper() -> None:
+    mixer, x = make("KimiDelta"), draw_from(14)(6, 2, WIDTH)
+    maps = torch.cat([mixer.query(x), mixer.key(x), mixer.value(x)], -1)
+    q, k, v = mixer.conv(maps, maps.new_zeros(3, 2, 48))[0].unflatten(-1, (3, 2, 8)).unbind(2)
+    q, k = F.normalize(q, dim=-1) / 8**0.5, F.normalize(k, dim=-1)
+    rate = F.softplus(mixer.strength(x) + mixer.dt).unflatten(-1, (2, 8))
+    g = -mixer.log_strength.exp()[:, None] * rate
+    s = torch.zeros(2, 2, 8, 8, dtype=torch.float64)
+    y, s = run_kda_recurrence(q, k, v, torch.sigmoid(mixer.beta(x)), g, s)
+    read = F.rms_norm(y, (8,), mixer.norm.weight, 1e-5).flatten(2) * mixer.gate(x).sigmoid()
+    got, state = mixer(x)
+    torch.testing.assert_close(got, mixer.output(read), rtol=1e-10, atol=1e-11)
+    torch.testing.assert_close(state.s, s, rtol=1e-10, atol=1e-11)
+
+
+def test_mamba2_is_masked_attention_whose_mask_decays() -> None:
+    """The quadratic form of the paper: y = (L . C B^T) dt x + D x, L the products of decays."""
+    mixer, x = make("Mamba2"), draw_from(15)(7, 2, WIDTH)
+    mixer.skip.data += torch.tensor([0.5, -0.25])
+    maps = torch.cat([mixer.query(x), mixer.key(x), mixer.value(x)], -1)
+    padded = torch.cat([maps.new_zeros(3, 2, 40), maps])
+    taps = torch.stack([padded[j : j + 7] for j in range(4)])
+    mixed = F.silu(torch.einsum("jtbm,jm->tbm", taps, mixer.conv.weight) + mixer.conv.bias)
+    c, b, v = mixed.split([4, 4, 32], -1)
+    v, dt = v.unflatten(-1, (2, 16)), F.softplus(mixer.rate(x) + mixer.dt)
+    upto = (-mixer.log_strength.exp() * dt).cumsum(0)
+    kept = (upto[:, None] - upto[None]).exp() * torch.ones(7, 7).tril()[..., None, None]
+    y = torch.einsum("tbk,sbk,tsbh,sbh,sbhv->tbhv", c, b, kept, dt, v) + mixer.skip[:, None] * v
+    read = F.rms_norm(y.flatten(2) * F.silu(mixer.gate(x)), (32,), mixer.norm.weight, 1e-5)
+    torch.testing.assert_close(mixer(x)[0], mixer.output(read), rtol=1e-10, atol=1e-11)
+
+
+def test_goose_begins_as_published_and_needs_the_first_values_it_was_made_for() -> None:
+    mixer = RWKV7(64, 32, 1, 3, residual=True)
+    ranks = {m: getattr(mixer, f"{m}2").shape[0] for m in "wagv"}
+    assert ranks == {"w": 32, "a": 32, "g": 32, "v": 32}
+    assert [suggest_rank(2048, f) for f in (2.5, 5.0, 1.7)] == [128, 224, 64]
+    assert not mixer.w1.any()
+    torch.testing.assert_close(mixer.v2 @ mixer.v2.mT, 0.01 * torch.eye(32))
+    n, line = 40, 40 / 63
+    zigzag = (8 - 15.5) / 15.5
+    zigzag *= abs(zigzag)
+    found = [getattr(mixer, m)[0, 0, n].item() for m in ("w0", "a0", "v0", "k_k", "k_a")]
+    want = [
+        -5.5 + 6 * line ** (1 + 0.5**0.3) + 2.5 * zigzag,
+        -0.19 + 0.3 * zigzag + 0.4 * (line - 0.5),
+        0.73 - 0.4 * (line - 0.5),
+        0.71 - 0.1 * (line - 0.5),
+        1.02,
+    ]
+    assert found == pytest.approx(want, abs=1e-6)
+    shifts = [getattr(mixer, f"x_{m}")[0, 0, n].item() for m in "rwkvag"]
+    powers = [0.2, 0.9, 0.7, 0.7, 0.9, 0.2]
+    assert shifts == pytest.approx([1 - (40 / 64) ** (p * 2 / 3) for p in powers], abs=1e-6)
+    assert torch.equal(mixer.r_k, torch.full((2, 32), -0.04))
+    x = torch.zeros(2, 3, 64)
+    with pytest.raises(ValueError, match="first is None; it must be the values of the stack's"):
+        mixer(x)
+    with pytest.raises(ValueError, match="RWKV7: first has shape"):
+        mixer(x, first=x[:1])
+    with pytest.raises(ValueError, match="RWKV7: s of the state is"):
+        mixer.make_values(x[:, :2], mixer(x, first=x)[1])
 
 
 def test_gla_with_a_constant_decay_is_retention() -> None:
@@ -309,11 +389,18 @@ def test_reach_two_counts_modulo_two_and_one_cannot() -> None:
     assert beta.item() == 1.0
 
 
-def test_first_decays_of_gated_deltanet_are_in_the_published_ranges() -> None:
-    mixer = GatedDeltaNet(64, 16)
-    assert bool((mixer.log_strength.exp() <= 16).all())
-    dt = F.softplus(mixer.dt).detach()
-    assert 0.001 <= float(dt.min()) < float(dt.max()) <= 0.1001
+@pytest.mark.parametrize(
+    ("kind", "least", "rates"), [(GatedDeltaNet, 0, 16), (KimiDelta, 1, 64), (Mamba2, 1, 16)]
+)
+def test_first_decays_are_in_the_published_ranges(kind: Any, least: float, rates: int) -> None:
+    with seeded(0):
+        mixer = kind(64, 16)
+    strength, dt = mixer.log_strength.exp().detach(), F.softplus(mixer.dt).detach()
+    assert (strength.shape, dt.shape) == ((16,), (rates,))
+    assert least <= float(strength.min()) < 5
+    assert 10 < float(strength.max()) <= 16
+    assert 0.001 <= float(dt.min()) < 0.003
+    assert 0.03 < float(dt.max()) <= 0.1001
 
 
 def test_another_kind_of_state_is_refused() -> None:
@@ -363,6 +450,9 @@ def test_more_tokens_than_the_limit_are_refused() -> None:
         (lambda: RetNet(12, 4), "RetNet: width 12 is not a multiple of 8"),
         (lambda: GatedDeltaNet(10, 4), "3 x width 30 is not a multiple of 16"),
         (lambda: DeltaNet(16, 4, reach=3.0), "DeltaNet.reach must be 1 or 2, got 3"),
+        (lambda: KimiDelta(18, 4), "KimiDelta: width 18 is not a multiple of 4"),
+        (lambda: Mamba2(15, 4), "Mamba2: 2 x width 30 is not a multiple of 4"),
+        (lambda: RWKV7(16, 8, gate_rank=-1), "RWKV7.rank of g must be >= 1, got -1"),
         (lambda: HGRN2(16, 0), "HGRN2.heads must be >= 1, got 0"),
         (lambda: SoftmaxAttention(16, 4, limit=0), "SoftmaxAttention.limit must be >= 1"),
         (lambda: RWKV5(16, 8, layer=3, layers=3), "RWKV5.layer must be from 0 to 2, got 3"),

@@ -21,6 +21,7 @@ from tasks.language.config import (
     small,
     small_eagle,
     small_finch,
+    small_goose,
     small_matmulfree,
     small_rwkv6,
     small_spiking,
@@ -69,7 +70,7 @@ def test_tiny_models_have_about_the_same_size() -> None:
         count(make())
         for make in (
             *(small, small_transformer, small_matmulfree, small_rwkv6, small_spiking),
-            *(small_eagle, small_finch),
+            *(small_eagle, small_finch, small_goose),
         )
     ]
     assert all(size == pytest.approx(sizes[0], rel=0.02) for size in sizes)

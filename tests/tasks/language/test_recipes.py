@@ -54,6 +54,21 @@ def test_rwkv_learns_decays_twice_as_fast(stack: str, shift: str, block: str) ->
         assert found["blocks.1.ffn.value.weight"] == (1.0, 0.1)
 
 
+@pytest.mark.parametrize("block", ["rwkv", "gated"])
+def test_goose_learns_its_decay_twice_as_fast_too(block: str) -> None:
+    found = group_by_name(replace(SMALL, stack="rwkv7*2", block=block, lr=1.0))
+    at = "blocks.1.att." if block == "rwkv" else "blocks.1.mixer."
+    assert found[f"{at}w0"] == (2.0, 0.0)
+    for name in ("w1", "w2", "a0", "a1", "a2", "g1", "g2", "x_r", "x_w", "k_k", "k_a", "r_k"):
+        assert found[f"{at}{name}"] == (1.0, 0.0)
+    assert found[f"{at}key.weight"] == (1.0, 0.1)
+    if block == "rwkv":
+        assert [found[f"{at}v{k}"] for k in range(3)] == 3 * [(1.0, 0.0)]
+        assert found["blocks.1.ffn.x_k"] == (1.0, 0.0)
+        assert found["blocks.1.ffn.key.weight"] == (1.0, 0.1)
+    assert f"{at.replace('1', '0')}v0" not in found  # the first layer has no residual
+
+
 def test_matmulfree_halves_its_learning_rate_midway() -> None:
     config = replace(small(), recipe="matmulfree", lr=2.0, warm=0.25, steps=8, validations=4)
     plan, plain = make_plan(config), make_plan(replace(config, recipe="plain"))
@@ -74,13 +89,13 @@ def test_what_does_not_fit_together_is_refused() -> None:
     with pytest.raises(ValueError, match=r"and mlgru\*4 has none; take 'plain'"):
         make_plan(replace(small(), recipe="rwkv"))
     for wrong in ({"stack": "rwkv5+rwkv6"}, {"stack": "mlgru*2"}, {"linear": "ternary"}):
-        with pytest.raises(ValueError, match="Use a stack of rwkv5 or of rwkv6 alone"):
+        with pytest.raises(ValueError, match="Use a stack of rwkv5, rwkv6 or rwkv7 alone"):
             replace(SMALL, **wrong)
     with pytest.raises(ValueError, match="RWKV: width 16 is not a multiple of 3"):
         build(replace(SMALL, heads=3))
 
 
-@pytest.mark.parametrize("stack", ["rwkv5*2", "rwkv6*2"])
+@pytest.mark.parametrize("stack", ["rwkv5*2", "rwkv6*2", "rwkv7*2"])
 def test_whole_rwkv_blocks_begin_as_published_and_go_on_in_parts(stack: str) -> None:
     with seeded(0):
         model = build(replace(SMALL, stack=stack))

@@ -8,7 +8,7 @@ from tasks.bench.peers.mixers import CASES, CORES, INDEXED, LOOP, CoreSizes, run
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("core", ["scan", "GLA", "delta rule"])
+@pytest.mark.parametrize("core", CORES)
 def test_both_sides_return_the_same_numbers(core: str) -> None:
     fast, slow = CORES[core]
     given = CoreSizes(core=core, tokens=40, batch=2, heads=2, channels=8).arguments()
@@ -33,4 +33,4 @@ def test_every_subject_runs(monkeypatch: pytest.MonkeyPatch) -> None:
             free = [pair.theirs[0] for pair in case.pairs if pair.target is None]
             assert free == ([LOOP] if INDEXED in case.subjects else [])
             names.append(case.name)
-    assert len(names) == len(set(names)) == 9
+    assert len(names) == len(set(names)) == 12
