@@ -189,7 +189,7 @@ def _make_coder(node: LI | Delta | SigmaDelta, plain: Population) -> Population:
         vth=as_int32(as_array(node.threshold).ravel()[:1] * scale),
         bias_mant=as_int32(bias[:1] if np.ptp(bias) == 0 else bias),
         message_bits=MESSAGE_BITS,
-        spike_exp=node.spike_exp,
+        spike_exp=node.spike_exp or 0,
         state_exp=STATE_EXP,
         cumulative=node.cumulative,
         relu=getattr(node, "relu", True),

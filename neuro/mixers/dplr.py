@@ -79,7 +79,7 @@ def run_dplr(  # noqa: PLR0913 - the arguments of the core
         return dplr_steps(q, k, v, g, a, b, s)
     rows = (split_chunks(x, CHUNK) for x in (q, k, v, clip_log_decay(g), a, b))
     with without_autocast(v):
-        y, end = _run_chunks(*rows, s.flatten(0, 1))
+        y, end = _run_chunks(*(*rows, s.flatten(0, 1)))
     return join_chunks(y, v), end.view(s.shape)
 
 

@@ -18,6 +18,7 @@ channels.
 """
 
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -109,7 +110,8 @@ class RWKV7(ShiftMixer):
         if state is not None:
             self._require_state(state, start)
         last = start.last if state is None else state.last
-        values: Tensor = self.value(x + (shift_tokens(x, last) - x) * self.x_v)
+        shift: Any = self.x_v
+        values: Tensor = self.value(x + (shift_tokens(x, last) - x) * shift)
         return values
 
     def mix(
@@ -136,13 +138,14 @@ class RWKV7(ShiftMixer):
         mixed = {m: x + change * getattr(self, f"x_{m}") for m in SHIFTS}
         r, k = self.receptance(mixed["r"]), self.key(mixed["k"])
         v = self.value(mixed["v"]) if first is None or self.residual else first
-        if self.residual:
-            share = torch.sigmoid(self.v0 + mixed["v"] @ self.v1 @ self.v2)
+        own: Any = self  # its parameters have computed names
+        if self.residual and first is not None:
+            share = torch.sigmoid(own.v0 + mixed["v"] @ own.v1 @ own.v2)
             v = v + (first - v) * share
-        rate = torch.sigmoid(self.a0 + mixed["a"] @ self.a1 @ self.a2)
-        gate = torch.sigmoid(mixed["g"] @ self.g1) @ self.g2
-        decay = self.w0 + torch.tanh(mixed["w"] @ self.w1) @ self.w2
-        held, k = k * self.k_k, k * (1 + (rate - 1) * self.k_a)
+        rate = torch.sigmoid(own.a0 + mixed["a"] @ own.a1 @ own.a2)
+        gate = torch.sigmoid(mixed["g"] @ own.g1) @ own.g2
+        decay = own.w0 + torch.tanh(mixed["w"] @ own.w1) @ own.w2
+        held, k = k * own.k_k, k * (1 + (rate - 1) * own.k_a)
         r, k, v, decay, held, rate = (
             split_heads(m, self.heads) for m in as_exact(r, k, v, decay, held, rate)
         )
