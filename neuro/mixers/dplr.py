@@ -77,9 +77,10 @@ def run_dplr(  # noqa: PLR0913 - the arguments of the core
     s = start_state(k, v, state)
     if can_run(q, k, v, g, a, b, s):
         return dplr_steps(q, k, v, g, a, b, s)
-    rows = (split_chunks(x, CHUNK) for x in (q, k, v, clip_log_decay(g), a, b))
+    rows = (q, k, v, clip_log_decay(g), a, b)
+    q, k, u, g, a, b = (split_chunks(x, CHUNK) for x in rows)
     with without_autocast(v):
-        y, end = _run_chunks(*(*rows, s.flatten(0, 1)))
+        y, end = _run_chunks(q, k, u, g, a, b, s.flatten(0, 1))
     return join_chunks(y, v), end.view(s.shape)
 
 

@@ -58,8 +58,8 @@ def dplr_steps(  # noqa: PLR0913 - the arguments of the core
     """Return (y, state) as :func:`neuro.mixers.dplr.run_dplr` does."""
     values, before = _plain(v), _plain(s)
     y, after = np.zeros(values.shape, values.dtype), np.empty_like(before)
-    rows = (*(_plain(x) for x in (q, k, g.exp(), a, b)), values, before, y, after)
-    run_dplr_steps(*rows)
+    keys = _plain(q), _plain(k), _plain(g.exp()), _plain(a), _plain(b)
+    run_dplr_steps(*keys, values, before, y, after)
     return torch.from_numpy(y), torch.from_numpy(after)
 
 

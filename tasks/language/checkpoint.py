@@ -6,15 +6,13 @@ shards, and a tokenizer. MatMul-free models (``model_type`` "hgrn_bit"; Zhu et a
 whatever the precision of the files. Their fused maps add 1e-6 to mean squares.
 """
 
-import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from drivers.folders import found_in
@@ -24,16 +22,17 @@ from neuro.io.schema import SchemaError, convert
 from neuro.io.store import StoreError, is_free, read_json, rename_when_whole, write_json
 from neuro.nn.ternary import EPS
 from neuro.training.checkpoint import BEST, get_weights, save_weights
-from tasks.language.config import LanguageConfig
+from tasks.language.config import LanguageConfig, matmulfree_370m
+from tasks.language.data import digest_file, find_tokenizer
 from tasks.language.model import LanguageModel
-from tasks.runs.find import find_task, make_run
+from tasks.language.tensor_files import DAMAGE, list_misfits, read_tensor_file
+from tasks.runs.find import make_run
 from tasks.runs.settings import set_fields
 from tasks.runs.task import TaskRun
 
 FILE, ORIGIN = "config.json", "origin.json"
 KIND = "hgrn_bit"
 WHOLE = ("model.safetensors", "pytorch_model.bin")
-DAMAGE = (OSError, EOFError, RuntimeError, pickle.UnpicklingError, SafetensorError)
 SIZES = {
     (24, 1024): "matmulfree_370m",
     (24, 2048): "matmulfree_1b",
@@ -117,7 +116,7 @@ def save_pretrained(folder: str | Path, model: LanguageModel, config: LanguageCo
         ValueError: the model is not one of MLGRUs and ternary maps.
         StoreError: the folder exists and is not empty.
     """
-    folder, width = Path(folder), config.width
+    folder = Path(folder)
     if set(config.layers) != {"mlgru"} or config.linear == "float" or config.eps != EPS:
         raise ValueError(
             f"a folder of {KIND} holds MLGRUs with ternary maps and eps {EPS:g}; this model "
@@ -130,7 +129,7 @@ def save_pretrained(folder: str | Path, model: LanguageModel, config: LanguageCo
         "model_type": KIND,
         "architectures": ["HGRNBitForCausalLM"],
         "vocab_size": config.vocabulary,
-        "hidden_size": width,
+        "hidden_size": config.width,
         "num_hidden_layers": len(config.layers),
         "intermediate_size": config.hidden,
         "torch_dtype": "float32",
@@ -185,7 +184,7 @@ def read_config(folder: Path) -> LanguageConfig:
     if kind != KIND:
         raise ValueError(
             f"{path}: model_type is {kind!r}; it must be {KIND!r} (MatMul-free language models)"
-            ". Files of RWKV-5 and 6 are read by tasks.language.rwkv.load_rwkv."
+            ". RWKV-5, 6 and 7 are read by tasks.language.rwkv.load_rwkv."
         )
     wrong = [
         f"{name} is {values[name]!r}; it must be {known!r} ({what})"
@@ -201,18 +200,15 @@ def read_config(folder: Path) -> LanguageConfig:
         hidden = convert(_find_hidden(values), int)
     except SchemaError as error:
         raise ValueError(f"{path}: {error}; restore the file from where it was") from error
-    tokenizer = folder / "tokenizer.json"
-    base = find_task("language").configs["matmulfree_370m"]()
     return replace(
-        base,
+        matmulfree_370m(),
         stack=f"mlgru*{sizes['num_hidden_layers']}",
         width=sizes["hidden_size"],
         hidden=hidden,
         vocabulary=sizes["vocab_size"],
         lanes=12,
         held_out=LanguageConfig.held_out,
-        **({"tokenizer": str(tokenizer.resolve())} if tokenizer.is_file() else {}),
-        **_name_ends(tokenizer, values),
+        **_describe_tokenizer(folder / "tokenizer.json", values),
     )
 
 
@@ -224,19 +220,18 @@ def _find_hidden(values: Mapping[str, Any]) -> Any:
     return -(-int(values["hidden_size"] * ratio * 2 / 3) // 256) * 256
 
 
-def _name_ends(tokenizer: Path, values: Mapping[str, Any]) -> dict[str, str]:
-    """Return the texts of the tokens that begin and end a text, by field."""
-    if not tokenizer.is_file():
+def _describe_tokenizer(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of the tokenizer, with the tokens that begin and end a text."""
+    if not path.is_file():
         return {}
-    stored = read_json(tokenizer)
+    stored = read_json(path)
     added = {t["id"]: t["content"] for t in stored.get("added_tokens", [])}
     ids = {"begin": values.get("bos_token_id", 1), "end": values.get("eos_token_id", 2)}
-    return {field: added[number] for field, number in ids.items() if number in added}
+    ends = {field: added[number] for field, number in ids.items() if number in added}
+    return {"tokenizer": str(path.resolve()), **ends}
 
 
 def _pin_tokenizer(config: LanguageConfig) -> LanguageConfig:
-    from tasks.language.data import digest_file, find_tokenizer
-
     if not config.tokenizer:
         raise ValueError(
             "the folder holds no tokenizer.json; give one with --set tokenizer=FILE (from a "
@@ -285,9 +280,7 @@ def _read_shards(index: Path) -> dict[str, Tensor]:
 
 def _read_file(path: Path) -> dict[str, Tensor]:
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        found = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+        found = read_tensor_file(path)
     except DAMAGE as error:
         raise ValueError(f"{path}: cannot be read ({error}); download it again") from error
     if not isinstance(found, Mapping) or not all(isinstance(t, Tensor) for t in found.values()):
@@ -316,13 +309,8 @@ def _require_fitting(
     folder: Path, model: LanguageModel, names: Mapping[str, str], tensors: Mapping[str, Tensor]
 ) -> None:
     """Raise a ValueError that lists the tensors which do not fit the configuration."""
-    need = {names[k]: tuple(p.shape) for k, p in model.state_dict().items()}
-    shapes = {name: tuple(t.shape) for name, t in tensors.items()}
-    wrong = [f"{n} is missing" for n in need if n not in shapes]
-    wrong += [f"{n} is unknown" for n in shapes if n not in need]
-    wrong += [f"{n} is {shapes[n]}, not {s}" for n, s in need.items() if shapes.get(n, s) != s]
+    wrong = list_misfits(model, tensors, names)
     wrong += [f"{n} holds {t.dtype}" for n, t in tensors.items() if not t.is_floating_point()]
-    wrong += [f"{n} is not finite" for n, t in tensors.items() if not t.isfinite().all()]
     if wrong:
         raise ValueError(
             f"{folder}: not the tensors of its config.json: {'; '.join(wrong[:9])}"

@@ -9,7 +9,6 @@ names and shapes of the files at huggingface.co/BlinkDL (RWKV-5 World: version 5
 Axes: T tokens, B samples, D channels, C words of the vocabulary.
 """
 
-import pickle
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,8 +17,6 @@ from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from neuro.base.arguments import describe
@@ -28,9 +25,7 @@ from neuro.mixers.mixer import CURE, require_positive
 from neuro.mixers.rwkv import shift_tokens
 from tasks.language.generate import read_parts
 from tasks.language.rwkv_names import TAKE, UNUSED, find_version, require_dense
-
-DAMAGE = (OSError, EOFError, KeyError, RuntimeError, pickle.UnpicklingError, SafetensorError)
-
+from tasks.language.tensor_files import DAMAGE, list_misfits, read_tensor_file
 
 TIME_MIX: Mapping[int, Any] = {5: RWKV5, 6: RWKV6, 7: RWKV7}
 OF_FIRST = (("decay", "w"), ("rate", "a"), ("gate", "g"))  # low-rank maps of every layer
@@ -223,10 +218,7 @@ def load_rwkv(path: str | Path) -> RWKV:
     """
     path = Path(path)
     try:
-        if path.suffix == ".safetensors":
-            tensors = load_file(path)
-        else:
-            tensors = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+        tensors = read_tensor_file(path)
     except DAMAGE as error:
         raise ValueError(
             f"{path}: no checkpoint that can be read ({error}); give a whole file as RWKV is "
@@ -253,13 +245,7 @@ def make_rwkv(tensors: Mapping[Any, Any]) -> RWKV:
         tensors = {n: t for n, t in tensors.items() if n not in UNUSED}
     with torch.device("meta"):
         model = RWKV(sizes)
-    need = {name: tuple(p.shape) for name, p in model.state_dict().items()}
-    shapes = {name: tuple(p.shape) for name, p in tensors.items()}
-    wrong = [f"{n} is missing" for n in need if n not in shapes]
-    wrong += [f"{n} is unknown" for n in shapes if n not in need]
-    wrong += [f"{n} is {shapes[n]}, not {s}" for n, s in need.items() if shapes.get(n, s) != s]
-    wrong += [f"{n} is not finite" for n, t in tensors.items() if not t.isfinite().all()]
-    if wrong:
+    if wrong := list_misfits(model, tensors):
         raise ValueError(f"not the tensors of RWKV-{sizes.version}: {'; '.join(wrong[:9])}")
     model.load_state_dict({n: t.float() for n, t in tensors.items()}, assign=True)
     return model.requires_grad_(False)
