@@ -11,7 +11,21 @@ from random_programs import same
 
 from lava_export import LowerError, lower, make_scaling_table, reference
 from lava_export.run import available, run
-from neuro import LIF, Dense, Edge, Graph, Input, LoihiLI, LoihiLIF, Seconds, Sparse, Ticks
+from neuro import (
+    LI,
+    LIF,
+    Delta,
+    Dense,
+    Edge,
+    Graph,
+    Input,
+    LoihiLI,
+    LoihiLIF,
+    Seconds,
+    SigmaDelta,
+    Sparse,
+    Ticks,
+)  # fmt: skip
 from neuro.graph.sparse import make_delays
 from neuro.interop import lava_dl
 from neuro.spikes import to_events
@@ -82,6 +96,62 @@ REFUSED: dict[str, Graph] = {
     "x->n: c0, a Sparse; a chain has one Dense": graph(
         Sparse.from_coo(np.arange(3), np.arange(3) % 2, np.ones(3), shape=(2, 3))
     ),
+}
+
+
+def coded(**changed: Any) -> Graph:
+    """Return a Delta, a SigmaDelta and a read-out in fixed point."""
+    nodes = {
+        "x": Input(shape=(3,)),
+        "n": Delta(threshold=0.25, spike_exp=2),
+        "w": Dense(weight=WEIGHT / 128),
+        "m": SigmaDelta(threshold=0.5, bias=np.array([-1.5, 0.25]), spike_exp=3),
+        "out": LI(tau=np.inf),
+    }
+    names = [*nodes]
+    return Graph(
+        nodes={**nodes, **changed},
+        edges=tuple(Edge(*pair) for pair in pairwise(names)),
+        dt=Seconds(1e-3),
+    )
+
+
+def test_sigma_delta_neurons_keep_their_own_exponents() -> None:
+    program = lower(coded(m=SigmaDelta(
+        threshold=0.5, bias=np.array([-1.5, 0.25]), spike_exp=3, relu=False, cumulative=True
+    )))  # fmt: skip
+    n, m, out = (program[name] for name in ("n", "m", "out"))
+    assert [(p.scale, p.spike_exp, p.state_exp) for p in (n, m, out)] == [
+        (2**8, 2, 6), (2**9, 3, 6), (2**12, 0, 0),
+    ]  # fmt: skip
+    assert (n.vth.tolist(), m.vth.tolist()) == ([64], [256])
+    assert (m.bias_mant.tolist(), m.relu, m.cumulative) == ([-768, 128], False, True)
+    assert (n.relu, n.cumulative) == (True, False)
+    weights = {(c.source, c.target): c.weight for c in program.connections[:2]}
+    assert weights["x", "n"].tolist() == [1, 1, 1]
+    assert program.connections[-1].weight.tolist() == [512, 512]  # 2^12 / 2^3
+    even, odd = program.connections[1:3]
+    assert np.array_equal(even.weight + odd.weight, WEIGHT)  # 2^9 / 2^2 / 128
+    one = lower(coded(m=SigmaDelta(threshold=0.5, bias=0.25, spike_exp=3)))["m"]
+    assert (one.bias_mant.tolist(), one.relu) == ([128], True)
+
+
+REFUSED |= {
+    "m: a SigmaDelta beside sigma-delta neurons with a spike_exp": coded(
+        m=SigmaDelta(threshold=0.5)
+    ),
+    "out: a LI beside sigma-delta neurons with a spike_exp": coded(out=LI(tau=0.1)),
+    "out: an LI with a gain": coded(out=LI(tau=np.inf, gain=2.0)),
+    "m: threshold 0.001 has no 24 bits in units of 1/512": coded(
+        m=SigmaDelta(threshold=0.001, spike_exp=3)
+    ),
+    "m: bias 16384 has no 24 bits in units of 1/512; round it to such units, below 16384": (
+        coded(m=SigmaDelta(threshold=0.5, bias=2.0**14, spike_exp=3))
+    ),
+    "m: thresholds of several values": coded(
+        m=SigmaDelta(threshold=np.array([0.5, 1.0]), spike_exp=3)
+    ),
+    "w: weights are no multiples of 1/128; round them": coded(w=Dense(weight=WEIGHT / 256)),
 }
 
 

@@ -193,6 +193,13 @@ def test_what_has_no_form_is_refused_by_its_key(told: str, tmp_path: Path) -> No
     assert [p for p in refused.value.problems if p.startswith(told)] == refused.value.problems
 
 
+@pytest.mark.parametrize("place", [0, 2])
+def test_neurons_without_an_activation_may_name_any(place: int, tmp_path: Path) -> None:
+    network = read(tmp_path, small(place, **{"neuron/activation": "gelu"}))
+    told = [row.became for row in network.mapping if row.source == "neuron/activation"]
+    assert "gelu: nothing: these neurons have none" in told
+
+
 def test_sigma_delta_neurons_have_no_reset(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="reset_interval is 5; sigma-delta neurons have no"):
         read(tmp_path, small(), reset_interval=5)
@@ -216,3 +223,11 @@ def test_lava_computes_an_imported_network(time: lava_dl.Time, tmp_path: Path) -
     graph = read(tmp_path, layers, time=time).graph
     record = run(lower(graph), {"input": to_events(x[:, None])}, TICKS)
     require_equal(record, graph.populations, net_files.run_sdnn(layers, x, time))
+
+
+def test_only_changes_of_the_input_take_no_tick_where_layers_shift(tmp_path: Path) -> None:
+    spiking = [layer | CUBA | {"neuron/sigma_output": None} for layer in small()]
+    for layers, ticks in ((spiking, 1), (small(), 0)):
+        graph = read(tmp_path, layers, delay_shift=True).graph
+        (edge,) = (edge for edge in graph.edges if edge.source == "0-input")
+        assert edge.delay == ticks

@@ -1,4 +1,5 @@
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,10 +9,13 @@ from hypothesis import given, strategies as st
 from torch import nn
 
 from neuro.base.seeds import seeded
+from neuro.interop import lava_dl
 from neuro.interop.imported import verify_import
 from neuro.interop.lava_dl import NetFileError
 from neuro.interop.neuron_reader import CaptureError
 from neuro.interop.slayer import import_module
+from neuro.nn import replay
+from neuro.spikes import to_events, to_raster
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of a toolbox that lava-dl looks for
@@ -80,6 +84,68 @@ def test_every_spike_is_that_of_slayers_forward(seed: int) -> None:
     assert sum(row.spikes for row in rows) > 0
 
 
+def draw_coder(seed: int) -> tuple[nn.ModuleList, np.ndarray]:
+    """Return random sigma-delta blocks with norms and delays, and images (T B *N) in 1/64."""
+    rng, coder = np.random.default_rng(seed), slayer.block.sigma_delta
+    p = {"threshold": float(rng.choice([0, 1 / 64, 0.2, 0.5])), "activation": torch.relu}
+    norm = {**p, "norm": slayer.neuron.norm.MeanOnlyBatchNorm}
+    late, stride, conv = bool(rng.integers(2)), int(rng.integers(1, 3)), bool(seed % 2)
+    shape: tuple[int, ...] = (2, 6, 5) if conv else (6,)
+    blocks = [coder.Input(p)]
+    if conv:
+        keys = {"padding": 1, "stride": stride, "delay": late}
+        blocks += [coder.Conv(norm, 2, 4, 3, weight_scale=2, **keys), coder.Flatten()]
+    size = {1: 120, 2: 36}[stride] if conv else 6
+    blocks.append(coder.Dense(norm, size, 7, weight_scale=2, delay=not late))
+    blocks.append(coder.Output(p, 7, 3, weight_scale=2))
+    image = rng.integers(-32, 33, (20, 2, *shape)) * 2  # in the steps of SLAYER's images
+    image = image if late else image[::5].repeat(5, 0)
+    module, x = nn.ModuleList(blocks), torch.from_numpy(image / 64).float().movedim(0, -1)
+    with torch.no_grad():  # shapes, delays, the means of norms
+        for block in module:
+            x = block(x)
+            if getattr(block, "delay", None) is not None:
+                wait = block.delay.delay
+                wait.copy_(torch.from_numpy(rng.uniform(0, 6, wait.shape).astype(np.float32)))
+            if getattr(getattr(block, "neuron", None), "norm", None) is not None:
+                mean = block.neuron.norm.running_mean
+                mean += torch.from_numpy(rng.uniform(-0.6, 0.6, mean.shape)).float()
+    return module.eval(), image
+
+
+def run_coder(module: nn.ModuleList, image: np.ndarray) -> list[np.ndarray]:
+    """Return what each population sends or shows (T B N), in weight units, before delays."""
+    x, out = torch.from_numpy(image / 64).float().movedim(0, -1), list[np.ndarray]()
+    for block in module:
+        neuron, seen = getattr(block, "neuron", None), list[torch.Tensor]()
+        if neuron is not None:
+            kind = type(block).__name__
+            part = {"Input": neuron.delta, "Output": neuron.sigma}.get(kind, neuron)
+            part.register_forward_hook(lambda _, __, y, kept=seen: kept.append(y))
+        x = block(x).detach()
+        if seen:
+            out.append(64 * seen[0].detach().movedim(-1, 0).flatten(2).numpy())
+    return out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(20))
+def test_every_message_is_that_of_slayers_sigma_delta_blocks(seed: int, tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with seeded(seed):
+        module, image = draw_coder(seed)
+    with h5py.File(tmp_path / "a.net", "w") as file:
+        for k, block in enumerate(module):
+            block.export_hdf5(file.create_group(f"layer/{k}"))
+    graph = lava_dl.read(tmp_path / "a.net").graph
+    record = replay(graph, {"input": to_events(image)})
+    for name, wanted in zip(graph.populations, run_coder(module, image), strict=True):
+        got = record.values.get(name)
+        got = to_raster(record.spikes[name]) if got is None else got
+        assert np.array_equal(got.reshape(wanted.shape), wanted), name
+        assert wanted.any()
+
+
 def test_the_module_stays_as_it_was_and_the_first_run_is_like_the_second() -> None:
     p = {"threshold": 1.0, "current_decay": 0.2, "voltage_decay": 0.1}
     module = nn.Module()
@@ -112,6 +178,16 @@ def test_the_module_stays_as_it_was_and_the_first_run_is_like_the_second() -> No
                 ]
             ),
             "the first block codes images with neurons; write the network with export_hdf5",
+        ),
+        (
+            nn.ModuleList(
+                [
+                    slayer.block.sigma_delta.Dense(
+                        {"threshold": 0.1, "activation": torch.relu}, 6, 2
+                    )
+                ]
+            ),
+            "the blocks code changes with neurons; write the network with export_hdf5",
         ),
     ],
 )

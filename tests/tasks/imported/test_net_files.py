@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from command_line import CommandLine
 
+from lava_export.openformat import read_program
 from neuro.events import simulate
 from neuro.io.graph_file import load_graph
 from neuro.spikes import to_events, to_raster
@@ -68,6 +69,26 @@ def test_random_images_have_the_values_of_pixels(
     assert (x.min(), x.max(), x.shape) == (-2, 70, (7, 40, 12))
     assert (x == x[:1]).all()
     assert read_facts(tmp_path / "run")["stimulus"]["images"] == [-2, 70]
+
+
+@pytest.mark.slow
+def test_sigma_delta_networks_go_through_the_verbs(tmp_path: Path, cli: CommandLine) -> None:
+    layers = [
+        layer | {"delay": None} for layer in net_files.draw_sdnn(np.random.default_rng(7))
+    ]
+    path, run = net_files.write(tmp_path / "a.net", layers), tmp_path / "run"
+    out = cli.run("import", path, "--out", run, "--ticks", 6, "--samples", 2)
+    assert "time: slayer, as in training with delay_shift=False" in out
+    assert "each pixel is a whole number from -25 to 35" in out
+    for verb in ("eval", "simulate", "energy", "report"):
+        cli.run(verb, run)
+    found, told = cli.end(1, "check", run, "--target", "torch,events,loihi1,loihi2,exact")
+    takes = [line.split()[0] for line in found.splitlines() if "takes it" in line]
+    assert takes == ["torch", "events", "loihi2"]
+    assert "only a programmable chip sends graded spikes" in found + told
+    cli.run("export", run, "--c", tmp_path / "c", "--program", tmp_path / "a.neup")
+    program = read_program(tmp_path / "a.neup")
+    assert [p.kind for p in program.populations][1:3] == ["delta", "sigma_delta"]
 
 
 @pytest.mark.slow
