@@ -93,6 +93,7 @@ def run_kda(
     state: Float[Tensor, "B H K V"] | None = None,
 ) -> tuple[Float[Tensor, "T B H V"], Float[Tensor, "B H K V"]]:
     """Return what run_delta returns, for a decay per channel (Kimi Delta Attention)."""
+    _require_kda_shapes(q, k, v, beta, g, state)
     k, v, beta, g = as_exact(k, v, beta, g)
     write = beta.unsqueeze(-1) * k
     return run_dplr(q, write, v, g, g.exp() * k, -write, state)
@@ -105,6 +106,15 @@ def _require_shapes(  # noqa: PLR0913 - the arguments of the core
     for name, x in (("g", g), ("a", a), ("b", b)):
         require_shape("dplr", name, x, (*rows, keys))
     require_shape("dplr", "state", state, (*rows[1:], keys, values))
+
+
+def _require_kda_shapes(
+    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor, state: Tensor | None
+) -> None:
+    *rows, keys, values = require_heads("kda", q, k, v)
+    require_shape("kda", "beta", beta, tuple(rows))
+    require_shape("kda", "g", g, (*rows, keys))
+    require_shape("kda", "state", state, (*rows[1:], keys, values))
 
 
 def _run_chunks(  # noqa: PLR0913 - the arguments of the core

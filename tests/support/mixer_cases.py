@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from neuro.mixers.delta import run_delta, run_delta_recurrence
-from neuro.mixers.dplr import run_dplr, run_dplr_recurrence, run_kda
+from neuro.mixers.dplr import _require_kda_shapes, run_dplr, run_dplr_recurrence, run_kda
 from neuro.mixers.gla import run_gla, run_gla_recurrence
 from neuro.mixers.scan import run_scan, run_scan_recurrence
 from neuro.mixers.softmax import KeysValues, run_softmax, run_softmax_recurrence
@@ -76,6 +76,7 @@ def run_kda_recurrence(
     q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor, s: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return (y, state) of Kimi Delta Attention as its paper has it: decay, then correct."""
+    _require_kda_shapes(q, k, v, beta, g, s)
     out = []
     for t in range(len(q)):
         s = g[t].exp().unsqueeze(-1) * s
