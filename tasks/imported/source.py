@@ -34,8 +34,7 @@ from tasks.runs.names import UnknownName, require_one_of
 from tasks.runs.settings import read_value
 
 KINDS = (
-    "a .nir file, a .net file of lava-dl, a .safetensors file of a Graph, file.py:function, or "
-    "the folder of a MatMul-free language model"
+    "a .nir file, a .net file of lava-dl, a .safetensors file of a Graph, or file.py:function"
 )
 READERS = {  # module and function that return an ImportedNetwork, imported when used
     "nir": "neuro.interop.nir:read",
@@ -147,7 +146,7 @@ def _explain_kind(path: Path) -> str:
             "function that builds the network, loads them and returns it"
         )
     if path.is_dir():
-        return ": it is a folder without the config.json of a model"
+        return ": it is a folder without the config.json of a MatMul-free language model"
     return ""
 
 
