@@ -119,7 +119,7 @@ LIF, CODER = {"kind": "lif"}, {"kind": "delta", "message_bits": 8}
         ({"kind": "li"}, "dv", 0, 4096),
         ({"kind": "ternary"}, "vth_low", -131071, 0),
         (CODER, "vth", 0, 8388607),
-        (CODER, "bias_mant", -32768, 32767),
+        (CODER, "bias_mant", -8388607, 8388607),
         (CODER, "bias_exp", 0, 0),
         (CODER, "spike_exp", 0, 7),
         (CODER, "state_exp", 0, 7),
