@@ -23,6 +23,7 @@ from neuro.graph.sparse import leave_out_delays
 from neuro.spikes import Events
 from neuro.spikes.record import Record
 
+NO_DELAYS = "dataclasses.replace(node, delay=None)"
 CHUNK = 256  # cores at a time, so that memory stays small however fine the split is
 
 
@@ -55,7 +56,8 @@ def compose(graph: Graph) -> tuple[Route, ...]:
     graph = leave_out_delays(graph)
     problems = [
         f"{name}: how a chip stores a Sparse is not known here; price it as the matrix "
-        "neuro.graph.sparse.to_dense(node), zeros included"
+        f"neuro.graph.sparse.to_dense({'node' if node.delay is None else NO_DELAYS}), "
+        "zeros included"
         for name, node in graph.nodes.items()
         if isinstance(node, Sparse)
     ]

@@ -180,6 +180,13 @@ def tell_narrowing(run: Run, evaluation: Mapping[str, Any]) -> list[Html]:
     return [page.paragraph(told, "verdict"), *show_curve(run)]
 
 
+def list_controls(config: BottleneckConfig) -> dict[str, dict[str, Any]]:
+    """Return the twin without spikes of an original; a narrowed one stands beside its own."""
+    if config.cells != "lif" or config.narrow.after:
+        return {}
+    return {"the same layers without spikes": {"cells": "relu", "ticks": 1, "code": "direct"}}
+
+
 def _make_task() -> Task[BottleneckConfig]:
     names = CONFIGURATIONS["bottlenecks"]
     task = make_classifier(
@@ -195,6 +202,7 @@ def _make_task() -> Task[BottleneckConfig]:
         compared=lambda config: config.compared,
         dummy_batch=lambda config: image_data.make_dummy_batch(config, find_image(config)),
         seed_changes=SEED_CHANGES,
+        controls=list_controls,
     )
     training = replace(task.training, loss=loss, begin=begin, eventprop=None)
     measure = partial(_evaluate, task.evaluation.evaluate)

@@ -77,7 +77,7 @@ def tell_integers(
 def tell_dry_run(run: Any, device: str, devices: int) -> None:
     """Print the memory that a training would need on each of so many devices, and its time."""
     from tasks.measures.dry_run import describe_dry_run, explain_dry_run, measure_dry_run
-    from tasks.measures.step_time import describe_time
+    from tasks.measures.step_time import describe_stages, describe_time
     from tasks.report.tables import make_table
 
     memory = measure_dry_run(run, devices)
@@ -86,7 +86,7 @@ def tell_dry_run(run: Any, device: str, devices: int) -> None:
     for row in describe_dry_run(memory):
         table.add_row(*row)
     console.print(table)
-    for line in (explain_dry_run(memory), *memory.data):
+    for line in (explain_dry_run(memory), *memory.data, *describe_stages(run)):
         console.print(line, highlight=False, soft_wrap=True)
     console.print(describe_time(run, memory, device), highlight=False, soft_wrap=True)
     estimate = run.definition.training.estimate

@@ -133,7 +133,24 @@ def loss(_: IntervalConfig, y: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(scores(y), labels)
 
 
-TASK = make_classifier(
+def list_controls(config: IntervalConfig) -> dict[str, dict[str, str]]:
+    """Return the twins of learned delays."""
+    if config.delays != "learned":
+        return {}
+    return {"random delays": {"delays": "fixed"}, "no delays": {"delays": "none"}}
+
+
+def explain_unpriced(config: IntervalConfig) -> str:
+    """Explain why no energy is estimated; "" if it is."""
+    if config.delays == "none":
+        return ""
+    return (
+        "no energy is estimated, because how a chip stores synapses with delays of their own "
+        "is not known here; intervals:none has no delays"
+    )
+
+
+_CLASSIFIER = make_classifier(
     summary=SUMMARIES["intervals"],
     about="Two channels spike once each, and the network names the interval between both "
     "spikes. Its hidden neurons forget within a few ticks, so they need delays that let the "
@@ -146,5 +163,9 @@ TASK = make_classifier(
     dummy_batch=make_dummy_batch,
     loss=loss,
     answers=Answers(classes=[f"{n} ticks" for n in INTERVALS], scores=scores),
+    controls=list_controls,
     seed_changes="the initial weights and delays; order follows from epoch and seed_of_data",
+)
+TASK = replace(
+    _CLASSIFIER, deployment=replace(_CLASSIFIER.deployment, unpriced=explain_unpriced)
 )

@@ -57,7 +57,8 @@ SCORE = Metric(name="score", format=".4f", meaning="mean of overlaps and 1 / (1 
 CLASSES = ("vehicle", "pedestrian", "lane", "drivable")
 WHEN = {"mean": "mean up to", "at": "at"}
 TIMES = {f"{kind}_{s}s": f"{at} {s} s" for kind, at in WHEN.items() for s in (1, 2, 3)}
-FAR, HIT = "distance of plan and recorded path", "share of plans that touch a road user"
+FAR = "distance of plan and recorded path"
+HIT = "share of the planned positions that touch a road user"
 OF_VEHICLES = {
     "future_iou": "overlap of predicted and true vehicles over the next 2 s",
     "future_iou_moving": "the same, of the vehicles that move",

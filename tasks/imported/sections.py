@@ -255,6 +255,16 @@ def describe_comparison(facts: ImportFacts) -> str:
     )
 
 
+def state_equality(facts: ImportFacts) -> str:
+    """Say in a sentence whether the spikes equal those of the source; "" if not compared."""
+    if not (rows := read_rows(facts)):
+        return ""
+    spikes, different = sum(row.spikes for row in rows), sum(row.different for row in rows)
+    return (
+        f" Compared with its source at every tick, {different:,} of {spikes:,} spikes differ."
+    )
+
+
 def show_import(facts: ImportFacts) -> list[Html]:
     """Return the section "Import" of the report."""
     source = facts["source"]

@@ -35,7 +35,7 @@ from tasks.imported.files import (
     read_facts,
     require_unchanged,
 )
-from tasks.imported.sections import describe_stimulus, show_import
+from tasks.imported.sections import describe_stimulus, show_import, state_equality
 from tasks.imported.stimulus import ImportedStimulus, load_stimulus, split_samples
 from tasks.runs.share import track_test
 from tasks.runs.task import (
@@ -76,7 +76,7 @@ def define_task(folder: Path) -> Task[ImportConfig]:
     return Task(
         summary=f"imported from {name_source(facts)}, {facts['library']}",
         about=f"A {CONVERTED if 'conversion' in facts else KIND}. Its stimulus goes in; the "
-        "values of its outputs, and with labels the classes, come out.",
+        "values of its outputs, and with labels the classes, come out." + state_equality(facts),
         configs={read_header(folder)["name"]: cache(partial(make_config, folder))},
         training=Training(
             build=run.build,

@@ -214,11 +214,19 @@ def answer_questions(config: HybridConfig, model: nn.Module) -> Table:
     given, due = model(x)[0].argmax(-1), y != NOTHING
     rows = {"sequence": x.flatten(), "right answers": y[due], "the model's": given[due]}
     words = [(who, name_tokens(config.sizes, t.tolist())) for who, t in rows.items()]
-    head = (
-        "",
-        "k: key, v: value, ?: asks for (MQAR: a key again), !: needle, =: set, .: filler",
+    signs = {
+        "MQAR": "A key that comes again asks for its value",
+        "needles": "! marks a needle, ? asks for the value of a key",
+        "tracking": "= sets a key, ? asks for the value of a key",
+    }
+    return Table(
+        title="A test sequence",
+        head=("", "tokens"),
+        rows=words,
+        caption=f"The stack is {config.stack}. k: key, v: value, . nothing to remember. "
+        f"{signs[config.task]}.",
+        example=True,
     )
-    return Table(title="A test sequence", head=head, rows=words, example=True)
 
 
 def explain_only_torch(_: HybridConfig) -> str:
@@ -232,6 +240,13 @@ def explain_only_torch(_: HybridConfig) -> str:
 def refuse_part(config: HybridConfig, _: nn.Module) -> NoReturn:
     """Raise a RunError: no chip runs any part of these models."""
     raise RunError(explain_only_torch(config))
+
+
+def list_controls(config: HybridConfig) -> dict[str, dict[str, str]]:
+    """Return stacks of as many layers, all of one of the kinds that a stack mixes."""
+    kinds = dict.fromkeys(config.layers)
+    stacks = {kind: f"{kind}*{len(config.layers)}" for kind in kinds if len(kinds) > 1}
+    return {f"{kind} in every layer": {"stack": stack} for kind, stack in stacks.items()}
 
 
 TASK = Task(
@@ -255,5 +270,7 @@ TASK = Task(
     deployment=Deployment(
         part=refuse_part, stimuli=lambda *_: (), only_torch=explain_only_torch
     ),
-    evaluation=Evaluation(metrics=(ACCURACY, language.BITS, BITS), evaluate=evaluate),
+    evaluation=Evaluation(
+        metrics=(ACCURACY, language.BITS, BITS), evaluate=evaluate, controls=list_controls
+    ),
 )

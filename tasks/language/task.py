@@ -184,6 +184,16 @@ def continue_text(config: LanguageConfig, model: nn.Module) -> Table:
     return Table(title=title, head=("", "text"), rows=rows, example=True)
 
 
+def list_controls(config: LanguageConfig) -> dict[str, dict[str, Any]]:
+    """Return the twins of a spiking model; ternary weights train best at half the rate."""
+    if config.linear != "spiking":
+        return {}
+    return {
+        "the same layers in floats": {"linear": "float"},
+        "ternary layers without spikes": {"linear": "ternary", "lr": config.lr / 2},
+    }
+
+
 TASK = Task(
     summary=SUMMARIES["language"],
     about="A text goes in token by token (by default a byte), and the probability of every "
@@ -219,6 +229,10 @@ TASK = Task(
         only_torch=explain_only_torch,
     ),
     evaluation=Evaluation(
-        metrics=(BITS, *EXECUTED), evaluate=evaluate, decode=decode, measure=measure
+        metrics=(BITS, *EXECUTED),
+        evaluate=evaluate,
+        decode=decode,
+        measure=measure,
+        controls=list_controls,
     ),
 )

@@ -1,6 +1,5 @@
 """Shows the progress of a verb: as a bar in a terminal, as lines elsewhere."""
 
-import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,11 +11,13 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress as Bars,
+    ProgressColumn,
     Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from neuro.training import Progress
 from neuro.training.checkpoint import read_curve
@@ -67,11 +68,10 @@ def show_share(verb: str) -> Iterator[None]:
     with Bars(
         *columns,
         TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        _TimeLeft(),
         console=console,
         transient=True,
         redirect_stdout=sys.stdout.isatty(),  # what a task's file prints stays on stdout
-        speed_estimate_period=math.inf,
         disable=not console.is_terminal,
     ) as bars:
         bars.add_task(verb, total=None)
@@ -81,7 +81,7 @@ def show_share(verb: str) -> Iterator[None]:
             (item,) = bars.tasks
             if item.description != about or item.completed > share:
                 bars.remove_task(item.id)
-                bars.add_task(about, total=total)
+                bars.add_task(about, total=total, begun=share)
             bars.update(bars.task_ids[0], completed=share)
 
         def print_lines() -> None:
@@ -104,8 +104,24 @@ def describe_share(item: Task) -> str:
     line = f"{item.description}, {write_time(item.elapsed or 0)} so far"
     if item.total is not None:
         line += f", {item.percentage:.0f}%"
-    left = item.time_remaining
+    left = _estimate_left(item)
     return line if left is None else f"{line}, about {write_time(left)} left"
+
+
+def _estimate_left(item: Task) -> float | None:
+    """Return the remaining time [s], which grows while the share stands still."""
+    done = item.completed - item.fields.get("begun", 0.0)
+    if item.total is None or done <= 0:
+        return None
+    return (item.elapsed or 0) * (item.total - item.completed) / done
+
+
+class _TimeLeft(ProgressColumn):
+    """The remaining time in a terminal; rich's own waits for the next share."""
+
+    def render(self, task: Task) -> Text:
+        left = _estimate_left(task)
+        return Text("-:--:--" if left is None else write_time(left), "progress.remaining")
 
 
 def write_time(seconds: int | float) -> str:

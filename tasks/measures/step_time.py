@@ -60,13 +60,27 @@ def describe_time(run: TaskRun, memory: DryRun, device: str) -> str:
         whole = write_time(mean * steps * plan.epochs)
         line = f"about {whole}: {steps:,} steps per epoch, {plan.epochs} epochs, {line}"
     left_out = "validations and the reading of data"
-    training = run.definition.training
-    if training.begin is not None or training.earlier is not None:
+    if run.definition.training.begin is not None:
         left_out += ", and without what the task trains or computes before the first step"
     return (
         f"time: {line} ({device}); an estimate from a few steps of random values, without "
         f"{left_out}" + ", on one device" * (memory.devices > 1)
     )
+
+
+def describe_stages(run: TaskRun) -> list[str]:
+    """Describe the trainings that come before that of a run's model, one line each."""
+    if (list_earlier := run.definition.training.earlier) is None:
+        return []
+    try:
+        stages = list_earlier(run.config, build_fresh_model(run))
+    except (ValueError, RuntimeError, OSError) as error:
+        return [f"earlier trainings: not known: {str(error).splitlines()[0]}"]
+    return [
+        f"stage {k} of {len(stages) + 1}: training {stage.what}, {stage.course.steps:,} steps "
+        f"per epoch, {stage.plan.epochs} epochs; the time below is without it"
+        for k, stage in enumerate(stages, 1)
+    ]
 
 
 def measure_step(

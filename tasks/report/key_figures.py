@@ -25,8 +25,12 @@ def name_command(run: TaskRun, verb: str) -> str:
 
 
 def explain_refusal(run: TaskRun, verb: str) -> str:
-    """Return why a verb refuses a run whose network only torch can run; "" if it does not."""
-    return "" if verb == "eval" else run.definition.deployment.only_torch(run.config)
+    """Return why a verb cannot run a run's network; "" if it can."""
+    if verb == "eval":
+        return ""
+    deployment = run.definition.deployment
+    unpriced = deployment.unpriced(run.config) if verb == "energy" else ""
+    return deployment.only_torch(run.config) or unpriced
 
 
 def list_key_figures(
@@ -52,8 +56,8 @@ def list_key_figures(
 
 
 def _unknown(run: TaskRun, label: str, verb: str) -> KeyFigure:
-    if explain_refusal(run, verb):
-        return KeyFigure(label, "–", "not possible: only torch runs this network")
+    if why := explain_refusal(run, verb):
+        return KeyFigure(label, "–", f"not possible: {why}")
     return KeyFigure(label, "–", f"not measured yet: {name_command(run, verb)}")
 
 
@@ -140,10 +144,11 @@ def state_verdict(
         return f"Only torch runs this network, and no chip: {why}."
     energy, verify = results["energy"], results["verify"]
     metrics = run.definition.evaluation.metrics
+    unpriced = explain_refusal(run, "energy")
     parts = [
         _date(describe_fit(energy), out_of_date.get("energy"))
         if energy
-        else f"which chip it fits is not measured: {name_command(run, 'energy')}",
+        else unpriced or f"which chip it fits is not measured: {name_command(run, 'energy')}",
         _date(
             "; ".join(filter(None, (describe_cost(verify, metrics), describe_silent(verify)))),
             out_of_date.get("verify"),
@@ -181,7 +186,10 @@ def describe_cost(verify: Mapping[str, Any], metrics: Sequence[Metric]) -> str:
     metric = next((m for m in metrics if m.name in verify["metrics"]), None)
     if metric is None:  # the network does not answer
         layer, share = max(verify["quantisation"].items(), key=itemgetter(1))
-        return f"quantisation changes {layer} most, by {share:.3%}"
+        spikes = verify["torch_events"]["float32_flips"].get(layer)
+        unit = "of its spikes and pauses" if spikes else "of its values (root mean square)"
+        unmeasured = f"; what that costs in {metrics[0].label} is not measured"
+        return f"quantisation changes {layer} most, by {share:.2%} {unit}{unmeasured}"
     values = verify["metrics"][metric.name]
     floats, integers = (metric.text(values[who]) for who in ("events", "integers"))
     cost = show.describe_loss(metric, verify)

@@ -28,9 +28,12 @@ def set_fields(config: Config, settings: Sequence[str]) -> Config:
         ValueError: a word is not a setting, a field is set twice, or its value has another
             type.
     """
+    changes = dict[str, Any]()  # made at once: one alone may contradict another field
     for name, value in split_settings(settings, "lr=0.001").items():
-        config = _set(config, name.split("."), name, value)
-    return config
+        path = name.split(".")
+        now = changes.get(path[0], getattr(config, path[0], None))
+        changes[path[0]] = _read_field(config, now, path, name, value)
+    return replace(config, **changes)  # type: ignore[type-var]
 
 
 def split_settings(settings: Sequence[str], example: str) -> dict[str, str]:
@@ -69,7 +72,8 @@ def list_fields(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-def _set(config: Any, path: Sequence[str], name: str, value: str) -> Any:
+def _read_field(config: Any, now: Any, path: Sequence[str], name: str, value: str) -> Any:
+    """Return the new value of the field ``path[0]``, whose value is ``now``."""
     first, *rest = path
     hints = get_type_hints(type(config))
     known = [field.name for field in fields(config)]
@@ -79,11 +83,12 @@ def _set(config: Any, path: Sequence[str], name: str, value: str) -> Any:
         near = inside or get_close_matches(first, known, 3)
         hint = f"did you mean {', '.join(near)}? " if near else ""
         raise UnknownName(f"--set: no field {name!r}; {hint}there are {', '.join(known)}")
-    now = getattr(config, first)
-    if rest and not is_dataclass(now):
+    if not rest:
+        return read_value(value, hints[first], name)
+    if not is_dataclass(now):
         raise UnknownName(f"--set: no field {name!r}: {first} is {now!r}, without fields")
-    new = _set(now, rest, name, value) if rest else read_value(value, hints[first], name)
-    return replace(config, **{first: new})
+    inner = _read_field(now, getattr(now, rest[0], None), rest, name, value)
+    return replace(now, **{rest[0]: inner})  # type: ignore[type-var]
 
 
 def read_value(text: str, hint: Any, name: str) -> Any:

@@ -351,6 +351,8 @@ class Deployment(Generic[C]):
         per token; they are printed, and kept in that file.
     only_torch: configuration -> why only torch can run that part, for the report; "" if
         every executor can.
+    unpriced: configuration -> why neuro energy refuses that part, for the report; "" if it
+        does not.
     """
 
     part: Callable[[C, nn.Module], nn.Module | Graph]
@@ -362,10 +364,11 @@ class Deployment(Generic[C]):
     others: Callable[[C, nn.Module], Mapping[str, FurtherNetwork]] = lambda *_: {}
     prices: Callable[[C, nn.Module, Mapping[str, Any]], Sequence[Table]] = lambda *_: ()
     only_torch: Callable[[C], str] = lambda _: ""
+    unpriced: Callable[[C], str] = lambda _: ""
 
     def __post_init__(self) -> None:
         names = ("part", "stimuli", "runs", "host", "others", "prices", "only_torch")
-        _require_functions(self, *names)
+        _require_functions(self, *names, "unpriced")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -148,4 +148,5 @@ TASK = make_classifier(
     unit=image_data.find_unit,
     compared=lambda config: config.compared,
     seed_changes=SEED_CHANGES,
+    controls=image_data.list_controls,
 )

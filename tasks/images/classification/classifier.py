@@ -166,12 +166,14 @@ def make_classifier(  # noqa: PLR0913 - the named parts of a task
     about: str = "",
     ann_passes: Callable[[C], int] | None = None,
     draw: Callable[[Run, Tensor, Tensor, Sequence[str]], Picture] = draw_samples,
+    controls: Callable[[C], Mapping[str, Mapping[str, Any]]] = lambda _: {},
 ) -> Task[C]:
     """Return the task of a classifier.
 
     summary, configs, about: see Task. build, plan, steps, eventprop, dummy_batch,
-    seed_changes: see Training. ann_passes: see Deployment. answers: one value for all
-    configurations, or a function of the configuration. The rest: see :class:`Classifier`.
+    seed_changes: see Training. ann_passes: see Deployment. controls: see Evaluation.
+    answers: one value for all configurations, or a function of the configuration. The rest:
+    see :class:`Classifier`.
     """
 
     def find_answers(config: C) -> Answers:
@@ -213,6 +215,7 @@ def make_classifier(  # noqa: PLR0913 - the named parts of a task
             describe=classifier.describe,
             reading="Captions: true class → answer, the class with the highest output.",
             sections=show_confusion,
+            controls=controls,
         ),
     )
 

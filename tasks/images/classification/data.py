@@ -93,6 +93,13 @@ class ImageConfig(ScheduledConfig, NetConfig):
     lr: Positive = 5e-3
 
 
+def list_controls(config: ImageConfig) -> dict[str, dict[str, Any]]:
+    """Return the twin without spikes of a spiking network."""
+    if config.neuron != "alif":
+        return {}
+    return {"the same layers without spikes": {"neuron": "relu", "ticks": 1, "code": "direct"}}
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Labelled:
     """Images and the class of each. source: origin of the images, for messages."""

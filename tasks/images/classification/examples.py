@@ -12,6 +12,7 @@ from neuro.io.run_folder import Run
 from tasks.runs.task import ACCURACY, Pair, Picture
 
 SHOWN, FITTED = 8, 100  # samples of the picture; most training batches that baselines learn
+FEW = 4  # inputs of which each spike is drawn as a line
 
 
 def draw_samples(run: Run, x: Tensor, _: Tensor, titles: Sequence[str]) -> Picture:
@@ -23,7 +24,11 @@ def draw_samples(run: Run, x: Tensor, _: Tensor, titles: Sequence[str]) -> Pictu
     figure = Figure((1.2 * SHOWN, 1.6), layout="constrained")
     raster = x.dim() < 5 or x.shape[3] == 1
     for ax, ticks, title in zip(figure.subplots(1, SHOWN), x.unbind(1), titles, strict=False):
-        if raster:
+        if raster and ticks[0].numel() <= FEW:  # pixels of a tick would be too thin to see
+            rows = [row.nonzero()[:, 0].numpy() for row in ticks.flatten(1).T]
+            ax.eventplot(rows, lineoffsets=range(len(rows)), linewidths=2)
+            ax.set(xlim=(-2, len(ticks)), ylim=(len(rows) - 0.4, -0.6))
+        elif raster:
             draw_cells(ax, ticks.flatten(1).numpy())
         else:
             total = ticks.sum(0) - ticks.sum(0).min().clamp(max=0)  # normalised pixels

@@ -54,7 +54,10 @@ class GenerationConfig(TrainingConfig):
         """Return the problems between fields, each with its cure."""
         if self.model != "ann" or self.distance == "kl":
             return []
-        return [f'distance is "{self.distance}"; it must be "kl" for an ANN. Use ann(config).']
+        return [
+            f'distance is "{self.distance}"; it must be "kl" for model "ann". Use '
+            "--set distance=kl."
+        ]
 
     @property
     def colours(self) -> int:

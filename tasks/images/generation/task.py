@@ -223,6 +223,15 @@ def _spiking(model: nn.Module) -> SpikingVAE:
     return model
 
 
+def list_controls(config: GenerationConfig) -> dict[str, dict[str, Any]]:
+    """Return the twin without spikes; its Ticks, distance and weight follow from the model."""
+    if config.model == "ann":
+        return {}
+    changed = ("model", "ticks", "distance", "weight")
+    twin = configs.ann(config)
+    return {"the same layers without spikes": {k: getattr(twin, k) for k in changed}}
+
+
 TASK = Task(
     summary=SUMMARIES["image_generation"],
     about="Random bits go in, and a new image like those of the training set comes out. "
@@ -248,5 +257,5 @@ TASK = Task(
         host=host,
         only_torch=lambda config: NO_SPIKES if config.model == "ann" else "",
     ),
-    evaluation=Evaluation(metrics=METRICS, evaluate=evaluate),
+    evaluation=Evaluation(metrics=METRICS, evaluate=evaluate, controls=list_controls),
 )

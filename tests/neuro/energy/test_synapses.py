@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -247,6 +249,11 @@ def test_what_no_mapping_knows_is_refused_at_once_with_its_cures() -> None:
         "i: is a current into a, which a chip keeps in the neuron itself; leave it out and "
         "give a tau_syn=0.01"
     )
+    nodes["w"] = replace(w, delay=np.array([1]), weight=np.array([2.0]))
+    with pytest.raises(
+        ValueError, match=r"to_dense\(dataclasses\.replace\(node, delay=None\)\)"
+    ):
+        compose(wire(edges, nodes))
     nodes["w"] = to_dense(w)
     with pytest.raises(ValueError, match=r"zero-delay loop .* give one of its edges a delay"):
         compose(wire(f"{edges} b>a", nodes))

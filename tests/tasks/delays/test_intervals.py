@@ -10,6 +10,7 @@ from neuro.nn import DelayedLinear
 from tasks.delays import bench
 from tasks.delays.intervals import batches, build, count_steps, fixed, learned, none, tiny
 from tasks.measures.train import evaluate_run, launch_fabric, train_run
+from tasks.report.key_figures import explain_refusal, list_key_figures, state_verdict
 from tasks.runs.find import make_run
 
 
@@ -65,3 +66,14 @@ def test_the_trained_network_is_the_one_that_the_event_engine_runs(tmp_path: Pat
     integers = run.read("verify.json")["metrics"]["accuracy"]["integers"]
     assert measured["chip integers"] == {"accuracy": integers}
     assert trained > 0.2
+
+
+def test_the_report_says_why_delays_have_no_energy(tmp_path: Path) -> None:
+    run = make_run("intervals:tiny", tmp_path, 0)
+    why = "no energy is estimated, because how a chip stores synapses"
+    assert state_verdict(run, dict.fromkeys(("verify", "energy")), {}).startswith(f"N{why[1:]}")
+    figures = list_key_figures(run, dict.fromkeys(("verify", "energy")), {})
+    assert figures[-1].note.startswith(f"not possible: {why}")
+    assert explain_refusal(run, "verify") == ""
+    without = replace(run, config=none())
+    assert explain_refusal(without, "energy") == ""

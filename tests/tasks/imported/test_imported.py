@@ -17,6 +17,7 @@ from neuro.spikes import to_events, to_raster
 from tasks.cli import main
 from tasks.imported import import_network
 from tasks.imported.files import read_facts
+from tasks.imported.sections import state_equality
 from tasks.imported.stimulus import load_stimulus
 from tasks.runs.find import open_folder
 from tasks.runs.provenance import describe_trained, list_out_of_date
@@ -101,6 +102,14 @@ def test_the_run_says_what_it_is_and_names_no_place(folder: Path) -> None:
     assert {row["stimulus"] for row in rows} >= {"data.npz, first samples"}
     assert all(row["different"] == 0 for row in rows)
     assert sum(row["spikes"] for row in rows) > 500
+    read, most = read_facts(run), sum(row["spikes"] for row in rows)
+    told = " Compared with its source at every tick, {} of {:,} spikes differ."
+    assert state_equality(read) == told.format("0", most)
+    rows = [{**row, "different": 1200 * (k < 2)} for k, row in enumerate(rows)]
+    read["verification"]["rows"] = rows
+    assert state_equality(read) == told.format("2,400", most)
+    read["verification"]["rows"] = []
+    assert state_equality(read) == ""
     for file in run.iterdir():
         assert str(folder).encode() not in file.read_bytes()
 

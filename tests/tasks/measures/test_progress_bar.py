@@ -20,18 +20,19 @@ def test_outside_a_terminal_lines_tell_the_share_and_the_time(
     monkeypatch.setattr(progress_bar, "Event", lambda: end)
     monkeypatch.setattr(progress_bar, "Thread", thread)
     monkeypatch.setattr(progress_bar, "make_console", lambda *, stderr: console)  # noqa: ARG005
-    steps = [(0.1, 110.0), (0.3, 120.0), (0.2, 125.0), (0.2, 126.0), (1.0, 130.0)]
+    steps = [(0.1, 110.0), (0.3, 120.0), (0.3, 140.0), (0.2, 125.0), (0.2, 126.0), (1.0, 130.0)]
     with show_share("eval"):
         for k, (share, seconds) in enumerate([(0.0, 161.2), *steps]):
             now[0] = seconds
             if k:
-                report_share("samples" if k < 4 else "images", share)
+                report_share("samples" if k < 5 else "images", share)
             end.wait.side_effect = [False, True]
             thread.call_args.kwargs["target"]()
     assert [call.args[0] for call in console.print.call_args_list] == [
         "eval, 0:01:01 so far",
         "eval: samples, 0:00:00 so far, 10%",
         "eval: samples, 0:00:10 so far, 30%, about 0:00:35 left",
+        "eval: samples, 0:00:30 so far, 30%, about 0:01:45 left",  # it stands still
         "eval: samples, 0:00:00 so far, 20%",  # begins again
         "eval: images, 0:00:00 so far, 20%",
         "eval, 0:00:00 so far",

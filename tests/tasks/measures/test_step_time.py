@@ -11,7 +11,13 @@ import torch
 from neuro.training import Plan, Stage
 from tasks.measures import step_time
 from tasks.measures.dry_run import DryRun, Memory
-from tasks.measures.step_time import RATE, describe_time, make_batch, measure_step
+from tasks.measures.step_time import (
+    RATE,
+    describe_stages,
+    describe_time,
+    make_batch,
+    measure_step,
+)
 from tasks.runs.find import make_run
 from tasks.runs.task import TaskRun
 
@@ -108,3 +114,17 @@ def test_zeros_of_a_dummy_batch_become_spikes_at_random(run: TaskRun) -> None:
     assert torch.equal(kept[1], labels + 3)
     first = next(iter(run.definition.training.batches(run.config, "train", 0)))
     assert torch.equal(make_batch(change(run, dummy_batch=None))[0], first[0])
+
+
+def test_earlier_trainings_are_named_with_their_length_or_with_what_is_missing(
+    run: TaskRun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert describe_stages(run) == []
+    (line,) = describe_stages(make_run("forecasting:tiny", tmp_path / "run"))
+    assert line == (
+        "stage 1 of 2: training the teacher, 27 steps per epoch, 10 epochs; the time below is "
+        "without it"
+    )
+    monkeypatch.delenv("NEURO_DATA", raising=False)
+    (line,) = describe_stages(make_run("forecasting:chb_mit", tmp_path / "other"))
+    assert line.startswith("earlier trainings: not known: CHB-MIT must be in $NEURO_DATA")

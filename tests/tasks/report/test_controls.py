@@ -8,6 +8,7 @@ import pytest
 
 from neuro.io.run_folder import begin_run
 from neuro.io.store import StoreError
+from tasks.bottlenecks.config import BoundaryConfig
 from tasks.report.controls import find_controls
 from tasks.report.report import write_report
 from tasks.runs.find import make_run
@@ -15,13 +16,20 @@ from tasks.runs.provenance import describe_trained, write_result
 from tasks.runs.task import TaskRun
 
 
-def begin(folder: Path, seed: int = 3, fd: float | None = None, **fields: Any) -> TaskRun:
-    """Begin a run of flow; fd: its result."""
+def begin(
+    folder: Path,
+    seed: int = 3,
+    fd: float | None = None,
+    n: int = 70,
+    note: str = "",
+    **fields: Any,
+) -> TaskRun:
+    """Begin a run of flow; fd: its result, on n images, with a note."""
     made = make_run("flow:tiny", folder, seed)
     run = replace(made, config=replace(made.config, **fields))
     begin_run(run)
     if fd is not None:
-        result = {"feature_fd": fd, "n": 70, "split": None}
+        result = {"feature_fd": fd, "n": n, "notes": {"feature_fd": note}, "split": None}
         write_result(run, "eval", result, describe_trained(folder))
     return run
 
@@ -59,8 +67,20 @@ def test_arms_of_a_bench_are_found_and_results_out_of_date_are_not(tmp_path: Pat
         find_controls(run)
 
 
+def test_results_of_other_samples_or_of_another_judge_are_not_compared(tmp_path: Path) -> None:
+    run = begin(tmp_path / "run", fd=2.5, note="own")
+    again = f"neuro eval {run.folder} && neuro eval {tmp_path / 'sit'}"
+    for n, note in ((71, "own"), (70, "published")):
+        begin(tmp_path / "sit", arm="sit", fd=7.0, n=n, note=note)
+        assert find_controls(run) == ({}, {"SiT": again})
+    begin(tmp_path / "sit", arm="sit", fd=7.0, note="own")
+    assert find_controls(run) == ({"SiT": {"feature_fd": 7.0}}, {})
+
+
 def test_what_each_system_is_compared_with() -> None:
     pause, none = {"arm": "pause"}, {"arm": "none", "surprise": 0.0}
+    relu = {"neuron": "relu", "ticks": 1, "code": "direct"}
+    kl = {"model": "ann", "ticks": 1, "distance": "kl", "weight": 1 / 240}
     for name, fields, control in (
         ("flow:tiny", {"arm": "arflow_unlabelled"}, [{"arm": "sit_unlabelled"}]),
         ("reasoning:tiny", {}, [pause]),
@@ -68,7 +88,33 @@ def test_what_each_system_is_compared_with() -> None:
         ("reasoning:tiny", {"arm": "pause"}, []),
         ("forecasting:tiny", {"surprise": 0.5}, [none]),
         ("forecasting:tiny", {"arm": "none"}, []),
+        (
+            "language:tiny",
+            {"lr": 0.5},
+            [{"linear": "float"}, {"linear": "ternary", "lr": 0.25}],
+        ),
+        ("language:tiny", {"linear": "ternary"}, []),
+        ("hybrids:recall", {}, [{"stack": "gdn*8"}, {"stack": "softmax*8"}]),
+        ("hybrids:tiny", {"stack": "gdn*3"}, []),
+        ("image_generation:tiny", {}, [kl]),
+        ("image_generation:small_ann", {}, []),
+        ("mnist:tiny", {}, [relu]),
+        ("cifar10:tiny", {"neuron": "counted"}, []),
+        ("bottlenecks:tiny", {}, [{"cells": "relu", "ticks": 1, "code": "direct"}]),
+        ("bottlenecks:tiny_relu", {}, []),
+        ("bottlenecks:tiny", {"narrow": BoundaryConfig(after=(1,), widths=(3,))}, []),
+        ("intervals:tiny", {}, [{"delays": "fixed"}, {"delays": "none"}]),
+        ("intervals:fixed", {}, []),
     ):
         run = make_run(name, Path("r"))
         found = run.definition.evaluation.controls(replace(run.config, **fields))
         assert list(found.values()) == control
+        for changes in control:
+            assert run.definition.evaluation.controls(replace(run.config, **changes)) == {}
+
+
+def test_the_folder_of_a_control_needs_no_quotes(tmp_path: Path) -> None:
+    run = make_run("hybrids:tiny", tmp_path / "run", 3)
+    command = find_controls(run)[1]["gdn in every layer"]
+    assert f"--out {tmp_path}/run-gdn-2 " in command
+    assert "--set 'stack=gdn*2'" in command

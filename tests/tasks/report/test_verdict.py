@@ -107,7 +107,9 @@ def test_where_no_answer_changed_that_is_said_and_where_errors_are_unknown() -> 
         old = verify({"accuracy": (floats, 0.96)}, {"a": 1}, errors={})
         assert f"{told}, of unknown uncertainty" in describe_cost(old, (ACCURACY,))
     silent = describe_cost(verify({"unknown": (0.5, 0.625)}, {"a": 1}), (ACCURACY,))
-    assert silent == "quantisation changes b most, by 1.234%"
+    end = "; what that costs in accuracy is not measured"
+    values = "of its values (root mean square)"
+    assert silent == f"quantisation changes b most, by 1.23% {values}{end}"
 
 
 def test_without_integers_there_is_no_cost() -> None:

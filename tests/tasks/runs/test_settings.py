@@ -67,6 +67,19 @@ def test_several_fields_are_set_and_listed() -> None:
     assert list_settings(made, made) == []
 
 
+def test_fields_that_need_each_other_are_set_at_once_in_any_order() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Pair:
+        a: int = 0
+        source: Inner = field(default_factory=Inner)
+
+        def __post_init__(self) -> None:
+            assert self.source.scenes == 60 + self.a
+
+    for words in (["a=5", "source.scenes=65"], ["source.scenes=65", "a=5"]):
+        assert set_fields(Pair(), words) == Pair(a=5, source=Inner(scenes=65))
+
+
 @pytest.mark.parametrize(
     ("word", "told"),
     [

@@ -11,7 +11,7 @@ def test_sizes_follow_from_the_channels_and_the_source() -> None:
 
 
 def test_an_ann_has_the_distance_kl_alone() -> None:
-    with pytest.raises(ValueError, match='distance is "mmd"; it must be "kl" for an ANN'):
+    with pytest.raises(ValueError, match='distance is "mmd"; it must be "kl" for model "ann"'):
         replace(small(), model="ann")
 
 
