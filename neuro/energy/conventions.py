@@ -18,7 +18,7 @@ from neuro.spikes.record import Record
 
 @dataclass(frozen=True, kw_only=True)
 class ArithmeticEnergies:
-    """Energy of 32-bit floating-point arithmetic [J]. mac: multiply and add. ac: add."""
+    """Energy of arithmetic on numbers of one kind [J]. mac: multiply and add. ac: add."""
 
     mac: Constant
     ac: Constant
@@ -95,8 +95,15 @@ PUBLISHED_BREAK_EVENS = (
 )
 
 
-def horowitz45() -> ArithmeticEnergies:
-    """Return the energies of 32-bit floating-point arithmetic at 45 nm."""
+NUMBERS = {  # multiply and add [pJ]
+    "float32": (3.7, 0.9),
+    "int8": (0.2, 0.03),
+}
+
+
+def horowitz45(numbers: str = "float32") -> ArithmeticEnergies:
+    """Return the energies of arithmetic on "float32" or "int8" numbers at 45 nm."""
+    multiply, add = NUMBERS[numbers]
     mac, ac = (
         Constant(
             value=picojoules * 1e-12,
@@ -104,11 +111,11 @@ def horowitz45() -> ArithmeticEnergies:
             high=picojoules * 1e-12,
             unit="J",
             process="45 nm",
-            condition="0.9 V, FP32, arithmetic only",
-            source="Horowitz 2014, ISSCC: multiply 3.7 pJ, add 0.9 pJ",
+            condition=f"0.9 V, {numbers}, arithmetic only",
+            source=f"Horowitz 2014, ISSCC: multiply {multiply} pJ, add {add} pJ",
             confidence="source",
         )
-        for picojoules in (3.7 + 0.9, 0.9)
+        for picojoules in (multiply + add, add)
     )
     return ArithmeticEnergies(mac=mac, ac=ac)
 

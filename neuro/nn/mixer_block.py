@@ -6,20 +6,22 @@ Axes: T tokens, B samples, D channels, V the vocabulary.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neuro.base.bounds import Count, Natural, Positive
+from annotated_types import Ge, Le
+
+from neuro.base.bounds import ADDED, Count, Natural, Positive
 from neuro.mixers import MIXERS, BothWays, Mixer, layer_floors, parse_stack
 from neuro.mixers.mixer import CURE, require_no_state
-from neuro.nn.ternary import BitLinear, SpikeCount
+from neuro.nn.ternary import AbsMax, BitLinear, LearnedCount, SpikeCount, round_to_bytes
 
-LinearKind = Literal["float", "ternary", "spiking"]
+LinearKind = Literal["float", "ternary", "spiking", "int8"]
 SPREAD = 0.02  # standard deviation of the initial weights
 
 
@@ -36,11 +38,16 @@ class BlockSizes:
     heads: Count = 4
     """Heads of each mixer that has heads."""
     linear: LinearKind = "float"
-    """Weights of maps: "float", "ternary" on inputs of 8 bits, or ternary on "spiking" ones."""
+    """Weights of maps: "float", "ternary" on inputs of ``bits``, ternary on "spiking" ones, or
+    of 8 bits on inputs of 8 bits ("int8")."""
+    bits: Annotated[int, Ge(2), Le(8)] = field(default=8, metadata=ADDED)
+    """Bits of the inputs of "ternary" maps; a token's largest input has the largest number."""
     ticks: Count = 4
     """Most spikes that encode an input of a spiking map."""
     threshold: Positive = 0.75
     """Input that one spike of a spiking map stands for."""
+    learns_threshold: bool = field(default=False, metadata=ADDED)
+    """Whether each spiking map learns its threshold; it begins at ``threshold``."""
     eps: Positive = 1e-6
     """Number added to mean squares in the norms of blocks, ternary maps and MLGRU."""
     limit: Natural = 0
@@ -222,8 +229,11 @@ def make_linear(sizes: BlockSizes, inputs: int, outputs: int) -> nn.Linear | Bit
     """Return a linear map of the configuration's kind."""
     if sizes.linear == "float":
         return nn.Linear(inputs, outputs, bias=False)
+    if sizes.linear == "int8":
+        return BitLinear(inputs, outputs, eps=sizes.eps, rounding=round_to_bytes)
+    count = LearnedCount if sizes.learns_threshold else SpikeCount
     spiking = sizes.linear == "spiking"
-    quantise = SpikeCount(sizes.ticks, sizes.threshold) if spiking else None
+    quantise = count(sizes.ticks, sizes.threshold) if spiking else AbsMax(sizes.bits)
     return BitLinear(inputs, outputs, quantise, eps=sizes.eps)
 
 

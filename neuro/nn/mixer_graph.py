@@ -127,20 +127,21 @@ class _Walk:
 
     def spikes(self, name: str, x: str, layer: Any) -> str:
         """Add the spikes that a ternary map reads."""
-        if not (isinstance(layer, BitLinear) and isinstance(layer.quantise, SpikeCount)):
+        quantise = layer.fixed_quantise if isinstance(layer, BitLinear) else None
+        if not isinstance(quantise, SpikeCount):
             raise TypeError(
                 f"{name}: a Graph needs ternary maps of spike counts, got "
                 f"{type(layer).__name__}; make the model with linear='spiking'"
             )
         x = self.add(f"{name}_norm", RMSNorm(gain=as_array(layer.gain), eps=layer.eps), x)
-        count = CountSpikes(ticks=layer.quantise.ticks, threshold=layer.quantise.threshold)
+        count = CountSpikes(ticks=quantise.ticks, threshold=quantise.threshold)
         return self.add(f"{name}_spikes", count, x)
 
     def synapses(self, name: str, x: str, layer: Any, part: slice = slice(None)) -> str:
         """Add the synapses of a ternary map (or of some rows) and their membranes."""
         signs, scale = round_weights(layer.weight)
         x = self.add(f"{name}_synapses", Dense(weight=as_array(signs[part])), x)
-        gain = float(scale) * layer.quantise.threshold
+        gain = float(scale) * layer.fixed_quantise.threshold
         return self.add(name, LI(tau=NOTHING_KEPT, gain=gain), x)
 
     def map(self, name: str, x: str, layer: Any) -> str:

@@ -3,13 +3,15 @@
     n = gain x / sqrt(mean x^2 + eps)         y = quantise(n) W_q^T
     W_q = s clamp(round(W / s), -1, 1)        s = max(mean |W|, 1e-5)
 
-Gradients pass both roundings unchanged (straight-through).
+Gradients pass both roundings unchanged (straight-through). A threshold can be learned, and a
+layer can have weights of 8 bits instead.
 Axes: ``*T`` any (tokens, samples), N inputs, M outputs.
 """
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -24,6 +26,8 @@ from neuro.ops.ternary import map_packed, multiply_packed, pack_ternary
 EPS = 1e-6  # as in the published fused layers (Zhu et al. 2024, 2406.02528)
 LEAST = 1e-5  # smallest scale allowed
 LEVELS = 127
+FINEST, COARSEST = -8, 4  # exponents of learned thresholds, so that 24 bits hold them
+BETWEEN = math.log2(1.5) / 2, (math.log2(1.5) + 1) / 2  # bounds of 1, 1.5 and 2 in log2
 
 
 @runtime_checkable
@@ -38,14 +42,24 @@ class Quantise(Protocol):
 
 
 class AbsMax:
-    """8-bit quantiser: a token's largest input maps to 127 (Zhu et al. 2024, 2406.02528)."""
+    """Quantiser: a token's largest input maps to 2^(bits - 1) - 1.
+
+    bits: 2 to 8; 8 is published (Zhu et al. 2024, 2406.02528).
+    """
+
+    def __init__(self, bits: int = 8) -> None:
+        if not 2 <= bits <= 8:
+            raise ValueError(
+                f"AbsMax: bits is {bits}; it must be from 2 to 8. Use 8, as published"
+            )
+        self.levels = 2 ** (bits - 1) - 1
 
     def __call__(
         self, n: Float[Tensor, "*T N"]
     ) -> tuple[Float[Tensor, "*T N"], Float[Tensor, "*T 1"]]:
-        """Return (whole numbers from -128 to 127, scale)."""
-        scale = n.abs().amax(-1, keepdim=True).clamp(min=LEAST) / LEVELS
-        return (n / scale).round().clamp(-LEVELS - 1, LEVELS), scale
+        """Return (whole numbers from -levels to levels, scale)."""
+        scale = n.abs().amax(-1, keepdim=True).clamp(min=LEAST) / self.levels
+        return (n / scale).round().clamp(-self.levels, self.levels), scale
 
 
 class SpikeCount:
@@ -89,6 +103,44 @@ class SpikeCount:
         return torch.stack(out)
 
 
+class LearnedCount(nn.Module):
+    """A SpikeCount whose threshold is learned: the nearest 2^k or 3 2^(k-1) to 2^log_threshold.
+
+    Nearest is meant on the scale of log_threshold. Training sees the same rounded threshold as
+    evaluation, chips and packed layers; the gradient passes the rounding unchanged. The
+    gradient for log_threshold is that of Esser et al. 2020 (LSQ, arXiv 1902.08153): the error
+    of a count that is below ``ticks``, and the whole value of a count that is clipped.
+
+    ticks, threshold: as for SpikeCount; training begins at this threshold.
+    """
+
+    def __init__(self, ticks: int = 4, threshold: float = 0.75) -> None:
+        super().__init__()
+        self.ticks = SpikeCount(ticks, threshold).ticks
+        self.log_threshold = nn.Parameter(torch.tensor(math.log2(threshold)))
+
+    @property
+    def threshold(self) -> Tensor:
+        """The rounded threshold."""
+        log = self.log_threshold.detach().clamp(FINEST, COARSEST)
+        whole = log.floor()
+        part, ones = log - whole, torch.ones_like(log)
+        mantissa = torch.where(part < BETWEEN[0], 1.0, torch.where(part < BETWEEN[1], 1.5, 2.0))
+        return torch.ldexp(mantissa * ones, whole)
+
+    def forward(
+        self, n: Float[Tensor, "*T N"]
+    ) -> tuple[Float[Tensor, "*T N"], Float[Tensor, "*T 1"]]:
+        """Return (signed counts, threshold)."""
+        threshold = self.threshold.to(n.dtype)
+        counts = ((n.abs() + threshold / 2) / threshold).floor().clamp(max=self.ticks)
+        return counts.copysign(n), threshold.expand(n.shape[:-1])[..., None]
+
+    def fix(self) -> SpikeCount:
+        """Return the same counts with the threshold as a number."""
+        return SpikeCount(self.ticks, float(self.threshold))
+
+
 class BitLinear(nn.Module):
     """A linear layer with ternary weights and normalised, quantised inputs; no bias.
 
@@ -96,6 +148,7 @@ class BitLinear(nn.Module):
     gain: N.
     quantise: quantiser of the inputs.
     eps: added to the mean square of a token's inputs.
+    rounding: weights -> (whole numbers, their scale); by default -1, 0 and 1.
 
     One autograd function keeps only x and computes the other values again.
     """
@@ -107,25 +160,81 @@ class BitLinear(nn.Module):
         quantise: Quantise | None = None,
         *,
         eps: float = EPS,
+        rounding: "Callable[[Tensor], tuple[Tensor, Tensor]] | None" = None,
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(outputs, inputs))
         self.gain = nn.Parameter(torch.ones(inputs))
         self.quantise = quantise or AbsMax()
-        self.eps = eps
+        self.eps, self.rounding = eps, rounding or round_weights
         nn.init.xavier_uniform_(self.weight, gain=2**-2.5)
 
     def forward(self, x: Float[Tensor, "*T N"]) -> Float[Tensor, "*T M"]:
         """Return the linear map of x, with ternary weights and quantised inputs."""
         apply: Any = _Fused.apply  # torch annotates it in some versions only
-        out: Tensor = apply(x, self.weight, self.gain, self.quantise, self.eps)
+        log_threshold = getattr(self.quantise, "log_threshold", None)
+        out: Tensor = apply(x, self.weight, self.gain, log_threshold, self)
         return out
+
+    @property
+    def fixed_quantise(self) -> Quantise:
+        """The quantiser, with a learned threshold as a number."""
+        learned = isinstance(self.quantise, LearnedCount)
+        return self.quantise.fix() if learned else self.quantise
 
 
 def round_weights(weight: Float[Tensor, "M N"]) -> tuple[Float[Tensor, "M N"], Tensor]:
     """Return (weights of -1, 0 or 1, their scale); the scale is the mean absolute weight."""
     scale = weight.abs().mean().clamp(min=LEAST)
     return (weight / scale).round().clamp(-1, 1), scale
+
+
+def round_to_bytes(weight: Float[Tensor, "M N"]) -> tuple[Float[Tensor, "M N"], Tensor]:
+    """Return (weights from -127 to 127, their scale); the largest weight maps to 127."""
+    scale = weight.abs().max().clamp(min=LEAST) / LEVELS
+    return (weight / scale).round(), scale
+
+
+@contextmanager
+def watch_inputs(model: nn.Module) -> Iterator[list[tuple[BitLinear, Tensor, Tensor]]]:
+    """Yield a list to which each BitLinear that runs adds (layer, normalised inputs, counts)."""
+    seen = list[tuple[BitLinear, Tensor, Tensor]]()
+
+    def add(layer: Any, given: tuple[Tensor]) -> None:
+        n = given[0] * _invert_size(given[0], layer.eps) * layer.gain
+        seen.append((layer, n, layer.quantise(n.detach())[0]))
+
+    hooks = [
+        module.register_forward_pre_hook(add)
+        for module in model.modules()
+        if isinstance(module, BitLinear)
+    ]
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def average_counts(seen: Sequence[tuple[BitLinear, Tensor, Tensor]]) -> Tensor:
+    """Return the mean |count| of all inputs, each weighted by its fan-out, with a gradient.
+
+    The gradient passes the rounding of counts that are not 0, and reaches the threshold.
+    """
+    total, weights = torch.zeros(()), 0
+    for layer, n, counts in seen:
+        threshold: Any = layer.quantise.threshold  # type: ignore[attr-defined]
+        if isinstance(layer.quantise, LearnedCount):
+            log = layer.quantise.log_threshold
+            threshold = threshold * torch.exp2(log - log.detach())
+        size = counts.abs()
+        most = layer.quantise.ticks + 0.5  # type: ignore[attr-defined]
+        smooth = n.abs() / threshold
+        smooth = smooth * ((size > 0) & (smooth < most))
+        each = (smooth + (size - smooth).detach()).sum(-1).mean()
+        total = total.to(each) + each * layer.weight.shape[0]
+        weights += layer.weight.numel()
+    return total / weights
 
 
 def _invert_size(x: Float[Tensor, "*T N"], eps: float) -> Float[Tensor, "*T 1"]:
@@ -142,31 +251,42 @@ class _Fused(torch.autograd.Function):
     """The function of BitLinear; for the backward pass it keeps x and one number per token."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, gain: Tensor, quantise: Quantise, eps: float
+    def forward(  # noqa: PLR0913, PLR0917 - torch's signature
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        gain: Tensor,
+        log_threshold: Tensor | None,
+        layer: BitLinear,
     ) -> Tensor:
-        inverse = _invert_size(x, eps)
-        whole, scale = quantise(x * inverse * gain)
-        signs, size = round_weights(weight)
-        ctx.save_for_backward(x, weight, gain, inverse)
-        ctx.quantise = quantise
+        inverse = _invert_size(x, layer.eps)
+        whole, scale = layer.quantise(x * inverse * gain)
+        signs, size = layer.rounding(weight)
+        ctx.save_for_backward(x, weight, gain, inverse, log_threshold)
+        ctx.layer = layer
         sums = whole @ signs.T  # whole numbers: exact in float32
         return sums * (size * scale).to(sums.dtype)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        x, weight, gain, inverse = ctx.saved_tensors
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, gain, inverse, log_threshold = ctx.saved_tensors
         unit = x * inverse
-        whole, scale = ctx.quantise(unit * gain)
-        signs, size = round_weights(weight)
+        whole, scale = ctx.layer.quantise(unit * gain)
+        signs, size = ctx.layer.rounding(weight)
         dy = dy.to(weight.dtype)
         dn = dy @ (signs * size)
-        dw = _as_rows(dy).T @ _as_rows(whole * scale)
+        quantised = whole * scale
+        dw = _as_rows(dy).T @ _as_rows(quantised)
         dgain = _as_rows(dn * unit).sum(0)
+        dlog = None
+        if log_threshold is not None:
+            n, most = unit * gain, (ctx.layer.quantise.ticks + 0.5) * scale
+            slope = quantised - torch.where(n.abs() < most, n, 0)
+            dlog = math.log(2) * (dn * slope).sum().to(log_threshold)
         du = dn * gain
         dx = inverse * (du - unit * (du * unit).mean(-1, keepdim=True))
-        return dx, dw, dgain, None, None
+        return dx, dw, dgain, dlog, None
 
 
 class PackedLinear(nn.Module):
@@ -232,7 +352,7 @@ class PackedLinear(nn.Module):
 
     def _describe_quantise(self) -> tuple[int, float] | None:
         """Return (ticks, threshold) for the compiled map; None if it lacks this quantiser."""
-        if type(self.quantise) is AbsMax:
+        if type(self.quantise) is AbsMax and self.quantise.levels == LEVELS:
             return 0, 1.0
         if type(self.quantise) is SpikeCount:
             return self.quantise.ticks, self.quantise.threshold
@@ -242,8 +362,8 @@ class PackedLinear(nn.Module):
 def pack_layer(layer: BitLinear) -> PackedLinear:
     """Return a layer with two bits per weight and the same outputs."""
     outputs, inputs = layer.weight.shape
-    out = PackedLinear(inputs, outputs, layer.quantise, eps=layer.eps)
-    signs, scale = round_weights(layer.weight.detach())
+    out = PackedLinear(inputs, outputs, layer.fixed_quantise, eps=layer.eps)
+    signs, scale = layer.rounding(layer.weight.detach())
     out.packed = torch.from_numpy(pack_ternary(signs.to("cpu", torch.int8).numpy()))
     out.scale, out.gain = scale.cpu(), layer.gain.detach().cpu().clone()
     return out

@@ -59,6 +59,8 @@ class LanguageConfig(BlockSizes):
     """Weight decay of AdamW."""
     clip: Positive = 1.0
     """Largest norm of the gradient."""
+    event_penalty: NotNegative = field(default=0.0, metadata=ADDED)
+    """Loss [nat] per spike and input of spiking maps, each input weighted by its fan-out."""
     recipe: Recipe = "plain"
     """Training recipe: "plain", or a published one (tasks.language.recipes)."""
 
@@ -87,6 +89,10 @@ class LanguageConfig(BlockSizes):
             f"tokens is {self.tokens}; it must be <= limit, {self.limit}. Use --set "
             f"tokens={self.limit}, or limit=0 for no limit.": (
                 self.limit and not self.carries and self.limit < self.tokens
+            ),
+            f"event_penalty is {self.event_penalty:g}; it must be 0 for linear "
+            f"{self.linear!r}. Use --set event_penalty=0, or linear=spiking.": (
+                self.event_penalty and self.linear != "spiking"
             ),
             f"block is 'rwkv'; it must be 'gated' for stack {self.stack} with linear "
             f"{self.linear!r}. Use a stack of rwkv5, rwkv6 or rwkv7 alone, such as rwkv7*4, "

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import chain, islice
 from typing import Any
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 from neuro.io.run_folder import Run
 from neuro.mixers import DeltaState, MatrixState, RetentionState, TimeMixState, VectorState
 from neuro.mixers.mixer import divide
+from neuro.nn.ternary import average_counts, watch_inputs
 from tasks.language import config as configs
 from tasks.language.config import LanguageConfig
 from tasks.language.data import (
@@ -83,13 +85,16 @@ def loss(
     at: float,  # noqa: ARG001
     state: Any = None,
 ) -> tuple[Tensor, Any]:
-    """Return (mean cross-entropy [nat], state for the next batch).
+    """Return (mean cross-entropy [nat] and the penalty on events, state for the next batch).
 
     The state is None if it grows with the text: every batch then begins with a new state.
     """
     x, y = batch
-    logits, state = model(x, state)
+    with watch_inputs(model) if config.event_penalty else nullcontext() as seen:
+        logits, state = model(x, state)
     nats = F.cross_entropy(logits.flatten(0, 1).float(), y.flatten(), ignore_index=NOTHING)
+    if seen:
+        nats = nats + config.event_penalty * average_counts(seen)
     return nats, state if config.carries else None
 
 

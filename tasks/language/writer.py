@@ -44,9 +44,9 @@ def load_writer(path: Path, packed: bool = False) -> Writer:
             ) from error
     run = open_folder(path)
     config = require_text_run(run)
-    if packed and config.linear == "float":
+    if packed and config.linear not in ("ternary", "spiking"):
         raise RunError(
-            f"{path} has weights in float32: only ternary and spiking models can be packed; "
+            f"{path} has {config.linear} weights: only ternary and spiking models can be packed; "
             "train language:small_matmulfree, say, or let neuro generate use the run as it is"
         )
     model = load_trained_model(run)
