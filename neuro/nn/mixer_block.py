@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
+from annotated_types import Ge, Le
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from annotated_types import Ge, Le
 
 from neuro.base.bounds import ADDED, Count, Natural, Positive
 from neuro.mixers import MIXERS, BothWays, Mixer, layer_floors, parse_stack
@@ -223,6 +222,20 @@ def run_blocks(
         if keep_layers:
             layers.append(x)
     return x, tuple(after), tuple(layers)
+
+
+def list_linear_problems(sizes: BlockSizes) -> list[str]:
+    """Return the fields that maps of this kind do not read, each with its cure."""
+    fields = (
+        ("learns_threshold", sizes.learns_threshold, False, "spiking"),
+        ("bits", sizes.bits, 8, "ternary"),
+    )
+    return [
+        f"{name} is {value}; it must be {none} for linear {sizes.linear!r}. Use --set "
+        f"{name}={none}, or linear={kind}."
+        for name, value, none, kind in fields
+        if value != none and sizes.linear != kind
+    ]
 
 
 def make_linear(sizes: BlockSizes, inputs: int, outputs: int) -> nn.Linear | BitLinear:

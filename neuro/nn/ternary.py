@@ -160,7 +160,7 @@ class BitLinear(nn.Module):
         quantise: Quantise | None = None,
         *,
         eps: float = EPS,
-        rounding: "Callable[[Tensor], tuple[Tensor, Tensor]] | None" = None,
+        rounding: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None,
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(outputs, inputs))
@@ -179,8 +179,7 @@ class BitLinear(nn.Module):
     @property
     def fixed_quantise(self) -> Quantise:
         """The quantiser, with a learned threshold as a number."""
-        learned = isinstance(self.quantise, LearnedCount)
-        return self.quantise.fix() if learned else self.quantise
+        return self.quantise.fix() if isinstance(self.quantise, LearnedCount) else self.quantise
 
 
 def round_weights(weight: Float[Tensor, "M N"]) -> tuple[Float[Tensor, "M N"], Tensor]:
@@ -197,7 +196,7 @@ def round_to_bytes(weight: Float[Tensor, "M N"]) -> tuple[Float[Tensor, "M N"], 
 
 @contextmanager
 def watch_inputs(model: nn.Module) -> Iterator[list[tuple[BitLinear, Tensor, Tensor]]]:
-    """Yield a list to which each BitLinear that runs adds (layer, normalised inputs, counts)."""
+    """Yield a list to which each BitLinear adds (itself, normalised inputs, whole inputs)."""
     seen = list[tuple[BitLinear, Tensor, Tensor]]()
 
     def add(layer: Any, given: tuple[Tensor]) -> None:
@@ -251,7 +250,7 @@ class _Fused(torch.autograd.Function):
     """The function of BitLinear; for the backward pass it keeps x and one number per token."""
 
     @staticmethod
-    def forward(  # noqa: PLR0913, PLR0917 - torch's signature
+    def forward(
         ctx: Any,
         x: Tensor,
         weight: Tensor,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge
 
 from neuro.base.bounds import Count, Natural, NotNegative, Positive, Share
-from neuro.nn.mixer_block import BlockSizes
+from neuro.nn.mixer_block import BlockSizes, list_linear_problems
 from tasks.runs.configuration import ClippedConfig
 
 Source = Literal["authors", "folders", "pile", "library"]
@@ -197,7 +197,7 @@ class AttributionConfig(ClippedConfig, BlockSizes):
             "lm= or another arm.": self.is_lm and self.lm != "",
         }
         problems = [text for text, is_so in wrong.items() if is_so]
-        problems += list_problems_of_text(self)
+        problems += list_problems_of_text(self) + list_linear_problems(self)
         try:
             _ = self.layers
         except ValueError as error:

@@ -52,7 +52,8 @@ from tasks.runs.task import Deployment, EarlierTraining, Evaluation, Task, Train
 from tasks.runs.trained_run import load_trained_model
 
 FIELDS_OF_LM = (  # fields that a probe shares with the run of its language model
-    *("stack", "width", "hidden", "heads", "linear", "ticks", "threshold", "eps", "limit"),
+    *("stack", "width", "hidden", "heads", "linear", "bits", "ticks", "threshold"),
+    *("learns_threshold", "eps", "limit"),
     *("source", "data", "names", "tokenizer", "vocabulary", "order", "delta", "gamma"),
     *("tokens", "protected", "free"),
     *("shares", "seed_of_data", "documents", "lm_epochs"),

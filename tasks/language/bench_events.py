@@ -59,9 +59,7 @@ LEAKS, PREFILL_LEAKS = (
     for name in ("generation", "prefill")
 )
 INT8, FLOAT = _name("int8_45_nm", "nJ"), _name("float32_45_nm", "nJ")
-METRICS = (
-    *(BITS, EVENTS, SENT, CORE, GENERATION, LEAKS, PREFILL, PREFILL_LEAKS, INT8, FLOAT),
-)
+METRICS = (*(BITS, EVENTS, SENT, CORE, GENERATION, LEAKS, PREFILL, PREFILL_LEAKS, INT8, FLOAT),)
 DRAWN = (EVENTS, CORE, GENERATION, INT8)
 FAMILIES = {  # colours that people with any colour vision can distinguish, and marks
     SPIKES: ("#D55E00", "o-"),
@@ -244,9 +242,7 @@ def draw(rows: list[Row], path: Path) -> None:
                 for row in list_arms(rows)
                 if row.subject.startswith(family) and metric.name in row.conditions["reached"]
             ]
-            points = [
-                (r[metric.name]["mean"], r[BITS.name]["mean"], name) for r, name in own
-            ]
+            points = [(r[metric.name]["mean"], r[BITS.name]["mean"], name) for r, name in own]
             _draw_family(ax, points, colour, form, family)
             for r, _ in own:
                 seeds = r[metric.name]["seeds"], r[BITS.name]["seeds"]

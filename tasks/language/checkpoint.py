@@ -63,6 +63,7 @@ MAPS = {
     "up": "mlp.gate_proj",
     "down": "mlp.down_proj",
 }
+TOLD = {"ternary": "{0.bits}-bit inputs", "spiking": "up to {0.ticks} spikes an input"}
 
 
 class CheckpointSizes(TypedDict):
@@ -96,6 +97,11 @@ def from_pretrained(
     """
     folder = Path(folder)
     config = set_fields(read_config(folder), settings)
+    if config.linear not in TOLD:
+        raise ValueError(
+            f"linear is {config.linear!r}; it must be ternary or spiking for the ternary "
+            f"weights in {folder}. Use --set linear=spiking, or leave it out."
+        )
     tensors = read_tensors(folder)
     with torch.device("meta"):
         model = LanguageModel(config)
@@ -117,11 +123,12 @@ def save_pretrained(folder: str | Path, model: LanguageModel, config: LanguageCo
         StoreError: the folder exists and is not empty.
     """
     folder = Path(folder)
-    if set(config.layers) != {"mlgru"} or config.linear == "float" or config.eps != EPS:
+    as_published = config.linear in ("ternary", "spiking") and config.bits == 8
+    if set(config.layers) != {"mlgru"} or not as_published or config.eps != EPS:
         raise ValueError(
             f"a folder of {KIND} holds MLGRUs with ternary maps and eps {EPS:g}; this model "
-            f"has stack {config.stack}, linear {config.linear!r} and eps {config.eps:g}: use "
-            "neuro pack, or the run folder as it is"
+            f"has stack {config.stack}, linear {config.linear!r}, bits {config.bits} and eps "
+            f"{config.eps:g}: use neuro pack, or the run folder as it is"
         )
     if not is_free(folder):
         raise StoreError(f"{folder} exists; name a new folder")
@@ -135,7 +142,9 @@ def save_pretrained(folder: str | Path, model: LanguageModel, config: LanguageCo
         "torch_dtype": "float32",
         **{name: value for name, (value, _) in FIXED.items()},
     }
-    tensors = {rename(k): v.contiguous() for k, v in get_weights(model).items()}
+    weights = get_weights(model).items()
+    learned = ".quantise.log_threshold"  # of spike counts, which are not written
+    tensors = {rename(k): v.contiguous() for k, v in weights if not k.endswith(learned)}
     with rename_when_whole(folder) as part:
         write_json(part / FILE, fields)
         save_file(tensors, part / WHOLE[0], metadata={"format": "pt"})
@@ -164,10 +173,10 @@ def import_checkpoint(folder: Path, out: Path, settings: Sequence[str] = ()) -> 
 def tell_checkpoint(run: TaskRun) -> str:
     """Return a sentence about an imported model."""
     config: LanguageConfig = run.config
-    kinds = {"ternary": "8-bit inputs", "spiking": f"up to {config.ticks} spikes an input"}
     return (
         f"{run.folder}: {len(config.layers)} layers of width {config.width:,}, ternary maps "
-        f"with {kinds[config.linear]}, {config.vocabulary:,} tokens; weights in float32"
+        f"with {TOLD[config.linear].format(config)}, {config.vocabulary:,} tokens; weights in "
+        "float32"
     )
 
 

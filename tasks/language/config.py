@@ -5,7 +5,7 @@ from typing import Literal
 
 from neuro.base.bounds import ADDED, Count, Natural, NotNegative, Positive, Share
 from neuro.mixers import MIXERS, parse_stack
-from neuro.nn.mixer_block import BlockSizes
+from neuro.nn.mixer_block import BlockSizes, list_linear_problems
 from tasks.runs.configuration import require_sound
 
 Block = Literal["gated", "rwkv"]
@@ -98,7 +98,8 @@ class LanguageConfig(BlockSizes):
             f"{self.linear!r}. Use a stack of rwkv5, rwkv6 or rwkv7 alone, such as rwkv7*4, "
             "and --set linear=float.": self.block == "rwkv" and not of_rwkv,
         }
-        return [text for text, is_so in wrong.items() if is_so]
+        problems = [text for text, is_so in wrong.items() if is_so]
+        return problems + list_linear_problems(self)
 
     @property
     def carries(self) -> bool:

@@ -46,8 +46,9 @@ def load_writer(path: Path, packed: bool = False) -> Writer:
     config = require_text_run(run)
     if packed and config.linear not in ("ternary", "spiking"):
         raise RunError(
-            f"{path} has {config.linear} weights: only ternary and spiking models can be packed; "
-            "train language:small_matmulfree, say, or let neuro generate use the run as it is"
+            f"{path} has {config.linear} weights: only ternary and spiking models can be "
+            "packed; train language:small_matmulfree, say, or let neuro generate use the run "
+            "as it is"
         )
     model = load_trained_model(run)
     return Writer(pack_model(model) if packed else model, config)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from neuro.base.bounds import Count, Natural, NotNegative, Positive, Share
+from neuro.nn.mixer_block import list_linear_problems
 from neuro.nn.recurrent_depth import DepthSizes, list_depth_problems
 from tasks.runs.configuration import ClippedConfig
 
@@ -104,7 +105,7 @@ class ReasoningConfig(ClippedConfig, DepthSizes):
             _ = self.layers
         except ValueError as error:
             problems.append(str(error))
-        return problems + list_depth_problems(self)
+        return problems + list_depth_problems(self) + list_linear_problems(self)
 
 
 def tiny() -> ReasoningConfig:

@@ -114,7 +114,7 @@ def test_a_float_model_has_nothing_to_pack(tmp_path: Path) -> None:
     begin_run(
         Run(folder=tmp_path, task="language", name="tiny", seed=0, config=LanguageConfig())
     )
-    with pytest.raises(RunError, match="has weights in float32: only ternary and spiking"):
+    with pytest.raises(RunError, match="has float weights: only ternary and spiking"):
         load_writer(tmp_path, packed=True)
     with pytest.raises(RunError, match="--tokens must be >= 0, got -1"):
         list(generate_text(Writer(make(config), config), "", -1, 1.0, 0))
