@@ -437,7 +437,7 @@ VERBS: dict[str, Any] = {
 }
 DATA_VERBS: dict[str, Any] = {"make": make_data, "check": check_data}
 KEEPING = (train, demo, bench, bottleneck, make_data)  # verbs that continue from their files
-KEPT = "no file is cut off; the same command starts, or continues what an earlier one kept"
+KEPT = "no file is cut off; the same command goes on from what is kept"
 ABOUT = "Spiking networks from training to chip; --version prints the version of neuro."
 TRAINED = (
     "the same command resumes an interrupted run; everything else that a training depends on "

@@ -442,10 +442,7 @@ def test_an_interruption_is_told_in_a_line(
 ) -> None:
     for name in ("tyro.cli", "tyro.extras.subcommand_cli_from_dict"):
         monkeypatch.setattr(name, Mock(side_effect=KeyboardInterrupt))
-    kept = (
-        "interrupted; no file is cut off; the same command starts, or continues what an "
-        "earlier one kept\n"
-    )
+    kept = "interrupted; no file is cut off; the same command goes on from what is kept\n"
     nothing = "interrupted; kept: nothing yet; the next start begins anew\n"
     for words in (("train", "mnist"), ("data", "make", "nuscenes", "world")):
         assert cli.end(130, *words)[0] == kept
