@@ -69,57 +69,80 @@ FAMILIES = {  # colours that people with any colour vision can distinguish, and 
 
 
 def list_experiments(quick: bool) -> Mapping[str, Experiment]:
-    """Return the experiment. quick: one seed of trainings too short to judge."""
+    """Return both experiments. quick: one seed of trainings too short to judge."""
     base = replace(small(), stack="mlgru*2", width=64, hidden=176, tokens=128, steps=400)
     base = replace(base, validations=2)
     if quick:
         base = replace(base, width=32, hidden=48, tokens=16, steps=4, held_out=2000)
-    spiking = replace(base, linear="spiking")
-    learned = replace(spiking, learns_threshold=True)
-    ternary = replace(base, linear="ternary")
-
-    def shrink(config: LanguageConfig, share: float) -> LanguageConfig:
-        """Return a configuration with a share of the width and of the hidden channels."""
-        sizes = {k: 4 * round(share * getattr(base, k) / 4) for k in ("width", "hidden")}
-        return replace(config, **sizes)
-
-    softmax = replace(base, stack="softmax*2", linear="int8", lr=2e-3)
-    arms = {
-        f"{SPIKES}: threshold 0.75": spiking,
-        f"{SPIKES}: threshold 1.5": replace(spiking, threshold=1.5),
-        f"{SPIKES}: threshold 0.75, penalty 0.4": replace(spiking, event_penalty=0.4),
-        f"{SPIKES}: learned": learned,
-        f"{SPIKES}: learned, penalty 0.4": replace(learned, event_penalty=0.4),
-        f"{SPIKES}: learned, penalty 1.5": replace(learned, event_penalty=1.5),
-        f"{SPIKES}: learned, width 48": shrink(learned, 0.75),
-        f"{SPIKES}: learned, 1 tick": replace(learned, ticks=1),
-        f"{SPIKES}: learned, 7 ticks": replace(learned, ticks=7, threshold=0.5),
-        f"{SPIKES}: learned, 127 ticks": replace(learned, ticks=127, threshold=2**-4),
-        f"{GRADED}: 8 bits": ternary,
-        f"{GRADED}: 4 bits": replace(ternary, bits=4),
-        f"{GRADED}: 2 bits": replace(ternary, bits=2),
-        f"{GRADED}: 8 bits, width 48": shrink(ternary, 0.75),
-        f"{GRADED}: 8 bits, width 32": shrink(ternary, 0.5),
-        f"{GRADED}: 4 bits, width 48": shrink(replace(ternary, bits=4), 0.75),
-        f"{SOFTMAX}: 8-bit products": softmax,
-        f"{SOFTMAX}: 8-bit products, width 48": shrink(softmax, 0.75),
+    few = {
+        SPIKES: ("threshold 0.75", "threshold 0.75, penalty 0.4"),
+        GRADED: ("8 bits", "4 bits", "8 bits, 0.75 of the width"),
     }
-    corners = (
-        *(f"{SPIKES}: {x}" for x in ("threshold 0.75", "learned", "learned, penalty 0.4")),
-        *(f"{GRADED}: {x}" for x in ("8 bits", "4 bits", "8 bits, width 48")),
-    )
+    chosen = [f"{of}: {name}" for of, names in few.items() for name in names]
+    further = dict.fromkeys([*chosen, f"{SPIKES}: learned"], (1, 2))
+    larger = list_arms_of(replace(base, stack="mlgru*4", width=96, hidden=264))
+    shared: dict[str, Any] = {
+        "run": "language:small_spiking",
+        "seeds": (0,),
+        "metrics": METRICS,
+        "baseline": f"{GRADED}: 8 bits",
+        "measures": measure_prices,
+    }
     return {
         "small": Experiment(
             title="bits per byte, events and joules",
-            run="language:small_spiking",
-            arms=arms,
-            seeds=(0,),
-            further={} if quick else dict.fromkeys(corners, (1, 2)),
-            metrics=METRICS,
-            baseline=f"{GRADED}: 8 bits",
-            measures=measure_prices,
-        )
+            arms=list_arms_of(base),
+            further={} if quick else further,
+            **shared,
+        ),
+        "larger": Experiment(
+            title="the same with twice the layers",
+            arms={a: larger[a] for a in chosen},
+            **shared,
+        ),
     }
+
+
+def list_arms_of(base: LanguageConfig) -> Mapping[str, LanguageConfig]:
+    """Return the arms of a size, by name."""
+    spiking, ternary = replace(base, linear="spiking"), replace(base, linear="ternary")
+    learned = replace(spiking, learns_threshold=True)
+    softmax = replace(
+        base, stack=base.stack.replace("mlgru", "softmax"), linear="int8", lr=2e-3
+    )
+
+    def shrink(name: str, config: LanguageConfig, share: float) -> dict[str, LanguageConfig]:
+        """Return a configuration with a share of the width and of the hidden channels."""
+        sizes = {k: 4 * round(share * getattr(base, k) / 4) for k in ("width", "hidden")}
+        return {f"{name}, {share:g} of the width": replace(config, **sizes)}
+
+    arms = {
+        SPIKES: {
+            "threshold 0.75": spiking,
+            "threshold 1.5": replace(spiking, threshold=1.5),
+            "threshold 0.75, penalty 0.4": replace(spiking, event_penalty=0.4),
+            "learned": learned,
+            "learned, penalty 0.4": replace(learned, event_penalty=0.4),
+            "learned, penalty 1.5": replace(learned, event_penalty=1.5),
+            **shrink("learned", learned, 0.75),
+            "learned, 1 tick": replace(learned, ticks=1),
+            "learned, 7 ticks": replace(learned, ticks=7, threshold=0.5),
+            "learned, 127 ticks": replace(learned, ticks=127, threshold=2**-4),
+        },
+        GRADED: {
+            "8 bits": ternary,
+            "4 bits": replace(ternary, bits=4),
+            "2 bits": replace(ternary, bits=2),
+            **shrink("8 bits", ternary, 0.75),
+            **shrink("8 bits", ternary, 0.5),
+            **shrink("4 bits", replace(ternary, bits=4), 0.75),
+        },
+        SOFTMAX: {
+            "8-bit products": softmax,
+            **shrink("8-bit products", softmax, 0.75),
+        },
+    }
+    return {f"{of}: {name}": config for of, own in arms.items() for name, config in own.items()}
 
 
 def measure_prices(run: TaskRun) -> Variants:
@@ -161,7 +184,7 @@ def measure_events(config: LanguageConfig, model: nn.Module) -> TokenStep:
             name = name.rpartition("_")[0]
             half = slice(s.targets) if s.name.endswith("gate") else slice(s.targets, None)
         rate = sent[maps[name]].double() / tokens
-        used = (maps[name].rounding(maps[name].weight[half])[0] != 0).double().sum(0)
+        used = (maps[name].rounding(maps[name].weight)[0][half] != 0).double().sum(0)
         every = float(rate.sum()) * s.targets
         nonzero = float(rate @ used) / every if every else 0.0
         parts.append(replace(s, sending=float(rate.mean()), nonzero=nonzero))
@@ -221,7 +244,7 @@ def price_products(config: LanguageConfig, model: nn.Module) -> dict[str, float]
     """Return the 45 nm figures of a transformer; the text before a token is half a window."""
     maps = sum(m.weight.numel() for m in model.modules() if isinstance(m, BitLinear))
     attention = len(config.layers) * config.width * (config.tokens + 1)
-    return _price_at_45_nm(maps + attention, "mac")
+    return _price_at_45_nm(float(maps + attention), "mac")
 
 
 def _price_at_45_nm(count: float, operation: str) -> dict[str, float]:

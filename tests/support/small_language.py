@@ -14,11 +14,13 @@ from tasks.language.model import LanguageModel
 
 
 class Small(NamedTuple):
-    """inputs: of the graph. logits: of the model in float64, T B V."""
+    """inputs: of the graph. text: its tokens. logits: of the model in float64, T B V."""
 
+    config: LanguageConfig
     model: LanguageModel
     graph: Graph
     inputs: dict[str, Events]
+    text: Tensor
     logits: Tensor
 
 
@@ -36,4 +38,5 @@ def make_small(layers: int = 2, width: int = 16, tokens: int = 12, samples: int 
         text = torch.randint(11, (tokens, samples))
         logits, _ = model(text)
         embedded = model.embedding(text)
-    return Small(model, make_graph(model), {EMBEDDED: to_events(embedded.numpy())}, logits)
+    inputs = {EMBEDDED: to_events(embedded.numpy())}
+    return Small(config, model, make_graph(model), inputs, text, logits)

@@ -1,3 +1,5 @@
+import math
+
 import numba
 import numpy as np
 import pytest
@@ -9,12 +11,16 @@ from neuro.base.seeds import seeded
 from neuro.nn.ternary import (
     AbsMax,
     BitLinear,
+    LearnedCount,
     PackedLinear,
     Quantise,
     SpikeCount,
+    average_counts,
     pack_layer,
     pack_model,
+    round_to_bytes,
     round_weights,
+    watch_inputs,
 )
 from neuro.ops.ternary import has_dot_product, map_packed
 
@@ -233,3 +239,106 @@ def test_spikes_tick_by_tick_and_one_graded_spike_answer_what_was_trained() -> N
 def test_counts_that_would_not_be_exact_are_refused(ticks: int, threshold: float) -> None:
     with pytest.raises(ValueError, match="threshold 2\\^k or 3 2\\^k"):
         SpikeCount(ticks, threshold)
+
+
+def test_bits_are_levels_on_both_sides_of_zero() -> None:
+    x = torch.tensor([[0.3, -1.9, 2.0, 0.9], [0.0, 0.5, -0.75, 0.1]])
+    for bits, want in (
+        (2, [[0, -1, 1, 0], [0, 1, -1, 0]]),
+        (3, [[0, -3, 3, 1], [0, 2, -3, 0]]),
+        (8, [[19, -121, 127, 57], [0, 85, -127, 17]]),
+    ):
+        whole, scale = AbsMax(bits)(x)
+        assert whole.tolist() == want
+        most = 2 ** (bits - 1) - 1
+        torch.testing.assert_close(scale[:, 0], torch.tensor([2.0, 0.75]) / most)
+    for bits in (1, 9):
+        with pytest.raises(ValueError, match=f"bits is {bits}; it must be from 2 to 8"):
+            AbsMax(bits)
+
+
+@pytest.mark.parametrize(
+    ("log_threshold", "threshold"),
+    [
+        *((-0.415, 0.75), (0.0, 1.0), (0.29, 1.0), (0.3, 1.5), (0.79, 1.5), (0.8, 2.0)),
+        *((-9.5, 2**-8), (-1.71, 0.25), (-1.7, 0.375), (7.0, 16.0)),
+    ],
+)
+def test_a_learned_threshold_is_the_nearest_that_packed_maps_and_chips_hold(
+    log_threshold: float, threshold: float
+) -> None:
+    counts = LearnedCount(3, 1.0)
+    assert counts.log_threshold.tolist() == 0
+    torch.nn.init.constant_(counts.log_threshold, log_threshold)
+    assert float(counts.threshold) == threshold
+    fixed = counts.fix()
+    assert (fixed.ticks, fixed.threshold) == (3, threshold)
+    n = torch.linspace(-5, 5, 333) * threshold
+    for one, other in zip(counts(n[:, None]), fixed(n[:, None]), strict=True):
+        assert torch.equal(one, torch.as_tensor(other).expand_as(one))
+
+
+def test_the_gradient_of_a_threshold_is_the_error_of_counts_and_what_is_clipped() -> None:
+    layer = BitLinear(3, 2, LearnedCount(2, 0.75)).double()
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[2.0, -2.0, 2.0], [0.1, 2.0, -2.0]]))
+        layer.gain.copy_(torch.tensor([1.0, 2.0, 4.0]))
+    x, dy = torch.tensor([[0.9, -0.7, 1.3]]).double(), torch.tensor([[1.0, 3.0]]).double()
+    y = layer(x)
+    (found,) = torch.autograd.grad(y, [layer.quantise.log_threshold], dy)
+    n = x[0] / (x.square().mean() + 1e-6).sqrt() * layer.gain.detach()
+    counts = torch.tensor([1.0, -2.0, 2.0])  # n = 0.900, -1.401, 5.202: the last is clipped
+    assert (n / 0.75).round()[:2].tolist() == [1, -2]
+    signs, size = round_weights(layer.weight.detach())
+    dn = dy[0] @ (signs * size)
+    slope = 0.75 * counts - n * torch.tensor([1.0, 1.0, 0.0])
+    torch.testing.assert_close(float(found), math.log(2) * float(dn @ slope), rtol=1e-9, atol=0)
+    torch.testing.assert_close(y[0], 0.75 * size * (signs @ counts.double()), rtol=1e-9, atol=0)
+
+
+def test_weights_of_bytes_reach_127_and_are_not_packed() -> None:
+    weight = torch.tensor([[0.5, -2.54, 0.031], [1.24, 0.009, -0.5]])
+    whole, scale = round_to_bytes(weight)
+    assert whole.tolist() == [[25, -127, 2], [62, 0, -25]]
+    assert float(scale) == pytest.approx(0.02)
+    layer = BitLinear(3, 2, rounding=round_to_bytes)
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+        x = torch.tensor([[1.0, 2.0, -3.0]])
+        scale_of_x = 3 / (14 / 3) ** 0.5 / 127
+        want = torch.tensor([25 * 42 - 127 * 85 - 2 * 127, 62 * 42 + 25 * 127]) * 0.02
+        torch.testing.assert_close(layer(x)[0], want * scale_of_x, rtol=1e-5, atol=0)
+    with pytest.raises(ValueError, match="weights are not -1, 0 or 1"):
+        pack_layer(layer)
+
+
+def test_the_mean_count_weights_inputs_by_their_fan_out_and_has_a_gradient() -> None:
+    first = BitLinear(2, 3, LearnedCount(4, 0.5))
+    second = BitLinear(4, 1, SpikeCount(2, 1.0))
+    model = torch.nn.ModuleList([first, second])
+    x = torch.tensor([[1.0, -3.0], [2.0, 0.1]], requires_grad=True)
+    z = torch.tensor([[1.0, 1.0, 0.2, -1.0]])
+    with watch_inputs(model) as seen:
+        first(x)
+        second(z)
+    assert [layer for layer, *_ in seen] == [first, second]
+    n = x / (x.square().mean(-1, keepdim=True) + 1e-6).sqrt()
+    counts = (n.abs() / 0.5).round().clamp(max=4)
+    assert counts.tolist() == [[1, 3], [3, 0]]
+    assert torch.equal(seen[0][2].abs(), counts)
+    mean = average_counts(seen)
+    assert float(mean.detach()) == pytest.approx((3.5 * 3 + 3 * 1) / (2 * 3 + 4))
+    smooth = (n.abs() * (counts > 0) / 0.5).sum() / 2 * 3 / 10  # no count of x is clipped
+    wanted = (x, first.quantise.log_threshold)
+    dx, dlog = torch.autograd.grad(mean, wanted)
+    torch.testing.assert_close(dx, torch.autograd.grad(smooth, x, retain_graph=True)[0])
+    assert float(dlog) == pytest.approx(-math.log(2) * float(smooth.detach()), rel=1e-5)
+    first(x)
+    assert len(seen) == 2  # hooks are gone
+    clipped = LearnedCount(2, 0.5)
+    first.quantise = clipped
+    with watch_inputs(model) as seen:
+        first(x)
+    (dlog,) = torch.autograd.grad(average_counts(seen), clipped.log_threshold)
+    small = float(n[0, 0].detach().abs()) / 0.5  # the only count that is not 0 nor clipped
+    assert float(dlog) == pytest.approx(-math.log(2) * small / 2 * 3 / 6, rel=1e-5)

@@ -259,6 +259,16 @@ def test_a_file_that_is_no_packed_model_is_named_with_what_could_be_given(
         ({"end": "</s>"}, "end is '</s>'; it must be empty without a tokenizer.json"),
         ({"stack": "nonsense"}, "nonsense"),
         (
+            {"event_penalty": 0.5, "linear": "ternary"},
+            "event_penalty is 0.5; it must be 0 for linear 'ternary'. Use --set event_penalty=",
+        ),
+        (
+            {"learns_threshold": True, "linear": "int8"},
+            "learns_threshold is True; it must be False for linear 'int8'. Use --set "
+            "learns_threshold=False, or linear=spiking",
+        ),
+        ({"bits": 7, "linear": "spiking"}, "bits is 7; it must be 8 for linear 'spiking'"),
+        (
             {"block": "rwkv", "stack": "rwkv6", "linear": "ternary"},
             "block is 'rwkv'; it must",
         ),

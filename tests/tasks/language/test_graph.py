@@ -10,12 +10,13 @@ from small_language import make_small
 
 from neuro.energy import count, estimate
 from neuro.events import simulate
+from neuro.graph import CountSpikes
 from neuro.io.graph_file import load_graph, save_graph
 from neuro.io.run_folder import RunError
 from neuro.nn import replay
 from neuro.nn.mixer_graph import EMBEDDED, LOGITS, make_graph
 from neuro.nn.net import record_activity
-from neuro.nn.ternary import SpikeCount
+from neuro.nn.ternary import LearnedCount, SpikeCount
 from neuro.spikes import Events
 from tasks.language.config import (
     LanguageConfig,
@@ -46,6 +47,26 @@ def test_events_and_clock_compute_the_logits_of_torch() -> None:
         found = record.values[LOGITS]
         np.testing.assert_allclose(found, SMALL.logits.numpy(), rtol=0, atol=LAST_BITS)
     assert SMALL.logits.abs().max() > 0.05
+
+
+def test_events_fire_at_the_threshold_that_each_map_has_learned() -> None:
+    config = replace(SMALL.config, learns_threshold=True, threshold=1.0)
+    with torch.no_grad():
+        model = LanguageModel(config).double().eval()
+        model.load_state_dict(SMALL.model.state_dict(), strict=False)
+        logs = [m.log_threshold for m in model.modules() if isinstance(m, LearnedCount)]
+        for k, log in enumerate(logs):
+            log += 0.31 * k - 2.2
+        graph = make_graph(model)
+        logits, _ = model(SMALL.text)
+    thresholds = [float(m.fix().threshold) for m in model.modules() if hasattr(m, "fix")]
+    nodes = [node for node in graph.nodes.values() if isinstance(node, CountSpikes)]
+    assert sorted({float(node.threshold) for node in nodes}) == sorted({*thresholds})
+    assert len({*thresholds}) == 8
+    engine, _ = simulate(graph, SMALL.inputs)
+    found = engine.values[LOGITS]
+    np.testing.assert_allclose(found, logits.numpy(), rtol=0, atol=LAST_BITS)
+    assert (found - SMALL.logits.numpy()).max() > 0.05
 
 
 def test_a_text_token_by_token_is_the_text() -> None:
@@ -107,6 +128,7 @@ def test_a_graph_has_the_weights_and_counts_of_the_model(tmp_path: Path) -> None
     [
         (small(), "its maps are float, and only spikes run on events and chips"),
         (small_matmulfree(), "its maps are ternary"),
+        (replace(small(), linear="int8"), "its maps are int8, and only spikes run"),
         (matmulfree_370m(), "its maps are ternary"),
         (replace(small_spiking(), stack="mlgru+hgrn+gla"), "has MLGRU, and no gla, hgrn"),
     ],
