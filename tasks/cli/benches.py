@@ -83,7 +83,7 @@ PARTS_OF = {  # for the list: an import of all benchmarks takes seconds and need
     "mixers": "recurrences, attention, steps",
     "decode": "matrix, layers, generation",
     "hybrids": "recall, text",
-    "events_and_bits": "small",
+    "events_and_bits": "small, larger",
     "lava": "dense",
     "forecasting": "grid, few, lorenz, paper, gated, spiking, online, seizures, anchor",
     "conversion": "digits, cifar10, residual",
