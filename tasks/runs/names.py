@@ -14,7 +14,7 @@ CONFIGURATIONS = {  # of each task; equal to the names in the task
     ),
     "cifar10": ("tiny", "fast", "relu", "counted", "residual", "paper"),
     "yinyang": ("tiny", "full", "xylo"),
-    "intervals": ("tiny", "learned", "fixed", "none"),
+    "delays": ("tiny", "learned", "fixed", "none", "yinyang", "digits", "vowels"),
     "events": ("tiny", "nmnist", "dvs_gesture", "shd", "shd_delays", "ssc_delays"),
     "image_generation": (
         *("tiny", "small", "small_drawn", "small_membrane", "small_ann"),
@@ -56,7 +56,7 @@ SUMMARIES = {  # of each task, for ``neuro tasks`` and its report: at most 60 ch
     "mnist": "handwritten digits, rate code, convolutions of ALIF neurons",
     "cifar10": "CIFAR-10, rate code, convolutions of ALIF neurons",
     "yinyang": "Yin-Yang points as spike times, by exact gradients too",
-    "intervals": "the time between two spikes, with learned delays or without",
+    "delays": "classes in spike times, with learned delays or without",
     "events": "recordings of events: bars, N-MNIST, DVS-Gesture, SHD, SSC",
     "image_generation": "new images from a spiking VAE, with temporal attention",
     "driving": "driving by six cameras: perception, prediction, planning",

@@ -8,7 +8,7 @@ from torch import nn
 from neuro.base.seeds import seeded
 from neuro.nn import DelayedLinear
 from tasks.delays import bench
-from tasks.delays.intervals import batches, build, count_steps, fixed, learned, none, tiny
+from tasks.delays.task import batches, build, count_steps, fixed, learned, none, tiny
 from tasks.measures.train import evaluate_run, launch_fabric, train_run
 from tasks.report.key_figures import explain_refusal, list_key_figures, state_verdict
 from tasks.runs.find import make_run
