@@ -226,7 +226,8 @@ def build(config: EventsConfig) -> Stack:
     require_sound(config)
     shape, classes, dt = find_shape(config), _count_classes(config), Seconds(config.dt)
     if config.delays is not None:
-        return _build_delayed(config, (math.prod(shape), *config.hidden, classes), dt)
+        sizes = (math.prod(shape), *config.hidden, classes)
+        return _build_delayed(config, config.delays, sizes, dt)
     if not config.recurrent:
         return image_net.build(config, shape, classes, dt)
     n, cells = config.recurrent, Spiking(ALIF(threshold=0.5, beta=config.beta), dt)
@@ -239,17 +240,21 @@ def build(config: EventsConfig) -> Stack:
     )
 
 
-def _build_delayed(config: EventsConfig, sizes: tuple[int, ...], dt: Seconds) -> Stack:
+def _build_delayed(
+    config: EventsConfig, delays: Delays, sizes: tuple[int, ...], dt: Seconds
+) -> Stack:
     """Return a network of dense layers. sizes: numbers of inputs, neurons and classes."""
     recordings = SOURCES[config.source].recordings - config.held
     steps = min(config.train or recordings, recordings) // config.batch
-    delays = {"most": Ticks(config.most), "soft_steps": config.epochs * steps // 2}
+    make = partial(
+        make_linear, kind="synaptic", bias=False, soft_steps=config.epochs * steps // 2
+    )
     parts: dict[str, nn.Module] = {"flat": nn.Flatten()}
     for k, pair in enumerate(pairwise(sizes)):
         if k < len(config.dropout):
             parts[f"drop{k + 1}"] = nn.Dropout(config.dropout[k])
         name = f"fc{k + 1}" if k < len(config.hidden) else "fc"
-        parts[name] = make_linear(config.delays, pair, kind="synaptic", bias=False, **delays)
+        parts[name] = make(delays, pair, Ticks(config.most))
         if k < len(config.hidden):
             parts[f"norm{k + 1}"] = nn.BatchNorm1d(pair[1])
             parts[f"dense{k + 1}"] = Spiking(ALIF(threshold=0.5, beta=config.beta), dt)
