@@ -7,8 +7,9 @@ is the one that is exported, and the gradient is that of the float network in th
 Axes: T ticks, B samples, N neurons, ``*N`` a node's shape.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -24,50 +25,61 @@ from neuro.graph import Graph, Hosted
 from neuro.neurons import FusedContext, has_normal_form
 from neuro.nn.net import Net
 from neuro.nn.spiking import Spiking
-from neuro.spikes import to_events
+from neuro.spikes import Events, to_events
 
 
-class ChipNet(nn.Module):
-    """A Net that computes in the integers of Loihi and shares the Net's parameters.
+class ChipRun(NamedTuple):
+    """The run of a population, T B N each.
 
-    A run starts at rest and has at most ``ticks`` ticks, on which the scales of the integers
-    depend: train with the length that the chip will run. The integers are computed on the CPU.
+    above: how far v stands above its threshold before a reset; 1 is the least that fires. Of a
+        read-out, its value.
+    spikes: their number; None: 1 where it fires.
+    """
+
+    above: Int[np.ndarray, "T B N"]
+    spikes: Int[np.ndarray, "T B N"] | None = None
+
+
+class IntegerNet(nn.Module, ABC):
+    """A Net that computes in the integers of a chip and shares the Net's parameters.
+
+    A run starts at rest. The integers are computed on the CPU.
 
     Args:
         net: the network; its weights, leaks and thresholds are trained.
-        ticks, largest_weight, bounds: see :func:`lava_export.lower.lower`.
 
     Raises:
         LowerError: lists everything that cannot be lowered, or not be trained on integers.
     """
 
-    def __init__(
-        self,
-        net: Net,
-        ticks: int,
-        largest_weight: int = LARGEST_WEIGHT,
-        bounds: Mapping[str, float] = NO_BOUNDS,
-    ) -> None:
+    chip: ClassVar[str]
+
+    def __init__(self, net: Net) -> None:
         super().__init__()
         graph = net.graph()
         if problems := list(_list_untrainable(graph)):
-            raise LowerError(problems, "Loihi for training on integers")
+            raise LowerError(problems, f"{self.chip} for training on integers")
         self.net = Net(graph)
         for key, part in net.parts.items():
             if isinstance(part, Spiking):
                 name = key.removeprefix("node_")
                 part = ChipPopulation(name, graph.shapes[name], part)
             self.net.parts[key] = part
-        self.setting: Mapping[str, Any] = {
-            "ticks": ticks, "largest_weight": largest_weight, "bounds": bounds,
-        }  # fmt: skip
-        self._lower()
+        self._update()
+
+    @abstractmethod
+    def lower(self, graph: Graph) -> Any:
+        """Return the program of a graph."""
+
+    @abstractmethod
+    def trace(self, inputs: Mapping[str, Events], ticks: int) -> Mapping[str, ChipRun]:
+        """Run the present program from rest, and return the run of every population."""
 
     def graph(self) -> Graph:
         """Return the Graph with the current parameters."""
         return self.net.graph()
 
-    def program(self) -> LoihiProgram:
+    def program(self) -> Any:
         """Return the program of the last forward pass; before the first, that of the start."""
         return self._program
 
@@ -85,27 +97,61 @@ class ChipNet(nn.Module):
             LowerError, GraphError: the present parameters cannot be lowered.
             ProgramError: the stimulus does not fit the program, or is too long for it.
         """
-        self._lower()
+        self._update()
         events = {
             name: to_events(x.detach().cpu().flatten(2).numpy()) for name, x in inputs.items()
         }
-        above = trace_membranes(self._program, events, len(next(iter(inputs.values()))))
+        found = self.trace(events, len(next(iter(inputs.values()))))
         parts = [part for part in self.net.parts.values() if isinstance(part, ChipPopulation)]
         for part in parts:
-            part.follow(above[part.name], self._program[part.name].unit)
+            part.follow(found[part.name], self._program[part.name].unit)
         try:
             return self.net(inputs)[0], None
         finally:
             for part in parts:
                 part.values = None
 
-    def _lower(self) -> None:
+    def _update(self) -> None:
         """Lower the parameters, unless they are those of the present program."""
         now = [p.detach().cpu().clone() for p in self.net.parameters()]
         # Values, because p.data changes without a new version of the tensor.
         before = getattr(self, "_lowered", None)
         if before is None or not all(map(torch.equal, before, now)):
-            self._program, self._lowered = lower(self.graph(), **self.setting), now
+            self._program, self._lowered = self.lower(self.graph()), now
+
+
+class ChipNet(IntegerNet):
+    """A Net in the integers of Loihi.
+
+    The scales of the integers depend on ``ticks``: train with the length of the runs to come.
+
+    Args:
+        net: as of an :class:`IntegerNet`.
+        ticks, largest_weight, bounds: see :func:`lava_export.lower.lower`.
+    """
+
+    chip = "Loihi"
+
+    def __init__(
+        self,
+        net: Net,
+        ticks: int,
+        largest_weight: int = LARGEST_WEIGHT,
+        bounds: Mapping[str, float] = NO_BOUNDS,
+    ) -> None:
+        self.setting: Mapping[str, Any] = {
+            "ticks": ticks, "largest_weight": largest_weight, "bounds": bounds,
+        }  # fmt: skip
+        super().__init__(net)
+
+    def lower(self, graph: Graph) -> LoihiProgram:
+        """Return the program of a graph."""
+        return lower(graph, **self.setting)
+
+    def trace(self, inputs: Mapping[str, Events], ticks: int) -> Mapping[str, ChipRun]:
+        """Run the present program from rest, and return the run of every population."""
+        found = trace_membranes(self._program, inputs, ticks)
+        return {name: ChipRun(above) for name, above in found.items()}
 
 
 class ChipPopulation(Spiking):
@@ -123,18 +169,15 @@ class ChipPopulation(Spiking):
         self.values: list[Tensor] | None = None
         self.done = 0  # ticks: in a loop every call runs one
 
-    def follow(self, above: Int[np.ndarray, "T B N"], unit: float) -> None:
-        """Prepare a run.
-
-        above: how far the chip's v stands above its threshold, before a reset; of a read-out, v.
-        unit: the integer for 1 in the float network.
-        """
+    def follow(self, run: ChipRun, unit: float) -> None:
+        """Prepare a run. unit: the integer for 1 in the float network."""
+        found: list[np.ndarray] = [run.above / unit]
         if self.model.fires:
             form = self.bound().coefficients(self.dt).spread(self.shape)  # type: ignore[attr-defined]
-            found = find_inputs(form, above, unit)
-        else:
-            found = (above / unit,)
-        self.values = [torch.from_numpy(x).unflatten(2, self.shape) for x in found]
+            found = [*find_inputs(form, run.above, unit)]
+        if run.spikes is not None:
+            found[-1] = run.spikes
+        self.values = [torch.from_numpy(x.reshape(*x.shape[:2], *self.shape)) for x in found]
         self.done = 0
 
     def run_in_context(
@@ -143,7 +186,7 @@ class ChipPopulation(Spiking):
         x: Float[Tensor, "T B *N"],
         state: Any = None,
     ) -> tuple[Float[Tensor, "T B *N"], Any]:
-        """Return (outputs of the chip, state of the floats), with the gradients of the floats."""
+        """Return outputs of the chip, with the gradients of the floats, and their state."""
         if self.values is None:
             raise RuntimeError("a ChipPopulation has no values; run the ChipNet that holds it")
         now = slice(self.done, self.done + len(x))
@@ -163,7 +206,7 @@ def place(x: Tensor, value: Tensor) -> Tensor:
 
 class _StraightThrough(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, value: Tensor) -> Tensor:  # noqa: ARG004
+    def forward(ctx: Any, x: Tensor, value: Tensor) -> Tensor:
         ctx.like = x.dtype
         return value.view_as(value)
 
