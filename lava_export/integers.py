@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Int
 
 from lava_export.checks import require_run
 from lava_export.kernels import (
@@ -51,9 +52,44 @@ def run_counting_clips(
     require_run(program, inputs, ticks)
     if not is_compiled(program):
         return run(program, inputs, ticks), {}
+    order, log, clips = _run_compiled(program, inputs, ticks)
+    trains = {p.name: _collect(log, i, p) for i, p in enumerate(order) if p.fires}
+    shown = _split([p for p in order if not p.fires], log.shown)
+    clipped = {p.name: int(n) for p, n in zip(order, clips, strict=True) if p.v_bound}
+    record = Record(
+        executor="integers",
+        ticks=ticks,
+        samples=len(log.start),
+        spikes={p.name: trains[p.name] for p in program.populations if p.fires},
+        values={p.name: shown[p.name].copy() for p in program.populations if not p.fires},
+        digest=program.digest,
+    )
+    return record, clipped
+
+
+def trace_membranes(
+    program: LoihiProgram, inputs: Mapping[str, Events], ticks: int
+) -> dict[str, Int[np.ndarray, "T B N"]]:
+    """Return by population how far v stands above its threshold, before any reset.
+
+    Of a read-out, v. The kernels must have all of the program (:func:`is_compiled`).
+
+    Raises:
+        TypeError, ProgramError: as :func:`run_integers`.
+    """
+    require_run(program, inputs, ticks)
+    order, log, _ = _run_compiled(program, inputs, ticks, traced=True)
+    found = _split(order, log.above) | _split([p for p in order if not p.fires], log.shown)
+    return {p.name: found[p.name] for p in order if p.kind != "input"}
+
+
+def _run_compiled(
+    program: LoihiProgram, inputs: Mapping[str, Events], ticks: int, traced: bool = False
+) -> tuple[list[Population], SpikeLog, Int[np.ndarray, " P"]]:
+    """Return the populations in order, the log of a run, and how often v of each clipped."""
     order = [program[name] for name in order_populations(program)]
     arrays, working = _lay_out(program, order)
-    log = _start_log(order, inputs, ticks)
+    log = _start_log(order, inputs, ticks, traced)
     for sample in range(len(log.start)):
         for state in working[:4]:
             state.fill(0)
@@ -64,20 +100,14 @@ def run_counting_clips(
                 run(program, inputs, ticks)  # finds the sum, too, and raises what it is
                 raise RuntimeError("the compiled loops refuse a run of the specification")
             log = log if reached == ticks else _enlarge(log, len(working.u))
-    trains = {p.name: _collect(log, i, p) for i, p in enumerate(order) if p.fires}
-    read_outs = [p for p in order if not p.fires]
-    ends = np.cumsum([p.size for p in read_outs])
-    shown = dict(zip([p.name for p in read_outs], np.split(log.shown, ends, 2), strict=False))
-    clipped = {p.name: int(n) for p, n in zip(order, working.clipped, strict=True) if p.v_bound}
-    record = Record(
-        executor="integers",
-        ticks=ticks,
-        samples=len(log.start),
-        spikes={p.name: trains[p.name] for p in program.populations if p.fires},
-        values={p.name: shown[p.name].copy() for p in program.populations if not p.fires},
-        digest=program.digest,
-    )
-    return record, clipped
+    return order, log, working.clipped
+
+
+def _split(populations: list[Population], values: np.ndarray) -> dict[str, np.ndarray]:
+    """Return values of all neurons, along the last axis, by population."""
+    ends = np.cumsum([p.size for p in populations])
+    parts = np.split(values, ends, 2)
+    return dict(zip([p.name for p in populations], parts, strict=False))
 
 
 def is_compiled(program: LoihiProgram) -> bool:
@@ -91,7 +121,9 @@ def is_compiled(program: LoihiProgram) -> bool:
     return not cut and {p.kind for p in program.populations} <= COMPILED
 
 
-def _start_log(order: list[Population], inputs: Mapping[str, Events], ticks: int) -> SpikeLog:
+def _start_log(
+    order: list[Population], inputs: Mapping[str, Events], ticks: int, traced: bool
+) -> SpikeLog:
     """Return a log that begins with the spikes of all inputs."""
     samples = next(iter(inputs.values())).shape[1]
     start, stop = np.zeros((2, samples, ticks, len(order)), np.int64)
@@ -109,7 +141,8 @@ def _start_log(order: list[Population], inputs: Mapping[str, Events], ticks: int
             values.append(e.value[kept])
     shown = np.empty((ticks, samples, sum(p.size for p in order if not p.fires)), np.int64)
     neuron, value = (np.concatenate(x).astype(np.int32) for x in (neurons, values))
-    log = SpikeLog(start, stop, neuron, value, np.array([used]), shown)
+    above = np.empty((ticks, samples, traced * sum(p.size for p in order)), np.int32)
+    log = SpikeLog(start, stop, neuron, value, np.array([used]), shown, above)
     return _enlarge(log, sum(p.size for p in order))
 
 

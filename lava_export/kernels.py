@@ -58,6 +58,7 @@ class SpikeLog(NamedTuple):
     """All spikes of a run; those of a population in a tick are ``start:stop``, each B T P.
 
     used: number of spikes, (1,). shown: v of all read-outs, T B _.
+    above: how far v stands above the threshold before a reset, T B N; T B 0: not recorded.
     """
 
     start: np.ndarray
@@ -66,6 +67,7 @@ class SpikeLog(NamedTuple):
     value: np.ndarray
     used: np.ndarray
     shown: np.ndarray
+    above: np.ndarray
 
 
 def make_record_type(names: str) -> np.dtype:
@@ -219,7 +221,7 @@ def step(
         u[i], v[i] = after, charged if wait[i] == 0 else v[i]
     log.start[sample, t, p] = log.used[0]
     if row["shown"] < 0:
-        fire(row, numbers, (v, a, wait), log)
+        fire(row, numbers, (v, a, wait), log, now)
     else:
         for i in range(len(v)):
             log.shown[t, sample, row["shown"] + i] = v[i]
@@ -227,13 +229,22 @@ def step(
 
 
 @bare
-def fire(row: Any, numbers: np.ndarray, states: tuple[np.ndarray, ...], log: SpikeLog) -> None:
-    """SpikeLog and reset the neurons beyond a threshold."""
-    (v, a, wait), used = states, log.used[0]
+def fire(
+    row: Any,
+    numbers: np.ndarray,
+    states: tuple[np.ndarray, ...],
+    log: SpikeLog,
+    now: tuple[int, int],
+) -> None:
+    """Log and reset the neurons beyond a threshold."""
+    (v, a, wait), (sample, t), used = states, now, log.used[0]
     for i in range(len(v)):
         n = row["first"] + i
         a[i] = truncate(a[i] * numbers[KEEP_A, n])
-        s = np.int64(v[i] > numbers[THRESHOLD, n] + a[i]) - (v[i] < numbers[LOWEST, n])
+        above = v[i] - numbers[THRESHOLD, n] - a[i]
+        if log.above.size:
+            log.above[t, sample, n] = above
+        s = np.int64(above > 0) - (v[i] < numbers[LOWEST, n])
         if s == 0 or wait[i] > 0:
             wait[i] = max(wait[i] - 1, 0)
             continue

@@ -1,90 +1,85 @@
-"""Training on the integers of Loihi: the value of the chip, the gradient of the floats.
+"""Training on the integers of a chip: the value of the chip, the gradient of the floats.
 
-Each forward pass lowers the present floats and runs the program on the specification
-(:mod:`lava_export.reference`). Torch then computes the run in floats, in which every current,
-membrane, distance from the threshold and spike is replaced by the chip's value, in units of the
-float network; the derivatives stay those of the floats. So the network that is trained and
-validated is the one that is exported.
+Each forward pass lowers the present floats and runs the program in its integers. Torch then
+computes the network in floats, with each population on the input for which it stands as far
+above its threshold, in every tick, as the chip's. So the network that is trained and validated
+is the one that is exported, and the gradient is that of the float network in the chip's states.
 Axes: T ticks, B samples, N neurons, ``*N`` a node's shape.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from lava_export.checks import rasterize
+from lava_export.integers import trace_membranes
 from lava_export.lower import NO_BOUNDS, LowerError, lower
-from lava_export.population import LARGEST_WEIGHT, Population
+from lava_export.population import LARGEST_WEIGHT
 from lava_export.program import LoihiProgram
-from lava_export.reference import NeuronState, charge, decay, iterate_ticks, make_rest_state
+from lava_export.trajectory import find_inputs
 from neuro.graph import Graph, Hosted
-from neuro.neurons import FusedContext, has_normal_form, has_tensors
-from neuro.neurons.lif import hold_refractory
-from neuro.neurons.normal_form import Coefficients, Tensors, convert_like
-from neuro.neurons.surrogate import spike
+from neuro.neurons import FusedContext, has_normal_form
 from neuro.nn.net import Net
 from neuro.nn.spiking import Spiking
-from neuro.spikes import to_events
+from neuro.spikes import Events, to_events
 
 
-class ChipValues(NamedTuple):
-    """The run of a population on a chip, T B N each, in units of v; arrays, or tensors.
+class ChipRun(NamedTuple):
+    """The run of a population, T B N each.
 
-    current: u and the bias. charged: v before the threshold. rise: a before the spike.
-    distance: of the charged v from the least v that fires. spikes: 0 or 1.
-    v: the membrane after the spike.
+    above: how far v stands above its threshold before a reset; 1 is the least that fires. Of a
+        read-out, its value.
+    spikes: their number; None: 1 where it fires.
     """
 
-    current: Any
-    charged: Any
-    rise: Any
-    distance: Any
-    spikes: Any
-    v: Any
+    above: Int[np.ndarray, "T B N"]
+    spikes: Int[np.ndarray, "T B N"] | None = None
 
 
-class ChipNet(nn.Module):
-    """A Net that computes in the integers of Loihi and shares the Net's parameters.
+class IntegerNet(nn.Module, ABC):
+    """A Net that computes in the integers of a chip and shares the Net's parameters.
 
-    A run starts at rest and has at most ``ticks`` ticks, on which the scales of the integers
-    depend: train with the length that the chip will run. The integers are computed on the CPU.
+    A run starts at rest. The integers are computed on the CPU.
 
     Args:
         net: the network; its weights, leaks and thresholds are trained.
-        ticks, largest_weight, bounds: see :func:`lava_export.lower.lower`.
 
     Raises:
         LowerError: lists everything that cannot be lowered, or not be trained on integers.
     """
 
-    def __init__(
-        self,
-        net: Net,
-        ticks: int,
-        largest_weight: int = LARGEST_WEIGHT,
-        bounds: Mapping[str, float] = NO_BOUNDS,
-    ) -> None:
+    chip: ClassVar[str]
+
+    def __init__(self, net: Net) -> None:
         super().__init__()
         graph = net.graph()
         if problems := list(_list_untrainable(graph)):
-            raise LowerError(problems, "Loihi for training on integers")
+            raise LowerError(problems, f"{self.chip} for training on integers")
         self.net = Net(graph)
         for key, part in net.parts.items():
-            self.net.parts[key] = ChipPopulation(part) if isinstance(part, Spiking) else part
-        self.setting: Mapping[str, Any] = {
-            "ticks": ticks, "largest_weight": largest_weight, "bounds": bounds,
-        }  # fmt: skip
-        self._lower()
+            if isinstance(part, Spiking):
+                name = key.removeprefix("node_")
+                part = ChipPopulation(name, graph.shapes[name], part)
+            self.net.parts[key] = part
+        self._update()
+
+    @abstractmethod
+    def lower(self, graph: Graph) -> Any:
+        """Return the program of a graph."""
+
+    @abstractmethod
+    def trace(self, inputs: Mapping[str, Events], ticks: int) -> Mapping[str, ChipRun]:
+        """Run the present program from rest, and return the run of every population."""
 
     def graph(self) -> Graph:
         """Return the Graph with the current parameters."""
         return self.net.graph()
 
-    def program(self) -> LoihiProgram:
+    def program(self) -> Any:
         """Return the program of the last forward pass; before the first, that of the start."""
         return self._program
 
@@ -102,79 +97,104 @@ class ChipNet(nn.Module):
             LowerError, GraphError: the present parameters cannot be lowered.
             ProgramError: the stimulus does not fit the program, or is too long for it.
         """
-        self._lower()
-        found = run_populations(self._program, inputs)
-        for key, part in self.net.parts.items():
-            if isinstance(part, ChipPopulation):
-                name = key.removeprefix("node_")
-                part.values, part.p = found[name], self._program[name]
+        self._update()
+        events = {
+            name: to_events(x.detach().cpu().flatten(2).numpy()) for name, x in inputs.items()
+        }
+        found = self.trace(events, len(next(iter(inputs.values()))))
+        parts = [part for part in self.net.parts.values() if isinstance(part, ChipPopulation)]
+        for part in parts:
+            part.follow(found[part.name], self._program[part.name].unit)
         try:
             return self.net(inputs)[0], None
         finally:
-            for part in self.net.parts.values():
-                if isinstance(part, ChipPopulation):
-                    part.values = None
+            for part in parts:
+                part.values = None
 
-    def _lower(self) -> None:
+    def _update(self) -> None:
         """Lower the parameters, unless they are those of the present program."""
         now = [p.detach().cpu().clone() for p in self.net.parameters()]
         # Values, because p.data changes without a new version of the tensor.
         before = getattr(self, "_lowered", None)
         if before is None or not all(map(torch.equal, before, now)):
-            self._program, self._lowered = lower(self.graph(), **self.setting), now
+            self._program, self._lowered = self.lower(self.graph()), now
+
+
+class ChipNet(IntegerNet):
+    """A Net in the integers of Loihi.
+
+    The scales of the integers depend on ``ticks``: train with the length of the runs to come.
+
+    Args:
+        net: as of an :class:`IntegerNet`.
+        ticks, largest_weight, bounds: see :func:`lava_export.lower.lower`.
+    """
+
+    chip = "Loihi"
+
+    def __init__(
+        self,
+        net: Net,
+        ticks: int,
+        largest_weight: int = LARGEST_WEIGHT,
+        bounds: Mapping[str, float] = NO_BOUNDS,
+    ) -> None:
+        self.setting: Mapping[str, Any] = {
+            "ticks": ticks, "largest_weight": largest_weight, "bounds": bounds,
+        }  # fmt: skip
+        super().__init__(net)
+
+    def lower(self, graph: Graph) -> LoihiProgram:
+        """Return the program of a graph."""
+        return lower(graph, **self.setting)
+
+    def trace(self, inputs: Mapping[str, Events], ticks: int) -> Mapping[str, ChipRun]:
+        """Run the present program from rest, and return the run of every population."""
+        found = trace_membranes(self._program, inputs, ticks)
+        return {name: ChipRun(above) for name, above in found.items()}
 
 
 class ChipPopulation(Spiking):
     """A population whose values are those of a chip, and whose gradients are its own.
 
-    values: the chip's run, set by :class:`ChipNet` before each forward pass.
-    p: its population in the program.
+    values: of the next run, set by :class:`ChipNet`: the input with which the floats follow the
+        chip (none for a read-out, which is linear), and the output; T B *N each.
     """
 
-    def __init__(self, part: Spiking) -> None:
+    def __init__(self, name: str, shape: tuple[int, ...], part: Spiking) -> None:
         super().__init__(part.model, part.dt)
-        for name in part.trained:
-            self.register_parameter(name, getattr(part, name))
-        self.values: ChipValues | None = None
-        self.p: Any = None
+        for parameter in part.trained:
+            self.register_parameter(parameter, getattr(part, parameter))
+        self.name, self.shape = name, shape
+        self.values: list[Tensor] | None = None
+        self.done = 0  # ticks: in a loop every call runs one
+
+    def follow(self, run: ChipRun, unit: float) -> None:
+        """Prepare a run. unit: the integer for 1 in the float network."""
+        found: list[np.ndarray] = [run.above / unit]
+        if self.model.fires:
+            form = self.bound().coefficients(self.dt).spread(self.shape)  # type: ignore[attr-defined]
+            found = [*find_inputs(form, run.above, unit)]
+        if run.spikes is not None:
+            found[-1] = run.spikes
+        self.values = [torch.from_numpy(x.reshape(*x.shape[:2], *self.shape)) for x in found]
+        self.done = 0
 
     def run_in_context(
         self,
-        context: FusedContext,  # noqa: ARG002
+        context: FusedContext,
         x: Float[Tensor, "T B *N"],
         state: Any = None,
     ) -> tuple[Float[Tensor, "T B *N"], Any]:
-        """Return (outputs of the chip, its last state), with the gradients of the floats."""
+        """Return outputs of the chip, with the gradients of the floats, and their state."""
         if self.values is None:
             raise RuntimeError("a ChipPopulation has no values; run the ChipNet that holds it")
-        if x.dtype in (torch.float16, torch.bfloat16):  # from autocast; too coarse for v
-            x = x.float()
-        model: Any = self.bound()
-        form = model.coefficients(self.dt)
-        k = model.tensors(x, self.dt) if has_tensors(model) else _make_constants(form, x)
-        chip = _to_floats(self.values, self.p, x)
-        state, out = model.initial(x[0]), []
-        i = v = a = torch.zeros_like(x[0])
-        wait = torch.zeros_like(v) if form.refractory else None
-        for t, x_t in enumerate(x):
-            now = ChipValues(*(values[t] for values in chip))
-            i = place(k.decay_syn * i + x_t, now.current / k.gain.detach())
-            charged = place(k.decay * v + k.gain * i, now.charged)
-            if not model.fires:
-                v = charged
-                out.append(v)
-                continue
-            a = place(k.decay_adapt * a, now.rise)
-            s = spike(place(charged - (k.threshold + a), now.distance), model.surrogate)
-            if form.strict:  # the chip's spikes count; this serves runs without them
-                s = torch.where(charged > k.threshold + a, s, s - s.detach())
-            fired = place(s, now.spikes).detach()
-            after = _reset(form, k, (charged, a, fired))
-            s, after, wait = hold_refractory(s, after, v, wait, form.refractory)
-            s, v = place(s, now.spikes), place(after, now.v)
-            a = a + k.beta * s.detach()
-            out.append(s)
-        return torch.stack(out), state._replace(v=v)
+        now = slice(self.done, self.done + len(x))
+        self.done = now.stop
+        *drive, out = (values[now].to(x.device) for values in self.values)
+        y, state = super().run_in_context(context, place(x, *drive) if drive else x, state)
+        # Not in the precision of autocast, which is too coarse for membranes.
+        return place(y, out.to(torch.promote_types(x.dtype, torch.float32))), state
 
 
 def place(x: Tensor, value: Tensor) -> Tensor:
@@ -186,74 +206,13 @@ def place(x: Tensor, value: Tensor) -> Tensor:
 
 class _StraightThrough(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, value: Tensor) -> Tensor:  # noqa: ARG004
+    def forward(ctx: Any, x: Tensor, value: Tensor) -> Tensor:
+        ctx.like = x.dtype
         return value.view_as(value)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # noqa: ARG004
-        return grad, None
-
-
-def _reset(form: Coefficients, k: Tensors, cells: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """Return the membrane after its spikes, through which no gradient passes."""
-    v, a, fired = cells
-    if form.hard:
-        return torch.where(fired > 0, convert_like(form.reset_to, v), v)
-    by = k.threshold if form.reset_by is None else convert_like(form.reset_by, v)
-    return v - (by + a) * fired
-
-
-def _make_constants(form: Coefficients, x: Tensor) -> Tensors:
-    """Return the normal form of a model without trained parameters, like ``x``."""
-    return Tensors(*(convert_like(getattr(form, name), x) for name in Tensors._fields))
-
-
-def _to_floats(values: ChipValues, p: Population, x: Float[Tensor, "T B *N"]) -> ChipValues:
-    """Return a chip's values in units of the float network, as tensors shaped like ``x``."""
-    units = [1.0 if name == "spikes" else p.unit for name in ChipValues._fields]
-    floats = [
-        torch.from_numpy(own).to(x.device, x.dtype).div_(unit)
-        for own, unit in zip(values, units, strict=True)
-    ]
-    return ChipValues(*(own.reshape(x.shape) for own in floats))  # type: ignore[arg-type]
-
-
-@torch.no_grad()
-def run_populations(
-    program: LoihiProgram, inputs: Mapping[str, Float[Tensor, "T B *N"]]
-) -> dict[str, ChipValues]:
-    """Return the run of every population; only inputs are missing.
-
-    Raises:
-        ProgramError: the run cannot start, see :func:`lava_export.checks.require_run`.
-    """
-    flat = {name: x.detach().cpu().flatten(2).numpy() for name, x in inputs.items()}
-    ticks = len(next(iter(flat.values())))
-    rasters = rasterize(program, {name: to_events(x) for name, x in flat.items()}, ticks)
-    samples = next(iter(rasters.values())).shape[1]
-    neurons = [p for p in program.populations if p.kind != "input"]
-    states: dict[str, Any] = {p.name: make_rest_state(p, samples) for p in neurons}
-    rows: dict[str, list[Sequence[np.ndarray]]] = {p.name: [] for p in neurons}
-    for t, tick in enumerate(iterate_ticks(program, rasters, ticks)):
-        for p in neurons:
-            after: Any = tick.states[p.name]
-            row = _find_values(p, states[p.name], tick.sums[p.name], t >= p.bias_after)
-            rows[p.name].append([*row, tick.out[p.name].astype(np.int64), after.v])
-        states = tick.states
-    return {
-        name: ChipValues(*(np.stack(x) for x in zip(*own, strict=True)))
-        for name, own in rows.items()
-    }
-
-
-def _find_values(
-    p: Population, before: NeuronState, x: Int[np.ndarray, "B N"], biased: bool
-) -> Sequence[Int[np.ndarray, "B N"]]:
-    """Return the first four ChipValues of a tick."""
-    u, charged = charge(p, before, x, biased)
-    a = decay(before.a, 4096 - p.da.astype(np.int64))
-    fires_at = (p.vth.astype(np.int64) + 1) << 6
-    return u + p.bias * biased, charged, a, charged - (fires_at + a)
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad.to(ctx.like), None
 
 
 def _list_untrainable(graph: Graph) -> Iterator[str]:
@@ -268,10 +227,4 @@ def _list_untrainable(graph: Graph) -> Iterator[str]:
             yield (
                 f"{name}: a {type(node).__name__} has no gradient on integers yet; use an "
                 "ALIF, LIF, DiscreteLIF or LI, or train in floats"
-            )
-    for group in graph.components:
-        if len(group) > 1 or any(e.source == e.target == group[0] for e in graph.edges):
-            yield (
-                f"{', '.join(group)}: a loop, which cannot be trained on integers yet; train "
-                "it in floats and lower it"
             )

@@ -124,7 +124,8 @@ def frames(
     ticks: number of ticks. Without ``dt`` they divide the clip into equal spans.
     dt: length of a tick [s], a whole number of us. Without ``ticks`` the ticks cover the clip;
         with ``ticks`` a longer clip is cut, and a shorter one ends in silence.
-    pool: sums the events of pool x pool pixels, which divides H and W by this factor.
+    pool: sums the events of pool x pool pixels, which divides H and W by this factor; of a
+        sensor with one row, only W.
     binary: 1 for any number of events (a spike).
 
     Raises:
@@ -180,20 +181,20 @@ def _places(
     clip: Clip, ticks: int | None, dt: Seconds | None, pool: int
 ) -> tuple[Int64[np.ndarray, " _"], tuple[int, int, int]]:
     """Return the flat index in (T, 2, H, W) of each event before tick T, and (T, H, W)."""
-    if pool < 1 or clip.width % pool or clip.height % pool:
+    if pool < 1 or clip.width % pool or (clip.height > 1 and clip.height % pool):
         raise ValueError(
             f"pool={pool} does not divide {clip.width} x {clip.height} pixels; use a whole "
             "number that divides both"
         )
     tick, total = _ticks(clip, ticks, dt)
-    shape = (total, clip.height // pool, clip.width // pool)
+    shape = (total, max(clip.height // pool, 1), clip.width // pool)
     inside = tick < total
     return (tick * 2 * shape[1] * shape[2] + _cells(clip, pool))[inside], shape
 
 
 def _cells(clip: Clip, pool: int) -> Int64[np.ndarray, " E"]:
     """Return the flat index of each event in (2, H, W)."""
-    row = clip.polarity.astype(np.int64) * (clip.height // pool) + clip.y // pool
+    row = clip.polarity.astype(np.int64) * max(clip.height // pool, 1) + clip.y // pool
     return row * (clip.width // pool) + clip.x // pool
 
 

@@ -3,6 +3,7 @@
 N-MNIST (Orchard et al. 2015): digits, 34 x 34 pixels. DVS-Gesture (Amir et al. 2017): eleven
 gestures, 128 x 128 pixels, in tonic's copy, which is cut into gestures and has times in ms. SHD
 (Cramer et al. 2020): spoken digits in English and German, spikes of 700 channels of a cochlea.
+SSC, of the same authors: 35 English words through that cochlea; its "valid" part is not read.
 They lie in ``$NEURO_DATA`` as tonic downloads them; this module downloads nothing.
 
 tonic checks little of what it reads; :func:`from_tonic` refuses events that no sensor sends.
@@ -23,7 +24,7 @@ from drivers.event_camera.moving_bars import Part
 from drivers.folders import find_neuro_data, found_in
 from neuro.base.extras import require_extra
 
-Name = Literal["nmnist", "dvs_gesture", "shd"]
+Name = Literal["nmnist", "dvs_gesture", "shd", "ssc"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,10 +33,16 @@ class TonicSet:
 
     title: name of its class in tonic and of its folder in ``$NEURO_DATA``.
     parts: the file or folder of each part in that folder.
+    by_name: whether tonic takes the name of the part, and not train=True or False.
     """
 
     title: str
     parts: Mapping[Part, str]
+    by_name: bool = False
+
+    def select(self, part: Part) -> dict[str, bool | str]:
+        """Return the argument with which tonic selects a part."""
+        return {"split": part} if self.by_name else {"train": part == "train"}
 
 
 SETS: Mapping[Name, TonicSet] = {
@@ -44,6 +51,9 @@ SETS: Mapping[Name, TonicSet] = {
         title="DVSGesture", parts={"train": "ibmGestureTrain", "test": "ibmGestureTest"}
     ),
     "shd": TonicSet(title="SHD", parts={"train": "shd_train.h5", "test": "shd_test.h5"}),
+    "ssc": TonicSet(
+        title="SSC", parts={"train": "ssc_train.h5", "test": "ssc_test.h5"}, by_name=True
+    ),
 }
 # Cameras deliver some events slightly late; these keep their place. A larger delay means that
 # the time of the event, or of an earlier one, is damaged.
@@ -71,7 +81,8 @@ def load(name: Name, part: Part = "train", environ: Mapping[str, str] | None = N
         from tonic import datasets
     place = Path(root or "$NEURO_DATA") / known.title / known.parts[part]
     if not place.exists():
-        fetch = f"tonic.datasets.{known.title}({root or 'FOLDER'!r}, train={part == 'train'})"
+        ((argument, value),) = known.select(part).items()
+        fetch = f"tonic.datasets.{known.title}({root or 'FOLDER'!r}, {argument}={value!r})"
         raise FileNotFoundError(
             f"{name}: NEURO_DATA={root or '(not set)'} holds no {known.title}/{place.name}; "
             f"found {found_in(place.parent)} there; where there is a network, {fetch} in "
@@ -81,7 +92,7 @@ def load(name: Name, part: Part = "train", environ: Mapping[str, str] | None = N
     # tonic downloads a set again without its archive, which may have been deleted since.
     unpacked = type(known.title, (kind,), {"_check_exists": lambda _: True})
     try:
-        dataset = unpacked(root, train=part == "train")
+        dataset = unpacked(root, **known.select(part))
         labels = _read_labels(place) if place.suffix == ".h5" else dataset.targets
     except Exception as error:  # tonic lets all errors of its readers through
         raise ValueError(f"{place}: {_explain(error)}") from error

@@ -63,6 +63,11 @@ class XyloPopulation:
         """Number of neurons N."""
         return math.prod(self.shape)
 
+    @property
+    def unit(self) -> float:
+        """The integer that stands for 1 in the float network."""
+        return self.scale
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class XyloConnection:

@@ -106,39 +106,65 @@ def run_xylo(program: XyloProgram, inputs: Mapping[str, Events], ticks: int) -> 
         TypeError, ProgramError: the run cannot start, see :func:`require_xylo_run`.
     """
     require_xylo_run(program, inputs, ticks)
-    samples = next(iter(inputs.values())).shape[1]
-    parts = []
-    for first in range(0, samples, CHUNK):
-        chosen = range(first, min(first + CHUNK, samples))
-        rasters = {
-            name: np.concatenate([to_raster(of_sample(e, s)) for s in chosen], 1)
-            for name, e in inputs.items()
-        }
-        parts.append(_run_chunk(program, rasters, ticks))
+    parts = [_run_chunk(program, r, ticks) for r in _iterate_rasters(inputs)]
     excess: dict[str, Excess] = {}
     for part in parts:
         excess = add_excess(excess, part.excess)
     return XyloRun(concatenate([part.record for part in parts]), excess)
 
 
-def _run_chunk(program: XyloProgram, rasters: Mapping[str, np.ndarray], ticks: int) -> XyloRun:
+def trace_xylo(
+    program: XyloProgram, inputs: Mapping[str, Events], ticks: int
+) -> dict[str, XyloState]:
+    """Return the states of every population after each of its T = ``ticks`` ticks, T B N each.
+
+    Raises:
+        TypeError, ProgramError: the run cannot start, see :func:`require_xylo_run`.
+    """
+    require_xylo_run(program, inputs, ticks)
+    parts = [_stack_states(program, r, ticks) for r in _iterate_rasters(inputs)]
+    return {
+        name: XyloState(
+            *(np.concatenate(x, 1) for x in zip(*(p[name] for p in parts), strict=True))
+        )
+        for name in parts[0]
+    }
+
+
+def _iterate_rasters(inputs: Mapping[str, Events]) -> Iterator[dict[str, np.ndarray]]:
+    """Yield the rasters of some samples at a time, T B N each."""
+    samples = next(iter(inputs.values())).shape[1]
+    for first in range(0, samples, CHUNK):
+        chosen = range(first, min(first + CHUNK, samples))
+        yield {
+            name: np.concatenate([to_raster(of_sample(e, s)) for s in chosen], 1)
+            for name, e in inputs.items()
+        }
+
+
+def _stack_states(
+    program: XyloProgram, rasters: Mapping[str, np.ndarray], ticks: int
+) -> dict[str, XyloState]:
     channels = np.concatenate([rasters[p.name] for p in program.select("input")], 2)
     silent = np.zeros((ticks + program.latency - len(channels), *channels.shape[1:]))
     steps = list(iterate_steps(program, np.concatenate([channels, silent]).astype(np.int64)))
-    spikes = {name: to_events(_lengthen(r, ticks)) for name, r in rasters.items()}
-    values, excess = {}, {}
+    found = {}
     for p, part in _slice_chip(program):
         here = [getattr(step, "hidden" if p.kind == "hidden" else "output") for step in steps]
-        here = here[p.lag : p.lag + ticks]
-        i, n, peak = (
-            np.stack([getattr(state, of)[:, part] for state in here])
-            for of in ("i", "n", "peak")
-        )
-        if p.kind == "readout":
-            values[p.name] = i
+        columns = zip(*here[p.lag : p.lag + ticks], strict=True)
+        found[p.name] = XyloState(*(np.stack(column)[:, :, part] for column in columns))
+    return found
+
+
+def _run_chunk(program: XyloProgram, rasters: Mapping[str, np.ndarray], ticks: int) -> XyloRun:
+    spikes = {name: to_events(_lengthen(r, ticks)) for name, r in rasters.items()}
+    values, excess = {}, {}
+    for name, (i, _, n, peak) in _stack_states(program, rasters, ticks).items():
+        if program[name].kind == "readout":
+            values[name] = i
         else:
-            spikes[p.name] = to_events(n.astype(np.float32))
-        excess[p.name] = Excess(
+            spikes[name] = to_events(n.astype(np.float32))
+        excess[name] = Excess(
             several=int((n > 1).sum()),
             saturated=int((peak >= LARGEST_STATE).sum()),
             of=n.size,
@@ -147,7 +173,7 @@ def _run_chunk(program: XyloProgram, rasters: Mapping[str, np.ndarray], ticks: i
     record = Record(
         executor="integers",
         ticks=ticks,
-        samples=channels.shape[1],
+        samples=next(iter(rasters.values())).shape[1],
         spikes=spikes,
         values=values,
         digest=program.digest,

@@ -104,6 +104,19 @@ def only_delays(node: object) -> TypeGuard[Sparse]:
     return same and node.shape == (each.size,) and bool((node.weight == 1).all())
 
 
+def reaches_all(node: object) -> TypeGuard[Sparse]:
+    """Say whether each source of a Sparse reaches every target once, all after one delay.
+
+    A DelayedLinear with axonal delays becomes such a node; engines run it as fast as a Dense.
+    """
+    if not isinstance(node, Sparse) or node.indices.size != node.input_length * node.shape[0]:
+        return False
+    late = None if node.delay is None else node.delay.reshape(-1, *node.shape)
+    alike = late is None or bool((late == late[:, :1]).all())
+    targets = node.indices.reshape(-1, *node.shape)
+    return alike and bool((targets == np.arange(*node.shape)).all())
+
+
 def leave_out_delays(graph: Graph) -> Graph:
     """Return a graph with a Flatten in the place of each node that only delays values."""
     late = {name: Flatten() for name, node in graph.nodes.items() if only_delays(node)}

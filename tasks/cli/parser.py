@@ -74,7 +74,7 @@ def train(  # noqa: PLR0913 - a flag each
     dry_run: bool = False,
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
     lr: OptionalText = "",
-    integers: Literal["none", "loihi2"] = "none",
+    integers: Literal["none", "loihi2", "xylo"] = "none",
     largest_weight: Whole = 254,
 ) -> None:
     """Train a task, or resume an interrupted run.
@@ -83,7 +83,7 @@ def train(  # noqa: PLR0913 - a flag each
         name: task and configuration, for example mnist:full or path/to/my_task.py:tiny;
             without a configuration, tiny. With --integers, the folder of a trained run.
         out: run folder (default: runs/TASK-CONFIGURATION); with --integers, the folder of the
-            new graph and program (default: RUN/integers-LARGEST_WEIGHT).
+            new graph and program (default: RUN/integers-LARGEST_WEIGHT, or RUN/integers-xylo).
         seed: seed of the initial weights.
         device: where to train.
         devices: number of processes, each with the whole model (DDP); also runs under torchrun.
@@ -101,13 +101,13 @@ def train(  # noqa: PLR0913 - a flag each
             epochs at a tenth of its learning rate, beside the same steps in floats.
         largest_weight: of these integers, even, 2 to 254; a smaller one leaves fewer levels.
     """
-    if integers != "none":
-        others = (seed, device, devices, gradient, logger, skip_bad, sharded, dry_run, set, lr)
-        return tell_integers(name, out, largest_weight, others)
-    if largest_weight != 254:
+    if largest_weight != 254 and integers != "loihi2":
         raise ValueError(
             f"--largest-weight is {largest_weight}; it counts with --integers loihi2 only"
         )
+    if integers != "none":
+        others = (seed, device, devices, gradient, logger, skip_bad, sharded, dry_run, set, lr)
+        return tell_integers(name, integers, out, largest_weight, others)
     from tasks.runs.find import make_run, split_name
 
     settings = (*set, *([f"lr={lr}"] if lr else []))

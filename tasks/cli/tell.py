@@ -43,9 +43,9 @@ def train_and_tell(
 
 
 def tell_integers(
-    folder: str, out: Path | None, largest_weight: int, others: tuple[Any, ...]
+    folder: str, chip: Any, out: Path | None, largest_weight: int, others: tuple[Any, ...]
 ) -> None:
-    """Train a run on integers and print its metrics beside those of its control.
+    """Train a run on the integers of a chip and print its metrics beside those of its control.
 
     others: the other flags of ``neuro train``, which must keep their defaults.
     """
@@ -60,13 +60,14 @@ def tell_integers(
         )
     run = open_to_write(Path(folder))
     with show_share("train on integers"):
-        result = tune_run(run, launch_fabric(run, "cpu", 1), out, largest_weight)
+        result = tune_run(run, launch_fabric(run, "cpu", 1), out, largest_weight, chip)
     known = [m for m in list_metrics(run) if m.name in next(iter(result["metrics"].values()))]
     rows = [
         (who, *(m.text(values[m.name]) for m in known))
         for who, values in result["metrics"].items()
     ]
-    title = f"{result['n']:,} test samples, integer weights up to {largest_weight}"
+    which = "integers of Xylo" if chip == "xylo" else f"integer weights up to {largest_weight}"
+    title = f"{result['n']:,} test samples, {which}"
     console.print(make_table(title, "", *(m.label for m in known), rows=rows))
     epochs = f"{result['epochs']} epoch{'s' * (result['epochs'] > 1)} each"
     files = "graph.safetensors, and program.safetensors, which was trained"

@@ -1,4 +1,4 @@
-"""``neuro train RUN --integers loihi2``: continues a training on the integers of the chip.
+"""``neuro train RUN --integers loihi2`` or ``xylo``: continues a training on a chip's integers.
 
 Two trainings begin from the run's best weights and take the same steps: one on integers, and
 its control in floats, whose weights are lowered afterwards.
@@ -9,19 +9,22 @@ from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
-from lava_export.binary import BinaryChipProgram
 from lava_export.calibration import measure_bounds
+from lava_export.chip_program import PROGRAMS, lower_graph
 from lava_export.contract import ChipProgram
-from lava_export.lower import lower
 from lava_export.population import LARGEST_WEIGHT
-from lava_export.training import ChipNet
+from lava_export.training import ChipNet, IntegerNet
+from lava_export.xylo.lower import Shifts
+from lava_export.xylo.training import XyloNet
+from neuro.energy import OneCoreChip
 from neuro.events import simulate
-from neuro.graph import GradedInput, Graph
+from neuro.graph import Graph
 from neuro.io.graph_digest import digest_graph
 from neuro.io.graph_file import save_graph
 from neuro.io.pytree import digest
@@ -31,7 +34,7 @@ from neuro.training import Course, Plan
 from tasks.measures.earlier import train_stage
 from tasks.measures.train import count_steps, make_plan
 from tasks.runs.allocator import keep_freed_memory
-from tasks.runs.provenance import write_result
+from tasks.runs.provenance import digest_file, write_result
 from tasks.runs.samples import (
     iterate_batches,
     join_batches,
@@ -45,6 +48,8 @@ from tasks.runs.trained_run import ChipNetwork, open_trained_run
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+ChipName = Literal["loihi2", "xylo"]
+PROGRAM = "program.safetensors"
 SHARE = 0.1  # of the run's epochs, and of its learning rate
 FLOATS, LOWERED, TUNED, CONTROL = (
     "in floats",
@@ -68,9 +73,9 @@ class TunedRun(NamedTuple):
 
 
 class NamedOutput(nn.Module):
-    """A Net or a ChipNet as a task's model: maps (x) to (the only output, None)."""
+    """A Net or an IntegerNet as a task's model: maps (x) to (the only output, None)."""
 
-    def __init__(self, net: Net | ChipNet, graph: Graph) -> None:
+    def __init__(self, net: Net | IntegerNet, graph: Graph) -> None:
         super().__init__()
         self.net = net
         (self.input,), (self.output,) = graph.inputs, graph.outputs
@@ -85,39 +90,46 @@ def tune_run(
     fabric: "Fabric",
     out: Path | None = None,
     largest_weight: int = LARGEST_WEIGHT,
+    chip: ChipName = "loihi2",
 ) -> dict[str, Any]:
-    """Write the tuned graph, its program and ``integers.json`` of a run's network.
+    """Write the tuned graph, its program and the results file of a run's network.
 
-    out: folder for graph and program, default ``integers-LARGEST`` of the run, which also keeps
-        the checkpoints.
+    out: folder for graph and program, which also keeps the checkpoints. Default: of the run,
+        named like the results file, ``integers-LARGEST`` or ``integers-xylo``.
 
     Returns:
-        The contents of ``integers.json``.
+        The contents of the results file.
 
     Raises:
-        RunError: the run has several networks, inputs or outputs, or graded inputs, or its loss
-            takes more than the output of one call of the model.
+        RunError: the run has several networks, inputs or outputs, or values that are no whole
+            numbers, or its loss takes more than the output of one call of the model.
         LowerError: a part of the network cannot be lowered, or not be trained on integers.
     """
-    folder = out or run.folder / f"integers-{largest_weight}"
-    tuned, measured_on = tune(run, fabric, folder, largest_weight)
+    name = f"integers-{chip if chip == 'xylo' else largest_weight}"
+    folder = out or run.folder / name
+    tuned, measured_on = tune(run, fabric, folder, largest_weight, chip)
     save_graph(folder / "graph.safetensors", tuned.graph)
-    tuned.program.save(folder / "program.safetensors")
+    tuned.program.save(folder / PROGRAM)
     result = {
+        "chip": chip,
         "largest_weight": largest_weight,
         "epochs": tuned.epochs,
         "metrics": {who: dict(values) for who, values in tuned.metrics.items()},
         "n": tuned.n,
         "folder": str(folder),
         "graph": digest_graph(tuned.graph),
-        "program": tuned.program.program.digest,
+        "program": digest_file(folder / PROGRAM),
     }
-    write_result(run, folder.name, result, measured_on)
+    write_result(run, name, result, measured_on)
     return result
 
 
 def tune(
-    run: TaskRun, fabric: "Fabric", folder: Path, largest_weight: int
+    run: TaskRun,
+    fabric: "Fabric",
+    folder: Path,
+    largest_weight: int,
+    chip: ChipName = "loihi2",
 ) -> tuple[TunedRun, Mapping[str, str]]:
     """Train a run's network on integers, and its control; return them and the provenance.
 
@@ -129,15 +141,19 @@ def tune(
     network = trained.network
     plan = _shorten(make_plan(run))
     first = next(network.iterate_samples())
-    setting: dict[str, Any] = {
-        "ticks": first.ticks,
-        "largest_weight": largest_weight,
-        "bounds": measure_bounds(network.graph, first.inputs),
-    }
+    net = Net(network.graph)
+    on_chip: IntegerNet
+    if chip == "xylo":
+        plain = lower_graph(network.graph, first.ticks, OneCoreChip)
+        start = plain.calibrate(network.graph, first.inputs).program
+        on_chip = XyloNet(deepcopy(net), first.ticks, Shifts(start.shift, start.shift_out))
+    else:
+        bounds = measure_bounds(network.graph, first.inputs)
+        on_chip = ChipNet(deepcopy(net), first.ticks, largest_weight, bounds)
 
-    def train(net: Net | ChipNet, name: str) -> Graph:
+    def train(net: Net | IntegerNet, name: str) -> Graph:
         model = NamedOutput(net, network.graph)
-        about = digest([name, largest_weight, trained.measured_on["weights"]])
+        about = digest([name, chip, largest_weight, trained.measured_on["weights"]])
         course = _make_course(run, about)
         stage = EarlierTraining(
             what=name, model=model, course=course, plan=plan, finish=lambda _: None
@@ -145,15 +161,10 @@ def tune(
         train_stage(stage, fabric, folder / name)
         return net.graph()
 
-    net = Net(network.graph)
-    graph = train(ChipNet(deepcopy(net), **setting), "integers")
-    control = train(net, "control")
-    programs = {
-        LOWERED: network.graph,
-        TUNED: graph,
-        CONTROL: control,
-    }
-    lowered = {who: BinaryChipProgram(lower(own, **setting)) for who, own in programs.items()}
+    graph = train(on_chip, "integers")
+    programs = {LOWERED: network.graph, TUNED: graph, CONTROL: train(net, "control")}
+    wrap = PROGRAMS[type(on_chip.program())]
+    lowered = {who: wrap(on_chip.lower(own)) for who, own in programs.items()}
     metrics, n = measure_programs(network, lowered)
     return TunedRun(graph, lowered[TUNED], metrics, plan.epochs, n), trained.measured_on
 
@@ -226,9 +237,12 @@ def _require_tunable(run: TaskRun, networks: Mapping[str, ChipNetwork]) -> None:
             problems.append(
                 f"it has {len(names)} {what} ({', '.join(names)}); it must have one"
             )
-    graded = [n for n in graph.inputs if isinstance(graph.nodes[n], GradedInput)]
-    if graded:
-        problems.append(f"{graded[0]} takes graded values, not spikes; use --set code=rate")
+    x, *_ = tree_leaves(next(iter(run.definition.training.batches(run.config, "test", 0))))
+    if (x != x.round()).any():
+        problems.append(
+            f"{graph.inputs[0]} takes values such as {float(x[x != x.round()][0]):.4g}; a chip "
+            "takes spikes or whole numbers: use --set code=rate"
+        )
     if problems:
         head = f"{run.folder} cannot be trained on integers:"
         raise RunError("\n".join([head, *problems]))

@@ -38,7 +38,7 @@ TASKS = {
     "mnist": "tasks.images.classification.mnist",
     "cifar10": "tasks.images.classification.cifar10",
     "yinyang": "tasks.images.yinyang",
-    "intervals": "tasks.delays.intervals",
+    "delays": "tasks.delays.task",
     "events": "tasks.images.events",
     "image_generation": "tasks.images.generation",
     "driving": "tasks.driving",

@@ -387,6 +387,9 @@ def name_result(chip: str) -> str:
 
 def name_verb(result: str) -> str:
     """Return the verb and flags that write a results file, such as "export --chip xylo"."""
+    if result.startswith("integers-"):
+        chip = result.removeprefix("integers-")
+        return f"train --integers {'' if chip == 'xylo' else 'loihi2 --largest-weight '}{chip}"
     return result.replace("-", " --chip ", 1)
 
 

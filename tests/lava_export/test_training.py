@@ -10,32 +10,30 @@ from torch import Tensor
 from written_graphs import chain, wire
 
 from lava_export import training
+from lava_export.integers import trace_membranes
 from lava_export.lower import LowerError, lower
 from lava_export.program import ProgramError, take_apart
 from lava_export.reference import run
-from lava_export.training import ChipNet, run_populations
+from lava_export.training import ChipNet
 from neuro.base.units import Seconds
 from neuro.graph import Dense, GradedInput, Graph, Input, Softmax
-from neuro.neurons import ALIF, LI, LIF, DiscreteLIF, LIFReset, TernaryLIF, fused
+from neuro.neurons import ALIF, LI, LIF, DiscreteLIF, LIFReset, TernaryLIF
 from neuro.nn import Net
 from neuro.nn.net import record
-from neuro.spikes import to_raster
+from neuro.spikes import to_events, to_raster
 
 TICKS = 15
-LOOPS = ("back", "top_down")
 
 
 def draw(seed: int) -> Graph:
-    """A random network without loops; in half of them some neurons have refractory periods."""
+    """A random network with loops; in half of them some neurons have refractory periods."""
     graph = random_graph(seed, dyadic=False, for_lava=True)
     wait = Seconds(graph.dt * (seed % 4))
     nodes = {
         name: replace(node, refractory=wait) if hasattr(node, "refractory") else node
         for name, node in graph.nodes.items()
-        if name not in LOOPS
     }
-    edges = tuple(e for e in graph.edges if not {*LOOPS} & {e.source, e.target})
-    drawn = Graph(nodes=nodes, edges=edges, dt=graph.dt)
+    drawn = replace(graph, nodes=nodes)
     try:
         lower(drawn, ticks=TICKS, largest_weight=2)
     except LowerError:  # a decay that 12 bits do not hold, or a threshold without weights
@@ -82,16 +80,12 @@ def test_without_values_of_the_chip_the_gradient_is_that_of_the_net(seed: int) -
     graph = draw(seed)
     net, x = Net(graph).double(), tensors(graph, seed)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fused, "make_fused_form", lambda *_: None)  # the loop over step
-        expected = find_gradients(net, x)
         patch.setattr(training, "place", lambda x, _: x)
         found = find_gradients(ChipNet(net, TICKS), x)
+    expected = find_gradients(net, x)
     assert found.keys() == expected.keys()
     for name, gradient in expected.items():
-        if name.endswith(("weight", "bias")):
-            assert torch.equal(found[name], gradient), name
-        else:  # leaks and thresholds are float32, and their sum over ticks has another order
-            torch.testing.assert_close(found[name], gradient, rtol=2e-6, atol=2e-6)
+        assert torch.equal(found[name], gradient), name
 
 
 def test_at_8_bits_both_gradients_point_the_same_way() -> None:
@@ -112,7 +106,7 @@ def test_at_8_bits_both_gradients_point_the_same_way() -> None:
         one, other = (torch.cat([g.ravel() for g in found.values()]) for found in pairs)
         return float(torch.cosine_similarity(one, other, 0))
 
-    assert cosine(254) > 0.99
+    assert cosine(254) > 0.98
     assert cosine(2) < 0.9
 
 
@@ -163,7 +157,7 @@ def test_whole_numbers_go_into_a_graded_input() -> None:
         chip({"x": torch.full((2, 1, 2), 0.5)})
 
 
-def test_gradients_use_currents_membranes_and_distances_of_the_chip() -> None:
+def test_gradients_are_those_of_floats_that_stand_as_far_above_the_threshold() -> None:
     graph = chain(
         x=Input(shape=(1,)),
         w=Dense(weight=np.array([[0.3]]), bias=np.array([0.27])),
@@ -173,24 +167,20 @@ def test_gradients_use_currents_membranes_and_distances_of_the_chip() -> None:
         dt=Seconds(1e-3),
     )
     chip = ChipNet(Net(graph).double(), 3, 6)
-    p = chip.program()["n"]
-    x = torch.tensor([1.0, 1.0, 1.0]).double().reshape(3, 1, 1)
-    values = run_populations(chip.program(), {"x": x})["n"]
+    p, x = chip.program()["n"], torch.ones(3, 1, 1).double()
+    above = trace_membranes(chip.program(), {"x": to_events(x.numpy())}, 3)["n"].ravel()
     spikes = chip({"x": x})[0]["n"]
-    assert spikes.flatten().tolist() == values.spikes.flatten().tolist() == [0, 1, 0]
-    assert values.rise.flatten().tolist() == [0, 0, 64 * int(p.beta[0]) // 2]
-    at = 64 * (int(p.vth[0]) + 1)
-    charged = values.charged.flatten()
-    assert values.distance.flatten().tolist() == list(charged - at - values.rise.flatten())
-    # With one tick between, the last spike depends on the threshold by its own distance only,
-    # and on the bias by gain times one, because the reset was hard.
+    assert spikes.flatten().tolist() == (above > 0).tolist() == [0, 1, 0]
+    # The last spike depends on the threshold by its own distance only, and on the bias by gain
+    # times one, because the reset was hard.
     spikes[2].sum().backward()
-    slope = 1 / (1 + (np.pi * values.distance[2, 0, 0] / p.unit) ** 2)
+    distance = (above[2] - 0.5) / p.unit
+    slope = 1 / (1 + (np.pi * distance) ** 2)
     parameters = {n.rpartition("node_")[2]: p.grad for n, p in chip.named_parameters()}
     assert float(parameters["n.threshold"]) == pytest.approx(-slope, rel=1e-6)
     assert float(parameters["w.bias"]) == pytest.approx(0.7 * slope, rel=1e-6)
     # d v / d leak = current - v before, and v before is 0; d leak / d logit = leak (1 - leak).
-    current = values.current[2, 0, 0] / p.unit / 0.7
+    current = (distance + 0.5 + 0.25 * 0.5) / 0.7
     assert current == pytest.approx(0.57, abs=0.1)
     expected = 0.7 * 0.3 * slope * current
     assert float(parameters["n.logit_leak"]) == pytest.approx(expected, rel=1e-6)
@@ -213,14 +203,13 @@ def test_all_that_cannot_be_trained_on_integers_is_refused_at_once() -> None:
         "clears": LIFReset(tau=Seconds(0.01), interval=3),
         "u": Dense(weight=np.eye(2)),
         "n": LIF(tau=Seconds(0.01)),
-        "back": Dense(weight=np.eye(2)),
         "host": Softmax(axis=0),
         "readout": LI(tau=Seconds(0.01)),
     }
-    ways = "x>w w>three three>v v>clears clears>u u>n n>back:1 back>n n>host host>readout"
+    ways = "x>w w>three three>v v>clears clears>u u>n n>host host>readout"
     net = Net(wire(ways, nodes, 1e-3))
     with pytest.raises(LowerError) as error:
         ChipNet(net, 5)
     starts = [problem.partition(":")[0] for problem in error.value.problems]
-    assert starts == ["three", "clears", "host", "back, n"]
+    assert starts == ["three", "clears", "host"]
     ChipNet(Net(small(DiscreteLIF(decay=0.5))), 5)

@@ -22,6 +22,7 @@ from fake_data_sets import (
     write_mnist,
     write_nmnist,
     write_shd,
+    write_ssc,
 )
 from nuscenes_files import LOCATION, open_windows, write_data_set
 from PIL import Image
@@ -517,6 +518,7 @@ EVENTS: dict[str, tuple[Callable[..., None], str]] = {
     "nmnist": (write_nmnist, "NMNIST/Test/0/00001.bin"),
     "dvs_gesture": (write_dvs_gesture, "DVSGesture/ibmGestureTest/user01_led/0.npy"),
     "shd": (write_shd, "SHD/shd_test.h5"),
+    "ssc": (write_ssc, "SSC/ssc_test.h5"),
 }
 QUESTIONS = {
     "prosqa_train.json": (write_prosqa, of_json),

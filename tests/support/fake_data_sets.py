@@ -11,7 +11,8 @@ import numpy as np
 
 from drivers import cifar, mnist
 from drivers.event_camera import Clip, moving_bars
-from drivers.event_camera.tonic_sets import SETS
+from drivers.event_camera.tonic_sets import SETS, TonicSet
+from drivers.vowels import FOLDERS, SIZES
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:
@@ -77,13 +78,22 @@ def write_gesture(path: Path, clip: Clip) -> None:
 
 def write_shd(root: Path, n: int = 1, seed: int = 0) -> None:
     """Write random spikes as the files of SHD; each class has its own channels."""
+    write_cochlea(root, SETS["shd"], 20, n, seed)
+
+
+def write_ssc(root: Path, n: int = 1, seed: int = 0) -> None:
+    """Write random spikes as the files of SSC; each class has its own channels."""
+    write_cochlea(root, SETS["ssc"], 35, n, seed)
+
+
+def write_cochlea(root: Path, known: TonicSet, classes: int, n: int, seed: int) -> None:
     import h5py
 
-    folder = root / "SHD"
+    folder, own = root / known.title, 700 // classes
     folder.mkdir(parents=True, exist_ok=True)
-    for k, name in enumerate(SETS["shd"].parts.values()):
+    for k, name in enumerate(known.parts.values()):
         rng = np.random.default_rng([seed, k])
-        labels = np.arange(20 * n) % 20
+        labels = np.arange(classes * n) % classes
         with h5py.File(folder / name, "w") as file:
             times = file.create_dataset(
                 "spikes/times", len(labels), h5py.vlen_dtype(np.float16)
@@ -91,7 +101,19 @@ def write_shd(root: Path, n: int = 1, seed: int = 0) -> None:
             units = file.create_dataset("spikes/units", len(labels), h5py.vlen_dtype(np.uint16))
             for i, label in enumerate(labels):
                 times[i] = rng.uniform(0, 1.2, 60 + i).astype(np.float16)
-                units[i] = rng.integers(35 * label, 35 * label + 35, 60 + i)
+                units[i] = rng.integers(own * label, own * label + own, 60 + i)
             file["labels"] = labels.astype(np.uint16)
-            file["extra/keys"] = [b"word"] * 20
+            file["extra/keys"] = [b"word"] * classes
             file["extra/speaker"] = np.zeros(len(labels), np.uint16)
+
+
+def write_vowels(root: Path) -> None:
+    """Write random utterances of 7 to 29 frames as the files of JapaneseVowels."""
+    folder = root / FOLDERS[0]
+    folder.mkdir(parents=True)
+    for part, size in SIZES.items():
+        rng, lines = np.random.default_rng(size), ["# a comment", "@data"]
+        for n in range(size):
+            series = rng.normal(size=(12, 7 + n % 23)).round(3)
+            lines.append(":".join([*(",".join(map(str, s)) for s in series), str(n % 9 + 1)]))
+        (folder / f"JapaneseVowels_{part.upper()}.ts").write_text("\n".join(lines) + "\n")

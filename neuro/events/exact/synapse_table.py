@@ -19,6 +19,7 @@ from neuro.events.exact.currents import make_refusal
 from neuro.graph import Dense, Edge, Graph, Reshaping, Slot, Sparse
 from neuro.graph.impulse import list_synapses
 from neuro.graph.paths import find_paths, list_links
+from neuro.graph.sparse import reaches_all
 from neuro.ops.jit import bare, kernel, view_fields_read_only, view_read_only
 
 LARGEST = 2**28  # most listed synapses per chain: 3 GiB of targets and weights
@@ -197,8 +198,15 @@ def expand_chain(
     linear = nodes[len(slots) :]
     size = graph.size(chain.source)
     source, delay, target = np.arange(size), np.zeros(size, int), None
-    if len(linear) == 1 and isinstance(linear[0], Dense):
-        weight = _scale_weights(linear[0].weight.T[offset : offset + size], gain)
+    only = linear[0] if len(linear) == 1 else None
+    if isinstance(only, Dense) or reaches_all(only):
+        if isinstance(only, Dense):
+            rows = only.weight.T
+        else:
+            rows = only.weight.reshape(-1, *only.shape)
+            if only.delay is not None:
+                delay = only.delay[:: only.shape[0]][offset : offset + size]
+        weight = _scale_weights(rows[offset : offset + size], gain)
         width = weight.shape[1]
         start, first_target = source * width, np.full(size, first_neuron)
         stop, weight = start + width, np.ascontiguousarray(weight).reshape(-1)
@@ -206,8 +214,8 @@ def expand_chain(
         start, stop, first_target = source, source + 1, first_neuron + offset + source
         weight = _scale_weights(np.ones(offset + size), gain)[offset:]
     else:
-        if len(linear) == 1 and isinstance(linear[0], Sparse):
-            node = _select_sources(linear[0], offset, size) if slots else linear[0]
+        if isinstance(only, Sparse):
+            node = _select_sources(only, offset, size) if slots else only
         else:
             node = _write_out(graph, chain)
         source, delay, start, target, weight = _find_groups(node)

@@ -33,6 +33,7 @@ from neuro.graph import (
     Sparse,
 )
 from neuro.graph.requirements import require_clocked, require_normal_form
+from neuro.graph.sparse import reaches_all
 from neuro.neurons import SteppedNeuron, is_leaky_integrator, is_stepped
 
 Layout = tuple[int, int]  # number of places, number of channels
@@ -240,7 +241,8 @@ def _natural(graph: Graph, edges: list[Edge], name: str) -> Layout | None:
         return size // graph.shapes[name][0], graph.shapes[name][0]
     if is_leaky_integrator(node):
         return _layout(graph, edges, name)
-    return (1, size) if isinstance(node, Dense | Hosted) else None
+    in_one_place = isinstance(node, Dense | Hosted) or reaches_all(node)
+    return (1, size) if in_one_place else None
 
 
 def _layout(graph: Graph, edges: list[Edge], name: str) -> Layout:

@@ -133,6 +133,29 @@ def scatter_sparse(
     return served, served_all
 
 
+@bare
+def scatter_rows(
+    buffer: Buffer, span: RowSpan, train: Train, synapses: SynapseArrays
+) -> tuple[int, int]:
+    """Do as :func:`scatter_sparse` for sources that reach all channels of the only place."""
+    served, served_all = 0, 0
+    for s in range(buffer.hit.shape[0]):
+        for t in range(span.start, span.stop):
+            row = t + span.shift
+            for e in range(train.at[s, row], train.at[s, row + 1]):
+                source, value = train.neuron[e], train.value[e]
+                start, stop = synapses.start[source], synapses.stop[source]
+                if start == stop:
+                    continue
+                touch(buffer, s, t, 0)
+                weight, out = synapses.weight[start:stop], buffer.values[s, t, 0]
+                served_all += weight.size
+                for k in range(weight.size):
+                    served += weight[k] != 0
+                    out[k] += value * weight[k]
+    return served, served_all
+
+
 @kernel
 def divide_sums(buffer: Buffer, start: int, stop: int, area: int) -> None:
     """Divide the valid values of the rows ``start`` to ``stop`` by ``area``."""

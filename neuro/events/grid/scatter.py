@@ -27,7 +27,7 @@ from neuro.graph import (
     Slot,
     Sparse,
 )
-from neuro.graph.sparse import write_out_synapses
+from neuro.graph.sparse import reaches_all, write_out_synapses
 from neuro.ops.gather_rows import choose_width
 from neuro.ops.jit import view_fields_read_only
 
@@ -54,7 +54,8 @@ def choose_scatters(graph: Graph, name: str, dtype: np.dtype) -> Mapping[int, Sc
         if node.indices.size == 0:
             return {}  # there is only a bias
         synapses = _by_delay(node, round_weights(node.weight, dtype)).items()
-        return {delay: _bind(kernels.scatter_sparse, own) for delay, own in synapses}
+        scatter = kernels.scatter_rows if reaches_all(node) else kernels.scatter_sparse
+        return {delay: _bind(scatter, own) for delay, own in synapses}
     if isinstance(node, Conv2d):
         by_input = round_weights(node.by_input(), dtype)  # C_in, outputs per group, kH, kW
         rows = copy_aligned(by_input.transpose(0, 2, 3, 1))

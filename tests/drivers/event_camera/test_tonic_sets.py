@@ -14,6 +14,7 @@ from fake_data_sets import (
     write_nmnist,
     write_records,
     write_shd,
+    write_ssc,
 )
 
 from drivers.event_camera import Clip, frames, from_tonic, load, moving_bars
@@ -76,6 +77,17 @@ def test_spikes_of_shd_are_sorted_events_of_one_row(
     assert set(clip.polarity) == {1}
     assert clips[27].source == f"{tmp_path}/SHD/shd_{part}.h5, recording 27"
     assert clips[27].x.min() >= 245
+
+
+def test_ssc_has_35_words_and_names_its_parts(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"datasets.SSC\('FOLDER', split='test'\) in"):
+        load("ssc", "test", {})
+    write_ssc(tmp_path)
+    for part in ("train", "test"):
+        clips = load("ssc", part, root_of(tmp_path))  # type: ignore[arg-type]
+        assert (clips.classes, len(clips)) == (35, 35)
+        assert clips[34].source == f"{tmp_path}/SSC/ssc_{part}.h5, recording 34"
+        assert clips[34].x.min() >= 680
 
 
 def test_what_is_missing_is_told_with_what_fetches_it(tmp_path: Path) -> None:

@@ -97,6 +97,53 @@ def test_gradients_of_the_soft_phase_are_exact(kind: Kind) -> None:
     assert torch.autograd.gradcheck(run, inputs, atol=1e-6, rtol=1e-6)
 
 
+# What dcls 0.1.1, which divides by the sum + 1e-7, computes for the layer and loss of soften.
+DCLS = {
+    "outputs": [-0.16202057091141, -0.143788149815593, -0.19458401860184],
+    "late": [
+        *(-0.139037634042107, 0.00778042669189818, -0.129938451811235),
+        *(-0.328210271096302, -0.0119098519279547, -0.230669776748961),
+    ],
+    "weight": [
+        *(-1.09829515184868, 0.747294543399693, -0.354993778624497),
+        *(0.263662835391154, -0.925200998885944, 0.479953008253408),
+    ],
+}
+
+
+def soften() -> tuple[DelayedLinear, Tensor, dict[str, list[float]]]:
+    """Return a synaptic layer in its second soft step, its input, and what it computes."""
+    one, x = layer("synaptic", SYNAPTIC, soft_steps=4), stimulus()
+    one.steps += 1
+    y = one(x)[0]
+    (y * torch.arange(1, 13)[:, None, None].cos()).sum().backward()
+    assert one.late.grad is not None
+    assert one.weight.grad is not None
+    grads = {"late": one.late.grad / 100, "weight": one.weight.grad.flatten()}
+    return one, x, {"outputs": y[7, 2].tolist()} | {k: g.tolist() for k, g in grads.items()}
+
+
+def test_soft_kernels_are_those_of_dcls() -> None:
+    *_, own = soften()
+    for name, values in DCLS.items():
+        assert own[name] == pytest.approx(values, rel=1e-6)
+
+
+def test_dcls_computes_the_recorded_numbers() -> None:
+    dcls = pytest.importorskip("DCLS.construct.modules", reason="needs dcls 0.1.1")
+    one, x, _ = soften()
+    conv = dcls.Dcls1d(2, 3, kernel_count=1, dilated_kernel_size=7, version="gauss").double()
+    conv.weight.data, conv.bias.data = one.weight.detach()[..., None], one.bias.detach()
+    # A delay of d ticks is tap 6 - d of 7, and positions count from tap 3.
+    conv.P.data = (6 - one.delays.detach().view(1, 3, 2, 1)) - 3
+    conv.SIG.data.fill_(3 * (1 / 6) ** (1 / 4) - 0.27)  # which dcls adds
+    y = conv(nn.functional.pad(x.permute(1, 2, 0), (6, 0))).permute(2, 0, 1)
+    (y * torch.arange(1, 13)[:, None, None].cos()).sum().backward()
+    found = {"outputs": y[7, 2], "late": -conv.P.grad, "weight": conv.weight.grad}
+    for name, values in DCLS.items():
+        assert found[name].flatten().tolist() == pytest.approx(values, rel=1e-12)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_hard_phase_trains_with_the_values_of_evaluation(kind: Kind) -> None:
     one, x = layer(kind, DELAYS[kind]), stimulus().requires_grad_()

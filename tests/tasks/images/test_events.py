@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fake_data_sets import write_dvs_gesture, write_nmnist, write_shd
+from fake_data_sets import write_dvs_gesture, write_nmnist, write_shd, write_ssc
 
 from drivers.event_camera import moving_bars
 from neuro.graph import GradedInput
+from neuro.nn import DelayedLinear
 from neuro.nn.trace import trace
 from tasks.cli import main
 from tasks.images.events import (
@@ -22,12 +23,21 @@ from tasks.images.events import (
     find_shape,
     nmnist,
     shd,
+    shd_delays,
+    ssc_delays,
     tiny,
 )
+from tasks.measures.dry_run import measure_dry_run
 from tasks.runs.configuration import list_problems
-from tasks.runs.find import find_task
+from tasks.runs.find import find_task, make_run
 
-SETS = {"nmnist": write_nmnist, "dvs_gesture": write_dvs_gesture, "shd": write_shd}
+SETS = {
+    "nmnist": write_nmnist,
+    "dvs_gesture": write_dvs_gesture,
+    "shd": write_shd,
+    "shd_delays": write_shd,
+    "ssc_delays": write_ssc,
+}
 
 
 def test_splits_share_no_recording_and_mix_the_classes() -> None:
@@ -83,6 +93,8 @@ def test_bars_are_named_after_their_direction() -> None:
             11,
         ),
         (shd, (1, 1, 700), 700 * 256 + 256 * 256 + 256 * 20, 20),
+        (shd_delays, (1, 1, 140), 140 * 256 + 256 * 256 + 256 * 20, 20),
+        (ssc_delays, (1, 1, 140), 140 * 512 + 2 * 512 * 512 + 512 * 35, 35),
     ],
 )
 def test_networks_have_the_sizes_of_their_sources(
@@ -110,14 +122,18 @@ def test_a_data_set_of_tonic_goes_through_the_verbs(
     monkeypatch.setenv("NEURO_DATA", str(tmp_path))
     monkeypatch.setenv("NEURO_LAVA_PYTHON", "no-such-python")
     small = ["ticks=5", "dt=0.04", "held=4", "batch=3", "epochs=1", "compared=7"]
-    small += [] if name == "shd" else ["blocks=3,0", "hidden=[]"]
+    small += {
+        "shd": [],
+        "shd_delays": ["hidden=[9,7]", "most=2"],
+        "ssc_delays": ["hidden=[8]", "most=3"],
+    }.get(name, ["blocks=3,0", "hidden=[]"])
     run = tmp_path / "run"
     words = [word for setting in small for word in ("--set", setting)]
     main(["train", f"events:{name}", "--out", str(run), *words])
     for verb in ("eval", "simulate", "verify"):
         main([verb, str(run)])
     found = json.loads((run / "eval.json").read_text())
-    classes = SOURCES[name].classes  # type: ignore[index]
+    classes = SOURCES[name.removesuffix("_delays")].classes  # type: ignore[index]
     assert found["classes"] == list(classes)
     assert found["n"] == 2 * len(classes)
     assert [sum(row) for row in found["confusion"]] == [2] * len(classes)
@@ -135,6 +151,47 @@ def test_a_cochlea_has_one_row_of_channels_and_no_polarity(
     ((x, labels),) = batches(replace(shd(), code="direct"), "test", 0)
     assert x.shape == (140, 20, 1, 1, 700)
     assert x.sum((0, 2, 3, 4)).tolist() == [60 + label for label in labels.tolist()]
+
+
+def test_networks_with_delays_have_the_published_layers() -> None:
+    layers = dict(build(shd_delays()).named_children())
+    names = "flat drop1 fc1 norm1 dense1 drop2 fc2 norm2 dense2 drop3 fc readout"
+    assert [*layers] == names.split()
+    assert [layers[f"drop{k}"].p for k in (1, 2, 3)] == [0.0, 0.4, 0.4]  # type: ignore[union-attr]
+    # (8156 - 800) // 256 = 28 batches, (75466 - 7500) // 128 = 530
+    for config, most, soft in (
+        (shd_delays(), 24, 28 * 150 // 2),
+        (ssc_delays(), 30, 530 * 60 // 2),
+        (replace(shd_delays(), train=700, epochs=3), 24, 3),
+        (replace(shd_delays(), delays="fixed"), 24, 0),
+    ):
+        delayed = [m for m in build(config).modules() if isinstance(m, DelayedLinear)]
+        assert len(delayed) == len(config.hidden) + 1
+        for layer in delayed:
+            assert (layer.kind, layer.most, layer.soft_steps) == ("synaptic", most, soft)
+            assert layer.late.requires_grad == (config.delays == "learned")
+    plain = build(replace(shd_delays(), delays="none"))
+    assert not any(isinstance(m, DelayedLinear) for m in plain.modules())
+    assert sum(p.numel() for p in build(shd_delays()).parameters()) == 214_020
+
+
+def test_a_dry_run_of_delays_needs_no_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NEURO_DATA", raising=False)
+    for name, parameters in (("shd_delays", 214_020), ("ssc_delays", 1_230_854)):
+        dry = measure_dry_run(make_run(f"events:{name}"), 1)
+        assert dry.parameters == parameters
+        assert dry.whole.activations is not None
+
+
+def test_channels_of_a_cochlea_are_summed_by_fives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tonic")
+    write_shd(tmp_path)
+    monkeypatch.setenv("NEURO_DATA", str(tmp_path))
+    ((fine, _),) = batches(replace(shd(), code="direct"), "test", 0)
+    ((summed, _),) = batches(replace(shd_delays(), code="direct"), "test", 0)
+    assert torch.equal(summed, fine.unflatten(4, (140, 5)).sum(5))
 
 
 def test_numbers_of_events_are_graded_spikes() -> None:
@@ -157,11 +214,12 @@ def test_answers_are_named_by_the_source() -> None:
 
 
 def test_all_problems_of_a_configuration_are_told_together() -> None:
-    config = replace(shd(), downsample=2, dt=1.5e-6, code="direct")
-    with pytest.raises(ValueError, match="downsample is 2") as error:
+    config = replace(shd(), downsample=3, dt=1.5e-6, code="direct", delays="fixed")
+    with pytest.raises(ValueError, match="downsample is 3") as error:
         build(config)
     assert str(error.value).splitlines()[1:] == [
-        "downsample is 2; it must divide 1 x 700 pixels",
+        "downsample is 3; it must divide 1 x 700 pixels",
+        "delays are 'fixed' and recurrent is 256; use one of them",
         "dt is 1.5e-06; it must be a whole number of us, >= 1e-06",
     ]
 

@@ -103,8 +103,10 @@ def test_what_each_system_is_compared_with() -> None:
         ("bottlenecks:tiny", {}, [{"cells": "relu", "ticks": 1, "code": "direct"}]),
         ("bottlenecks:tiny_relu", {}, []),
         ("bottlenecks:tiny", {"narrow": BoundaryConfig(after=(1,), widths=(3,))}, []),
-        ("intervals:tiny", {}, [{"delays": "fixed"}, {"delays": "none"}]),
-        ("intervals:fixed", {}, []),
+        ("delays:tiny", {}, [{"delays": "fixed"}, {"delays": "none"}]),
+        ("events:shd_delays", {}, [{"delays": "fixed"}, {"delays": "none"}]),
+        ("events:shd", {}, []),
+        ("delays:fixed", {}, []),
     ):
         run = make_run(name, Path("r"))
         found = run.definition.evaluation.controls(replace(run.config, **fields))
