@@ -71,6 +71,19 @@ def test_whole_rows_compute_what_listed_synapses_compute(
     assert ours.synaptic_events < ours.synaptic_events_all
 
 
+def test_a_spike_reaches_its_targets_in_one_tick_alone() -> None:
+    graph = wire(
+        "x>node node>read", {"x": Input(shape=(4,)), "node": whole(), "read": LI(tau=1.0)}
+    )
+    raster = np.zeros((12, 1, 4), np.float32)
+    raster[1, 0, 1] = 1
+    record = simulate(graph, {"x": to_events(raster)})[0]
+    assert record.counts["read"].updates == 3
+    assert record.counts["node"].synaptic_events == 2
+    assert not record.values["read"][:8].any()
+    assert record.values["read"][8, 0].nonzero()[0].tolist() == [1, 2]
+
+
 def test_the_exact_clock_lists_no_targets_of_whole_rows() -> None:
     (found,) = compile_exactly(network(whole(), LIF(tau=0.02)), 1).components
     assert found.table.target.size == 0

@@ -75,6 +75,19 @@ def test_in_evaluation_each_input_waits_its_whole_delay(kind: Kind) -> None:
     torch.testing.assert_close(torch.cat([first, second]), y, rtol=0, atol=1e-14)
 
 
+def test_in_float32_whole_delays_move_values_without_changing_them() -> None:
+    """torch computes float32 with kernels of its own, 16 channels at a time."""
+    with seeded(0):
+        one, x = DelayedLinear(37, 37, 6, soft_steps=0, bias=False), torch.randn(9, 5, 37)
+    one.weight.data = torch.eye(37)
+    late = one.ticks()
+    assert set(late.tolist()) == {*range(7)}
+    for y in (one(x)[0], one.eval()(x)[0]):
+        for j, d in enumerate(late.tolist()):
+            assert torch.equal(y[d:, :, j], x[: 9 - d, :, j])
+            assert not y[:d, :, j].any()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_soft_kernels_narrow_from_half_the_longest_delay_to_half_a_tick(kind: Kind) -> None:
     one, x = layer(kind, DELAYS[kind], soft_steps=4), stimulus()

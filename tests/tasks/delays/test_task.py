@@ -114,6 +114,17 @@ def test_arms_differ_in_their_delays_alone() -> None:
     assert torch.equal(moving.late, still.late)
     assert type(plain) is nn.Linear
     assert [layer.weight.shape for layer in layers] == [(16, 2)] * 3
+    for config, kind, soft, unit in (
+        (learned(), "synaptic", 400, 1),
+        (yinyang(), "synaptic", 400, 2 / 5),
+        (digits(), "axonal", 420, 2 / 64),
+        (vowels(), "synaptic", 400, 2 / 24),
+    ):
+        first = build(config).get_submodule("first")
+        assert isinstance(first, DelayedLinear)
+        assert (first.kind, first.soft_steps) == (kind, soft)
+        assert 0.3 * unit <= first.weight.min() < 0.4 * unit
+        assert 0.9 * unit < first.weight.max() <= unit
 
 
 def test_the_experiment_has_three_arms_of_equal_steps() -> None:
