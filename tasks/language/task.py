@@ -193,7 +193,8 @@ def list_controls(config: LanguageConfig) -> dict[str, dict[str, Any]]:
     """Return the twins of a spiking model; ternary weights train best at half the rate."""
     if config.linear != "spiking":
         return {}
-    plain = {"learns_threshold": False, "event_penalty": 0.0}
+    spiking = {"learns_threshold": False, "event_penalty": 0.0}
+    plain = {name: value for name, value in spiking.items() if getattr(config, name)}
     return {
         "the same layers in floats": {"linear": "float", **plain},
         "ternary layers without spikes": {"linear": "ternary", "lr": config.lr / 2, **plain},

@@ -22,6 +22,17 @@ Html = NewType("Html", str)  # markup that is safe on a page
 Split = Literal["train", "val", "test"]
 Pair = tuple[Tensor, Tensor]  # a batch of stimuli T B ..., and their targets B
 ROUNDING = 1e-12  # of metrics, where answers differ by the order of float64 sums
+WRITTEN = {  # words of names that are written otherwise
+    **{
+        word: word.upper()
+        for word in ("auc", "aupr", "auroc", "fad", "fd", "fid", "mae", "mse")
+    },
+    "iou": "IoU",
+    "jensen": "Jensen",
+    "l2": "L2",
+    "shannon": "Shannon",
+    "spearman": "Spearman",
+}
 Tree = Any  # a pytree of tensors: a tensor, or tuples, lists and dictionaries of them
 
 
@@ -38,6 +49,8 @@ class Metric:
     ('97.13%', '-0.60 points')
     >>> Metric(name="error", better="lower", unit="m").text(0.123456)
     '0.1235 m'
+    >>> Metric(name="reconstruction_mse").label
+    'reconstruction MSE'
     """
 
     name: str
@@ -54,8 +67,8 @@ class Metric:
 
     @property
     def label(self) -> str:
-        """The name in words."""
-        return self.name.replace("_", " ")
+        """The name in words, with abbreviations as they are written."""
+        return " ".join(WRITTEN.get(word, word) for word in self.name.split("_"))
 
     @property
     def percent(self) -> bool:

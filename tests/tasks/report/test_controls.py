@@ -93,6 +93,14 @@ def test_what_each_system_is_compared_with() -> None:
             {"lr": 0.5},
             [{"linear": "float"}, {"linear": "ternary", "lr": 0.25}],
         ),
+        (
+            "language:tiny",
+            {"event_penalty": 0.25, "lr": 0.5},
+            [
+                {"linear": "float", "event_penalty": 0.0},
+                {"linear": "ternary", "lr": 0.25, "event_penalty": 0.0},
+            ],
+        ),
         ("language:tiny", {"linear": "ternary"}, []),
         ("hybrids:recall", {}, [{"stack": "gdn*8"}, {"stack": "softmax*8"}]),
         ("hybrids:tiny", {"stack": "gdn*3"}, []),

@@ -715,7 +715,7 @@ class TestARunThatAnswersNothing:
         assert "confusion" not in words(text).lower()
         metrics = find_task("image_generation").evaluation.metrics
         told = show.describe_evaluation(run.read("eval.json"), metrics)
-        assert told == "fad 12.35 (5,120 new images, own autoencoder); 40 test samples"
+        assert told == "FAD 12.35 (5,120 new images, own autoencoder); 40 test samples"
 
     def test_images_that_the_model_makes_are_of_no_split(self) -> None:
         made = {"n": 1000, "split": None, "counted": "new images"}
