@@ -282,12 +282,13 @@ def test_the_gradient_of_a_threshold_is_the_error_of_counts_and_what_is_clipped(
     layer = BitLinear(3, 2, LearnedCount(2, 0.75)).double()
     with torch.no_grad():
         layer.weight.copy_(torch.tensor([[2.0, -2.0, 2.0], [0.1, 2.0, -2.0]]))
-        layer.gain.copy_(torch.tensor([1.0, 2.0, 4.0]))
+        layer.gain.copy_(torch.tensor([1.0, 2.4, 4.0]))
     x, dy = torch.tensor([[0.9, -0.7, 1.3]]).double(), torch.tensor([[1.0, 3.0]]).double()
     y = layer(x)
     (found,) = torch.autograd.grad(y, [layer.quantise.log_threshold], dy)
     n = x[0] / (x.square().mean() + 1e-6).sqrt() * layer.gain.detach()
-    counts = torch.tensor([1.0, -2.0, 2.0])  # n = 0.900, -1.401, 5.202: the last is clipped
+    # n = 0.900, -1.681 (beyond 2 thresholds, but not clipped), 5.202 (clipped)
+    counts = torch.tensor([1.0, -2.0, 2.0])
     assert (n / 0.75).round()[:2].tolist() == [1, -2]
     signs, size = round_weights(layer.weight.detach())
     dn = dy[0] @ (signs * size)
