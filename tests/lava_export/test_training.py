@@ -213,3 +213,52 @@ def test_all_that_cannot_be_trained_on_integers_is_refused_at_once() -> None:
     starts = [problem.partition(":")[0] for problem in error.value.problems]
     assert starts == ["three", "clears", "host"]
     ChipNet(Net(small(DiscreteLIF(decay=0.5))), 5)
+
+
+@pytest.mark.parametrize(
+    ("neuron", "soft"),
+    [
+        (LIF(tau=6e-3, tau_syn=3e-3, threshold=1.3), True),
+        (ALIF(leak=0.4, rho=0.8, beta=0.3, threshold=0.35), False),
+        (ALIF(leak=0.4, rho=0.8, beta=0.2, threshold=0.35, reset="soft"), True),
+    ],
+)
+def test_training_sees_the_membranes_of_the_equations_in_whole_numbers(
+    neuron: LIF | ALIF, soft: bool
+) -> None:
+    graph = chain(
+        x=Input(shape=(3,)),
+        w=Dense(weight=np.array([[0.7, -0.4, 0.9], [0.5, 0.8, -0.2]])),
+        n=neuron, on=Dense(weight=np.array([[1.0, -0.6]])), out=LI(tau=5e-3),
+    )  # fmt: skip
+    chip = ChipNet(Net(graph).double(), TICKS, 100)
+    x = np.random.default_rng(3).integers(0, 2, (TICKS, 4, 3)).astype(np.float64)
+    found = chip({"x": torch.from_numpy(x)})[0]["n"].detach().numpy()
+    program = chip.program()
+    above = trace_membranes(program, {"x": to_events(x)}, TICKS)["n"]
+    p, weight = program["n"], np.round(program.connections[0].weight).astype(int).tolist()
+
+    def at(values: np.ndarray | None, k: int) -> int:
+        return int(np.broadcast_to(np.asarray(values), (2,))[k])
+
+    def keep(state: int, decay: int) -> int:
+        return (abs(state) * (4096 - decay) >> 12) * (1 if state > 0 else -1)
+
+    fired = 0
+    for b in range(4):
+        for k in range(2):
+            u = v = a = 0
+            for t in range(TICKS):
+                arrived = sum(weight[k][j] * int(x[t, b, j]) for j in range(3))
+                u = keep(u, at(p.du, k) + 1) + 64 * arrived
+                v = keep(v, at(p.dv, k)) + u
+                a = keep(a, at(p.da, k))
+                high = v - 64 * at(p.vth, k) - a
+                assert above[t, b, k] == high
+                assert found[t, b, k] == (high > 0)
+                if high > 0:
+                    by = 64 * (at(p.vth, k) + 1) if p.reset_by is None else at(p.reset_by, k)
+                    v = v - by - a if soft else 0 if p.reset_to is None else at(p.reset_to, k)
+                    a += 64 * at(p.beta, k)
+                    fired += 1
+    assert 10 < fired < 60
