@@ -29,7 +29,7 @@ CODED = Ticks(20)  # length of a latency code
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class DataSizes:
     """ticks: until the last spike. samples: of the training part."""
 
     ticks: int
@@ -38,20 +38,20 @@ class Source:
     classes: tuple[str, ...]
 
 
-SOURCES: Mapping[Name, Source] = {
-    "intervals": Source(
+SOURCES: Mapping[Name, DataSizes] = {
+    "intervals": DataSizes(
         ticks=STARTS + INTERVALS[-1],
         channels=2,
         samples=len(enumerate_intervals("train").labels),
         classes=tuple(f"{n} ticks" for n in INTERVALS),
     ),
-    "yinyang": Source(
+    "yinyang": DataSizes(
         ticks=CODED, channels=5, samples=yinyang.SIZES["train"], classes=yinyang.CLASSES
     ),
-    "digits": Source(
+    "digits": DataSizes(
         ticks=CODED, channels=mnist.SIDE**2, samples=3500, classes=tuple("0123456789")
     ),
-    "vowels": Source(
+    "vowels": DataSizes(
         ticks=vowels.FRAMES,
         channels=2 * vowels.COEFFICIENTS,
         samples=216,

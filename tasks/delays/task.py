@@ -20,7 +20,7 @@ from neuro.base.units import Seconds, Ticks
 from neuro.neurons import LI, LIF
 from neuro.nn import Spiking, Stack
 from neuro.training.shuffle import shuffle_batches
-from tasks.delays.data import SOURCES, Name, Source, read
+from tasks.delays.data import SOURCES, DataSizes, Name, read
 from tasks.images.classification.classifier import Answers, make_classifier
 from tasks.images.delayed import Delays, explain_unpriced, list_controls, make_linear
 from tasks.runs.configuration import TrainingConfig, make_plan, require_sound
@@ -58,7 +58,7 @@ class DelayConfig(TrainingConfig):
         return self.source.ticks + self.most + 10
 
     @property
-    def source(self) -> Source:
+    def source(self) -> DataSizes:
         """The sizes of the data."""
         return SOURCES[self.data]
 

@@ -74,7 +74,7 @@ def test_a_row_is_an_arm_or_another_use_of_its_weights_beside_its_baselines() ->
     assert (first.case, first.subject, first.peer) == ("part: three arms", "A", "")
     assert (first.ours, first.theirs, first.ratio) == (pytest.approx(16 / 3), None, None)
     assert first.conditions["compared"] == {}
-    assert (wide.subject, wide.peer, wide.unit) == ("B, wide", "A", "fd")
+    assert (wide.subject, wide.peer, wide.unit) == ("B, wide", "A", "FD")
     assert (wide.ours, wide.theirs) == (pytest.approx(4.8), pytest.approx(16 / 3))
     assert wide.ratio == pytest.approx(16 / 3 / 4.8)
     assert [*wide.conditions["compared"]] == ["A"]
@@ -142,7 +142,7 @@ def test_the_table_shows_mean_and_deviation_and_what_they_stand_beside() -> None
     rows = list(make_rows("part", EXPERIMENT, make_results()))
     (table,) = tabulate("part", rows)
     cells = {str(column.header): list(column.cells) for column in table.columns}
-    assert cells["fd"][:4] == [
+    assert cells["FD"][:4] == [
         *("5.333 ± 1.528", "4.800 ± 1.967", "8.800 ± 2.524", "6.500 ± 3.028"),
     ]
     assert cells["match"] == ["50.00% ± 0.00%", "50.00% ± 0.00%", "", "50.00% ± 0.00%"]
@@ -159,7 +159,7 @@ def test_the_table_shows_mean_and_deviation_and_what_they_stand_beside() -> None
     alone = replace(alone, metrics=(FD, third))
     (table,) = tabulate("part", list(make_rows("part", alone, some)))
     cells = {str(column.header): list(column.cells) for column in table.columns}
-    assert (cells["fd"], cells["p"]) == (["4.000", "3.000", "6.000"], ["", "", ""])
+    assert (cells["FD"], cells["p"]) == (["4.000", "3.000", "6.000"], ["", "", ""])
     assert "third" not in cells  # no arm has it
 
 
@@ -177,7 +177,7 @@ def test_arms_of_several_settings_have_a_table_per_setting_and_a_unit_stands_onc
     assert (first.title, second.title) == ("part: three arms, X", "part: three arms, Y")
     cells = {str(column.header): list(column.cells) for column in first.columns}
     assert cells[""] == ["A", "B", "B, reset"]
-    assert cells["fd"] == ["5.333 ± 1.528 m", "4.800 ± 1.967 m", "8.800 ± 2.524 m"]
+    assert cells["FD"] == ["5.333 ± 1.528 m", "4.800 ± 1.967 m", "8.800 ± 2.524 m"]
     assert cells["beside"] == ["", "A", "B"]
     assert cells["one"] == ["1", "", "1"]  # no cost: nothing is shown
 

@@ -41,7 +41,7 @@ def test_a_run_from_training_to_the_report(tmp_path: Path, cli: CommandLine, arm
     folder = tmp_path / "run"
     main(["train", "flow:tiny", "--out", str(folder), *flags(arm=arm)])
     told = cli.run("eval", folder)
-    assert "feature fd" in told
+    assert "feature FD" in told
     found = json.loads((folder / "eval.json").read_text())
     assert found["network_calls"] == 3
     assert found["n"] == 70
