@@ -151,7 +151,7 @@ def test_the_table_shows_mean_and_deviation_and_what_they_stand_beside() -> None
     assert cells["p"] == ["", "0.25", "0.25", "0.25\n0.25"]
     assert cells["widths"] == ["48,000", "96,000", "96,000", "48,000"]
     assert "3 or 4 seeds" in str(table.caption)
-    assert "fd; 80 images" in str(table.caption)
+    assert "FD; 80 images" in str(table.caption)
     alone = replace(EXPERIMENT, seeds=(3,), beside={"B, wide": ("A",)}, further={})
     some = {key: own for key, own in make_results().items() if key[1] == 3}
     some = {key: {**own, "variants": {}} for key, own in some.items()}
