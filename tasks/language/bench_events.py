@@ -16,6 +16,7 @@ from typing import Any
 import matplotlib as mpl
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from torch import Tensor, nn
 
 from neuro.energy import find_chip, horowitz45
@@ -62,9 +63,10 @@ INT8, FLOAT = _name("int8_45_nm", "nJ"), _name("float32_45_nm", "nJ")
 METRICS = (*(BITS, EVENTS, SENT, CORE, GENERATION, LEAKS, PREFILL, PREFILL_LEAKS, INT8, FLOAT),)
 DRAWN = (EVENTS, CORE, GENERATION, INT8)
 FAMILIES = {  # colours that people with any colour vision can distinguish, and marks
-    SPIKES: ("#D55E00", "o-"),
-    GRADED: ("#0072B2", "s-"),
-    SOFTMAX: ("#009E73", "^-"),
+    SPIKES: ("#D55E00", "o"),
+    GRADED: ("#0072B2", "s"),
+    DENSE: ("#56B4E9", "D"),
+    SOFTMAX: ("#009E73", "^"),
 }
 
 
@@ -256,33 +258,35 @@ def _price_at_45_nm(count: float, operation: str) -> dict[str, float]:
 
 @mpl.rc_context(STYLE)
 def draw(rows: list[Row], path: Path) -> None:
-    """Draw bits per byte against events and joules per token; small points are seeds."""
+    """Draw bits per byte against events and joules per token.
+
+    A line joins the arms of a family and a size that no other of them beats in both; the larger
+    size has dashes.
+    """
+    arms = list_arms(rows)
+    sizes = dict.fromkeys(row.case for row in arms)
     figure = Figure((9.6, 7.2), layout="constrained")
     for ax, metric in zip(figure.subplots(2, 2).flat, DRAWN, strict=True):
-        for family, (colour, form) in FAMILIES.items():
-            own = [
-                (row.conditions["reached"], row.subject.partition(": ")[2])
-                for row in list_arms(rows)
-                if row.subject.startswith(family) and metric.name in row.conditions["reached"]
-            ]
-            points = [(r[metric.name]["mean"], r[BITS.name]["mean"], name) for r, name in own]
-            _draw_family(ax, points, colour, form, family)
-            for r, _ in own:
-                seeds = r[metric.name]["seeds"], r[BITS.name]["seeds"]
-                ax.plot(*seeds, ".", color=colour, markersize=3)
+        for family, (colour, mark) in FAMILIES.items():
+            for size, line in zip(sizes, ("-", "--"), strict=False):
+                points = [
+                    (reached[metric.name]["mean"], reached[BITS.name]["mean"])
+                    for row in arms
+                    if row.case == size
+                    and _find_family(row.subject) == family
+                    and metric.name in (reached := row.conditions["reached"])
+                ]
+                best = [p for p in points if not any(q < p and q[1] < p[1] for q in points)]
+                for kept, form in ((points, mark), (sorted(best), line)):
+                    ax.plot([x for x, _ in kept], [y for _, y in kept], form, color=colour)
         ax.set(xscale="log", xlabel=f"{metric.label} [{metric.unit}]", ylabel="bits per byte")
+        ax.xaxis.set_minor_formatter(NullFormatter())
         ax.grid(color=LINE, linewidth=0.5)
+    for family, (colour, mark) in FAMILIES.items():
+        figure.axes[0].plot([], [], mark, color=colour, label=family)
     figure.axes[0].legend()
     save_png(figure, path)
 
 
-def _draw_family(
-    ax: Any, points: list[tuple[float, float, str]], colour: str, form: str, family: str
-) -> None:
-    """Draw the points of a family, and a line through those that no other of them beats."""
-    best = [p for p in points if not any(q[0] < p[0] and q[1] < p[1] for q in points)]
-    for x, y, name in points:
-        ax.plot(x, y, form[0], color=colour, markersize=5)
-        ax.annotate(name, (x, y), fontsize=6, xytext=(3, 3), textcoords="offset points")
-    xs, ys = [p[0] for p in sorted(best)], [p[1] for p in sorted(best)]
-    ax.plot(xs, ys, form[1:], color=colour, linewidth=1, label=family)
+def _find_family(arm: str) -> str:
+    return DENSE if arm.endswith(f", {DENSE}") else arm.partition(": ")[0]

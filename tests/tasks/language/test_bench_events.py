@@ -3,7 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
@@ -200,25 +199,37 @@ def test_learned_thresholds_are_counted_as_they_fire(monkeypatch: pytest.MonkeyP
     assert names == [s.name for s in describe_token(config).synapses]
 
 
-def test_the_picture_shows_each_arm_where_its_figures_are(
+def test_the_picture_shows_each_arm_and_joins_those_that_none_of_its_kind_beats(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    part, _ = list_experiments(quick=True).values()
-    results = {
-        (name, 0): {
-            "metrics": [m.name for m in METRICS],
-            "variants": {},
-            **{m.name: 1.0 + k + 0.1 * j for j, m in enumerate(METRICS)},
-        }
-        for k, name in enumerate(part.arms)
+    small, larger = list_experiments(quick=True).values()
+    reached = {"metrics": [m.name for m in METRICS], **{m.name: 9.0 for m in METRICS}}
+    events = {  # arm of the small size -> events, bits
+        "spikes: learned": (3.0, 2.5),
+        "spikes: threshold 1.5": (2.0, 2.75),
+        "spikes: learned, 1 tick": (2.5, 3.5),
+        "graded: 8 bits": (4.0, 2.25),
     }
+    dense = {"dense": {"events_per_token": 8.0, "bits_per_byte": 2.25}}
+    results = {
+        (arm, 0): {
+            **reached,
+            "variants": dense if arm == "graded: 8 bits" else {},
+            "events_per_token": events.get(arm, (9.0, 9.0))[0],
+            "bits_per_byte": events.get(arm, (9.0, 9.0))[1],
+        }
+        for arm in small.arms
+    }
+    beside = {(arm, 0): {**reached, "variants": {}} for arm in larger.arms}
+    rows = [*make_rows("small", small, results), *make_rows("larger", larger, beside)]
     shown = list[Figure]()
     monkeypatch.setattr(bench, "save_png", lambda figure, _: shown.append(figure))
-    draw([*make_rows("small", part, results)], tmp_path / "x.png")
+    draw(rows, tmp_path / "x.png")
     first, *_ = shown[0].axes
-    places = {text.get_text(): text.xy for text in first.texts}
-    names = [name.partition(": ")[2] for name in part.arms]
-    assert list(places) == names
-    for k, name in enumerate(names):
-        np.testing.assert_allclose(places[name], (1.1 + k, 1.0 + k))
+    lines = [(line.get_linestyle(), line.get_xydata().tolist()) for line in first.lines]  # type: ignore[union-attr]
+    assert lines[1] == ("-", [[2.0, 2.75], [3.0, 2.5]])
+    assert [2.5, 3.5] in lines[0][1]
+    assert lines[3] == ("--", [[9.0, 9.0], [9.0, 9.0]])
+    assert lines[5] == ("-", [[4.0, 2.25]])
+    assert lines[8] == ("None", [[8.0, 2.25]])
     assert first.get_xlabel() == "events per token [thousand]"
