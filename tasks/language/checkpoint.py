@@ -15,7 +15,6 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from drivers.folders import found_in
 from neuro.base.version import __version__
 from neuro.io.run_folder import RunError, begin_run
 from neuro.io.schema import SchemaError, convert
@@ -25,14 +24,13 @@ from neuro.training.checkpoint import BEST, get_weights, save_weights
 from tasks.language.config import LanguageConfig, matmulfree_370m
 from tasks.language.data import digest_file, find_tokenizer
 from tasks.language.model import LanguageModel
-from tasks.language.tensor_files import DAMAGE, list_misfits, read_tensor_file
+from tasks.language.tensor_files import WHOLE, list_misfits, read_tensors
 from tasks.runs.find import make_run
 from tasks.runs.settings import set_fields
 from tasks.runs.task import TaskRun
 
 FILE, ORIGIN = "config.json", "origin.json"
 KIND = "hgrn_bit"
-WHOLE = ("model.safetensors", "pytorch_model.bin")
 SIZES = {
     (24, 1024): "matmulfree_370m",
     (24, 2048): "matmulfree_1b",
@@ -249,52 +247,6 @@ def _pin_tokenizer(config: LanguageConfig) -> LanguageConfig:
         )
     find_tokenizer(config)
     return replace(config, tokenizer_digest=digest_file(config.tokenizer))
-
-
-def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """Return the tensors of a folder by name, from one file or from shards.
-
-    Raises:
-        ValueError: there is no file of tensors, a shard is missing or outside the folder, or a
-            file is damaged or runs code when it is read.
-    """
-    for name in WHOLE:
-        if (folder / name).is_file():
-            return _read_file(folder / name)
-        if (index := folder / f"{name}.index.json").is_file():
-            return _read_shards(index)
-    raise ValueError(
-        f"{folder}: no {' or '.join(WHOLE)}, whole or with an index; found {found_in(folder)}; "
-        "download the whole folder"
-    )
-
-
-def _read_shards(index: Path) -> dict[str, Tensor]:
-    values = read_json(index)
-    places = values.get("weight_map") if isinstance(values, Mapping) else None
-    if not isinstance(places, Mapping) or not all(isinstance(x, str) for x in places.values()):
-        raise ValueError(f'{index}: no "weight_map" of tensors to files; download it again')
-    out: dict[str, Tensor] = {}
-    for name in sorted(set(places.values())):
-        path = index.parent / name
-        if Path(name).name != name or not path.is_file():
-            raise ValueError(
-                f"{index}: names {name!r}, which is no file beside it; download it"
-            )
-        out |= _read_file(path)
-    if lost := sorted(set(places) - set(out)):
-        raise ValueError(f"{index}: no file holds {lost[0]} and {len(lost) - 1} more tensors")
-    return out
-
-
-def _read_file(path: Path) -> dict[str, Tensor]:
-    try:
-        found = read_tensor_file(path)
-    except DAMAGE as error:
-        raise ValueError(f"{path}: cannot be read ({error}); download it again") from error
-    if not isinstance(found, Mapping) or not all(isinstance(t, Tensor) for t in found.values()):
-        raise ValueError(f"{path}: holds something else than tensors by name")
-    return dict(found)
 
 
 def rename(ours: str) -> str:

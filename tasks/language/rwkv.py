@@ -20,12 +20,24 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from neuro.base.arguments import describe
+from neuro.io.store import read_json
 from neuro.mixers import RWKV5, RWKV6, RWKV7, TimeMixState
 from neuro.mixers.mixer import CURE, require_positive
 from neuro.mixers.rwkv import shift_tokens
 from tasks.language.generate import read_parts
-from tasks.language.rwkv_names import TAKE, UNUSED, find_version, require_dense
-from tasks.language.tensor_files import DAMAGE, list_misfits, read_tensor_file
+from tasks.language.rwkv_names import (
+    TAKE,
+    UNUSED,
+    find_version,
+    rename_huggingface,
+    require_dense,
+)
+from tasks.language.tensor_files import (
+    DAMAGE,
+    list_misfits,
+    read_tensor_file,
+    read_tensors,
+)
 
 TIME_MIX: Mapping[int, Any] = {5: RWKV5, 6: RWKV6, 7: RWKV7}
 OF_FIRST = (("decay", "w"), ("rate", "a"), ("gate", "g"))  # low-rank maps of every layer
@@ -211,12 +223,23 @@ def initialise(model: RWKV) -> None:
 
 
 def load_rwkv(path: str | Path) -> RWKV:
-    """Return the model of a published checkpoint, ``.pth`` or ``.safetensors``, in float32.
+    """Return the model of a published checkpoint in float32.
+
+    path: a file, ``.pth`` or ``.safetensors``, or a folder of Hugging Face with a config.json.
 
     Raises:
         ValueError: the file is damaged, or not a checkpoint of RWKV-5.2, 6 or 7.
+        StoreError: the folder's config.json is missing or no JSON.
     """
     path = Path(path)
+    if path.is_dir():
+        values = read_json(path / "config.json")
+        kind = values.get("model_type") if isinstance(values, Mapping) else None
+        tensors = read_tensors(path)
+        try:
+            return make_rwkv(rename_huggingface(tensors, str(kind)))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
     try:
         tensors = read_tensor_file(path)
     except DAMAGE as error:

@@ -10,6 +10,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from drivers.folders import found_in
+from neuro.io.store import read_json
+
+WHOLE = ("model.safetensors", "pytorch_model.bin")
 # What read_tensor_file raises for files that are damaged or run code when they are read.
 DAMAGE = (OSError, EOFError, KeyError, RuntimeError, pickle.UnpicklingError, SafetensorError)
 
@@ -39,3 +43,49 @@ def list_misfits(
     wrong += [f"{n} is unknown" for n in shapes if n not in need]
     wrong += [f"{n} is {shapes[n]}, not {s}" for n, s in need.items() if shapes.get(n, s) != s]
     return wrong + [f"{n} is not finite" for n, t in tensors.items() if not t.isfinite().all()]
+
+
+def read_tensors(folder: Path) -> dict[str, Tensor]:
+    """Return the tensors of a folder by name, from one file or from shards.
+
+    Raises:
+        ValueError: there is no file of tensors, a shard is missing or outside the folder, or a
+            file is damaged or runs code when it is read.
+    """
+    for name in WHOLE:
+        if (folder / name).is_file():
+            return _read_file(folder / name)
+        if (index := folder / f"{name}.index.json").is_file():
+            return _read_shards(index)
+    raise ValueError(
+        f"{folder}: no {' or '.join(WHOLE)}, whole or with an index; found {found_in(folder)}; "
+        "download the whole folder"
+    )
+
+
+def _read_shards(index: Path) -> dict[str, Tensor]:
+    values = read_json(index)
+    places = values.get("weight_map") if isinstance(values, Mapping) else None
+    if not isinstance(places, Mapping) or not all(isinstance(x, str) for x in places.values()):
+        raise ValueError(f'{index}: no "weight_map" of tensors to files; download it again')
+    out: dict[str, Tensor] = {}
+    for name in sorted(set(places.values())):
+        path = index.parent / name
+        if Path(name).name != name or not path.is_file():
+            raise ValueError(
+                f"{index}: names {name!r}, which is no file beside it; download it"
+            )
+        out |= _read_file(path)
+    if lost := sorted(set(places) - set(out)):
+        raise ValueError(f"{index}: no file holds {lost[0]} and {len(lost) - 1} more tensors")
+    return out
+
+
+def _read_file(path: Path) -> dict[str, Tensor]:
+    try:
+        found = read_tensor_file(path)
+    except DAMAGE as error:
+        raise ValueError(f"{path}: cannot be read ({error}); download it again") from error
+    if not isinstance(found, Mapping) or not all(isinstance(t, Tensor) for t in found.values()):
+        raise ValueError(f"{path}: holds something else than tensors by name")
+    return dict(found)

@@ -1,6 +1,7 @@
 """RWKV-5, 6 and 7 read published checkpoints, and agree with the package ``rwkv`` on them."""
 
 import importlib.util
+import json
 import re
 from dataclasses import replace
 from itertools import islice
@@ -179,6 +180,25 @@ def test_hugging_face_names_give_the_same_model(version: int) -> None:
         torch.equal(found[n], t) and found[n].is_contiguous() for n, t in tensors.items()
     )
     make_rwkv(found)
+
+
+def test_a_folder_of_shards_is_loaded_as_the_file_with_its_tensors(tmp_path: Path) -> None:
+    tensors = random_tensors(7)
+    named, places = of_fla(tensors), {}
+    (tmp_path / "config.json").write_text('{"model_type": "rwkv7"}')
+    for k, names in enumerate((sorted(named)[:9], sorted(named)[9:])):
+        save_file({n: named[n].contiguous() for n in names}, tmp_path / f"part-{k}.safetensors")
+        places |= dict.fromkeys(names, f"part-{k}.safetensors")
+    index = {"weight_map": places}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    prompt = torch.tensor(PROMPT)[:, None]
+    assert torch.equal(load_rwkv(tmp_path)(prompt)[0], make_rwkv(tensors)(prompt)[0])
+    (tmp_path / "config.json").write_text('{"model_type": "rwkv"}')
+    with pytest.raises(ValueError, match=f"{tmp_path.name}: model_type is 'rwkv'; it must be"):
+        load_rwkv(tmp_path)
+    (tmp_path / "part-1.safetensors").unlink()
+    with pytest.raises(ValueError, match="index.json: names 'part-1.safetensors', which is no"):
+        load_rwkv(tmp_path)
 
 
 def test_older_folders_of_goose_keep_six_shifts_in_one_tensor() -> None:
