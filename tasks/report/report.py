@@ -96,6 +96,7 @@ def write_report(run: TaskRun) -> Path:
 def _introduce(run: TaskRun, evaluation: Mapping[str, Any] | None) -> list[Html]:
     """Say what the system does, and show an example if eval made one."""
     about = run.definition.about
+    about = about(run.config) if callable(about) else about
     return [
         *([page.paragraph(about)] if about else []),
         *_show_findings(run, evaluation or {}, example=True),

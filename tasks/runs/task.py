@@ -92,6 +92,9 @@ class Metric:
     def describe_change(self, change: float, error: float | None, n: int) -> str:
         """Say whether ``change`` makes the metric better or worse, with its 95 % interval.
 
+        What should be high is lost or gained; what should be low, such as errors, gets higher
+        or lower.
+
         If the interval contains 0, there is no measurable cost. If the interval of a share is
         wider than ± 1 point, the text says how many samples would narrow it to that.
 
@@ -102,7 +105,8 @@ class Metric:
         """
         lost = self.loss(change, 0.0)
         number, _, unit = self.difference(abs(lost)).removeprefix("+").partition(" ")
-        word = " ".join(filter(None, (unit, "lost" if lost >= 0 else "gained")))
+        worse, better = ("lost", "gained") if self.better == "higher" else ("higher", "lower")
+        word = " ".join(filter(None, (unit, worse if lost >= 0 else better)))
         if error is None:
             return f"{number} {word}, of unknown uncertainty"
         if max(abs(lost), error) < ROUNDING:
@@ -452,7 +456,8 @@ class Task(Generic[C]):
     """One experiment.
 
     summary: one line for ``neuro tasks``.
-    about: what the system does, in two sentences, for the report.
+    about: what the system does, in two sentences, for the report; a function of the
+        configuration if configurations differ.
     configs: functions that return complete configurations (frozen dataclasses), by name; "tiny"
         runs in seconds on a CPU, offline.
     origin: None if the model is trained here. Otherwise ``Training.build`` returns the final
@@ -468,7 +473,7 @@ class Task(Generic[C]):
     deployment: Deployment[C]
     evaluation: Evaluation[C]
     origin: ModelOrigin | None = None
-    about: str = ""
+    about: str | Callable[[C], str] = ""
 
     def __post_init__(self) -> None:
         wrong = [name for name, make in self.configs.items() if not callable(make)]

@@ -73,6 +73,13 @@ class NetConfig:
     """Whether a convolution that keeps width and size adds its input to its output."""
 
 
+def describe_neurons(config: NetConfig) -> str:
+    """Say in a sentence of the report whether the layers spike."""
+    if config.neuron == "alif":
+        return "All layers in between are spiking neurons."
+    return "No layer spikes: it is an ANN with ReLUs, which neuro convert makes spike."
+
+
 def build(
     config: NetConfig, image: tuple[int, int, int], classes: int, dt: Seconds = DT
 ) -> Stack:

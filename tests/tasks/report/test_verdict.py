@@ -64,12 +64,13 @@ def test_the_chips_it_fits_are_named_and_those_it_does_not() -> None:
         ),
         (
             {"mean_error": (0.5, 0.75)},  # at the end of the interval
-            "no measurable cost: 0.25 ± 0.25 m lost (800 samples) (mean error 0.5 m → 0.75 m)",
+            "no measurable cost: 0.25 ± 0.25 m higher (800 samples) "
+            "(mean error 0.5 m → 0.75 m)",
         ),
         ({"accuracy": (0.97, 0.97)}, "no measurable cost: 0.00 ± 0.50 points lost ("),
         (
             {"mean_error": (0.5, 0.625)},
-            "no measurable cost: 0.125 ± 0.25 m lost (800 samples) "
+            "no measurable cost: 0.125 ± 0.25 m higher (800 samples) "
             "(mean error 0.5 m → 0.625 m)",
         ),
         (
@@ -94,10 +95,11 @@ def test_how_many_samples_would_tell_a_point_of_accuracy(error: float, needed: s
     assert found.startswith("no measurable cost: 0.10 ± ")
     assert found.endswith(f"800 samples{needed})" if error < 0.01 else f"{needed})")
     assert ("needs" in found) == bool(needed)
-    assert ERROR.describe_change(0.001, error, 800).endswith(" m lost (800 samples)")
+    assert ERROR.describe_change(0.001, error, 800).endswith(" m higher (800 samples)")
     assert ERROR.describe_change(-9e-13, 8e-13, 800) == "no answer changed"
     for change, of in ((2e-12, 0.0), (0.0, 2e-12)):
-        assert "lost (800 samples)" in ERROR.describe_change(change, of, 800)
+        assert "higher (800 samples)" in ERROR.describe_change(change, of, 800)
+    assert ERROR.describe_change(-0.5, 0.1, 800) == "0.5 ± 0.2 m lower (800 samples)"
 
 
 def test_where_no_answer_changed_that_is_said_and_where_errors_are_unknown() -> None:
