@@ -181,8 +181,9 @@ def describe_fit(energy: Mapping[str, Any]) -> str:
 
 def describe_cost(verify: Mapping[str, Any], metrics: Sequence[Metric]) -> str:
     """State the cost of quantisation in the most important metric of ``verify.json``."""
-    if verify.get("misfits"):
-        return "quantisation is not possible: the network does not fit Loihi's integers"
+    if why := verify.get("misfits"):
+        more = f" (and {len(why) - 1} more)" if len(why) > 1 else ""
+        return f"quantisation to Loihi's integers is not possible: {why[0]}{more}"
     metric = next((m for m in metrics if m.name in verify["metrics"]), None)
     if metric is None:  # the network does not answer
         layer, share = max(verify["quantisation"].items(), key=itemgetter(1))

@@ -115,8 +115,9 @@ def test_where_no_answer_changed_that_is_said_and_where_errors_are_unknown() -> 
 
 
 def test_without_integers_there_is_no_cost() -> None:
-    found = describe_cost(verify({}, {}, misfits=["too wide"], quantisation={}), (ACCURACY,))
-    assert found == "quantisation is not possible: the network does not fit Loihi's integers"
+    for why, told in ((["too wide"], "too wide"), (["a", "b", "c"], "a (and 2 more)")):
+        found = describe_cost(verify({}, {}, misfits=why, quantisation={}), (ACCURACY,))
+        assert found == f"quantisation to Loihi's integers is not possible: {told}"
 
 
 def test_layers_without_a_spike_are_silent_and_read_outs_are_not() -> None:
