@@ -36,6 +36,7 @@ def show_energy(energy: Json) -> Html:
             "leakage: it compares the two networks with each other, not with a chip.",
         ),
         page.terminal_table(show.tabulate_energy(dict(energy))),
+        *(page.paragraph(line, "caption") for line in show.describe_variants(energy)),
         *(page.paragraph(line) for line in show.describe_misfits(energy)),
         *(
             page.paragraph(line, "warning")

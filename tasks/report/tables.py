@@ -420,6 +420,16 @@ def describe_folding(result: Mapping[str, Any]) -> list[str]:
     return [told] if folded else []
 
 
+def describe_variants(result: Mapping[str, Any]) -> list[str]:
+    """Say how variants of a chip in ``energy.json`` differ from it: by their constants."""
+    chips = load_chips()
+    return [
+        f"{name}: {' '.join(chips[name].description.split()).partition('. ')[0]}"
+        for name in result
+        if name in chips and chips[name].base
+    ]
+
+
 def list_chips(result: Mapping[str, Any]) -> list[str]:
     """Return the chips of ``energy.json``, without variants of the same hardware."""
     chips = load_chips()
@@ -459,7 +469,7 @@ def describe_energy(result: dict[str, Any]) -> str:
             )
             lines += describe_binding(name, chip)
             lines += chip["mapping"]["problems"]
-    lines += [*describe_folding(result), *describe_misfits(result)]
+    lines += [*describe_variants(result), *describe_folding(result), *describe_misfits(result)]
     lines += describe_silence(result.get("silent", {}).get("nodes", ()))
     if result.get("host"):
         lines.append(describe_host(result))

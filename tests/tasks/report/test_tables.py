@@ -73,6 +73,12 @@ def test_times_are_told_in_milliseconds_and_problems_behind_their_chip() -> None
     assert "breaks even with the ANN at 5.1 " in told[3]
 
 
+def test_variants_of_a_chip_are_explained() -> None:
+    told = show.describe_variants({"loihi1": {}, "loihi1_sanafe": {}, "sequence": {}})
+    words = "Loihi 1 with the constants that the simulator SANA-FE fitted to silicon"
+    assert told == [f"loihi1_sanafe: {words}"]
+
+
 def test_folded_nodes_are_named_where_a_chip_counts_other_synaptic_events() -> None:
     chip = {"layers": {"pool+fc": {}, "conv": {}, "a+b": {}}}
     (told,) = show.describe_folding({"sequence": {}, "loihi2": chip})
