@@ -29,6 +29,7 @@ MEMBRANE = ("du", "dv", "bias_mant", "bias_exp")  # parameters
 THRESHOLD = ("da", "vth", "beta")
 READ_OUTS = ("li", "sigma")
 MESSAGE_BITS = 24
+DONE = "neuro: a sample is done"  # a line of the output, which the parent counts
 
 
 def main(job: str, out: str) -> None:
@@ -54,11 +55,21 @@ def run_populations(arrays: dict) -> dict:
     }
     steps = int(arrays["job.ticks"]) + max(p.lag for p in populations)
     samples = next(iter(rasters.values())).shape[1]
-    runs = [
+    runs = tell_each(
         run_sample(populations, connections, {k: r[:, b] for k, r in rasters.items()}, steps)
         for b in range(samples)
-    ]
+    )
     return {f"p{i}": np.stack([r[p.name] for r in runs], 1) for i, p in enumerate(populations)}
+
+
+def tell_each(runs: Iterator[dict]) -> list[dict]:
+    """Return the runs of all samples; write a line after each."""
+    out = []
+    for run in runs:
+        out.append(run)
+        sys.stdout.write(f"{DONE}\n")
+        sys.stdout.flush()
+    return out
 
 
 def time_steps(arrays: dict) -> tuple:
@@ -409,10 +420,10 @@ def run_stages(arrays: dict) -> dict:
         g["name"]: SimpleNamespace(**g, array=arrays[f"g{i}"])
         for i, g in enumerate(meta["groups"])
     }
-    runs = [
+    runs = tell_each(
         run_stages_of_sample(groups, meta["stages"], x, meta["steps"])
         for x in arrays["x"].swapaxes(0, 1)
-    ]
+    )
     return {name: np.stack([r[name] for r in runs], 1) for name in runs[0]}
 
 
