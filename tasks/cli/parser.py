@@ -36,6 +36,7 @@ from tasks.cli.words import (
     OptionalText,
     RunFolder,
     Whole,
+    require_number,
     require_words,
 )
 from tasks.report.terminal import DONE, NOTHING_KEPT, make_console, take_words, write_text
@@ -110,7 +111,7 @@ def train(  # noqa: PLR0913 - a flag each
         return tell_integers(name, integers, out, largest_weight, others)
     from tasks.runs.find import make_run, split_name
 
-    settings = (*set, *([f"lr={lr}"] if lr else []))
+    settings = (*set, *([f"lr={require_number('--lr', lr)}"] if lr else []))
     run = make_run(name, out, seed, gradient, skip_bad, settings, pin=not dry_run)
     full = ":".join(split_name(name))
     if full != name and is_first_process():

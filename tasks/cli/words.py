@@ -42,6 +42,15 @@ OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavio
 OptionalText = Annotated[str, tyro.conf.arg(metavar="TEXT", help_behavior_hint="")]
 
 
+def require_number(flag: str, word: str) -> str:
+    """Return a word that is a number; raise a ValueError that names the flag otherwise."""
+    try:
+        float(word)
+    except ValueError:
+        raise ValueError(f"{flag} is {word!r}; it must be a number, such as 0.001") from None
+    return word
+
+
 def require_words(
     command: str, verb: Callable[..., Any], words: Sequence[str], cure: str = ""
 ) -> None:
