@@ -130,9 +130,8 @@ def only_a_programmable_chip_resets_softly_or_adapts_or_forgets(
         if (p.dv == NO_MEMORY).any():
             yield (
                 f"{p.name}: its membrane keeps nothing, {chip.hardware} keeps 1/4096 of it, "
-                "which would change spikes; take a programmable chip, such as loihi2, or from "
-                "Python, without biases and currents, lower(graph, largest_weight=...) until "
-                f"one threshold and inhibition are below {HARMLESS // 64} weight units each"
+                "which would change spikes; take a programmable chip, such as loihi2 (what "
+                "Loihi 1 could run: docs/lowering.md, No memory)"
             )
 
 

@@ -105,7 +105,7 @@ def show_standings(evaluation: Mapping[str, Any], metrics: Sequence[Metric]) -> 
         meaning = f"{m.meaning or 'see below'}; {m.better} is better{note}"
         labels.setdefault(meaning, []).append(m.label)
     spread = " In brackets: the 95 % interval (Wilson)." * (ACCURACY in shown)
-    undecided = " No bold: the difference to the best is not measurable."
+    undecided = " Without bold: the difference to the best is not measurable."
     spread += undecided * (not alone and not all(best.values()))
     measured = f"Measured on {show.count_samples(evaluation)}.{spread}"
     lines = [measured, *(f"{', '.join(own)}: {meaning}." for meaning, own in labels.items())]

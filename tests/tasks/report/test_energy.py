@@ -237,3 +237,18 @@ def test_the_appendix_sets_the_model_beside_what_was_measured() -> None:
         "Effective_ACs 9,095.0, Effective_MACs 0.0, Dense 118,400."
     )
     assert "Effective_ACs" not in show_validation(found())
+
+
+def test_of_many_layers_sums_stand_open_and_each_layer_is_folded(drawn: dict[str, Any]) -> None:
+    names = [f"block{k}" for k in range(24)] + ["end"]
+    many = found()
+    for name in ("loihi1", "mine"):
+        many[name] = chip(many[name]["title"], 1e-6, *names, in_axons=0.5)
+    page = show_energy(many)
+    (layers, *_) = drawn["draw_layer_energies"].values()
+    assert list(layers) == ["block*, 24 layers", "end"]
+    assert [row[0] for row in rows(page, "layer")] == ["layer", "block*, 24 layers", "end"]
+    assert "<summary>every layer</summary>" in page
+    assert page.index("block23") > page.index("<summary>every layer</summary>")
+    assert "<summary>50 rows: every layer on each chip</summary>" in show_mapping(many)
+    assert "<summary>" not in show_energy(found()) + show_mapping(found())

@@ -57,7 +57,7 @@ def test_the_best_values_are_bold_and_metrics_are_explained() -> None:
 
 
 def test_no_value_is_bold_if_the_difference_to_the_best_is_not_measurable() -> None:
-    undecided = "No bold: the difference to the best is not measurable."
+    undecided = "Without bold: the difference to the best is not measurable."
     others = {"a": {"bits": 2.0, "accuracy": 0.1}, "b": {"bits": 1.5}}
     for error, bold in ((0.4, 2), (0.6, 1)):  # of 1 bit to the best, b
         evaluation = {**make_evaluation(**others), "errors": {"b": {"bits": error}}}
