@@ -10,7 +10,13 @@ from neuro.energy.latency import STATES
 from tasks.report import figures as pictures, html as page, tables as show
 from tasks.report.figures import Bar
 from tasks.report.host import describe_host
-from tasks.report.layers import LONG, SUMMED, describe_variants, sum_layers
+from tasks.report.layers import (
+    LONG,
+    SUMMED,
+    describe_folding,
+    describe_variants,
+    sum_layers,
+)
 from tasks.runs.task import Html
 
 TIERS = ("core", "chip", "system")
@@ -56,7 +62,7 @@ def show_energy(energy: Json) -> Html:
             "Nominal energy of each layer by its parts; the thin line goes from low to high.",
         ),
         *tables,
-        *(page.paragraph(line, "caption") for line in show.describe_folding(energy)),
+        *(page.paragraph(line, "caption") for line in describe_folding(energy)),
         *(
             part
             for table, caption in show.tabulate_own(energy)

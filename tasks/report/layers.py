@@ -51,3 +51,14 @@ def describe_variants(result: Mapping[str, Any]) -> list[str]:
         for name in result
         if name in chips and chips[name].base
     ]
+
+
+def describe_folding(result: Mapping[str, Any]) -> list[str]:
+    """Say why ``neuro energy`` and ``neuro simulate`` count other synaptic events, if so."""
+    layers = next((chip["layers"] for chip in result.values() if "layers" in chip), ())
+    folded = ", ".join(name for name in layers if "+" in name)
+    told = (
+        f"Synaptic events of {folded} are those of a chip, which folds these nodes into one "
+        "connection and serves its whole fan-out at each spike; neuro simulate counts by node."
+    )
+    return [told] if folded else []

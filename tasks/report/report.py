@@ -59,6 +59,10 @@ RAN_ON = {  # executor of a record -> name in the report
     "integers": "the integers of Loihi",
     "lava": "Lava",
 }
+TINY = (
+    "A tiny configuration shows in a minute that everything runs; it is too small to do well. "
+    "neuro tasks lists larger ones."
+)
 COUNTED = ("spikes", "raised")  # EventProp's counts in metrics.jsonl, which are no curves
 
 
@@ -121,6 +125,7 @@ def _compare(
             *_warn(run, "eval", old),
             *(run.definition.evaluation.headline(run, evaluation) or [first]),
             *([page.paragraph(beside, "verdict")] if beside else []),
+            *([page.paragraph(TINY, "caption")] if run.name.startswith("tiny") else []),
             show_standings(shown, metrics),
             *(page.missing(x, f"not compared yet with {k}") for k, x in commands.items()),
         )

@@ -8,7 +8,13 @@ from rich.table import Table
 
 from neuro.energy import load_chips
 from tasks.report.host import describe_host, share_host, sum_host
-from tasks.report.layers import SUMMED, describe_variants, group_layers, sum_layers
+from tasks.report.layers import (
+    SUMMED,
+    describe_folding,
+    describe_variants,
+    group_layers,
+    sum_layers,
+)
 from tasks.runs.task import Metric
 
 # Columns that hold text.
@@ -417,17 +423,6 @@ def describe_misfits(result: Mapping[str, Any]) -> list[str]:
         if "latency" in chip
         for reason in chip.get("misfits", ())
     ]
-
-
-def describe_folding(result: Mapping[str, Any]) -> list[str]:
-    """Say why ``neuro energy`` and ``neuro simulate`` count other synaptic events, if so."""
-    layers = next((chip["layers"] for chip in result.values() if "layers" in chip), ())
-    folded = ", ".join(name for name in layers if "+" in name)
-    told = (
-        f"Synaptic events of {folded} are those of a chip, which folds these nodes into one "
-        "connection and serves its whole fan-out at each spike; neuro simulate counts by node."
-    )
-    return [told] if folded else []
 
 
 def list_chips(result: Mapping[str, Any]) -> list[str]:
