@@ -144,12 +144,22 @@ def choose_plan(config: AttributionConfig) -> Plan:
     return make_lm_plan(config) if config.is_lm else make_plan(config)
 
 
+def tell_spikes(config: AttributionConfig) -> str:
+    """Say in a sentence of the report whether probe or language model spikes."""
+    if config.is_spiking:
+        return "The probe spikes."
+    if config.linear == "spiking":
+        return "The language model sends spikes."
+    return "Neither probe nor language model spikes."
+
+
 TASK = Task(
     summary=SUMMARIES["attribution"],
-    about="A probe sees the inner states of a language model that reads a text, and answers "
-    "which share of the text comes from which corpus. The n-gram and naive Bayes beside it "
-    "read the text alone. In attribution:tiny_alif the probe spikes, in "
-    "attribution:tiny_spiking the language model.",
+    about=lambda config: (
+        "A probe sees the inner states of a language model that reads a text, and answers "
+        "which share of the text comes from which corpus. The n-gram and naive Bayes beside it "
+        f"read the text alone. {tell_spikes(config)}"
+    ),
     configs={name: getattr(configs, name) for name in CONFIGURATIONS["attribution"]},
     training=Training(
         build=build,
