@@ -35,7 +35,7 @@ INSTALL = (
 )
 
 
-# Called with the number of samples that are done, every second of a run.
+# Called every second with the number of samples that are done.
 ON_SAMPLES: ContextVar[Callable[[int], object] | None] = ContextVar("samples", default=None)
 
 

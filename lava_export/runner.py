@@ -55,21 +55,11 @@ def run_populations(arrays: dict) -> dict:
     }
     steps = int(arrays["job.ticks"]) + max(p.lag for p in populations)
     samples = next(iter(rasters.values())).shape[1]
-    runs = tell_each(
+    runs = [
         run_sample(populations, connections, {k: r[:, b] for k, r in rasters.items()}, steps)
         for b in range(samples)
-    )
+    ]
     return {f"p{i}": np.stack([r[p.name] for r in runs], 1) for i, p in enumerate(populations)}
-
-
-def tell_each(runs: Iterator[dict]) -> list[dict]:
-    """Return the runs of all samples; write a line after each."""
-    out = []
-    for run in runs:
-        out.append(run)
-        sys.stdout.write(f"{DONE}\n")
-        sys.stdout.flush()
-    return out
 
 
 def time_steps(arrays: dict) -> tuple:
@@ -231,6 +221,8 @@ def running(process: Any, steps: int, changes: list) -> Iterator[Callable[[int],
                 variable.set(value)
         run(steps - done)
         yield run
+        sys.stdout.write(f"{DONE}\n")
+        sys.stdout.flush()
     finally:
         process.stop()
 
@@ -420,10 +412,10 @@ def run_stages(arrays: dict) -> dict:
         g["name"]: SimpleNamespace(**g, array=arrays[f"g{i}"])
         for i, g in enumerate(meta["groups"])
     }
-    runs = tell_each(
+    runs = [
         run_stages_of_sample(groups, meta["stages"], x, meta["steps"])
         for x in arrays["x"].swapaxes(0, 1)
-    )
+    ]
     return {name: np.stack([r[name] for r in runs], 1) for name in runs[0]}
 
 

@@ -6,13 +6,10 @@ import numpy as np
 
 from neuro.base.arguments import make_type_error
 from neuro.graph.graph import Graph
-from neuro.graph.host_ops import Pointwise
 from neuro.graph.order import find_least_delay
 from neuro.graph.validate import GraphError, Hosted, find_cycle, get_kind
 from neuro.neurons import Dynamics, has_normal_form, is_neuron, is_stepped
 from neuro.neurons.reset import SOFT_OR_HARD
-
-CONVERT = "neuro convert makes the ReLUs of an ANN spike; otherwise "
 
 
 def require_graph(graph: object) -> None:
@@ -151,7 +148,7 @@ def problems_on_a_chip(graph: Graph) -> list[str]:
     """Return the nodes that no chip runs, each with its cure."""
     return problems_of_poisson(graph, "no chip draws spikes") + [
         f"{name}: no chip runs a {get_kind(node)}, its host does; "
-        f"{CONVERT if isinstance(node, Pointwise) and node.function == 'relu' else ''}"
+        f"{'neuro convert makes an ANN spike; ' * (getattr(node, 'function', '') == 'relu')}"
         "leave it out of what is lowered: Deployment.part of a task returns the module without "
         "it, "
         "neuro.graph.partition.chip_part(graph) the Graph"

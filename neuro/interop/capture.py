@@ -62,6 +62,7 @@ from neuro.io.graph_digest import digest_graph
 
 Run = Callable[[nn.Module, Tensor], Any]  # runs a module on all ticks of x (T B *N)
 WIDTHS = re.compile(r"mat1 and mat2 shapes cannot be multiplied \(\d+x(\d+) and (\d+)x\d+\)")
+# Errors of torch that differ by way, in the number of samples.
 BATCH = re.compile(r"expected input\[\d+")
 OPERATIONS = {**LAYER_OPERATIONS, **TICK_OPERATIONS}
 TICKS, LONGER, MOST_TICKS, SAMPLES = 6, 64, 1024, 2
@@ -154,19 +155,15 @@ def _import_module(
                 continue  # as above: its neurons take one tick
             return _Capture(source, reader, way, shape, dt).build(record, own)
         except _CannotRun as error:
-            failed.setdefault(_word_shapes(str(error), shape), []).append(way.words)
+            told = rf"a layer takes \2 values, and gets \1 (the stimulus: {shape} per tick)"
+            words = BATCH.sub("expected input[B", WIDTHS.sub(told, str(error)))
+            failed.setdefault(words, []).append(way.words)
         except CaptureError as error:  # some of the reasons may follow from the way
             if refused is None or set(error.problems) < set(refused.problems):
                 refused = error
     if refused is not None:
         raise refused
     raise CannotRunError([f"{error} (tried: {'; '.join(w)})" for error, w in failed.items()])
-
-
-def _word_shapes(error: str, shape: tuple[int, ...]) -> str:
-    """Word torch's error about a width, without the number of samples: it differs by way."""
-    told = rf"a layer takes \2 values, and gets \1 of a stimulus of shape {shape} per tick"
-    return BATCH.sub("expected input[B", WIDTHS.sub(told, error))
 
 
 @dataclass(frozen=True)

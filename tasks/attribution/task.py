@@ -144,21 +144,13 @@ def choose_plan(config: AttributionConfig) -> Plan:
     return make_lm_plan(config) if config.is_lm else make_plan(config)
 
 
-def tell_spikes(config: AttributionConfig) -> str:
-    """Say in a sentence of the report whether probe or language model spikes."""
-    if config.is_spiking:
-        return "The probe spikes."
-    if config.linear == "spiking":
-        return "The language model sends spikes."
-    return "Neither probe nor language model spikes."
-
-
 TASK = Task(
     summary=SUMMARIES["attribution"],
     about=lambda config: (
         "A probe sees the inner states of a language model that reads a text, and answers "
         "which share of the text comes from which corpus. The n-gram and naive Bayes beside it "
-        f"read the text alone. {tell_spikes(config)}"
+        f"read the text alone. The probe sends {'' if config.is_spiking else 'no '}spikes, the "
+        f"language model {'does' if config.linear == 'spiking' else 'does not'}."
     ),
     configs={name: getattr(configs, name) for name in CONFIGURATIONS["attribution"]},
     training=Training(

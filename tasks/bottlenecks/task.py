@@ -134,10 +134,7 @@ def tabulate_blocks(config: BottleneckConfig) -> Table:
         for name, channels, own in sent:
             bits = channels * count_bits_of_channel(own, side, k)
             rows.append((name, f"{channels} x {size} x {size}", f"{bits:,}"))
-    cuts = (
-        "No layer is narrow: a cut behind a block would send all of its channels; neuro "
-        "bottleneck on this folder narrows them."
-    )
+    cuts = "No layer is narrow: a cut would send all channels; neuro bottleneck narrows it."
     if widths:
         cuts = (
             "Chips are cut at narrow layers (⇒): only their channels travel from chip to chip."
@@ -213,9 +210,8 @@ def _make_task() -> Task[BottleneckConfig]:
         task,
         about=lambda config: (
             f"A residual network {'of' if config.cells == 'lif' else 'without'} spiking "
-            "neurons names the class of an image. neuro bottleneck cuts a trained one over "
-            "several chips, and makes runs with a narrow layer at each cut: it sends few "
-            "channels from chip to chip."
+            "neurons names the class of an image. neuro bottleneck cuts it over several chips, "
+            "with a narrow layer at each cut, which sends few channels from chip to chip."
         ),
         training=training,
         deployment=_refuse_others(task.deployment),

@@ -39,16 +39,10 @@ RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TASK:CONFIGURATION")]
 # Arguments whose help says what happens without them; "(default: None)" would say less.
 OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
+OptionalNumber = Annotated[
+    float, _ask_for(float, "not a number; write 0.001"), tyro.conf.arg(help_behavior_hint="")
+]
 OptionalText = Annotated[str, tyro.conf.arg(metavar="TEXT", help_behavior_hint="")]
-
-
-def require_number(flag: str, word: str) -> str:
-    """Return a word that is a number; raise a ValueError that names the flag otherwise."""
-    try:
-        float(word)
-    except ValueError:
-        raise ValueError(f"{flag} is {word!r}; it must be a number, such as 0.001") from None
-    return word
 
 
 def require_words(

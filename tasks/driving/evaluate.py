@@ -101,17 +101,6 @@ class Forecast(NamedTuple):
     instance: Int[np.ndarray, "T X Y"] | None = None
 
 
-class Measured(NamedTuple):
-    """Metrics of a model. values: by name, with baselines. n: number of windows.
-
-    errors: standard errors of the differences between its plans and constant velocity.
-    """
-
-    values: dict[str, float]
-    n: int
-    errors: dict[str, float]
-
-
 def make_counts() -> MetricCounts:
     """Return empty counts."""
     return MetricCounts(defaultdict(list), defaultdict(list))
@@ -216,8 +205,11 @@ def measure_model(
     model: nn.Module,
     batches: Iterable[DrivingBatch],
     submission: "Submission | None" = None,
-) -> Measured:
-    """Measure in evaluation mode.
+) -> tuple[dict[str, float], int, dict[str, float]]:
+    """Measure in evaluation mode; return (values, window count, errors), by name.
+
+    The values include baselines; errors are the standard errors of the differences between
+    the model's paths and those at constant velocity.
 
     submission: object that collects the predictions of all batches.
     """
@@ -242,7 +234,7 @@ def measure_model(
     values["score"] = score(values)
     judge = Judge(dict, lambda answers, _: summarise_paths(answers))
     pair = joined.get("", ()), joined["_constant_velocity"]
-    return Measured(values, n, estimate_errors(judge, *pair, ()))
+    return values, n, estimate_errors(judge, *pair, ())
 
 
 def score(values: Mapping[str, float]) -> float:
@@ -261,7 +253,7 @@ def score(values: Mapping[str, float]) -> float:
 
 def validate(config: DrivingConfig, model: nn.Module) -> float:
     """Return the score on the validation split."""
-    return measure_model(config, model, read_batches(config, "val", 0)).values["score"]
+    return measure_model(config, model, read_batches(config, "val", 0))[0]["score"]
 
 
 def evaluate(run: Run, model: nn.Module) -> Findings:

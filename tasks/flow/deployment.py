@@ -27,12 +27,8 @@ from tasks.flow.sampler import count_calls
 from tasks.runs.task import FurtherNetwork, Metric, Split, Stimulus
 
 COMPARED = 2  # images whose map inputs every executor runs
-DIFFERENCE = Metric(
-    name="output_difference",
-    better="lower",
-    format=".2%",
-    meaning="root mean square of the difference from the outputs on torch, over that of these",
-)
+RMS = "root mean square of the difference from the outputs on torch, over that of these"
+DIFFERENCE = Metric(name="output_difference", better="lower", format=".2%", meaning=RMS)
 EXECUTED = (DIFFERENCE,)
 
 

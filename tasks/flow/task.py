@@ -3,7 +3,6 @@
 from functools import partial
 
 from tasks.flow import config as configs
-from tasks.flow.config import FlowConfig
 from tasks.flow.data import batches, count_steps, make_dummy_batch
 from tasks.flow.deployment import (
     EXECUTED,
@@ -23,21 +22,13 @@ from tasks.runs.configuration import make_plan
 from tasks.runs.names import CONFIGURATIONS, SUMMARIES
 from tasks.runs.task import Deployment, Evaluation, Task, Training
 
-
-def tell_past(config: FlowConfig) -> str:
-    """Say in a sentence of the report what the network sees, and what passes between layers."""
-    sees = "the present image alone (SiT)"
-    if config.arm.startswith("arflow"):
-        sees = "through a state also the noisier images before the present one (ARFlow)"
-    sends = "counts of spikes" if config.maps == "spiking" else "real numbers, no spikes"
-    return f"It sees {sees}; from layer to layer pass {sends}."
-
-
 TASK = Task(
     summary=SUMMARIES["flow"],
     about=lambda config: (
         "Noise goes in, and a new image like those of the training set comes out after some "
-        f"steps of the network. {tell_past(config)}"
+        "steps of the network. It sees the present image"
+        f"{' and, through a state, the noisier ones before it' * ('arflow' in config.arm)}. "
+        f"From layer to layer pass {'counts of' if config.maps == 'spiking' else 'no'} spikes."
     ),
     configs={name: getattr(configs, name) for name in CONFIGURATIONS["flow"]},
     training=Training(

@@ -140,19 +140,17 @@ def verify_run(run: TaskRun, lava_samples: int = 8) -> dict[str, Any]:
         answer takes several runs, n counts runs, and ``answers`` the answers.
     """
     trained = open_trained_run(run)
-    networks = trained.networks
-    samples = {name: [*net.iterate_samples()] for name, net in networks.items()}
-    work = [
-        [*(some.n for some in own), LAVA * min(own[0].n, lava_samples)]
-        for own in samples.values()
-    ]
+    samples = {name: [*net.iterate_samples()] for name, net in trained.networks.items()}
+    work = {
+        name: [*(some.n for some in own), LAVA * min(own[0].n, lava_samples)]
+        for name, own in samples.items()
+    }
+    every = track("samples", trained.networks.items(), work=[*map(sum, work.values())])
     found = {
         name: compare_executors(
-            net.graph, track("samples", samples[name], work=own), net.judge, lava_samples
+            net.graph, track("samples", samples[name], work=work[name]), net.judge, lava_samples
         )
-        for (name, net), own in track(
-            "samples", zip(networks.items(), work, strict=True), work=[sum(x) for x in work]
-        )
+        for name, net in every
     }
     result = join_verifications(found).as_json()
     if (runs := trained.network.runs) > 1:
@@ -245,9 +243,8 @@ def compare_executors(
         errors = estimate_errors(judge, joined["integers"], joined["events"], known)
     parity = Parity(samples=0, skipped=DOES_NOT_FIT)
     if program is not None:
-        parity = check_samples(
-            program, first, lava_samples, n / (n + LAVA * min(first.n, lava_samples))
-        )
+        done = n / (n + LAVA * min(first.n, lava_samples))
+        parity = check_samples(program, first, lava_samples, done)
     return Verification(
         layers=tally.layers,
         flips=tally.flips,
@@ -293,16 +290,13 @@ def _try_to_lower(graph: Graph, some: Samples) -> tuple[ChipProgram | None, list
 
 
 def check_samples(
-    program: ChipProgram, samples: Samples, most: int, before: float = 0.0
+    program: ChipProgram, samples: Samples, most: int, done: float = 0.0
 ) -> Parity:
-    """Compare a program with Lava on at most ``most`` samples; 0: skip the comparison.
-
-    before: share of the work that is done, for the progress.
-    """
+    """Compare with Lava on at most ``most`` samples; 0: skip. done: share done before it."""
     if not most:
         return Parity(samples=0, skipped="no samples asked for")
-    few, later = samples.take(most), 1 - before
-    token = ON_SAMPLES.set(lambda k: report_share("samples", before + later * k / few.n))
+    few = samples.take(most)
+    token = ON_SAMPLES.set(lambda k: report_share("samples", done + (1 - done) * k / few.n))
     try:
         return check_parity(program, few.inputs)
     finally:

@@ -1,6 +1,6 @@
 """The section of the report on energy, time and cores."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +10,9 @@ from neuro.energy.latency import STATES
 from tasks.report import figures as pictures, html as page, tables as show
 from tasks.report.figures import Bar
 from tasks.report.host import describe_host
-from tasks.report.layers import (
-    LONG,
-    SUMMED,
-    describe_folding,
-    describe_variants,
-    sum_layers,
-)
 from tasks.runs.task import Html
 
+LONG = 30  # most rows of a table that stands open
 TIERS = ("core", "chip", "system")
 Json = Mapping[str, Any]
 
@@ -27,15 +21,18 @@ def show_energy(energy: Json) -> Html:
     """Show ``energy.json`` as pictures and tables."""
     chips = _chips(energy)
     convention = energy["conventional45nm"]
-    every = {name: chip["layers"] for name, chip in chips.items()}
-    summed = {name: sum_layers(layers) for name, layers in every.items()}
-    layers = {show.name_chip(chips[k]["title"], chips[k]): x for k, x in summed.items()}
-    tables = [page.table(["layer", *chips], list_by_layer(x)) for x in (summed, every)]
-    if len(next(iter(summed.values()))) < len(next(iter(every.values()))):
-        tables[1] = page.details("every layer", tables[1])
-        tables.insert(0, page.paragraph(SUMMED, "caption"))
-    else:
-        del tables[1]
+    layers = {show.name_chip(x["title"], x): x["layers"] for x in chips.values()}
+    rows = [
+        [name, *(show.format_range(chip["layers"][name]) for chip in chips.values())]
+        for name in next(iter(chips.values()))["layers"]
+    ]
+    by_layer = (
+        page.picture(
+            pictures.draw_layer_energies(layers),
+            "Nominal energy of each layer by its parts; the thin line goes from low to high.",
+        ),
+        page.table(["layer", *chips], rows),
+    )
     return page.section(
         "Energy per inference",
         page.picture(
@@ -47,7 +44,7 @@ def show_energy(energy: Json) -> Html:
             "leakage: it compares the two networks with each other, not with a chip.",
         ),
         page.terminal_table(show.tabulate_energy(dict(energy))),
-        *(page.paragraph(line, "caption") for line in describe_variants(energy)),
+        *(page.paragraph(line, "caption") for line in show.describe_variants(energy)),
         *(page.paragraph(line) for line in show.describe_misfits(energy)),
         *(
             page.paragraph(line, "warning")
@@ -57,12 +54,8 @@ def show_energy(energy: Json) -> Html:
         page.paragraph(_break_even(convention), "caption"),
         *(page.paragraph(_published(p), "caption") for p in convention.get("published", ())),
         page.subheading("By layer, core tier"),
-        page.picture(
-            pictures.draw_layer_energies(layers),
-            "Nominal energy of each layer by its parts; the thin line goes from low to high.",
-        ),
-        *tables,
-        *(page.paragraph(line, "caption") for line in describe_folding(energy)),
+        *fold_long(len(rows), *by_layer),
+        *(page.paragraph(line, "caption") for line in show.describe_folding(energy)),
         *(
             part
             for table, caption in show.tabulate_own(energy)
@@ -75,12 +68,9 @@ def show_energy(energy: Json) -> Html:
     )
 
 
-def list_by_layer(chips: Mapping[str, Json]) -> list[list[str]]:
-    """Return a row per layer: its core energy on each chip. chips: name -> layer -> figures."""
-    return [
-        [name, *(show.format_range(layers[name]) for layers in chips.values())]
-        for name in next(iter(chips.values()))
-    ]
+def fold_long(rows: int, *parts: Html) -> Sequence[Html]:
+    """Return parts, folded if they have more than :data:`LONG` rows."""
+    return [page.details(f"{rows} rows", *parts)] if rows > LONG else parts
 
 
 def _chips(energy: Json) -> dict[str, Json]:
@@ -110,7 +100,7 @@ def _bars(energy: Json) -> list[Bar]:
 def _break_even(convention: Json) -> str:
     """Describe the spike count at break-even with the ANN, and the count of this run."""
     keys = ("break_even_spikes_per_synapse", "spikes_per_synapse")
-    even, own = (show.format_count(convention[key]) for key in keys)
+    even, own = (f"{float(f'{convention[key]:.3g}'):,.12g}" for key in keys)
     return (
         f"The same-shape ANN takes {show.count_passes(convention)} over its layers for an "
         "inference: one for an image, one for each step of a sequence. "
@@ -145,12 +135,10 @@ def show_mapping(energy: Json, file: Path | None = None) -> Html:
             cells = (f"{x[k]:,}" for k in ("neurons", "cores", "neurons_per_core"))
             rows.append([name, layer, *cells, *use, x["binds"].replace("_", " ")])
     head = ["chip", "layer", "neurons", "cores", "per core"]
-    table = page.table([*head, *(f"{k.replace('_', ' ')} used" for k in limits), "binds"], rows)
-    if len(rows) > LONG * len(chips):
-        table = page.details(f"{len(rows)} rows: every layer on each chip", table)
+    head += [*(f"{k.replace('_', ' ')} used" for k in limits), "binds"]
     return page.section(
         "Cores and time",
-        table,
+        *fold_long(len(rows), page.table(head, rows)),
         page.paragraph(
             "Used: share of the limit of one core; empty: nothing, or no limit is published. "
             "Binds: the nearest limit.",

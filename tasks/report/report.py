@@ -59,10 +59,7 @@ RAN_ON = {  # executor of a record -> name in the report
     "integers": "the integers of Loihi",
     "lava": "Lava",
 }
-TINY = (
-    "A tiny configuration shows in a minute that everything runs; it is too small to do well. "
-    "neuro tasks lists larger ones."
-)
+TINY = "A tiny configuration shows that everything runs; it is too small to do well."
 COUNTED = ("spikes", "raised")  # EventProp's counts in metrics.jsonl, which are no curves
 
 

@@ -40,21 +40,13 @@ def find_best(rows: Mapping[str, Mapping[str, float]], metric: Metric) -> list[s
 
 
 def find_shown_best(
-    rows: Mapping[str, Mapping[str, float]],
-    metric: Metric,
-    n: int,
-    errors: Mapping[str, Mapping[str, float]],
+    rows: Mapping[str, Mapping[str, float]], metric: Metric, n: int, errors: Mapping[str, Any]
 ) -> list[str]:
     """Return the best, or no one if the difference of this run to it is not measurable."""
-    best = find_best(rows, metric)
-    rivals = rows.keys() - best if OURS in best else best
-    words = [
-        _judge(metric, rows[OURS][metric.name], row[metric.name], n, error)
-        for who in rivals
-        if metric.name in (row := rows[who])
-        for error in [errors.get(who, {}).get(metric.name)]
-    ]
-    return [] if UNDECIDED in words else best
+    best, key = find_best(rows, metric), metric.name
+    rivals = [k for k in (rows.keys() - best if OURS in best else best) if key in rows[k]]
+    pairs = [(rows[OURS][key], rows[k][key], n, errors.get(k, {}).get(key)) for k in rivals]
+    return [] if any(_judge(metric, *pair) == UNDECIDED for pair in pairs) else best
 
 
 def state_value(metric: Metric, value: float, n: int) -> str:
@@ -105,8 +97,8 @@ def show_standings(evaluation: Mapping[str, Any], metrics: Sequence[Metric]) -> 
         meaning = f"{m.meaning or 'see below'}; {m.better} is better{note}"
         labels.setdefault(meaning, []).append(m.label)
     spread = " In brackets: the 95 % interval (Wilson)." * (ACCURACY in shown)
-    undecided = " Without bold: the difference to the best is not measurable."
-    spread += undecided * (not alone and not all(best.values()))
+    if not (alone or all(best.values())):
+        spread += " Without bold: the difference to the best is not measurable."
     measured = f"Measured on {show.count_samples(evaluation)}.{spread}"
     lines = [measured, *(f"{', '.join(own)}: {meaning}." for meaning, own in labels.items())]
     return page.join(

@@ -8,13 +8,6 @@ from rich.table import Table
 
 from neuro.energy import load_chips
 from tasks.report.host import describe_host, share_host, sum_host
-from tasks.report.layers import (
-    SUMMED,
-    describe_folding,
-    describe_variants,
-    group_layers,
-    sum_layers,
-)
 from tasks.runs.task import Metric
 
 # Columns that hold text.
@@ -186,15 +179,6 @@ def format_share(x: float) -> str:
     ('12.3%', '1,490%')
     """
     return f"{100 * x:,.0f}%" if x >= 1 else f"{100 * x:.3g}%"
-
-
-def format_count(x: float) -> str:
-    """Return a number with three digits, without an exponent if it is large.
-
-    >>> format_count(1305.6), format_count(0.0641)
-    ('1,310', '0.0641')
-    """
-    return f"{float(f'{x:.3g}'):,.0f}" if x >= 1000 else f"{x:.3g}"
 
 
 def tabulate_integers(result: Mapping[str, Any]) -> Table:
@@ -425,6 +409,24 @@ def describe_misfits(result: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def describe_folding(result: Mapping[str, Any]) -> list[str]:
+    """Say why ``neuro energy`` and ``neuro simulate`` count other synaptic events, if so."""
+    layers = next((chip["layers"] for chip in result.values() if "layers" in chip), ())
+    folded = ", ".join(name for name in layers if "+" in name)
+    told = (
+        f"Synaptic events of {folded} are those of a chip, which folds these nodes into one "
+        "connection and serves its whole fan-out at each spike; neuro simulate counts by node."
+    )
+    return [told] if folded else []
+
+
+def describe_variants(result: Mapping[str, Any]) -> list[str]:
+    """Say how variants of a chip in ``energy.json`` differ from it: by their constants."""
+    chips = {k: chip for k, chip in load_chips().items() if chip.base and k in result}
+    words = {k: " ".join(chip.description.split()) for k, chip in chips.items()}
+    return [f"{k}: {text.partition('. ')[0]}" for k, text in words.items()]
+
+
 def list_chips(result: Mapping[str, Any]) -> list[str]:
     """Return the chips of ``energy.json``, without variants of the same hardware."""
     chips = load_chips()
@@ -438,18 +440,14 @@ def tabulate_layers(name: str, chip: dict[str, Any]) -> Table:
         f"{name_chip(name, chip)}: core energy per inference, layer by layer",
         *("layer", "synaptic\nevents", "nominal (low – high)", "cores", "limit"),
     )
-    mapped, groups = chip["mapping"]["layers"], group_layers(chip["layers"])
-    for (layer, own), part in zip(
-        groups.items(), sum_layers(chip["layers"]).values(), strict=True
-    ):
-        where = [mapped[name] for name in own if name in mapped]
-        binds = where[0]["binds"] if len(own) == len(where) == 1 else ""
-        limit = f"{binds.replace('_', ' ')} {where[0]['use'][binds]:.0%}" if binds else ""
-        counted = f"{events:,.0f}" if (events := part["synaptic_events"]) else ""
-        cores = str(sum(x["cores"] for x in where)) if where else ""
-        out.add_row(layer, counted, format_range(part), cores, limit)
-    if len(groups) < len(chip["layers"]):
-        out.caption = SUMMED
+    mapped = chip["mapping"]["layers"]
+    for layer, part in chip["layers"].items():
+        where = mapped.get(layer, {"cores": "", "binds": ""})
+        events = part["synaptic_events"]
+        binds = where["binds"]
+        limit = f"{binds.replace('_', ' ')} {where['use'][binds]:.0%}" if binds else ""
+        counted = f"{events:,.0f}" if events else ""
+        out.add_row(layer, counted, format_range(part), str(where["cores"]), limit)
     return out
 
 
@@ -474,7 +472,7 @@ def describe_energy(result: dict[str, Any]) -> str:
         lines.append(describe_host(result))
     convention = result["conventional45nm"]
     keys = ("spikes_per_synapse", "break_even_spikes_per_synapse")
-    own, even = (format_count(convention[key]) for key in keys)
+    own, even = (f"{float(f'{convention[key]:.3g}'):,.12g}" for key in keys)
     lines.append(
         f"45 nm: {own} spikes per synapse and inference; with additions alone spiking breaks "
         f"even with the ANN at {even} (zero weights count; values other "

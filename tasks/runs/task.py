@@ -93,9 +93,6 @@ class Metric:
     def describe_change(self, change: float, error: float | None, n: int) -> str:
         """Say whether ``change`` makes the metric better or worse, with its 95 % interval.
 
-        What should be high is lost or gained; what should be low, such as errors, gets higher
-        or lower.
-
         If the interval contains 0, there is no measurable cost. If the interval of a share is
         wider than ± 1 point, the text says how many samples would narrow it to that.
 

@@ -137,7 +137,7 @@ TASK = make_classifier(
     summary=SUMMARIES["cifar10"],
     about=lambda config: (
         f"A colour image goes in as {'spikes' if config.code == 'rate' else 'pixel values'}, "
-        f"and one of ten kinds of object comes out. {image_net.describe_neurons(config)}"
+        f"and one of ten kinds of object comes out. {image_net.SAYS[config.neuron == 'alif']}"
     ),
     configs={make.__name__: make for make in (tiny, fast, relu, counted, residual, paper)},
     build=build,

@@ -166,7 +166,7 @@ TASK = make_classifier(
     about=lambda config: (
         "The image of a digit (in fashion: of a garment) goes in as "
         f"{'spikes' if config.code == 'rate' else 'grey values'}, and one of ten classes comes "
-        f"out. {image_net.describe_neurons(config)}"
+        f"out. {image_net.SAYS[config.neuron == 'alif']}"
     ),
     configs={
         make.__name__: make

@@ -37,6 +37,12 @@ class InputCode(Protocol):
         """How pixels become spikes."""
 
 
+SAYS = {  # whether the neurons spike -> a sentence of the report
+    True: "All layers in between are spiking neurons.",
+    False: "No layer spikes: it is an ANN with ReLUs, which neuro convert makes spike.",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class NetConfig:
     """A network for images, and the code of its input."""
@@ -71,13 +77,6 @@ class NetConfig:
     """Steps of a counted ReLU."""
     residual: bool = field(default=False, metadata=ADDED)
     """Whether a convolution that keeps width and size adds its input to its output."""
-
-
-def describe_neurons(config: NetConfig) -> str:
-    """Say in a sentence of the report whether the layers spike."""
-    if config.neuron == "alif":
-        return "All layers in between are spiking neurons."
-    return "No layer spikes: it is an ANN with ReLUs, which neuro convert makes spike."
 
 
 def build(

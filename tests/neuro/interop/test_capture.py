@@ -330,5 +330,5 @@ def test_a_stimulus_of_another_width_is_refused_once_with_both_widths() -> None:
     with pytest.raises(CaptureError) as refused:
         import_module(Loop(keep, lambda _, out: torch.stack(out)), (7,))
     (told,) = refused.value.problems
-    assert "a layer takes 4 values, and gets 7 of a stimulus of shape (7,) per tick" in told
+    assert "a layer takes 4 values, and gets 7 (the stimulus: (7,) per tick)" in told
     assert told.count("all ticks at once") == told.count("one tick a call") == 1

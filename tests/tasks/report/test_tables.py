@@ -9,7 +9,6 @@ from rich.table import Table
 
 from tasks.report import tables as show
 from tasks.report.key_figures import list_first_misfits, list_prices
-from tasks.report.layers import describe_folding, describe_variants, group_layers, sum_layers
 from tasks.runs.task import Metric
 
 
@@ -74,40 +73,17 @@ def test_times_are_told_in_milliseconds_and_problems_behind_their_chip() -> None
     assert "breaks even with the ANN at 5.1 " in told[3]
 
 
-def test_many_layers_are_summed_by_what_differs_in_numbers_or_else_by_network() -> None:
-    few = [f"conv{k}" for k in range(24)]
-    assert group_layers(few) == {name: [name] for name in few}
-    blocks = {f"block{k // 9}_in{k % 9}": {"low": k, "parts": {"x": 2.0}} for k in range(27)}
-    assert sum_layers({**blocks, "out": {"low": 1, "parts": {"x": 0.5}}}) == {
-        "block*_in*, 27 layers": {"low": 351, "parts": {"x": 54.0}},
-        "out": {"low": 1, "parts": {"x": 0.5}},
-    }
-    letters = [f"{net}: {name}{k}" for net in "ab" for name in "cdefghijklmnop" for k in (1, 2)]
-    assert {k: len(x) for k, x in group_layers([*letters, "n1", "n2"]).items()} == {
-        "a, 28 layers": 28,
-        "b, 28 layers": 28,
-        "n*, 2 layers": 2,
-    }
-    mapped = {"cores": 2, "binds": "neurons", "use": {"neurons": 0.5}}
-    part = {"low": 1.0, "nominal": 2.0, "high": 3.0, "synaptic_events": 4.0}
-    names = [f"l{k}" for k in range(25)]
-    chip = {"layers": dict.fromkeys(names, part), "mapping": {"layers": {"l0": mapped}}}
-    table = show.tabulate_layers("mine", chip)
-    assert rows(table) == [["l*, 25 layers", "100", "50 J (25 J – 75 J)", "2", ""]]
-    assert "energy.json lists each" in str(table.caption)
-
-
 def test_variants_of_a_chip_are_explained() -> None:
-    told = describe_variants({"loihi1": {}, "loihi1_sanafe": {}, "sequence": {}})
+    told = show.describe_variants({"loihi1": {}, "loihi1_sanafe": {}, "sequence": {}})
     words = "Loihi 1 with the constants that the simulator SANA-FE fitted to silicon"
     assert told == [f"loihi1_sanafe: {words}"]
 
 
 def test_folded_nodes_are_named_where_a_chip_counts_other_synaptic_events() -> None:
     chip = {"layers": {"pool+fc": {}, "conv": {}, "a+b": {}}}
-    (told,) = describe_folding({"sequence": {}, "loihi2": chip})
+    (told,) = show.describe_folding({"sequence": {}, "loihi2": chip})
     assert told.startswith("Synaptic events of pool+fc, a+b are those of a chip, which folds ")
-    assert describe_folding({"loihi2": {"layers": {"conv": {}}}}) == []
+    assert show.describe_folding({"loihi2": {"layers": {"conv": {}}}}) == []
 
 
 def test_a_chip_that_does_not_fit_is_one_line_with_its_first_reason() -> None:
