@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Int64
 from joblib import cpu_count
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
@@ -293,11 +292,7 @@ def _read_from(
 
 
 def _read_windows(
-    config: DrivingConfig,
-    split: Split,
-    order: Int64[np.ndarray, " W"],
-    first: int,
-    every: int,
+    config: DrivingConfig, split: Split, order: np.ndarray, first: int, every: int
 ) -> Iterator[DrivingBatch]:
     """Yield every ``every``-th batch of windows in an order, from ``first`` on."""
     windows = open_split(config, split)

@@ -206,10 +206,9 @@ def measure_model(
     batches: Iterable[DrivingBatch],
     submission: "Submission | None" = None,
 ) -> tuple[dict[str, float], int, dict[str, float]]:
-    """Measure in evaluation mode; return (values, window count, errors), by name.
+    """Measure in evaluation mode; return (values with baselines, window count, errors).
 
-    The values include baselines; errors are the standard errors of the differences between
-    the model's paths and those at constant velocity.
+    errors: standard errors of the differences to the paths at constant velocity.
 
     submission: object that collects the predictions of all batches.
     """

@@ -44,7 +44,6 @@ def show_energy(energy: Json) -> Html:
             "leakage: it compares the two networks with each other, not with a chip.",
         ),
         page.terminal_table(show.tabulate_energy(dict(energy))),
-        *(page.paragraph(line, "caption") for line in show.describe_variants(energy)),
         *(page.paragraph(line) for line in show.describe_misfits(energy)),
         *(
             page.paragraph(line, "warning")
@@ -55,7 +54,7 @@ def show_energy(energy: Json) -> Html:
         *(page.paragraph(_published(p), "caption") for p in convention.get("published", ())),
         page.subheading("By layer, core tier"),
         *fold_long(len(rows), *by_layer),
-        *(page.paragraph(line, "caption") for line in show.describe_folding(energy)),
+        *(page.paragraph(line, "caption") for line in show.describe_notes(energy)),
         *(
             part
             for table, caption in show.tabulate_own(energy)

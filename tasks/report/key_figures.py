@@ -76,7 +76,7 @@ def list_agreement(verify: Mapping[str, Any], metrics: Sequence[Metric]) -> list
     if "mismatches" not in lava:
         return [*out, KeyFigure(FROM_LAVA, "not run", lava["skipped"])]
     rest = f"the rest not run: {lava['skipped']}" if "skipped" in lava else "all layers"
-    note = f"in {lava['samples']} samples, {rest}"
+    note = f"in {lava['samples']} sample{'s' * (lava['samples'] != 1)}, {rest}"
     return [*out, KeyFigure(FROM_LAVA, f"{lava['mismatches']:,}", note)]
 
 

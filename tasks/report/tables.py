@@ -409,22 +409,17 @@ def describe_misfits(result: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def describe_folding(result: Mapping[str, Any]) -> list[str]:
-    """Say why ``neuro energy`` and ``neuro simulate`` count other synaptic events, if so."""
+def describe_notes(result: Mapping[str, Any]) -> list[str]:
+    """Say what variants of a chip are, and why energy and simulate count other events."""
+    words = {k: " ".join(x.description.split()) for k, x in load_chips().items() if x.base}
+    notes = [f"{k}: {text.partition('. ')[0]}" for k, text in words.items() if k in result]
     layers = next((chip["layers"] for chip in result.values() if "layers" in chip), ())
     folded = ", ".join(name for name in layers if "+" in name)
     told = (
         f"Synaptic events of {folded} are those of a chip, which folds these nodes into one "
         "connection and serves its whole fan-out at each spike; neuro simulate counts by node."
     )
-    return [told] if folded else []
-
-
-def describe_variants(result: Mapping[str, Any]) -> list[str]:
-    """Say how variants of a chip in ``energy.json`` differ from it: by their constants."""
-    chips = {k: chip for k, chip in load_chips().items() if chip.base and k in result}
-    words = {k: " ".join(chip.description.split()) for k, chip in chips.items()}
-    return [f"{k}: {text.partition('. ')[0]}" for k, text in words.items()]
+    return [*notes, *[told] * bool(folded)]
 
 
 def list_chips(result: Mapping[str, Any]) -> list[str]:
@@ -466,7 +461,7 @@ def describe_energy(result: dict[str, Any]) -> str:
             )
             lines += describe_binding(name, chip)
             lines += chip["mapping"]["problems"]
-    lines += [*describe_variants(result), *describe_folding(result), *describe_misfits(result)]
+    lines += [*describe_notes(result), *describe_misfits(result)]
     lines += describe_silence(result.get("silent", {}).get("nodes", ()))
     if result.get("host"):
         lines.append(describe_host(result))
