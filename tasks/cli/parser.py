@@ -33,7 +33,6 @@ from tasks.cli.words import (
     FreeText,
     Name,
     Number,
-    OptionalNumber,
     OptionalPath,
     OptionalText,
     RunFolder,
@@ -75,7 +74,7 @@ def train(  # noqa: PLR0913 - a flag each
     sharded: bool = False,
     dry_run: bool = False,
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
-    lr: OptionalNumber = math.nan,
+    lr: Annotated[Number, tyro.conf.arg(help_behavior_hint="")] = math.nan,
     integers: Literal["none", "loihi2", "xylo"] = "none",
     largest_weight: Whole = 254,
 ) -> None:

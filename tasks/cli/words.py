@@ -39,9 +39,6 @@ RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TASK:CONFIGURATION")]
 # Arguments whose help says what happens without them; "(default: None)" would say less.
 OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
-OptionalNumber = Annotated[
-    float, _ask_for(float, "not a number; write 0.001"), tyro.conf.arg(help_behavior_hint="")
-]
 OptionalText = Annotated[str, tyro.conf.arg(metavar="TEXT", help_behavior_hint="")]
 
 
