@@ -32,6 +32,7 @@ from lava_export.program import (
     Population,
     require_program,
 )
+from lava_export.rules import HARD
 from neuro.base.extras import require_extra
 from neuro.io.store import write_bytes
 
@@ -215,7 +216,7 @@ def _check_neurons(program: LoihiProgram, p: Population) -> Iterator[str]:
             "a LIF, and reset_interval of the call that loads the file"
         )
     if fires and not p.hard:
-        yield "soft reset, netx's neurons set v to 0; train with reset='hard'"
+        yield f"soft reset, netx's neurons set v to 0; train with {HARD}"
     if fires and p.hard and p.reset_to is not None and p.reset_to.any():
         yield "its reset sets v to a value, netx's neurons set v to 0; use reset_to=None"
     if fires and p.beta.any():

@@ -29,6 +29,7 @@ from neuro.energy.mapping import count_demand
 Messages = Mapping[str, tuple[int, int]]  # by population: its least and its largest spike
 # A membrane below this bound leaves less than 64 of 1/4096 of its value.
 HARMLESS = 64 * 4096
+HARD = "reset='hard' (in snnTorch: reset_mechanism='zero')"
 SMALLER = "pool or convolve first, or put a smaller population between"
 
 
@@ -123,15 +124,14 @@ def only_a_programmable_chip_resets_softly_or_adapts_or_forgets(
         if chip.programmable:
             continue
         if p.kind == "alif" and not p.hard:
-            yield f"{p.name}: soft reset, {chip.hardware} sets v to 0; train with reset='hard'"
+            yield f"{p.name}: soft reset, {chip.hardware} sets v to 0; train with {HARD}"
         if p.kind == "alif" and p.beta.any():
             yield f"{p.name}: beta > 0 adapts the threshold, {chip.hardware} cannot; use beta=0"
         if (p.dv == NO_MEMORY).any():
             yield (
                 f"{p.name}: its membrane keeps nothing, {chip.hardware} keeps 1/4096 of it, "
-                "which would change spikes; leave out its biases and currents, use one "
-                "threshold, and lower(graph, largest_weight=...) until threshold and "
-                f"inhibition are below {HARMLESS // 64} weight units each"
+                "which would change spikes; take a programmable chip, such as loihi2 (what "
+                "Loihi 1 could run: docs/lowering.md, No memory)"
             )
 
 

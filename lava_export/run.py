@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from shlex import quote
 
@@ -15,6 +17,7 @@ import numpy as np
 
 from lava_export.checks import rasterize
 from lava_export.program import LoihiProgram, take_apart
+from lava_export.runner import DONE
 from lava_export.sigma_delta import require_messages
 from neuro.base.units import Seconds
 from neuro.io.store import name_own, remove_stale
@@ -30,6 +33,10 @@ INSTALL = (
     f"{quote(str(PACKAGES))} && {quote(str(HOME))}/bin/pip install --no-deps "
     "--ignore-requires-python lava-nc==0.10.0"
 )
+
+
+# Called every second with the number of samples that are done.
+ON_SAMPLES: ContextVar[Callable[[int], object] | None] = ContextVar("samples", default=None)
 
 
 class LavaMissing(RuntimeError):
@@ -161,18 +168,28 @@ def run_child(job: dict[str, np.ndarray], timeout: float) -> dict[str, np.ndarra
                 command, stdout=output, stderr=output, start_new_session=True
             )
             try:
-                code = child.wait(timeout)
-            except subprocess.TimeoutExpired:
-                code = None
+                code = _wait(child, timeout, folder / "output")
             finally:
                 _end_child(child)
             output.seek(0)
-            last = "\n".join(output.read().decode(errors="replace").splitlines()[-15:])
+            lines = output.read().decode(errors="replace").splitlines()
+            last = "\n".join([line for line in lines if line != DONE][-15:])
         if code == 0:
             with np.load(answer, allow_pickle=False) as npz:
                 return dict(npz)
     what = f"did not end within {timeout:g} s" if code is None else f"ended with code {code}"
     raise LavaFailed(f"Lava {what}; its last output:\n{last}")
+
+
+def _wait(child: "subprocess.Popen[bytes]", timeout: float, output: Path) -> int | None:
+    """Return the child's exit code, or None after ``timeout`` seconds; tell what is done."""
+    end = time.monotonic() + timeout
+    while (left := end - time.monotonic()) > 0:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return child.wait(min(1.0, left))
+        if tell := ON_SAMPLES.get():
+            tell(output.read_text(errors="replace").count(DONE))
+    return None
 
 
 def _end_child(child: "subprocess.Popen[bytes]") -> None:

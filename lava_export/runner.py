@@ -29,6 +29,7 @@ MEMBRANE = ("du", "dv", "bias_mant", "bias_exp")  # parameters
 THRESHOLD = ("da", "vth", "beta")
 READ_OUTS = ("li", "sigma")
 MESSAGE_BITS = 24
+DONE = "neuro: a sample is done"  # a line of the output, which the parent counts
 
 
 def main(job: str, out: str) -> None:
@@ -220,6 +221,8 @@ def running(process: Any, steps: int, changes: list) -> Iterator[Callable[[int],
                 variable.set(value)
         run(steps - done)
         yield run
+        sys.stdout.write(f"{DONE}\n")
+        sys.stdout.flush()
     finally:
         process.stop()
 

@@ -147,8 +147,10 @@ def problems_of_poisson(graph: Graph, why: str) -> list[str]:
 def problems_on_a_chip(graph: Graph) -> list[str]:
     """Return the nodes that no chip runs, each with its cure."""
     return problems_of_poisson(graph, "no chip draws spikes") + [
-        f"{name}: no chip runs a {get_kind(node)}, its host does; leave it out of what is "
-        "lowered: Deployment.part of a task returns the module without it, "
+        f"{name}: no chip runs a {get_kind(node)}, its host does; "
+        f"{'neuro convert makes an ANN spike; ' * (getattr(node, 'function', '') == 'relu')}"
+        "leave it out of what is lowered: Deployment.part of a task returns the module without "
+        "it, "
         "neuro.graph.partition.chip_part(graph) the Graph"
         for name, node in graph.nodes.items()
         if isinstance(node, Hosted)

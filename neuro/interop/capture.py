@@ -15,6 +15,7 @@ Axes: T ticks, B samples, ``*N`` the shape of a node.
 """
 
 import copy
+import re
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -60,6 +61,9 @@ from neuro.interop.tick_operations import TICK_OPERATIONS
 from neuro.io.graph_digest import digest_graph
 
 Run = Callable[[nn.Module, Tensor], Any]  # runs a module on all ticks of x (T B *N)
+WIDTHS = re.compile(r"mat1 and mat2 shapes cannot be multiplied \(\d+x(\d+) and (\d+)x\d+\)")
+# Errors of torch that differ by way, in the number of samples.
+BATCH = re.compile(r"expected input\[\d+")
 OPERATIONS = {**LAYER_OPERATIONS, **TICK_OPERATIONS}
 TICKS, LONGER, MOST_TICKS, SAMPLES = 6, 64, 1024, 2
 
@@ -151,7 +155,9 @@ def _import_module(
                 continue  # as above: its neurons take one tick
             return _Capture(source, reader, way, shape, dt).build(record, own)
         except _CannotRun as error:
-            failed.setdefault(str(error), []).append(way.words)
+            told = rf"a layer takes \2 values, and gets \1 (the stimulus: {shape} per tick)"
+            words = BATCH.sub("expected input[B", WIDTHS.sub(told, str(error)))
+            failed.setdefault(words, []).append(way.words)
         except CaptureError as error:  # some of the reasons may follow from the way
             if refused is None or set(error.problems) < set(refused.problems):
                 refused = error

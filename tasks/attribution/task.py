@@ -146,10 +146,12 @@ def choose_plan(config: AttributionConfig) -> Plan:
 
 TASK = Task(
     summary=SUMMARIES["attribution"],
-    about="A probe sees the inner states of a language model that reads a text, and answers "
-    "which share of the text comes from which corpus. The n-gram and naive Bayes beside it "
-    "read the text alone. In attribution:tiny_alif the probe spikes, in "
-    "attribution:tiny_spiking the language model.",
+    about=lambda config: (
+        "A probe sees the inner states of a language model that reads a text, and answers "
+        "which share of the text comes from which corpus. The n-gram and naive Bayes beside it "
+        f"read the text alone. The probe sends {'' if config.is_spiking else 'no '}spikes, the "
+        f"language model {'does' if config.linear == 'spiking' else 'does not'}."
+    ),
     configs={name: getattr(configs, name) for name in CONFIGURATIONS["attribution"]},
     training=Training(
         build=build,

@@ -134,7 +134,7 @@ def tabulate_blocks(config: BottleneckConfig) -> Table:
         for name, channels, own in sent:
             bits = channels * count_bits_of_channel(own, side, k)
             rows.append((name, f"{channels} x {size} x {size}", f"{bits:,}"))
-    cuts = "No layer is narrow: a cut behind a block would send all of its channels."
+    cuts = "No layer is narrow: a cut would send all channels; neuro bottleneck narrows it."
     if widths:
         cuts = (
             "Chips are cut at narrow layers (⇒): only their channels travel from chip to chip."
@@ -208,9 +208,11 @@ def _make_task() -> Task[BottleneckConfig]:
     measure = partial(_evaluate, task.evaluation.evaluate)
     return replace(
         task,
-        about="A residual network, of spiking neurons if cells is lif, names the class of an "
-        "image. neuro bottleneck cuts a trained one over several chips, and makes runs with a "
-        "narrow layer at each cut: it sends few channels from chip to chip.",
+        about=lambda config: (
+            f"A residual network {'of' if config.cells == 'lif' else 'without'} spiking "
+            "neurons names the class of an image. neuro bottleneck cuts it over several chips, "
+            "with a narrow layer at each cut, which sends few channels from chip to chip."
+        ),
         training=training,
         deployment=_refuse_others(task.deployment),
         evaluation=replace(

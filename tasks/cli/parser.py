@@ -3,6 +3,7 @@
 Heavy imports wait inside the verbs, so that ``neuro --help`` answers at once.
 """
 
+import math
 import os
 import re
 import sys
@@ -73,7 +74,7 @@ def train(  # noqa: PLR0913 - a flag each
     sharded: bool = False,
     dry_run: bool = False,
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
-    lr: OptionalText = "",
+    lr: Annotated[Number, tyro.conf.arg(help_behavior_hint="")] = math.nan,
     integers: Literal["none", "loihi2", "xylo"] = "none",
     largest_weight: Whole = 254,
 ) -> None:
@@ -106,11 +107,12 @@ def train(  # noqa: PLR0913 - a flag each
             f"--largest-weight is {largest_weight}; it counts with --integers loihi2 only"
         )
     if integers != "none":
-        others = (seed, device, devices, gradient, logger, skip_bad, sharded, dry_run, set, lr)
-        return tell_integers(name, integers, out, largest_weight, others)
+        others = (seed, device, devices, gradient, logger, skip_bad, sharded, dry_run, set)
+        kept = (*others, math.isnan(lr))
+        return tell_integers(name, integers, out, largest_weight, kept)
     from tasks.runs.find import make_run, split_name
 
-    settings = (*set, *([f"lr={lr}"] if lr else []))
+    settings = (*set, *([] if math.isnan(lr) else [f"lr={lr}"]))
     run = make_run(name, out, seed, gradient, skip_bad, settings, pin=not dry_run)
     full = ":".join(split_name(name))
     if full != name and is_first_process():

@@ -54,7 +54,7 @@ def tell_integers(
     from tasks.measures.train_on_integers import tune_run
     from tasks.report.tables import make_table
 
-    if others != (0, "cpu", 1, "surrogate", "none", False, False, False, (), ""):
+    if others != (0, "cpu", 1, "surrogate", "none", False, False, False, (), True):
         raise ValueError(
             "--integers takes a RUN, --out and --largest-weight; the rest is that of the run"
         )

@@ -33,7 +33,7 @@ from neuro.nn import Net, Stack
 from neuro.nn.trace import Tracer
 from tasks.driving.batch import Observation
 from tasks.driving.config import DrivingConfig
-from tasks.driving.data import read_first
+from tasks.driving.data import read_spread
 from tasks.driving.encoder import Encoder
 from tasks.driving.model import Driver, require_driver
 from tasks.driving.refine import make_inputs
@@ -217,7 +217,7 @@ def _make_part(
 
     def stimuli(split: Split) -> Iterator[Stimulus]:
         device = next(model.parameters()).device
-        for seen, _ in read_first(config, split, WINDOWS, device):
+        for seen, _ in read_spread(config, split, WINDOWS, device):
             with torch.no_grad():
                 inputs = {name: x.cpu() for name, x in encode(seen).items()}
             yield Stimulus(inputs, ())

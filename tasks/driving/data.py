@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import islice
-from operator import itemgetter, methodcaller
+from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -30,6 +30,7 @@ from neuro.training.threads import limit_threads
 from tasks.driving.batch import DrivingBatch, make_batch
 from tasks.driving.config import STRIDE, DrivingConfig, Source, find_phase
 from tasks.driving.displace import displace_starts, draw_speeds, draw_starts, mirror_windows
+from tasks.runs.samples import pick_spread
 from tasks.runs.task import Split
 
 if TYPE_CHECKING:
@@ -255,17 +256,13 @@ def read_batches(config: DrivingConfig, split: Split, epoch: int) -> Iterator[Dr
     return read_batches_from(config, split, epoch, 0)
 
 
-def read_first(
+def read_spread(
     config: DrivingConfig, split: Split, number: int, device: torch.device
 ) -> Iterator[DrivingBatch]:
-    """Yield the first ``number`` windows of a split in batches, observations on ``device``."""
-    done = 0
-    for batch in read_batches(config, split, 0):
-        seen, truth = tree_map_only(Tensor, itemgetter(slice(number - done)), batch)
+    """Yield ``number`` windows, spread over a split, in batches, observations on ``device``."""
+    order = pick_spread(count_windows(config, split), number)
+    for seen, truth in _read_windows(config, split, order, 0, 1):
         yield DrivingBatch(tree_map_only(Tensor, methodcaller("to", device), seen), truth)
-        done += len(truth.path)
-        if done >= number:
-            return
 
 
 def read_batches_from(
@@ -277,7 +274,8 @@ def read_batches_from(
         own = tuple(list_own_samples(config.batch))
         read = partial(_read_training, config, own, epoch)
     else:
-        read = partial(_read_others, config, split)
+        order = np.arange(count_windows(config, split))
+        read = partial(_read_windows, config, split, order)
     share = partial(_read_from, read, step)
     return read_ahead(share, config.source.readers)
 
@@ -293,12 +291,12 @@ def _read_from(
     return read(step + first, every)
 
 
-def _read_others(
-    config: DrivingConfig, split: Split, first: int, every: int
+def _read_windows(
+    config: DrivingConfig, split: Split, order: np.ndarray, first: int, every: int
 ) -> Iterator[DrivingBatch]:
-    """Yield every ``every``-th batch of a validation or test split, from ``first`` on."""
-    windows, n = open_split(config, split), count_windows(config, split)
-    orders = np.array_split(np.arange(n), range(config.batch, n, config.batch))
+    """Yield every ``every``-th batch of windows in an order, from ``first`` on."""
+    windows = open_split(config, split)
+    orders = np.array_split(order, range(config.batch, len(order), config.batch))
     for order in orders[first::every]:
         yield make_batch([windows[int(k)] for k in order], config.sees == "maps")
 

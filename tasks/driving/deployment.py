@@ -17,7 +17,7 @@ from neuro.io.run_folder import RunError
 from neuro.nn import Stack
 from tasks.driving.batch import Observation, make_blank
 from tasks.driving.config import DrivingConfig
-from tasks.driving.data import read_first
+from tasks.driving.data import count_windows, read_spread
 from tasks.driving.metrics import Overlap, count_overlap
 from tasks.driving.model import Driver, DrivingOutputs, require_driver
 from tasks.runs.task import Split, Stimulus
@@ -56,13 +56,14 @@ def explain_only_torch(config: DrivingConfig) -> str:
 def stimuli(config: DrivingConfig, model: nn.Module, split: Split) -> Iterator[Stimulus]:
     """Yield stimuli: spikes of windows' states (T B C X Y), true masks of CLASSES (B 3 U V)."""
     driver, device = require_driver(model), next(model.parameters()).device
-    for seen, truth in read_first(config, split, COMPARED, device):
+    for seen, truth in read_spread(config, split, COMPARED, device):
         with torch.no_grad():
             states, _ = driver.prediction(driver.perceive(seen).states, config.future)
             spikes, _ = driver.decoder.see(states)
         masks = {"vehicle": truth.vehicle[:, 0], "lane": truth.lane, "drivable": truth.drivable}
         targets = stack_masks(masks, config.road_cells)
-        yield Stimulus({"input": spikes.cpu()}, targets, "the first windows of the split")
+        drawn = f"spread at random over {count_windows(config, split):,}"
+        yield Stimulus({"input": spikes.cpu()}, targets, drawn)
 
 
 def decode(config: DrivingConfig, model: nn.Module, outputs: Mapping[str, Tensor]) -> Tensor:

@@ -71,9 +71,13 @@ def _tell_open_loop(evaluation: Mapping[str, Any]) -> str:
     straight = evaluation["beside"][VELOCITY]
     seconds = max(int(name[-2]) for name in straight)
     hit, far = f"collision_mean_{seconds}s", f"l2_mean_{seconds}s"
+    apart = f"{100 * (evaluation[hit] - straight[hit]):+.2f}"
+    if error := evaluation.get("errors", {}).get(VELOCITY, {}).get(hit):
+        apart += f" ± {200 * error:.2f}"
     return (
         f"In open loop, on recorded drives, {evaluation[hit]:.2%} of the positions planned up "
-        f"to {seconds} s ahead touch a road user (at {VELOCITY} {straight[hit]:.2%}). They lie "
+        f"to {seconds} s ahead touch a road user (at {VELOCITY} {straight[hit]:.2%}; "
+        f"difference {apart} points). They lie "
         f"{evaluation[far]:.2f} m from the recorded path ({straight[far]:.2f} m); "
         "this distance says little about driving: planners that see nothing can be nearest."
     )

@@ -40,6 +40,7 @@ from tasks.driving.metrics import (
 )
 from tasks.driving.model import DrivingOutputs
 from tasks.driving.planners import KeepVelocity
+from tasks.runs.samples import Judge, estimate_errors
 from tasks.runs.share import track_test
 from tasks.runs.task import Findings, Metric, Picture, Split, Table
 
@@ -55,8 +56,8 @@ NEAR = 24.0  # [m] from the car along both axes: the region of a second IoU
 SHORT = 4  # future frames that prediction metrics cover: 2 s, as published
 SCORE = Metric(name="score", format=".4f", meaning="mean of overlaps and 1 / (1 + path error)")
 CLASSES = ("vehicle", "pedestrian", "lane", "drivable")
-WHEN = {"mean": "mean up to", "at": "at"}
-TIMES = {f"{kind}_{s}s": f"{at} {s} s" for kind, at in WHEN.items() for s in (1, 2, 3)}
+WHEN = {"mean": "mean up to that time", "at": "at that time"}
+TIMES = {f"{kind}_{s}s": at for kind, at in WHEN.items() for s in (1, 2, 3)}
 FAR = "distance of plan and recorded path"
 HIT = "share of the planned positions that touch a road user"
 OF_VEHICLES = {
@@ -204,8 +205,10 @@ def measure_model(
     model: nn.Module,
     batches: Iterable[DrivingBatch],
     submission: "Submission | None" = None,
-) -> tuple[dict[str, float], int]:
-    """Measure in evaluation mode; return (values by name, with baselines; window count).
+) -> tuple[dict[str, float], int, dict[str, float]]:
+    """Measure in evaluation mode; return (values with baselines, window count, errors).
+
+    errors: standard errors of the differences to the paths at constant velocity.
 
     submission: object that collects the predictions of all batches.
     """
@@ -224,11 +227,13 @@ def measure_model(
         paths["_constant_velocity"].append(measure_plan(config, straight, truth))
         n += len(truth.path)
     values = summarise_counts(counts)
-    for way, errors in paths.items():
-        summary = summarise_paths(join_errors(errors))
-        values |= {f"{name}{way}": value for name, value in summary.items()}
+    joined = {way: join_errors(parts) for way, parts in paths.items()}
+    for way, own in joined.items():
+        values |= {f"{name}{way}": value for name, value in summarise_paths(own).items()}
     values["score"] = score(values)
-    return values, n
+    judge = Judge(dict, lambda answers, _: summarise_paths(answers))
+    pair = joined.get("", ()), joined["_constant_velocity"]
+    return values, n, estimate_errors(judge, *pair, ())
 
 
 def score(values: Mapping[str, float]) -> float:
@@ -255,7 +260,7 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
     config: DrivingConfig = run.config
     submission = open_submission(config)
     batches = track_test(read_batches(config, "test", 0))
-    values, n = measure_model(config, model, batches, submission)
+    values, n, errors = measure_model(config, model, batches, submission)
     challenge: dict[str, Any] = {}
     if submission is not None:
         challenge = submission.measure()
@@ -279,6 +284,7 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
         ),
         pictures=draw_pictures(run, model),
         beside={"constant velocity": straight} if config.plans else {},
+        errors={"constant velocity": errors} if config.plans else {},
     )
 
 

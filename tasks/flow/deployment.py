@@ -27,10 +27,9 @@ from tasks.flow.sampler import count_calls
 from tasks.runs.task import FurtherNetwork, Metric, Split, Stimulus
 
 COMPARED = 2  # images whose map inputs every executor runs
-FARTHEST = Metric(
-    name="largest_difference", better="lower", format=".2g", meaning="to the trained outputs"
-)
-EXECUTED = (FARTHEST,)
+RMS = "root mean square of the difference from the outputs on torch, over that of these"
+DIFFERENCE = Metric(name="output_difference", better="lower", format=".2%", meaning=RMS)
+EXECUTED = (DIFFERENCE,)
 
 
 class MapRecord(NamedTuple):
@@ -143,8 +142,9 @@ def decode(
 def measure(
     _: FlowConfig, answers: Float[Tensor, "B T M"], targets: Float[Tensor, "B T M"]
 ) -> dict[str, float]:
-    """Return the largest difference from the outputs of the map on torch."""
-    return {FARTHEST.name: float((answers.double() - targets.double()).abs().max())}
+    """Return the share by which a map's outputs differ from those on torch."""
+    apart = answers.double() - targets.double()
+    return {DIFFERENCE.name: float(apart.norm() / targets.double().norm())}
 
 
 def count_ticks(config: FlowConfig) -> int:

@@ -24,10 +24,12 @@ from tasks.runs.task import Deployment, Evaluation, Task, Training
 
 TASK = Task(
     summary=SUMMARIES["flow"],
-    about="Noise goes in, and a new image like those of the training set comes out after some "
-    "steps of the network. ARFlow sees, through a state, the noisier images before the present "
-    "one (its past); its rival SiT sees the present image alone. With maps=spiking, counts of "
-    "spikes pass from layer to layer.",
+    about=lambda config: (
+        "Noise goes in, and a new image like those of the training set comes out after some "
+        "steps of the network. It sees the present image"
+        f"{' and, through a state, the noisier ones before it' * ('arflow' in config.arm)}. "
+        f"From layer to layer pass {'counts of' if config.maps == 'spiking' else 'no'} spikes."
+    ),
     configs={name: getattr(configs, name) for name in CONFIGURATIONS["flow"]},
     training=Training(
         build=build,

@@ -255,10 +255,11 @@ def _open_run(source: str, words: ConversionWords) -> OpenedANN:
             f"{source}: has {len(networks)} networks and {len(names)} inputs; a run with one "
             "of each can be converted"
         )
-    if not isinstance(network.graph.nodes[names[0]], GradedInput):
+    if network.graph.firing or not isinstance(network.graph.nodes[names[0]], GradedInput):
         raise RunError(
-            f"{source}: its input is spikes, and a conversion needs constant values; train it "
-            "with --set code=direct"
+            f"{source}: {'its neurons' if network.graph.firing else 'its inputs'} spike; every "
+            "verb takes a spiking run as it is, and convert takes an ANN, such as a run of "
+            "mnist:counted or one trained with --set code=direct --set ticks=1"
         )
     test = read_split(source, network, "test", words.samples)
     return OpenedANN(

@@ -252,7 +252,8 @@ def find_library(module: nn.Module, source: str) -> str:
             )
     raise SourceError(
         f"{source}: {type(module).__name__} holds no neuron of snnTorch, Norse, SpikingJelly "
-        "or neuro; neurons that are written in its forward must become one of theirs first"
+        "or neuro; neurons that are written in its forward must become one of theirs first, "
+        "and neuro convert takes an ANN"
     )
 
 

@@ -203,9 +203,11 @@ def list_controls(config: LanguageConfig) -> dict[str, dict[str, Any]]:
 
 TASK = Task(
     summary=SUMMARIES["language"],
-    about="A text goes in token by token (by default a byte), and the probability of every "
-    "next token comes out. If its configuration has linear=spiking, counts of spikes (graded "
-    "spikes) go into all linear layers, otherwise real numbers.",
+    about=lambda config: (
+        "A text goes in token by token (by default a byte), and the probability of every next "
+        "token comes out. What goes into all linear layers is "
+        f"{'counts of spikes' if config.linear == 'spiking' else 'real numbers, no spikes'}."
+    ),
     configs={name: getattr(configs, name) for name in CONFIGURATIONS["language"]},
     training=Training(
         build=build,

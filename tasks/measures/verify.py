@@ -17,6 +17,7 @@ from lava_export import ChipProgram, LowerError, ProgramError, lower_graph
 from lava_export.chip_program import check_parity
 from lava_export.excess import Excess, add_excess, describe_excess
 from lava_export.parity import Parity, join_parities
+from lava_export.run import ON_SAMPLES
 from neuro.base.arguments import make_type_error
 from neuro.energy.networks import join_layers, join_messages, name_layer
 from neuro.events import Grid, simulate
@@ -45,11 +46,12 @@ from tasks.runs.samples import (
     read_targets,
     require_judge,
 )
-from tasks.runs.share import track
+from tasks.runs.share import report_share, track
 from tasks.runs.task import TaskRun, Tree
 from tasks.runs.trained_run import open_trained_run
 
 EXECUTORS = ("torch", "events", "integers")
+LAVA = 30  # work of a sample on Lava, beside that of all other executors (progress alone)
 DOES_NOT_FIT = "the network, or its stimulus, does not fit Loihi's integers"
 ROUNDING = 1e-12  # relative error of float64 sums of thousands of numbers in different orders
 
@@ -138,13 +140,19 @@ def verify_run(run: TaskRun, lava_samples: int = 8) -> dict[str, Any]:
         answer takes several runs, n counts runs, and ``answers`` the answers.
     """
     trained = open_trained_run(run)
-    networks = {
-        name: compare_executors(
-            net.graph, track("samples", [*net.iterate_samples()]), net.judge, lava_samples
-        )
-        for name, net in track("samples", trained.networks.items())
+    samples = {name: [*net.iterate_samples()] for name, net in trained.networks.items()}
+    work = {
+        name: [*(some.n for some in own), LAVA * min(own[0].n, lava_samples)]
+        for name, own in samples.items()
     }
-    result = join_verifications(networks).as_json()
+    every = track("samples", trained.networks.items(), work=[*map(sum, work.values())])
+    found = {
+        name: compare_executors(
+            net.graph, track("samples", samples[name], work=work[name]), net.judge, lava_samples
+        )
+        for name, net in every
+    }
+    result = join_verifications(found).as_json()
     if (runs := trained.network.runs) > 1:
         result["answers"] = result["n"] // runs
     write_result(run, "verify", result, trained.measured_on)
@@ -235,7 +243,8 @@ def compare_executors(
         errors = estimate_errors(judge, joined["integers"], joined["events"], known)
     parity = Parity(samples=0, skipped=DOES_NOT_FIT)
     if program is not None:
-        parity = check_samples(program, first, lava_samples)
+        done = n / (n + LAVA * min(first.n, lava_samples))
+        parity = check_samples(program, first, lava_samples, done)
     return Verification(
         layers=tally.layers,
         flips=tally.flips,
@@ -280,11 +289,18 @@ def _try_to_lower(graph: Graph, some: Samples) -> tuple[ChipProgram | None, list
     return program, []
 
 
-def check_samples(program: ChipProgram, samples: Samples, most: int) -> Parity:
-    """Compare a program with Lava on at most ``most`` samples; 0: skip the comparison."""
+def check_samples(
+    program: ChipProgram, samples: Samples, most: int, done: float = 0.0
+) -> Parity:
+    """Compare with Lava on at most ``most`` samples; 0: skip. done: share done before it."""
     if not most:
         return Parity(samples=0, skipped="no samples asked for")
-    return check_parity(program, samples.take(most).inputs)
+    few = samples.take(most)
+    token = ON_SAMPLES.set(lambda k: report_share("samples", done + (1 - done) * k / few.n))
+    try:
+        return check_parity(program, few.inputs)
+    finally:
+        ON_SAMPLES.reset(token)
 
 
 def find_layer_differences(graph: Graph, one: Record, other: Record) -> dict[str, np.ndarray]:

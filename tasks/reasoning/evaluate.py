@@ -141,7 +141,7 @@ def measure_baselines(data: ReasoningData) -> dict[str, dict[str, float]]:
     copied = max(places, key=lambda k: sum(i.question[-k:][:1] == i.answer for i in train))
     right = {
         "the most frequent answer": [i.answer == common for i in test],
-        f"word {copied} of the question, counted from its end": [
+        f"copying word {copied} of the question, counted from its end": [
             i.answer == i.question[-copied:][:1] for i in test
         ],
     }

@@ -30,9 +30,11 @@ from tasks.runs.task import (
 
 TASK = Task(
     summary=SUMMARIES["reasoning"],
-    about="A small language model reads a puzzle and says its answer; before the answer it "
-    "may think, in hidden states that are not words. In reasoning:tiny_spiking and "
-    "reasoning:tiny_depth its layers send spikes.",
+    about=lambda config: (
+        "A small language model reads a puzzle and says its answer; before the answer it may "
+        "think, in hidden states that are not words. Its layers send "
+        f"{'spikes' if config.linear == 'spiking' else 'real numbers, no spikes'}."
+    ),
     configs={name: getattr(configs, name) for name in CONFIGURATIONS["reasoning"]},
     training=Training(
         build=build,

@@ -1,6 +1,6 @@
 """The section of the report on energy, time and cores."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from tasks.report.figures import Bar
 from tasks.report.host import describe_host
 from tasks.runs.task import Html
 
+LONG = 30  # most rows of a table that stands open
 TIERS = ("core", "chip", "system")
 Json = Mapping[str, Any]
 
@@ -25,6 +26,13 @@ def show_energy(energy: Json) -> Html:
         [name, *(show.format_range(chip["layers"][name]) for chip in chips.values())]
         for name in next(iter(chips.values()))["layers"]
     ]
+    by_layer = (
+        page.picture(
+            pictures.draw_layer_energies(layers),
+            "Nominal energy of each layer by its parts; the thin line goes from low to high.",
+        ),
+        page.table(["layer", *chips], rows),
+    )
     return page.section(
         "Energy per inference",
         page.picture(
@@ -45,12 +53,8 @@ def show_energy(energy: Json) -> Html:
         page.paragraph(_break_even(convention), "caption"),
         *(page.paragraph(_published(p), "caption") for p in convention.get("published", ())),
         page.subheading("By layer, core tier"),
-        page.picture(
-            pictures.draw_layer_energies(layers),
-            "Nominal energy of each layer by its parts; the thin line goes from low to high.",
-        ),
-        page.table(["layer", *chips], rows),
-        *(page.paragraph(line, "caption") for line in show.describe_folding(energy)),
+        *fold_long(len(rows), *by_layer),
+        *(page.paragraph(line, "caption") for line in show.describe_notes(energy)),
         *(
             part
             for table, caption in show.tabulate_own(energy)
@@ -61,6 +65,11 @@ def show_energy(energy: Json) -> Html:
             )
         ),
     )
+
+
+def fold_long(rows: int, *parts: Html) -> Sequence[Html]:
+    """Return parts, folded if they have more than :data:`LONG` rows."""
+    return [page.details(f"{rows} rows", *parts)] if rows > LONG else parts
 
 
 def _chips(energy: Json) -> dict[str, Json]:
@@ -89,13 +98,14 @@ def _bars(energy: Json) -> list[Bar]:
 
 def _break_even(convention: Json) -> str:
     """Describe the spike count at break-even with the ANN, and the count of this run."""
+    keys = ("break_even_spikes_per_synapse", "spikes_per_synapse")
+    even, own = (f"{float(f'{convention[key]:.3g}'):,.12g}" for key in keys)
     return (
         f"The same-shape ANN takes {show.count_passes(convention)} over its layers for an "
         "inference: one for an image, one for each step of a sequence. "
-        "If every event were an accumulate, spiking would break even with it at "
-        f"{convention['break_even_spikes_per_synapse']:.3g} spikes per synapse and inference "
-        f"({convention['break_even_rate']:.3g} a tick); this run has "
-        f"{convention['spikes_per_synapse']:.3g}; both count zero weights. Events with other "
+        f"If every event were an accumulate, spiking would break even with it at {even} spikes "
+        f"per synapse and inference ({convention['break_even_rate']:.3g} a tick); this run has "
+        f"{own}; both count zero weights. Events with other "
         "values than ±1, such as graded spikes or those behind a pool, are priced as "
         "multiply-accumulates."
     )
@@ -124,9 +134,10 @@ def show_mapping(energy: Json, file: Path | None = None) -> Html:
             cells = (f"{x[k]:,}" for k in ("neurons", "cores", "neurons_per_core"))
             rows.append([name, layer, *cells, *use, x["binds"].replace("_", " ")])
     head = ["chip", "layer", "neurons", "cores", "per core"]
+    head += [*(f"{k.replace('_', ' ')} used" for k in limits), "binds"]
     return page.section(
         "Cores and time",
-        page.table([*head, *(f"{k.replace('_', ' ')} used" for k in limits), "binds"], rows),
+        *fold_long(len(rows), page.table(head, rows)),
         page.paragraph(
             "Used: share of the limit of one core; empty: nothing, or no limit is published. "
             "Binds: the nearest limit.",

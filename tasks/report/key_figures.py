@@ -16,6 +16,8 @@ from tasks.report.summary import split_value
 from tasks.runs.results import name_verb
 from tasks.runs.task import Metric, TaskRun
 
+DIFFER = "differences, torch and events"
+FROM_LAVA = "differences, integers and Lava"
 MOST_NAMED = 3  # networks that the verdict names; of more it gives the number
 
 
@@ -70,12 +72,12 @@ def list_agreement(verify: Mapping[str, Any], metrics: Sequence[Metric]) -> list
     of = f"of {spikes:,} spikes" if spikes else "of no spike: nothing fired"
     if not both["float32_flips"]:  # empty if all spikes are graded spikes of host nodes
         of = "of all values of read-outs"
-    out += [KeyFigure("torch ≠ events", f"{both['mismatches']:,}", of)]
+    out += [KeyFigure(DIFFER, f"{both['mismatches']:,}", of)]
     if "mismatches" not in lava:
-        return [*out, KeyFigure("reference ≠ Lava", "not run", lava["skipped"])]
+        return [*out, KeyFigure(FROM_LAVA, "not run", lava["skipped"])]
     rest = f"the rest not run: {lava['skipped']}" if "skipped" in lava else "all layers"
-    note = f"in {lava['samples']} samples, {rest}"
-    return [*out, KeyFigure("reference ≠ Lava", f"{lava['mismatches']:,}", note)]
+    note = f"in {lava['samples']} sample{'s' * (lava['samples'] != 1)}, {rest}"
+    return [*out, KeyFigure(FROM_LAVA, f"{lava['mismatches']:,}", note)]
 
 
 def _by_executor(verify: Mapping[str, Any], metric: Metric) -> list[KeyFigure]:
@@ -119,7 +121,7 @@ def list_prices(joules: Mapping[str, Any]) -> list[KeyFigure]:
     ratio = f"{convention['snn'] / convention['ann']:.3g}×" if convention["ann"] else "–"
     passes = show.count_passes(convention)
     note = f"{snn} : {ann} ({passes}) by the 45 nm convention, arithmetic only"
-    return [*out, KeyFigure("spiking : same-shape ANN", ratio, note)]
+    return [*out, KeyFigure("arithmetic, spiking : ANN", ratio, note)]
 
 
 def list_first_misfits(result: Mapping[str, Any]) -> list[str]:
@@ -181,14 +183,15 @@ def describe_fit(energy: Mapping[str, Any]) -> str:
 
 def describe_cost(verify: Mapping[str, Any], metrics: Sequence[Metric]) -> str:
     """State the cost of quantisation in the most important metric of ``verify.json``."""
-    if verify.get("misfits"):
-        return "quantisation is not possible: the network does not fit Loihi's integers"
+    if why := verify.get("misfits"):
+        more = f" (and {len(why) - 1} more)" if len(why) > 1 else ""
+        return f"quantisation to Loihi's integers is not possible: {why[0]}{more}"
     metric = next((m for m in metrics if m.name in verify["metrics"]), None)
     if metric is None:  # the network does not answer
         layer, share = max(verify["quantisation"].items(), key=itemgetter(1))
         spikes = verify["torch_events"]["float32_flips"].get(layer)
         unit = "of its spikes and pauses" if spikes else "of its values (root mean square)"
-        unmeasured = f"; what that costs in {metrics[0].label} is not measured"
+        unmeasured = f"; what that costs in {metrics[0].label} is not measured: no verb does"
         return f"quantisation changes {layer} most, by {share:.2%} {unit}{unmeasured}"
     values = verify["metrics"][metric.name]
     floats, integers = (metric.text(values[who]) for who in ("events", "integers"))

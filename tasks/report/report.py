@@ -59,6 +59,7 @@ RAN_ON = {  # executor of a record -> name in the report
     "integers": "the integers of Loihi",
     "lava": "Lava",
 }
+TINY = "A tiny configuration shows that everything runs; it is too small to do well."
 COUNTED = ("spikes", "raised")  # EventProp's counts in metrics.jsonl, which are no curves
 
 
@@ -96,6 +97,7 @@ def write_report(run: TaskRun) -> Path:
 def _introduce(run: TaskRun, evaluation: Mapping[str, Any] | None) -> list[Html]:
     """Say what the system does, and show an example if eval made one."""
     about = run.definition.about
+    about = about(run.config) if callable(about) else about
     return [
         *([page.paragraph(about)] if about else []),
         *_show_findings(run, evaluation or {}, example=True),
@@ -120,6 +122,7 @@ def _compare(
             *_warn(run, "eval", old),
             *(run.definition.evaluation.headline(run, evaluation) or [first]),
             *([page.paragraph(beside, "verdict")] if beside else []),
+            *([page.paragraph(TINY, "caption")] if run.name.startswith("tiny") else []),
             show_standings(shown, metrics),
             *(page.missing(x, f"not compared yet with {k}") for k, x in commands.items()),
         )

@@ -10,6 +10,7 @@ from tasks.runs.task import ACCURACY, Html, Metric
 
 OURS = "this run"
 MOST_METRICS = 6  # in the table of baselines; the others stand in the details
+UNDECIDED = "no measurable difference to"
 Z = NormalDist().inv_cdf(0.975)  # standard errors on each side of a 95 % interval
 
 
@@ -36,6 +37,16 @@ def find_best(rows: Mapping[str, Mapping[str, float]], metric: Metric) -> list[s
     values = {who: row[metric.name] for who, row in rows.items() if metric.name in row}
     best = min(values.values(), key=lambda x: metric.loss(x, 0.0))
     return [who for who, x in values.items() if metric.text(x) == metric.text(best)]
+
+
+def find_shown_best(
+    rows: Mapping[str, Mapping[str, float]], metric: Metric, n: int, errors: Mapping[str, Any]
+) -> list[str]:
+    """Return the best, or no one if the difference of this run to it is not measurable."""
+    best, key = find_best(rows, metric), metric.name
+    rivals = [k for k in (rows.keys() - best if OURS in best else best) if key in rows[k]]
+    pairs = [(rows[OURS][key], rows[k][key], n, errors.get(k, {}).get(key)) for k in rivals]
+    return [] if any(_judge(metric, *pair) == UNDECIDED for pair in pairs) else best
 
 
 def state_value(metric: Metric, value: float, n: int) -> str:
@@ -67,7 +78,8 @@ def show_standings(evaluation: Mapping[str, Any], metrics: Sequence[Metric]) -> 
     """Return the table of this run beside its baselines, and what its metrics mean."""
     rows, shown = list_standings(evaluation, metrics), choose_metrics(evaluation, metrics)
     alone, n = len(rows) == 1, evaluation["n"]
-    best = {m.name: [] if alone else find_best(rows, m) for m in shown}
+    errors = evaluation.get("errors", {})
+    best = {m.name: [] if alone else find_shown_best(rows, m, n, errors) for m in shown}
     cells = [
         [who, *(state_value(m, row[m.name], n) if m.name in row else "" for m in shown)]
         for who, row in rows.items()
@@ -79,14 +91,16 @@ def show_standings(evaluation: Mapping[str, Any], metrics: Sequence[Metric]) -> 
         if who in best[m.name]
     }
     notes = evaluation.get("notes", {})
-    meanings = [
-        f"{m.label}: {m.meaning or 'see below'}; {m.better} is better"
-        + (f" ({notes[m.name]})" if m.name in notes else "")
-        for m in shown
-    ]
+    labels: dict[str, list[str]] = {}
+    for m in shown:
+        note = f" ({notes[m.name]})" if m.name in notes else ""
+        meaning = f"{m.meaning or 'see below'}; {m.better} is better{note}"
+        labels.setdefault(meaning, []).append(m.label)
     spread = " In brackets: the 95 % interval (Wilson)." * (ACCURACY in shown)
+    if not (alone or all(best.values())):
+        spread += " Without bold: the difference to the best is not measurable."
     measured = f"Measured on {show.count_samples(evaluation)}.{spread}"
-    lines = [measured, *(f"{x}." for x in meanings)]
+    lines = [measured, *(f"{', '.join(own)}: {meaning}." for meaning, own in labels.items())]
     return page.join(
         (
             page.table(["", *(m.label for m in shown)], cells, bold),
@@ -152,7 +166,7 @@ def _judge(metric: Metric, ours: float, theirs: float, n: int, error: float | No
         if metric == ACCURACY:
             error = math.hypot(_estimate_error(ours, n), _estimate_error(theirs, n))
     if abs(lost) < 2 * error or metric.text(ours) == metric.text(theirs):
-        return "no measurable difference to"
+        return UNDECIDED
     return "worse than" if lost > 0 else "better than"
 
 

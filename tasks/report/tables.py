@@ -409,15 +409,17 @@ def describe_misfits(result: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def describe_folding(result: Mapping[str, Any]) -> list[str]:
-    """Say why ``neuro energy`` and ``neuro simulate`` count other synaptic events, if so."""
+def describe_notes(result: Mapping[str, Any]) -> list[str]:
+    """Say what variants of a chip are, and why energy and simulate count other events."""
+    words = {k: " ".join(x.description.split()) for k, x in load_chips().items() if x.base}
+    notes = [f"{k}: {text.partition('. ')[0]}" for k, text in words.items() if k in result]
     layers = next((chip["layers"] for chip in result.values() if "layers" in chip), ())
     folded = ", ".join(name for name in layers if "+" in name)
     told = (
         f"Synaptic events of {folded} are those of a chip, which folds these nodes into one "
         "connection and serves its whole fan-out at each spike; neuro simulate counts by node."
     )
-    return [told] if folded else []
+    return [*notes, *[told] * bool(folded)]
 
 
 def list_chips(result: Mapping[str, Any]) -> list[str]:
@@ -459,15 +461,16 @@ def describe_energy(result: dict[str, Any]) -> str:
             )
             lines += describe_binding(name, chip)
             lines += chip["mapping"]["problems"]
-    lines += [*describe_folding(result), *describe_misfits(result)]
+    lines += [*describe_notes(result), *describe_misfits(result)]
     lines += describe_silence(result.get("silent", {}).get("nodes", ()))
     if result.get("host"):
         lines.append(describe_host(result))
     convention = result["conventional45nm"]
+    keys = ("spikes_per_synapse", "break_even_spikes_per_synapse")
+    own, even = (f"{float(f'{convention[key]:.3g}'):,.12g}" for key in keys)
     lines.append(
-        f"45 nm: {convention['spikes_per_synapse']:.3g} spikes per synapse and inference; with "
-        "additions alone spiking breaks even with the ANN at "
-        f"{convention['break_even_spikes_per_synapse']:.3g} (zero weights count; values other "
+        f"45 nm: {own} spikes per synapse and inference; with additions alone spiking breaks "
+        f"even with the ANN at {even} (zero weights count; values other "
         "than -1, 0 and 1 are priced as multiply-accumulates)"
     )
     return "\n".join(lines)

@@ -53,8 +53,8 @@ CONFIGURATIONS = {  # of each task; equal to the names in the task
     ),
 }
 SUMMARIES = {  # of each task, for ``neuro tasks`` and its report: at most 60 characters
-    "mnist": "handwritten digits, rate code, convolutions of ALIF neurons",
-    "cifar10": "CIFAR-10, rate code, convolutions of ALIF neurons",
+    "mnist": "handwritten digits, by spiking convolutions; ANNs to convert",
+    "cifar10": "CIFAR-10, by spiking convolutions; ANNs to convert",
     "yinyang": "Yin-Yang points as spike times, by exact gradients too",
     "delays": "classes in spike times, with learned delays or without",
     "events": "recordings of events: bars, N-MNIST, DVS-Gesture, SHD, SSC",

@@ -3,7 +3,7 @@
 Without a command line that shows it, nothing is reported.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextvars import ContextVar
 from typing import TypeVar
 
@@ -19,27 +19,32 @@ def report_share(what: str, share: float) -> None:
         report(what, share)
 
 
-def track(what: str, items: Iterable[T], total: int | None = None) -> Iterator[T]:
+def track(
+    what: str, items: Iterable[T], total: int | None = None, work: Sequence[int] = ()
+) -> Iterator[T]:
     """Yield items, and report the share of them that is done.
 
     What is reported while one of them is made or used counts as a share of that item.
 
     total: the number of items; None: their length. 0: unknown, so that nothing is reported.
+    work: of each item, in any unit, if items differ; more than there are items: what follows.
     """
     size = len(items) if total is None and isinstance(items, Sized) else total
-    report, done = REPORT.get(), 0
+    size = sum(work) if work else size
+    report, done, step, left = REPORT.get(), 0, 1, iter(work)
     if not (report and size):
         yield from items
         return
 
     def report_part(_: str, share: float) -> None:
-        report(what, min(1.0, (done + share) / size))
+        report(what, min(1.0, (done + share * step) / size))
 
     REPORT.set(report_part)
     try:
         for item in items:
+            step = next(left, 1)
             yield item
-            done += 1
+            done += step
             report_part(what, 0.0)
     finally:
         REPORT.set(report)

@@ -6,6 +6,7 @@ The verbs and the report use only these three parts of a task. Classification
 Axes: T ticks, B samples of a batch, ``*N`` the shape of a node of the Graph.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, NamedTuple, NewType, TypeVar
@@ -98,18 +99,22 @@ class Metric:
         error: standard error of the change on ``n`` samples; None: unknown.
 
         >>> ACCURACY.describe_change(-0.02, 0.015, 100)
-        'no measurable cost: 2.00 ± 3.00 points lost (100 samples; ± 1 point needs 900)'
+        'no measurable cost: 2.0 ± 3.0 points lost (100 samples; ± 1 point needs 900)'
         """
         lost = self.loss(change, 0.0)
         number, _, unit = self.difference(abs(lost)).removeprefix("+").partition(" ")
-        word = " ".join(filter(None, (unit, "lost" if lost >= 0 else "gained")))
+        worse, better = ("lost", "gained") if self.better == "higher" else ("higher", "lower")
+        word = " ".join(filter(None, (unit, worse if lost >= 0 else better)))
         if error is None:
             return f"{number} {word}, of unknown uncertainty"
         if max(abs(lost), error) < ROUNDING:
             return "no answer changed"
-        interval = self.difference(2 * error).removeprefix("+").partition(" ")[0]
+        scale = 100 if self.percent else 1
+        half = 2 * scale * error  # its first two digits say how many digits are known
+        places = max(0, 1 - math.floor(math.log10(half))) if half else 2
+        number, interval = (f"{x:.{places}f}" for x in (scale * abs(lost), half))
         about = f"{n:,} samples"
-        if self.percent and (points := 200 * error) > 1.005:  # printed as more than ± 1.00
+        if self.percent and (points := 200 * error) > 1.05:  # printed as more than ± 1.0
             about += f"; ± 1 point needs {n * points**2:,.0f}"
         start = "no measurable cost: " if abs(lost) <= 2 * error else ""
         return f"{start}{number} ± {interval} {word} ({about})"
@@ -452,7 +457,8 @@ class Task(Generic[C]):
     """One experiment.
 
     summary: one line for ``neuro tasks``.
-    about: what the system does, in two sentences, for the report.
+    about: what the system does, in two sentences, for the report; a function of the
+        configuration if configurations differ.
     configs: functions that return complete configurations (frozen dataclasses), by name; "tiny"
         runs in seconds on a CPU, offline.
     origin: None if the model is trained here. Otherwise ``Training.build`` returns the final
@@ -468,7 +474,7 @@ class Task(Generic[C]):
     deployment: Deployment[C]
     evaluation: Evaluation[C]
     origin: ModelOrigin | None = None
-    about: str = ""
+    about: str | Callable[[C], str] = ""
 
     def __post_init__(self) -> None:
         wrong = [name for name, make in self.configs.items() if not callable(make)]

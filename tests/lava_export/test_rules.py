@@ -234,7 +234,7 @@ def test_a_dense_neuron_of_loihi_2_has_a_word_a_source() -> None:
 def test_only_a_programmable_chip_resets_softly_or_adapts_or_forgets() -> None:
     p = program(hard=False, beta=as_int32(3), da=as_int32(100))
     soft, adapts = breaches(p)
-    assert "n: soft reset, Loihi 1 sets v to 0; train with reset='hard'" in soft
+    assert "n: soft reset, Loihi 1 sets v to 0; train with reset='hard' (in snnTorch: " in soft
     assert "n: beta > 0 adapts the threshold, Loihi 1 cannot; use beta=0" in adapts
     assert breaches(p, "loihi2") == []
     assert breaches(program(bias_mant=as_int32(5))) == []  # hard reset with a bias: it can

@@ -15,6 +15,7 @@ import lava_export
 from lava_export import reference
 from lava_export.program import LoihiProgram, as_int32
 from lava_export.run import (
+    ON_SAMPLES,
     PACKAGES,
     RUNNER,
     LavaFailed,
@@ -23,6 +24,7 @@ from lava_export.run import (
     find_interpreter,
     run,
 )
+from lava_export.runner import DONE
 from neuro.base.units import Seconds
 from neuro.spikes import Events, to_events
 
@@ -198,6 +200,22 @@ def test_a_child_that_fails_is_told_with_its_last_output(
         run(*tiny(), 2)
     assert str(e.value).endswith("no room on the chip")
     assert str(e.value).count("\n") < 20
+
+
+@pytest.mark.usefixtures("own_child")
+def test_a_child_tells_how_many_samples_are_done_which_its_last_output_omits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = f"for k in range(3):\n    print({DONE!r}, flush=True)\n    time.sleep(1.2)\n"
+    child(tmp_path, monkeypatch, f"import time\nprint('line')\n{done}raise SystemExit(1)")
+    told: list[int] = []
+    token = ON_SAMPLES.set(told.append)
+    with pytest.raises(LavaFailed) as e:
+        run(*tiny(), 2)
+    ON_SAMPLES.reset(token)
+    assert told == sorted(told)
+    assert {2, 3} & set(told)
+    assert str(e.value).endswith("its last output:\nline")
 
 
 @pytest.mark.usefixtures("own_child")

@@ -15,7 +15,7 @@ from neuro.events import Exact, simulate
 from neuro.nn import replay
 from tasks.measures.energy import estimate_samples
 from tasks.measures.verify import verify_samples
-from tasks.report.key_figures import list_agreement
+from tasks.report.key_figures import DIFFER, list_agreement
 from tasks.report.standalone import write_samples_report
 from tasks.report.tables import describe_energy, describe_silence, list_silent
 from tasks.runs.samples import Samples
@@ -60,14 +60,14 @@ def test_what_never_fires_is_told_in_terminal_and_page(
         assert (told in text) == bool(names)
         assert [told in line for line in describe_silence(names)] == [True] * bool(names)
     assert (TOLD.format(", ".join(inputs + silent)) in describe_energy(energy)) == bool(silent)
-    (figure,) = [f for f in list_agreement(verify, ()) if f.label == "torch ≠ events"]
+    (figure,) = [f for f in list_agreement(verify, ()) if f.label == DIFFER]
     assert figure.note == ("of no spike: nothing fired" if silent else "of 16 spikes")
 
 
 def test_a_network_without_neurons_that_spike_is_not_silent() -> None:
     graph = replace(GRAPH, nodes={**GRAPH.nodes, "out": LI(tau=0.02)})
     verify = verify_samples(graph, samples(RASTER), lava_samples=0)
-    (figure,) = [f for f in list_agreement(verify, ()) if f.label == "torch ≠ events"]
+    (figure,) = [f for f in list_agreement(verify, ()) if f.label == DIFFER]
     assert figure.note == "of all values of read-outs"
 
 

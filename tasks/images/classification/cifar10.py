@@ -135,8 +135,10 @@ def batches(config: Cifar10Config, split: Split, epoch: int) -> Iterator[Pair]:
 
 TASK = make_classifier(
     summary=SUMMARIES["cifar10"],
-    about="A colour image goes in as spikes or as pixel values, and one of ten kinds of object "
-    "comes out. All layers in between are spiking neurons.",
+    about=lambda config: (
+        f"A colour image goes in as {'spikes' if config.code == 'rate' else 'pixel values'}, "
+        f"and one of ten kinds of object comes out. {image_net.SAYS[config.neuron == 'alif']}"
+    ),
     configs={make.__name__: make for make in (tiny, fast, relu, counted, residual, paper)},
     build=build,
     plan=make_plan,

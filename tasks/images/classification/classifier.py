@@ -163,7 +163,7 @@ def make_classifier(  # noqa: PLR0913 - the named parts of a task
     eventprop: Callable[[C], float] = lambda _: LEAST,
     dummy_batch: Callable[[C], Pair] | None = None,
     seed_changes: str = "",
-    about: str = "",
+    about: str | Callable[[C], str] = "",
     ann_passes: Callable[[C], int] | None = None,
     draw: Callable[[Run, Tensor, Tensor, Sequence[str]], Picture] = draw_samples,
     controls: Callable[[C], Mapping[str, Mapping[str, Any]]] = lambda _: {},

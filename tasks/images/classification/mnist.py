@@ -163,8 +163,11 @@ def batches(config: MnistConfig, split: Split, epoch: int) -> Iterator[Pair]:
 
 TASK = make_classifier(
     summary=SUMMARIES["mnist"],
-    about="The image of a digit (in fashion: of a garment) goes in as spikes or grey values, "
-    "and one of ten classes comes out. All layers in between are spiking neurons.",
+    about=lambda config: (
+        "The image of a digit (in fashion: of a garment) goes in as "
+        f"{'spikes' if config.code == 'rate' else 'grey values'}, and one of ten classes comes "
+        f"out. {image_net.SAYS[config.neuron == 'alif']}"
+    ),
     configs={
         make.__name__: make
         for make in (

@@ -37,6 +37,12 @@ class InputCode(Protocol):
         """How pixels become spikes."""
 
 
+SAYS = {  # whether the neurons spike -> a sentence of the report
+    True: "All layers in between are spiking neurons.",
+    False: "No layer spikes: it is an ANN with ReLUs, which neuro convert makes spike.",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class NetConfig:
     """A network for images, and the code of its input."""

@@ -234,8 +234,10 @@ def list_controls(config: GenerationConfig) -> dict[str, dict[str, Any]]:
 
 TASK = Task(
     summary=SUMMARIES["image_generation"],
-    about="Random bits go in, and a new image like those of the training set comes out. "
-    "Encoder, prior and decoder consist of spiking neurons, except in the ann configurations.",
+    about=lambda config: (
+        "Random numbers go in, and a new image like those of the training set comes out. "
+        f"Encoder, prior and decoder have {'no ' * (config.model == 'ann')}spiking neurons."
+    ),
     configs={name: getattr(configs, name) for name in CONFIGURATIONS["image_generation"]},
     training=Training(
         build=build,

@@ -324,3 +324,11 @@ def test_spikes_that_are_written_in_place_are_followed() -> None:
     rows = verify_import(network, ticks=16)
     assert all(row.agrees for row in rows)
     assert sum(row.spikes for row in rows if row.population == "lif2") > 20
+
+
+def test_a_stimulus_of_another_width_is_refused_once_with_both_widths() -> None:
+    with pytest.raises(CaptureError) as refused:
+        import_module(Loop(keep, lambda _, out: torch.stack(out)), (7,))
+    (told,) = refused.value.problems
+    assert "a layer takes 4 values, and gets 7 (the stimulus: (7,) per tick)" in told
+    assert told.count("all ticks at once") == told.count("one tick a call") == 1

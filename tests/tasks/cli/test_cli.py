@@ -207,7 +207,7 @@ def test_fields_are_set_on_the_command_line_and_kept_in_the_run(
     )
     text = cli.refuse(*argv[:4], "--set", "epoch=1")
     assert "--set: no field 'epoch'; did you mean epochs? there are epochs, batch, lr, " in text
-    assert "--set: lr: is 'x', expected a number" in cli.refuse(*argv[:4], "--lr", "x")
+    assert "Error parsing --lr: 'x' is not a number" in cli.refuse(*argv[:4], "--lr", "x")
     assert "--set: lr is set twice" in cli.refuse(*argv[:4], "--lr", "1", "--set", "lr=2")
     assert "no field 'lr'" in cli.refuse("train", "driving:small", "--lr", "1")
 

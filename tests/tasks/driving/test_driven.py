@@ -16,10 +16,16 @@ from tasks.driving.presets import maps, small
 
 OPEN = {"l2_mean_3s": 3.25, "collision_mean_3s": 0.0125, "l2_mean_1s": 9.0}
 STRAIGHT = {"l2_mean_3s": 1.5, "collision_mean_3s": 0.0625, "collision_mean_1s": 0.5}
-EVALUATION = {**OPEN, "beside": {"constant velocity": STRAIGHT}}
+ERRORS = {"collision_mean_3s": 0.0056}
+EVALUATION = {
+    **OPEN,
+    "beside": {"constant velocity": STRAIGHT},
+    "errors": {"constant velocity": ERRORS},
+}
 DISTANCES = (
     "In open loop, on recorded drives, 1.25% of the positions planned up to 3 s ahead touch a "
-    "road user (at constant velocity 6.25%). They lie 3.25 m from the recorded path (1.50 m)"
+    "road user (at constant velocity 6.25%; difference -5.00 ± 1.12 points). They lie 3.25 m "
+    "from the recorded path (1.50 m)"
 )
 
 
@@ -45,6 +51,8 @@ def test_without_a_drive_it_says_so_and_names_the_command(run: Run) -> None:
     assert f'"verdict">Only open loop is measured. {DISTANCES}' in told
     assert f"neuro bench driving --runs {run.folder} --only closed" in told
     assert not show_driving(replace(run, config=maps()), {"beside": {}})
+    unknown = "".join(show_driving(run, {**EVALUATION, "errors": {}}))
+    assert "6.25%; difference -5.00 points)" in unknown
 
 
 def test_a_drive_comes_first_beside_constant_velocity(run: Run) -> None:

@@ -27,6 +27,7 @@ from tasks.driving.config import DrivingConfig, Source
 from tasks.driving.cost import Costs
 from tasks.driving.losses import compute_losses, make_instance_targets, weigh_losses
 from tasks.driving.model import Driver, DrivingOutputs, Planned
+from tasks.driving.planners import KeepVelocity
 from tasks.driving.presets import maps, paper, small, without_spikes
 from tasks.driving.task import compute_loss, list_tasks
 from tasks.runs.task import Split
@@ -143,7 +144,7 @@ def test_prediction_can_be_given_the_true_maps() -> None:
     assert torch.equal(states, other)
     torch.testing.assert_close(states[:, :, :-6].flip(0), moved[:, :, :-6])
     assert not torch.equal(states, moved)
-    values, n = evaluate.measure_model(config, model, [batch])
+    values, n, _ = evaluate.measure_model(config, model, [batch])
     parts = [values[k] for k in ("iou_vehicle", "iou_lane", "iou_drivable", "future_iou")]
     assert n == 2
     assert values["score"] == pytest.approx(np.mean(parts))
@@ -154,7 +155,7 @@ def test_without_a_future_the_present_alone_is_measured() -> None:
     with seeded(0):
         model = Driver(config).eval()
     batch = make_batch([make_window(config, k) for k in (0, 1)])
-    values, _ = evaluate.measure_model(config, model, [batch])
+    values, *_ = evaluate.measure_model(config, model, [batch])
     assert not [k for k in values if k.startswith(("future", "pq"))]
     assert all(np.isfinite(v) for k, v in values.items() if k.startswith(("iou", "near_iou")))
     parts = [values[k] for k in ("iou_vehicle", "iou_lane", "iou_drivable")]
@@ -213,7 +214,12 @@ def test_no_more_windows_are_compared_than_are_asked_for(
     model: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deployment, "COMPARED", 1)
-    assert [len(s.targets) for s in deployment.stimuli(SMALL, model.eval(), "test")] == [1]
+    (some,) = deployment.stimuli(SMALL, model.eval(), "test")
+    assert len(some.targets) == 1
+    assert some.drawn == "spread at random over 3"
+    # The first window would stand for its drive alone: the draw of one in three is the last.
+    chosen = make_batch([make_window(SMALL, 40 + 2)]).truth
+    assert torch.equal(some.targets[0, 1, ::2, ::2], chosen.lane[0])
 
 
 @pytest.mark.slow
@@ -312,8 +318,15 @@ class Oracle(nn.Module):
 
 
 def test_the_truth_scores_one() -> None:
-    values, n = evaluate.measure_model(SMALL, Oracle(), data.read_batches(SMALL, "val", 0))
+    values, n, errors = evaluate.measure_model(
+        SMALL, Oracle(), data.read_batches(SMALL, "val", 0)
+    )
     assert n == 3
+    # The paired jackknife of a mean is its standard error; the truth's own distance is 0.
+    seen, truth = make_batch([make_window(SMALL, 30 + k) for k in range(3)])
+    apart = (KeepVelocity(SMALL.future)(seen) - truth.path)[..., :2].norm(dim=-1)
+    far = apart[:, :2].double().mean(1).numpy()
+    assert errors["l2_mean_1s"] == pytest.approx(np.std(far, ddof=1) / 3**0.5)
     for name in ("iou_vehicle", "iou_lane", "iou_drivable", "future_iou", "pq", "sq", "rq"):
         assert values[name] == 1.0, name
     assert values["pq_moving"] == values["future_iou_moving"] == 1.0

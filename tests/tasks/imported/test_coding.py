@@ -134,7 +134,7 @@ def test_what_a_code_costs_is_told_with_the_interval_of_paired_answers() -> None
     told = describe_code(facts)  # type: ignore[arg-type]
     error = math.sqrt(12 / 400 - 0.02**2) / 20
     assert f"(73.00%; 300 before): {ACCURACY.describe_change(-0.02, error, 400)}" in told
-    assert "2.00 ± 1.72 points lost (" in told
+    assert "2.0 ± 1.7 points lost (" in told
     del facts["changed"]
     assert describe_code(facts).endswith("2.00 points lost, of unknown uncertainty")  # type: ignore[arg-type]
 

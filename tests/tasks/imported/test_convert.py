@@ -201,8 +201,14 @@ def test_spikes_are_refused_with_a_cure(tmp_path: Path, cli: CommandLine) -> Non
     run = tmp_path / "spikes"
     small = [f"--set={x}" for x in ("train=60", "epochs=1", "test=20", "held=20", "batch=20")]
     cli.run("train", "mnist:tiny", *small, "--out", run)
-    assert "train it with --set code=direct" in cli.refuse(
+    assert "its neurons spike; every verb takes a spiking run as it is" in cli.refuse(
         "convert", run, "--out", tmp_path / "x"
+    )
+    ann = tmp_path / "ann"
+    cli.run("train", "mnist:tiny", *small, "--set=neuron=relu", "--out", ann)
+    assert "its inputs spike; " in cli.refuse("convert", ann, "--out", tmp_path / "x")
+    assert "relu1: no chip runs a Pointwise, its host does; neuro convert" in cli.refuse(
+        "export", ann
     )
 
 

@@ -365,7 +365,7 @@ SOURCES = {
     "nets.py:mak": "no function in",
     "nets.py:needs": "needs takes size, and is called without arguments",
     "nets.py:returns_text": "nets.py:returns_text returned 'a network'",
-    "nets.py:no_neuron": "Linear holds no neuron of snnTorch, Norse, SpikingJelly or neuro",
+    "nets.py:no_neuron": "first, and neuro convert takes an ANN",
     "nets.py:empty": "0: LazyLinear has no weights yet; run it on a stimulus first",
     "nets.py:ends": "nets.py line {line}: ends the program (SystemExit: 0) before neuro has "
     "what it needs; remove that, or put it below if __name__ == '__main__':",

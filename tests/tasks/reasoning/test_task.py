@@ -254,7 +254,7 @@ def test_the_best_fixed_answer_and_the_best_place_of_the_question_by_hand() -> N
     test = items(((6, 5, 4), 5), ((4, 7, 6), 7), ((8, 9, 7), 7), ((9, 4, 8), 7))
     assert measure_baselines(ReasoningData((), {"train": train, "test": test})) == {
         "the most frequent answer": {"accuracy": 0.75},
-        "word 2 of the question, counted from its end": {"accuracy": 0.5},
+        "copying word 2 of the question, counted from its end": {"accuracy": 0.5},
     }
 
 

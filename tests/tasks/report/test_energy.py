@@ -237,3 +237,14 @@ def test_the_appendix_sets_the_model_beside_what_was_measured() -> None:
         "Effective_ACs 9,095.0, Effective_MACs 0.0, Dense 118,400."
     )
     assert "Effective_ACs" not in show_validation(found())
+
+
+def test_more_than_30_layers_are_folded() -> None:
+    for n in (30, 31):
+        many = found()
+        for name in ("loihi1", "mine"):
+            names = [f"n{k}" for k in range(n)]
+            many[name] = chip(many[name]["title"], 1e-6, *names, in_axons=1.0)
+        assert (f"<summary>{n} rows</summary>" in show_energy(many)) == (n > 30)
+        assert "<summary>" in show_mapping(many)  # 60 rows: of both chips
+    assert "<summary>" not in show_energy(found()) + show_mapping(found())

@@ -372,7 +372,7 @@ class TestAFinishedRun:
         assert "not measured yet" not in page
         seen = words(page)
         for figure in (
-            *("mnist:tiny", "seed 7", "2.162", "1.845", "0.553"),
+            *("mnist:tiny", "it is too small to do well", "seed 7", "2.162", "1.845", "0.553"),
             *("98.17%", "927", "910 of 927", " 91 ", " 17 "),
             *("98.06%", "52.1", "4,321.5", "99.9", "6.82 ms"),
             *("113,639", "2.5e-16", "12", "1.3e-08", "0.123%", "97.31%", "0.75 points"),
@@ -569,7 +569,7 @@ class TestLayout:
         tiles = dict(re.findall(r"<dt>([^<]*)</dt><dd>([^<]*)</dd>", page))
         joules = {label for label, value in tiles.items() if value.endswith("J")}
         assert joules == {"energy, loihi1 chip", "energy, loihi2 chip"}
-        assert tiles["spiking : same-shape ANN"] == "0.43×"
+        assert tiles["arithmetic, spiking : ANN"] == "0.43×"
         assert "176 nJ : 409 nJ (one pass) by the 45 nm convention, arithmetic only" in words(
             page
         )
@@ -593,7 +593,7 @@ class TestLayout:
         joules["conventional45nm"]["ann"] = 0.0
         run.write("energy.json", joules)
         tiles = dict(re.findall(r"<dt>([^<]*)</dt><dd>([^<]*)</dd>", written(run)))
-        assert tiles["spiking : same-shape ANN"] == "–"
+        assert tiles["arithmetic, spiking : ANN"] == "–"
 
 
 def make_picture(kind: str, width: int, height: int) -> bytes:

@@ -41,7 +41,7 @@ def test_the_best_follows_the_direction_and_what_is_printed_alike_is_alike() -> 
 
 
 def test_the_best_values_are_bold_and_metrics_are_explained() -> None:
-    evaluation = make_evaluation(grams={"accuracy": 0.5, "bits": 2.25}, guess={"accuracy": 0.1})
+    evaluation = make_evaluation(grams={"accuracy": 0.4, "bits": 2.25}, guess={"accuracy": 0.1})
     evaluation["notes"] = {"bits": "first 9 tokens"}
     page = show_standings(evaluation, METRICS)
     assert '<td class="num best">60% (50 to 69%)</td>' in page
@@ -54,6 +54,24 @@ def test_the_best_values_are_bold_and_metrics_are_explained() -> None:
     bits = {k: v for k, v in make_evaluation(a={"bits": 2.0}).items() if k != "accuracy"}
     assert "Measured on 100 test samples.<" in show_standings(bits, METRICS)
     assert "best" not in show_standings(make_evaluation(), METRICS)
+
+
+def test_no_value_is_bold_if_the_difference_to_the_best_is_not_measurable() -> None:
+    undecided = "Without bold: the difference to the best is not measurable."
+    others = {"a": {"bits": 2.0, "accuracy": 0.1}, "b": {"bits": 1.5}}
+    for error, bold in ((0.4, 2), (0.6, 1)):  # of 1 bit to the best, b
+        evaluation = {**make_evaluation(**others), "errors": {"b": {"bits": error}}}
+        page = show_standings(evaluation, METRICS)
+        assert page.count("num best") == bold
+        assert (undecided in page) == (bold == 1)
+    ours = {**make_evaluation(b={"bits": 3.0}), "errors": {"b": {"bits": 1.0}}}
+    assert "best" not in show_standings(ours, METRICS).replace("to the best", "")
+
+
+def test_metrics_of_one_meaning_share_a_line() -> None:
+    later = Metric(name="later", better="lower", meaning="bits a byte")
+    page = show_standings({**make_evaluation(), "later": 1.0}, (BITS, ACCURACY, later))
+    assert "bits, later: bits a byte; lower is better." in page
 
 
 @pytest.mark.parametrize(

@@ -73,11 +73,17 @@ def test_times_are_told_in_milliseconds_and_problems_behind_their_chip() -> None
     assert "breaks even with the ANN at 5.1 " in told[3]
 
 
+def test_variants_of_a_chip_are_explained() -> None:
+    told = show.describe_notes({"loihi1": {}, "loihi1_sanafe": {}, "sequence": {}})
+    words = "Loihi 1 with the constants that the simulator SANA-FE fitted to silicon"
+    assert told == [f"loihi1_sanafe: {words}"]
+
+
 def test_folded_nodes_are_named_where_a_chip_counts_other_synaptic_events() -> None:
     chip = {"layers": {"pool+fc": {}, "conv": {}, "a+b": {}}}
-    (told,) = show.describe_folding({"sequence": {}, "loihi2": chip})
+    (told,) = show.describe_notes({"sequence": {}, "loihi2": chip})
     assert told.startswith("Synaptic events of pool+fc, a+b are those of a chip, which folds ")
-    assert show.describe_folding({"loihi2": {"layers": {"conv": {}}}}) == []
+    assert show.describe_notes({"loihi2": {"layers": {"conv": {}}}}) == []
 
 
 def test_a_chip_that_does_not_fit_is_one_line_with_its_first_reason() -> None:
@@ -91,7 +97,8 @@ def test_a_chip_that_does_not_fit_is_one_line_with_its_first_reason() -> None:
     priced = {name: {**chip, **prices} for name, chip in result.items()}
     convention = {"snn": 1e-6, "ann": 2e-6}
     tiles = list_prices({**priced, "conventional45nm": convention})
-    assert [tile.label for tile in tiles] == ["energy, loihi2 chip", "spiking : same-shape ANN"]
+    labels = [tile.label for tile in tiles]
+    assert labels == ["energy, loihi2 chip", "arithmetic, spiking : ANN"]
 
 
 ENERGY: dict[str, Any] = {

@@ -64,12 +64,13 @@ def test_the_chips_it_fits_are_named_and_those_it_does_not() -> None:
         ),
         (
             {"mean_error": (0.5, 0.75)},  # at the end of the interval
-            "no measurable cost: 0.25 ± 0.25 m lost (800 samples) (mean error 0.5 m → 0.75 m)",
+            "no measurable cost: 0.25 ± 0.25 m higher (800 samples) "
+            "(mean error 0.5 m → 0.75 m)",
         ),
         ({"accuracy": (0.97, 0.97)}, "no measurable cost: 0.00 ± 0.50 points lost ("),
         (
             {"mean_error": (0.5, 0.625)},
-            "no measurable cost: 0.125 ± 0.25 m lost (800 samples) "
+            "no measurable cost: 0.12 ± 0.25 m higher (800 samples) "
             "(mean error 0.5 m → 0.625 m)",
         ),
         (
@@ -87,17 +88,21 @@ def test_what_quantisation_costs_is_told_by_the_first_metric_with_its_interval(
 
 @pytest.mark.parametrize(
     ("error", "needed"),
-    [(0.005, ""), (0.00502, ""), (0.0051, "; ± 1 point needs 832"), (0.015, "needs 7,200")],
+    [(0.005, ""), (0.0052, ""), (0.0053, "; ± 1 point needs 899"), (0.015, "needs 7,200")],
 )
 def test_how_many_samples_would_tell_a_point_of_accuracy(error: float, needed: str) -> None:
     found = ACCURACY.describe_change(-0.001, error, 800)
-    assert found.startswith("no measurable cost: 0.10 ± ")
+    assert found.startswith("no measurable cost: 0.1 ± ")
     assert found.endswith(f"800 samples{needed})" if error < 0.01 else f"{needed})")
     assert ("needs" in found) == bool(needed)
-    assert ERROR.describe_change(0.001, error, 800).endswith(" m lost (800 samples)")
+    assert ERROR.describe_change(0.001, error, 800).endswith(" m higher (800 samples)")
     assert ERROR.describe_change(-9e-13, 8e-13, 800) == "no answer changed"
     for change, of in ((2e-12, 0.0), (0.0, 2e-12)):
-        assert "lost (800 samples)" in ERROR.describe_change(change, of, 800)
+        assert "higher (800 samples)" in ERROR.describe_change(change, of, 800)
+    assert ERROR.describe_change(-0.5, 0.1, 800) == "0.50 ± 0.20 m lower (800 samples)"
+    for change, error, told in ((0.0043, 0.007, "0.004 ± 0.014"), (370.0, 61.7, "370 ± 123")):
+        assert f"{told} m higher (" in ERROR.describe_change(change, error, 9)
+    assert "3 ± 12 points" in ACCURACY.describe_change(0.03, 0.062, 9)
 
 
 def test_where_no_answer_changed_that_is_said_and_where_errors_are_unknown() -> None:
@@ -107,14 +112,15 @@ def test_where_no_answer_changed_that_is_said_and_where_errors_are_unknown() -> 
         old = verify({"accuracy": (floats, 0.96)}, {"a": 1}, errors={})
         assert f"{told}, of unknown uncertainty" in describe_cost(old, (ACCURACY,))
     silent = describe_cost(verify({"unknown": (0.5, 0.625)}, {"a": 1}), (ACCURACY,))
-    end = "; what that costs in accuracy is not measured"
+    end = "; what that costs in accuracy is not measured: no verb does"
     values = "of its values (root mean square)"
     assert silent == f"quantisation changes b most, by 1.23% {values}{end}"
 
 
 def test_without_integers_there_is_no_cost() -> None:
-    found = describe_cost(verify({}, {}, misfits=["too wide"], quantisation={}), (ACCURACY,))
-    assert found == "quantisation is not possible: the network does not fit Loihi's integers"
+    for why, told in ((["too wide"], "too wide"), (["a", "b", "c"], "a (and 2 more)")):
+        found = describe_cost(verify({}, {}, misfits=why, quantisation={}), (ACCURACY,))
+        assert found == f"quantisation to Loihi's integers is not possible: {told}"
 
 
 def test_layers_without_a_spike_are_silent_and_read_outs_are_not() -> None:

@@ -146,3 +146,30 @@ def test_unknown_names_suggest_the_nearest() -> None:
         find_task("zzz")
     assert split_name("mnist:demo") == ("mnist", "demo")
     assert split_name("mnist") == ("mnist", "tiny")
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "says"),
+    [
+        ("flow", "tiny", "the noisier ones before it. From layer to layer pass no spikes."),
+        ("flow", "tiny_sit", "It sees the present image. From"),
+        ("flow", "tiny_spiking", "From layer to layer pass counts of spikes."),
+        ("language", "small_mlgru", "goes into all linear layers is real numbers, no spikes."),
+        ("language", "small_spiking", "goes into all linear layers is counts of spikes."),
+        ("reasoning", "tiny", "send real numbers, no spikes."),
+        ("reasoning", "tiny_spiking", "send spikes."),
+        ("attribution", "tiny", "sends no spikes, the language model does not."),
+        ("attribution", "tiny_alif", "sends spikes, the language model does not."),
+        ("attribution", "tiny_spiking", "sends no spikes, the language model does."),
+        ("bottlenecks", "tiny", "network of spiking neurons"),
+        ("bottlenecks", "tiny_relu", "network without spiking neurons"),
+        ("image_generation", "tiny", "decoder have spiking neurons."),
+        ("image_generation", "small_ann", "decoder have no spiking neurons."),
+    ],
+)
+def test_a_report_says_what_spikes_in_this_configuration(
+    name: str, config: str, says: str
+) -> None:
+    task = find_task(name)
+    assert callable(task.about)
+    assert says in task.about(task.configs[config]())

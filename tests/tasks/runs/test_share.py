@@ -35,6 +35,17 @@ def test_a_loop_reports_the_share_of_its_items_and_of_loops_inside_them(told: To
     assert told[-1] == ("later", 0.125)
 
 
+def test_items_count_by_their_work_and_what_follows_them_counts_too(told: Told) -> None:
+    for item in track("outer", "ab", work=(1, 3)):
+        for _ in track("inner", "x", work=(4, 12)):
+            report_share("half", 0.5)
+        if item == "b":
+            report_share("follows", 0.5)
+    shares = [0.125, 0.25, 1.0, 0.125, 0.25, 0.5, 1.0]
+    begun = [(0, 1)] * 3 + [(1, 3)] * 4
+    assert told == [("outer", (b + w * x) / 4) for (b, w), x in zip(begun, shares, strict=True)]
+
+
 def test_only_what_has_a_length_and_a_reader_is_reported(told: Told) -> None:
     token = TEST_BATCHES.set(4)
     assert list(track_test(iter("ab"), "val")) == ["a", "b"]

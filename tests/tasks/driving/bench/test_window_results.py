@@ -64,7 +64,7 @@ def test_a_run_has_the_figures_of_its_evaluation(
     assert one.token == tuple(f"sample-{40 + k}" for k in range(4))
     assert one.scene == ("scene-0000",) * 2 + ("scene-0001",) * 2
     driver = find_driver(list_trained(open_comparison([folder / "a"]))[0].make())  # type: ignore[arg-type]
-    values, n = measure_model(SMALL, driver, read_batches(SMALL, "test", 0))
+    values, n, _ = measure_model(SMALL, driver, read_batches(SMALL, "test", 0))
     assert n == MANY["test"]
     mine = summarise_counts(from_json(one.counts[OWN]))
     assert mine.keys() <= values.keys()

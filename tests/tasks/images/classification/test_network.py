@@ -46,6 +46,19 @@ def macs(model: nn.Module, image: tuple[int, int, int]) -> dict[str, int]:
     return counted
 
 
+def test_a_report_says_whether_the_layers_spike_and_what_goes_in() -> None:
+    for task in (mnist, cifar10):
+        about = task.TASK.about
+        assert callable(about)
+        spiking, ann, graded = (about(make()) for make in (task.tiny, task.relu, task.paper))
+        assert spiking.endswith("All layers in between are spiking neurons.")
+        assert "goes in as spikes," in spiking
+        assert "ANN with ReLUs, which neuro convert makes spike" in ann
+        assert "values," in ann
+        assert about(task.counted()) == ann
+        assert graded.endswith("spiking neurons.")
+
+
 def test_the_paper_s_network_for_mnist_has_its_size() -> None:
     with torch.device("meta"):
         model = mnist.build(mnist.paper())
