@@ -244,26 +244,21 @@ def build_input(p: Any, shape: tuple, setting: SimpleNamespace) -> tuple:
 
 
 def build_lif(p: Any, shape: tuple, setting: SimpleNamespace) -> tuple:
-    """Return the ports of Lava's own LIF, or LIFReset."""
-    from lava.proc.lif.process import LIF, LIFReset
+    """Return the ports of Lava's own LIF, LIFReset or TernaryLIF."""
+    from lava.proc.lif.process import LIF, LIFReset, TernaryLIF
 
-    values: dict = {"du": int(p.du[0]), "dv": int(p.dv[0]), "vth": int(p.vth[0])}
-    values |= set_bias_later(p, shape)
+    values: dict = {"du": int(p.du[0]), "dv": int(p.dv[0]), **set_bias_later(p, shape)}
+    kind: Any = LIF
+    if p.kind == "ternary":
+        kind = TernaryLIF
+        values |= {"vth_hi": int(p.vth[0]), "vth_lo": int(p.vth_low[0])}
+    else:
+        values["vth"] = int(p.vth[0])
     if p.reset_interval:
+        kind = LIFReset
         offset = (p.reset_offset + p.lag + 1) % p.reset_interval
         values |= {"reset_interval": p.reset_interval, "reset_offset": offset}
-    lif = (LIFReset if p.reset_interval else LIF)(shape=shape, **values)
-    add_bias_later(p, shape, lif.bias_mant, setting.changes)
-    return lif.a_in, lif.s_out
-
-
-def build_ternary(p: Any, shape: tuple, setting: SimpleNamespace) -> tuple:
-    """Return the ports of Lava's own TernaryLIF."""
-    from lava.proc.lif.process import TernaryLIF
-
-    thresholds = {"vth_hi": int(p.vth[0]), "vth_lo": int(p.vth_low[0])}
-    decays = {"du": int(p.du[0]), "dv": int(p.dv[0])}
-    lif = TernaryLIF(shape=shape, **decays, **thresholds, **set_bias_later(p, shape))
+    lif = kind(shape=shape, **values)
     add_bias_later(p, shape, lif.bias_mant, setting.changes)
     return lif.a_in, lif.s_out
 
@@ -334,7 +329,7 @@ def build_sigma(_: Any, shape: tuple, __: SimpleNamespace) -> tuple:
 BUILDERS: dict = {
     "input": build_input,
     "lif": build_lif,
-    "ternary": build_ternary,
+    "ternary": build_lif,
     **dict.fromkeys(("alif", "li"), build_ours),
     **dict.fromkeys(("delta", "sigma_delta"), build_coder),
     "sigma": build_sigma,
