@@ -179,7 +179,9 @@ def run_sample(populations: list, connections: list, rasters: dict, steps: int) 
 
 def build_network(populations: list, connections: list, setting: SimpleNamespace) -> dict:
     """Return the connected ports of each population, by name."""
-    built = {p.name: build_population(p, setting) for p in populations}
+    built = {
+        p.name: BUILDERS[p.kind](p, (int(np.prod(p.shape)),), setting) for p in populations
+    }
     graded = {p.name for p in populations if sends_values(p)}
     for c in connections:
         bits = MESSAGE_BITS if c.source in graded else 0
@@ -222,16 +224,6 @@ def running(process: Any, steps: int, changes: list) -> Iterator[Callable[[int],
         yield run
     finally:
         process.stop()
-
-
-def build_population(p: SimpleNamespace, setting: SimpleNamespace) -> tuple:
-    """Return (in port or None, out port) of a new Process for the population.
-
-    setting: holds rasters of the inputs, steps of the run, and changes (see :func:`running`),
-        to which this adds.
-    """
-    ports: tuple = BUILDERS[p.kind](p, (int(np.prod(p.shape)),), setting)
-    return ports
 
 
 def build_input(p: Any, shape: tuple, setting: SimpleNamespace) -> tuple:

@@ -138,7 +138,10 @@ def _stack_states(
 
 
 def _run_chunk(program: XyloProgram, rasters: Mapping[str, np.ndarray], ticks: int) -> XyloRun:
-    spikes = {name: to_events(_lengthen(r, ticks)) for name, r in rasters.items()}
+    spikes = {
+        name: to_events(np.pad(r, ((0, ticks - len(r)), (0, 0), (0, 0))))
+        for name, r in rasters.items()
+    }
     values, excess = {}, {}
     for name, (i, _, n, peak) in _stack_states(program, rasters, ticks).items():
         if program[name].kind == "readout":
@@ -160,13 +163,6 @@ def _run_chunk(program: XyloProgram, rasters: Mapping[str, np.ndarray], ticks: i
         digest=program.digest,
     )
     return XyloRun(record, excess)
-
-
-def _lengthen(raster: np.ndarray, ticks: int) -> np.ndarray:
-    """Return a raster of ``ticks`` ticks, silent after its own."""
-    out = np.zeros((ticks, *raster.shape[1:]), raster.dtype)
-    out[: len(raster)] = raster
-    return out
 
 
 def _slice_chip(program: XyloProgram) -> Iterator[tuple[XyloPopulation, slice]]:

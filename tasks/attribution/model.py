@@ -283,7 +283,8 @@ class AttributionModel(nn.Module):
     def __init__(self, config: AttributionConfig) -> None:
         super().__init__()
         self.lm = SourceModel(config)
-        self.probe = None if config.is_lm else make_probe(config)
+        kind = SpikingProbe if config.is_spiking else Probe
+        self.probe = None if config.is_lm else kind(config)
         self.lm.requires_grad_(config.is_lm)
 
     def forward(self, tokens: Int64[Tensor, "T B"]) -> Float[Tensor, "T B M"]:
@@ -293,11 +294,6 @@ class AttributionModel(nn.Module):
         else:
             logits = self.probe(read_states(self.lm, tokens))[0]
         return logits
-
-
-def make_probe(config: AttributionConfig) -> Probe | SpikingProbe:
-    """Return a fresh probe; the arm must have one."""
-    return SpikingProbe(config) if config.is_spiking else Probe(config)
 
 
 def build(config: AttributionConfig) -> AttributionModel:

@@ -108,20 +108,10 @@ def compile_exactly(graph: Graph, threads: int) -> CompiledNetwork:
     Raises:
         GraphError: a part of the graph does not run in continuous time.
     """
-    components, readouts = build_components(graph, threads), build_readouts(graph)
-    return CompiledNetwork(graph, tuple(components), tuple(readouts))
-
-
-def build_components(graph: Graph, threads: int) -> list[Component]:
-    """Return the components with spiking populations, sources first."""
-    firing = graph.firing
-    groups = [tuple(n for n in group if n in firing) for group in graph.components]
-    return [_build_component(graph, group, threads) for group in groups if group]
-
-
-def build_readouts(graph: Graph) -> list[Readout]:
-    """Return all LIs."""
-    return [_build_readout(graph, name) for name in graph.integrators]
+    groups = [tuple(n for n in group if n in graph.firing) for group in graph.components]
+    components = tuple(_build_component(graph, group, threads) for group in groups if group)
+    readouts = tuple(_build_readout(graph, name) for name in graph.integrators)
+    return CompiledNetwork(graph, components, readouts)
 
 
 def _build_readout(graph: Graph, name: str) -> Readout:
