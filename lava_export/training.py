@@ -8,7 +8,6 @@ Axes: T ticks, B samples, N neurons, ``*N`` a node's shape.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,7 +47,7 @@ class IntegerNet(nn.Module):
     Args:
         net: the network; its weights, leaks and thresholds are trained.
         chip: its name, for messages.
-        lower: graph -> program.
+        lower: (graph, **setting) -> program.
         trace: (program, inputs, ticks) -> the run from rest of every population.
 
     Raises:
@@ -59,20 +58,25 @@ class IntegerNet(nn.Module):
         self,
         net: Net,
         chip: str,
-        lower: Callable[[Graph], Any],
+        lower: Callable[..., Any],
         trace: Callable[[Any, Mapping[str, Events], int], Mapping[str, ChipRun]],
+        **setting: Any,
     ) -> None:
         super().__init__()
         graph = net.graph()
         if problems := list(_list_untrainable(graph)):
             raise LowerError(problems, f"{chip} for training on integers")
-        self.net, self.lower, self.trace = Net(graph), lower, trace
+        self.net, self.setting, self._lower, self._trace = Net(graph), setting, lower, trace
         for key, part in net.parts.items():
             if isinstance(part, Spiking):
                 name = key.removeprefix("node_")
                 part = ChipPopulation(name, graph.shapes[name], part)
             self.net.parts[key] = part
         self._update()
+
+    def lower(self, graph: Graph) -> Any:
+        """Return the program of a graph."""
+        return self._lower(graph, **self.setting)
 
     def graph(self) -> Graph:
         """Return the Graph with the current parameters."""
@@ -100,7 +104,7 @@ class IntegerNet(nn.Module):
         events = {
             name: to_events(x.detach().cpu().flatten(2).numpy()) for name, x in inputs.items()
         }
-        found = self.trace(self._program, events, len(next(iter(inputs.values()))))
+        found = self._trace(self._program, events, len(next(iter(inputs.values()))))
         parts = [part for part in self.net.parts.values() if isinstance(part, ChipPopulation)]
         for part in parts:
             part.follow(found[part.name], self._program[part.name].unit)
@@ -136,8 +140,8 @@ class ChipNet(IntegerNet):
         largest_weight: int = LARGEST_WEIGHT,
         bounds: Mapping[str, float] = NO_BOUNDS,
     ) -> None:
-        own = partial(lower, ticks=ticks, largest_weight=largest_weight, bounds=bounds)
-        super().__init__(net, "Loihi", own, _trace)
+        setting = {"ticks": ticks, "largest_weight": largest_weight, "bounds": bounds}
+        super().__init__(net, "Loihi", lower, _trace, **setting)
 
 
 def _trace(

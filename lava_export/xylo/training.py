@@ -1,7 +1,6 @@
 """Training on the integers of Xylo: the value of the chip, the gradient of the floats."""
 
 from collections.abc import Mapping
-from functools import partial
 
 from lava_export.training import ChipRun, IntegerNet
 from lava_export.xylo.lower import Shifts, lower_to_xylo
@@ -22,9 +21,7 @@ class XyloNet(IntegerNet):
     """
 
     def __init__(self, net: Net, ticks: int, shifts: Shifts) -> None:
-        super().__init__(
-            net, "Xylo", partial(lower_to_xylo, ticks=ticks, shifts=shifts), _trace
-        )
+        super().__init__(net, "Xylo", lower_to_xylo, _trace, ticks=ticks, shifts=shifts)
 
 
 def _trace(

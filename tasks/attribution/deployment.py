@@ -109,7 +109,7 @@ def count_probe_macs(config: AttributionConfig) -> int:
 
     A spiking probe is counted as the same layers without spikes, at every token.
     """
-    width, layers = config.width, 1 if config.reads_last_layer else len(config.layers)
+    width, layers = config.width, 1 if config.arm == "last" else len(config.layers)
     if config.is_spiking:
         inputs, hidden = 2 * layers * width, config.probe_width
         return config.tokens * hidden * (inputs + hidden + config.protected)

@@ -121,7 +121,7 @@ def _build_readout(graph: Graph, name: str) -> Readout:
     gain = _reduce_equal(arrays["gain"])
     parts = _expand_chains(graph, name, first_source, first_neuron=0, port=-1, gain=gain)
     edges, rank = np.array([0, size]), np.zeros(size, np.int64)
-    table, nodes = assemble_table(parts, _count_sources(graph, first_source), edges, rank)
+    table, nodes = assemble_table(parts, sum(map(graph.size, first_source)), edges, rank)
     drive = _convert_bias(graph, name, arrays)
     require_size(f"{name}: biases per tick are", drive)
     return Readout(name, first_source, table, nodes, arrays["rate"], drive)
@@ -155,7 +155,7 @@ def _build_component(graph: Graph, names: tuple[str, ...], threads: int) -> Comp
     edges = np.linspace(0, n, min(threads, n) + 1).astype(np.int64)
     order = sorted(range(len(names)), key=lambda k: graph.order.index(names[k]))
     rank = np.repeat(np.argsort(order), list(sizes.values()))
-    table, nodes = assemble_table(parts, _count_sources(graph, first_source), edges, rank)
+    table, nodes = assemble_table(parts, sum(map(graph.size, first_source)), edges, rank)
     return Component(
         offsets=offsets,
         sizes=sizes,
@@ -188,7 +188,7 @@ def _expand_chains(
     parts = []
     for chain in find_chains(graph, end):
         if chain.source not in first_source:
-            first_source[chain.source] = _count_sources(graph, first_source)
+            first_source[chain.source] = sum(map(graph.size, first_source))
         part = expand_chain(
             graph,
             chain,
@@ -202,10 +202,6 @@ def _expand_chains(
         require_size(f"{chain} -> {end}: weights, in units of v, are", effects)
         parts.append(part)
     return parts
-
-
-def _count_sources(graph: Graph, first_source: Mapping[str, int]) -> int:
-    return sum(map(graph.size, first_source))
 
 
 def _find_ends(
