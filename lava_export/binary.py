@@ -7,7 +7,6 @@ from typing import Any
 from lava_export import netx
 from lava_export.checks import require_run
 from lava_export.contract import ChipProgram, Stimulus, count_ticks, make_parity
-from lava_export.decode import decode_program
 from lava_export.excess import Excess
 from lava_export.integers import run_counting_clips, run_integers
 from lava_export.parity import Parity
@@ -18,7 +17,6 @@ from lava_export.rules import list_breaches
 from lava_export.run import run
 from neuro.energy import Chip
 from neuro.graph import Graph
-from neuro.io.store import Arrays
 from neuro.spikes.record import Record
 
 
@@ -28,14 +26,11 @@ class BinaryChipProgram(ChipProgram):
 
     program: LoihiProgram
     kind = "program"
+    integers = LoihiProgram
 
     def require_run(self, inputs: Stimulus) -> None:
         """Raise a ProgramError if the program cannot run a stimulus."""
         require_run(self.program, inputs, count_ticks(inputs))
-
-    def run(self, inputs: Stimulus) -> Record:
-        """Return the run of the reference, in units of the float network."""
-        return self.run_with_excess(inputs)[0]
 
     def run_with_excess(self, inputs: Stimulus) -> tuple[Record, dict[str, Excess]]:
         """Return the run, and by population how often a measured bound was exceeded."""
@@ -74,8 +69,3 @@ class BinaryChipProgram(ChipProgram):
     def write_net(self, path: Path) -> str:
         """Write the program for netx of lava-dl; return the Python call that loads it."""
         return netx.describe_loading(netx.write_net(path, self.program), self.program)
-
-    @classmethod
-    def decode(cls, arrays: Arrays, plain: dict[str, Any]) -> "BinaryChipProgram":
-        """Return the program from the contents of a file."""
-        return cls(decode_program(LoihiProgram, arrays, plain))

@@ -17,6 +17,7 @@ from neuro.graph.requirements import problems_on_a_clock
 from neuro.graph.sparse import unroll_delays
 from neuro.neurons import has_normal_form
 from neuro.nn.net import record_activity
+from neuro.nn.rounding import delay_ticks
 from neuro.spikes import Events
 
 SPARE = 2.0  # bound over what the samples need
@@ -51,16 +52,11 @@ def measure_bounds(graph: Graph, inputs: Mapping[str, Events]) -> dict[str, floa
         if not node.fires:
             found[name] = SPARE * float(activity[name].abs().max())
             continue
-        x = sum(_delay(activity[e.source], e.delay) for e in graph.into(name))
+        x = sum(delay_ticks(activity[e.source], e.delay) for e in graph.into(name))
         clip = _find_clip(node, x, activity[name], graph.dt)
         if clip is not None:
             found[name] = SPARE * clip
     return {name: bound for name, bound in found.items() if bound}
-
-
-def _delay(x: Tensor, ticks: int) -> Tensor:
-    """Return T ticks of which the first are 0, and the others ``ticks`` late."""
-    return torch.cat([torch.zeros_like(x[:ticks]), x[: len(x) - ticks]])
 
 
 def _find_clip(node: Any, x: Any, spikes: Tensor, dt: Any) -> float | None:

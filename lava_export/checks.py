@@ -5,8 +5,9 @@ own processes would cut off or overflow; runs longer than the program was lowere
 stimulus that does not fit.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import product
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -42,35 +43,54 @@ def require_run(program: LoihiProgram, inputs: Mapping[str, Events], ticks: int)
         ProgramError: lists everything that keeps the run from starting.
     """
     require_program(program)
+    require_start(
+        program,
+        inputs,
+        ticks,
+        longer=f"sums of more may not fit: use lower(graph, ticks={ticks})",
+        check=lambda name, e: _list_unfit_events(program[name], e),
+        wide=list_wide_integers,
+    )
+
+
+def require_start(
+    program: Any,
+    inputs: Mapping[str, Events],
+    ticks: int,
+    *,
+    longer: str,
+    check: Callable[[str, Events], Iterable[str]],
+    wide: Callable[[Any], Iterable[str]] = lambda _: (),
+) -> None:
+    """Raise a TypeError or ProgramError if a run of a program in any integers cannot start.
+
+    longer: the cure for longer runs than the program was lowered for. check: yields why a spike
+    train does not suit its input. wide: yields the integers beyond their registers.
+    """
     require_whole_ticks("ticks", ticks)
-    problems = list_wide_integers(program)
+    problems = [*wide(program)]
     if ticks < 1:
         problems.append(f"a run of {ticks} ticks; ask for one at least")
     elif program.ticks is not None and ticks > program.ticks:
         problems.append(
-            f"a run of {ticks} ticks, and the program was lowered for {program.ticks}; sums "
-            f"of more may not fit: use lower(graph, ticks={ticks})"
+            f"a run of {ticks} ticks, and the program was lowered for {program.ticks}; {longer}"
         )
     sizes = {p.name: p.size for p in program.populations if p.kind == "input"}
     unfit = list_problems_of_inputs(sizes, inputs, None)
     problems += unfit
-    if not unfit:
-        problems += [
-            problem
-            for name, e in inputs.items()
-            for problem in _list_unfit_events(program[name], e, ticks)
-        ]
+    for name, e in () if unfit else inputs.items():
+        if 1 <= ticks < e.shape[0]:
+            problems.append(
+                f"{name}: events of {e.shape[0]} ticks for a run of {ticks}; cut the train or "
+                "ask for as many ticks"
+            )
+        problems += check(name, e)
     if problems:
         raise ProgramError("\n".join([CANNOT_START, *problems]))
 
 
-def _list_unfit_events(p: Population, events: Events, ticks: int) -> Iterator[str]:
+def _list_unfit_events(p: Population, events: Events) -> Iterator[str]:
     """Yield why Loihi does not accept an input's spike train, which is valid in itself."""
-    if 1 <= ticks < events.shape[0]:
-        yield (
-            f"{p.name}: events of {events.shape[0]} ticks for a run of {ticks}; cut the train "
-            "or ask for as many ticks"
-        )
     if not p.signed:
         graded = events.value[events.value != 1]
         if graded.size:

@@ -11,14 +11,14 @@ from typing import Any
 from lava_export.binary import BinaryChipProgram
 from lava_export.calibration import measure_bounds
 from lava_export.contract import ChipProgram, Stimulus
-from lava_export.graded import GradedProgram, is_graded, lower_graded
+from lava_export.graded import is_graded, lower_graded
 from lava_export.graded.chip import GradedChipProgram
 from lava_export.lower import LowerError, lower
 from lava_export.openformat import is_open, read_program
 from lava_export.parity import Parity
-from lava_export.program import LoihiProgram, take_apart
+from lava_export.program import take_apart
 from lava_export.run import LavaFailed, LavaMissing
-from lava_export.xylo import XyloProgram, lower_to_xylo
+from lava_export.xylo import lower_to_xylo
 from lava_export.xylo.chip import XyloChipProgram
 from neuro.base.arguments import make_type_error
 from neuro.energy import Chip, Hardware, OneCoreChip
@@ -30,9 +30,7 @@ from neuro.io.store import Arrays, load_value, recognize
 NO_STIMULUS: Stimulus = {}
 # Class of program by the class of its integers.
 PROGRAMS: Mapping[type, type[ChipProgram]] = {
-    LoihiProgram: BinaryChipProgram,
-    GradedProgram: GradedChipProgram,
-    XyloProgram: XyloChipProgram,
+    kind.integers: kind for kind in (BinaryChipProgram, GradedChipProgram, XyloChipProgram)
 }
 
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from lava_export.decode import decode_program
 from lava_export.excess import Excess
+from lava_export.netx import NetxError
 from lava_export.parity import Parity
 from lava_export.program import take_apart
 from neuro.graph import Graph
@@ -26,18 +28,24 @@ class ChipProgram(ABC):
 
     program: the integers themselves.
     kind: the kind of its file (:data:`neuro.io.store.VERSIONS`).
+    integers: the class of the integers.
     """
 
     program: Any
     kind: ClassVar[str]
+    integers: ClassVar[type]
 
     @abstractmethod
     def require_run(self, inputs: Stimulus) -> None:
         """Raise a ValueError if the program cannot run a stimulus."""
 
     @abstractmethod
+    def run_with_excess(self, inputs: Stimulus) -> tuple[Record, dict[str, Excess]]:
+        """Return the run, and by population its excess over the float network's rules."""
+
     def run(self, inputs: Stimulus) -> Record:
         """Return the run of the reference, with read-outs in units of the float network."""
+        return self.run_with_excess(inputs)[0]
 
     @abstractmethod
     def compare_with_lava(self, inputs: Stimulus) -> Parity:
@@ -52,10 +60,6 @@ class ChipProgram(ABC):
         """Return the program with ranges of integers that suit a stimulus of its graph."""
         return self
 
-    def run_with_excess(self, inputs: Stimulus) -> tuple[Record, dict[str, Excess]]:
-        """Return the run, and by population its excess over the float network's rules."""
-        return self.run(inputs), {}
-
     @abstractmethod
     def list_breaches(self, chip: Any) -> list[str]:
         """Return the rules of a chip that the program breaks; empty if it fits."""
@@ -68,16 +72,15 @@ class ChipProgram(ABC):
     def list_net_problems(self) -> list[str]:
         """Return why netx of lava-dl cannot hold the program; empty if it can."""
 
-    @abstractmethod
     def write_net(self, path: Path) -> str:
         """Write the program for netx of lava-dl; return the Python call that loads it.
 
         Raises:
             NetxError: netx cannot hold the program, see :meth:`list_net_problems`.
         """
+        raise NetxError([f"{path}: {problem}" for problem in self.list_net_problems()])
 
     @classmethod
-    @abstractmethod
     def decode(cls, arrays: Arrays, plain: dict[str, Any]) -> "ChipProgram":
         """Return the program from a file's arrays and its other fields, read from JSON.
 
@@ -85,6 +88,7 @@ class ChipProgram(ABC):
             ValueError: lists what is wrong.
             KeyError: an array is missing.
         """
+        return cls(decode_program(cls.integers, arrays, plain))
 
     def save(self, path: str | Path) -> None:
         """Write the program to a file; :func:`lava_export.load_program` reads it bit for bit.

@@ -109,7 +109,7 @@ def _list_layers(program: LoihiProgram) -> Iterator[dict[str, Any]]:
         p, here = program[c.target], c.target
         shape = _find_shape(program, here)
         layer = {"shape": shape} | _describe_synapses(c) | _describe_neurons(p)
-        bias = _find_bias(p) // BIAS_UNIT
+        bias = p.bias // BIAS_UNIT
         if bias.any():
             filled = np.broadcast_to(bias, (p.size,)).reshape(shape)
             layer["bias"] = filled.T if c.kind == "conv" else filled
@@ -239,7 +239,7 @@ def _check_neurons(program: LoihiProgram, p: Population) -> Iterator[str]:
 
 def _check_bias(program: LoihiProgram, p: Population) -> Iterator[str]:
     """Yield the part of a bias that a layer cannot hold, or applies at another tick."""
-    bias = _find_bias(p)
+    bias = p.bias
     if not bias.any():
         return
     odd = bias[bias % BIAS_UNIT != 0]
@@ -328,11 +328,6 @@ def _find_shape(program: LoihiProgram, name: str) -> tuple[int, ...]:
         if c.source == name:
             return c.shape if c.kind == "conv" else (c.in_size,)
     return ()
-
-
-def _find_bias(p: Population) -> np.ndarray:
-    """Return the bias in units of v."""
-    return p.bias
 
 
 def _fill_matrix(c: LoihiConnection) -> np.ndarray:

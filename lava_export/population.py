@@ -9,7 +9,7 @@ period in floats only (LIFRefractory): an "alif" has one in integers.
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 
@@ -177,9 +177,7 @@ def find_messages(kind: Kind, message_bits: int) -> tuple[int, int]:
 
 
 def check_population(p: Population) -> Iterator[str]:
-    """Yield what is wrong with the kind, the lag and the parameters of a population."""
-    if p.kind not in get_args(Kind):
-        yield f"{p.name}: no kind {p.kind!r}; there are {', '.join(get_args(Kind))}"
+    """Yield what is wrong with the parameters of a population."""
     sizes = min(p.shape, default=1) > 0 and min(p.lag, p.bias_after, p.v_bound) >= 0
     if not sizes or not 0 < p.scale < math.inf:
         yield (
@@ -187,8 +185,6 @@ def check_population(p: Population) -> Iterator[str]:
             f"{p.bias_after} and v_bound {p.v_bound} >= 0, scale {p.scale} > 0 and "
             "finite; lower the graph again"
         )
-    if p.kind == "input" and p.lag:
-        yield f"{p.name}: an input with lag {p.lag}; inputs lead, their lag is 0"
     for column in fields(p):
         values = getattr(p, column.name)
         if not isinstance(values, np.ndarray):

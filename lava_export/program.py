@@ -57,6 +57,7 @@ from lava_export.population import (
     as_int32,
     check_population,
 )
+from lava_export.wiring import Wiring, list_problems_of_wiring
 from neuro.base.arguments import make_type_error
 from neuro.graph.convolutions import Conv2d, count_span, count_windows
 from neuro.graph.paths import RouteKind, count_most_synapses
@@ -191,7 +192,7 @@ class LoihiConnection:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class LoihiProgram:
+class LoihiProgram(Wiring[Population, LoihiConnection]):
     """Populations and the connections between them.
 
     ticks: length of the longest run whose sums fit; None: any length.
@@ -219,17 +220,6 @@ class LoihiProgram:
         length = "" if self.ticks is None else f", ticks={self.ticks}"
         return f"LoihiProgram({populations}; {connections}{length})"
 
-    def __getitem__(self, name: str) -> Population:
-        for p in self.populations:
-            if p.name == name:
-                return p
-        names = ", ".join(p.name for p in self.populations)
-        raise ProgramError(f"the program has no population {name!r}; there are {names}")
-
-    def into(self, name: str) -> tuple[LoihiConnection, ...]:
-        """Return the connections that end at ``name``."""
-        return tuple(c for c in self.connections if c.target == name)
-
     @property
     def messages(self) -> Mapping[str, tuple[int, int]]:
         """The least and the largest spike of each population."""
@@ -243,11 +233,6 @@ class LoihiProgram:
         """Return the delay of the slowest spike in ticks of the graph."""
         return self.delay(connection) + connection.longest_wait - connection.extra
 
-    @property
-    def latency(self) -> int:
-        """Steps between the input's last tick and the last tick of the slowest population."""
-        return max(p.lag for p in self.populations)
-
 
 def require_program(program: object) -> None:
     """Raise a TypeError unless a value is a LoihiProgram."""
@@ -258,30 +243,13 @@ def require_program(program: object) -> None:
 
 def _list_problems(program: LoihiProgram) -> list[str]:
     """Return what is wrong with names, kinds, sizes and delays."""
+    problems = list_problems_of_wiring(
+        program, get_args(Kind), check_population, _check_connection
+    )
     names = [p.name for p in program.populations]
-    problems = []
-    if program.ticks is not None and program.ticks < 1:
-        problems.append(f"ticks is {program.ticks}; give one at least, or None for any number")
-    problems += [
-        f"{n}: the name is used twice" for n in sorted(set(names)) if names.count(n) > 1
-    ]
-    if not any(p.kind == "input" for p in program.populations):
-        problems.append("no population has kind input; a run needs one at least")
-    problems += [problem for p in program.populations for problem in check_population(p)]
-    ends = []
-    for c in program.connections:
-        unknown = [n for n in (c.source, c.target) if n not in names]
-        if unknown:
-            listed = ", ".join(names)
-            problems.append(
-                f"connection {c.name}: no population {unknown[0]!r}; there are {listed}"
-            )
-            continue
-        ends.append((c.source, c.target))
-        problems += [
-            f"connection {c.name}: {problem}" for problem in _check_connection(program, c)
-        ]
-    return problems + list_separate_parts(names, ends)
+    ends = [(c.source, c.target) for c in program.connections]
+    known = [pair for pair in ends if {*pair} <= {*names}]
+    return [*problems, *list_separate_parts(names, known)]
 
 
 def list_separate_parts(names: Iterable[str], ends: Iterable[tuple[str, str]]) -> list[str]:

@@ -247,19 +247,14 @@ def bound_states(
         returns = np.full(held.shape, p.hard) | (into_v <= p.subtracted)
         highest = highest + np.maximum(p.after_hard, 0)
         highest = np.where(returns, np.minimum(held, highest), highest)
-        lowest = lowest + np.maximum(-_find_least_reset(p), 0)
+        plain = p.hard or p.reset_by is None  # a reset by the threshold leaves 0 (or -63)
+        least = p.after_hard if plain else 64.0 * p.vth - p.subtracted
+        lowest = lowest + np.maximum(-least, 0)
     if p.kind == "ternary":  # its lower threshold also resets
         lowest = np.minimum(lowest, keep_v * np.maximum(-p.lowest, 0) + out_of_v)
     v = np.maximum(highest, lowest)
     v = np.minimum(v, p.v_bound) if p.v_bound else v
     return StateBounds(u=np.maximum(up, down), v=v, a=a)
-
-
-def _find_least_reset(p: Population) -> np.ndarray:
-    """Return the lowest v after a spike; a reset by the threshold leaves 0 (or -63)."""
-    if p.hard or p.reset_by is None:
-        return p.after_hard
-    return np.asarray(64.0 * p.vth - p.subtracted)
 
 
 def keeps_no_memory(

@@ -180,7 +180,9 @@ def run_sample(populations: list, connections: list, rasters: dict, steps: int) 
 
 def build_network(populations: list, connections: list, setting: SimpleNamespace) -> dict:
     """Return the connected ports of each population, by name."""
-    built = {p.name: build_population(p, setting) for p in populations}
+    built = {
+        p.name: BUILDERS[p.kind](p, (int(np.prod(p.shape)),), setting) for p in populations
+    }
     graded = {p.name for p in populations if sends_values(p)}
     for c in connections:
         bits = MESSAGE_BITS if c.source in graded else 0
@@ -227,16 +229,6 @@ def running(process: Any, steps: int, changes: list) -> Iterator[Callable[[int],
         process.stop()
 
 
-def build_population(p: SimpleNamespace, setting: SimpleNamespace) -> tuple:
-    """Return (in port or None, out port) of a new Process for the population.
-
-    setting: holds rasters of the inputs, steps of the run, and changes (see :func:`running`),
-        to which this adds.
-    """
-    ports: tuple = BUILDERS[p.kind](p, (int(np.prod(p.shape)),), setting)
-    return ports
-
-
 def build_input(p: Any, shape: tuple, setting: SimpleNamespace) -> tuple:
     """Return the ports of a spike source for an input."""
     from lava.proc.io.source import RingBuffer as Source
@@ -247,26 +239,21 @@ def build_input(p: Any, shape: tuple, setting: SimpleNamespace) -> tuple:
 
 
 def build_lif(p: Any, shape: tuple, setting: SimpleNamespace) -> tuple:
-    """Return the ports of Lava's own LIF, or LIFReset."""
-    from lava.proc.lif.process import LIF, LIFReset
+    """Return the ports of Lava's own LIF, LIFReset or TernaryLIF."""
+    from lava.proc.lif.process import LIF, LIFReset, TernaryLIF
 
-    values: dict = {"du": int(p.du[0]), "dv": int(p.dv[0]), "vth": int(p.vth[0])}
-    values |= set_bias_later(p, shape)
+    values: dict = {"du": int(p.du[0]), "dv": int(p.dv[0]), **set_bias_later(p, shape)}
+    kind: Any = LIF
+    if p.kind == "ternary":
+        kind = TernaryLIF
+        values |= {"vth_hi": int(p.vth[0]), "vth_lo": int(p.vth_low[0])}
+    else:
+        values["vth"] = int(p.vth[0])
     if p.reset_interval:
+        kind = LIFReset
         offset = (p.reset_offset + p.lag + 1) % p.reset_interval
         values |= {"reset_interval": p.reset_interval, "reset_offset": offset}
-    lif = (LIFReset if p.reset_interval else LIF)(shape=shape, **values)
-    add_bias_later(p, shape, lif.bias_mant, setting.changes)
-    return lif.a_in, lif.s_out
-
-
-def build_ternary(p: Any, shape: tuple, setting: SimpleNamespace) -> tuple:
-    """Return the ports of Lava's own TernaryLIF."""
-    from lava.proc.lif.process import TernaryLIF
-
-    thresholds = {"vth_hi": int(p.vth[0]), "vth_lo": int(p.vth_low[0])}
-    decays = {"du": int(p.du[0]), "dv": int(p.dv[0])}
-    lif = TernaryLIF(shape=shape, **decays, **thresholds, **set_bias_later(p, shape))
+    lif = kind(shape=shape, **values)
     add_bias_later(p, shape, lif.bias_mant, setting.changes)
     return lif.a_in, lif.s_out
 
@@ -337,7 +324,7 @@ def build_sigma(_: Any, shape: tuple, __: SimpleNamespace) -> tuple:
 BUILDERS: dict = {
     "input": build_input,
     "lif": build_lif,
-    "ternary": build_ternary,
+    "ternary": build_lif,
     **dict.fromkeys(("alif", "li"), build_ours),
     **dict.fromkeys(("delta", "sigma_delta"), build_coder),
     "sigma": build_sigma,

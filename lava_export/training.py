@@ -7,9 +7,8 @@ is the one that is exported, and the gradient is that of the float network in th
 Axes: T ticks, B samples, N neurons, ``*N`` a node's shape.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -40,26 +39,34 @@ class ChipRun(NamedTuple):
     spikes: Int[np.ndarray, "T B N"] | None = None
 
 
-class IntegerNet(nn.Module, ABC):
+class IntegerNet(nn.Module):
     """A Net that computes in the integers of a chip and shares the Net's parameters.
 
     A run starts at rest. The integers are computed on the CPU.
 
     Args:
         net: the network; its weights, leaks and thresholds are trained.
+        chip: its name, for messages.
+        lower: (graph, **setting) -> program.
+        trace: (program, inputs, ticks) -> the run from rest of every population.
 
     Raises:
         LowerError: lists everything that cannot be lowered, or not be trained on integers.
     """
 
-    chip: ClassVar[str]
-
-    def __init__(self, net: Net) -> None:
+    def __init__(
+        self,
+        net: Net,
+        chip: str,
+        lower: Callable[..., Any],
+        trace: Callable[[Any, Mapping[str, Events], int], Mapping[str, ChipRun]],
+        **setting: Any,
+    ) -> None:
         super().__init__()
         graph = net.graph()
         if problems := list(_list_untrainable(graph)):
-            raise LowerError(problems, f"{self.chip} for training on integers")
-        self.net = Net(graph)
+            raise LowerError(problems, f"{chip} for training on integers")
+        self.net, self.setting, self._lower, self._trace = Net(graph), setting, lower, trace
         for key, part in net.parts.items():
             if isinstance(part, Spiking):
                 name = key.removeprefix("node_")
@@ -67,13 +74,9 @@ class IntegerNet(nn.Module, ABC):
             self.net.parts[key] = part
         self._update()
 
-    @abstractmethod
     def lower(self, graph: Graph) -> Any:
         """Return the program of a graph."""
-
-    @abstractmethod
-    def trace(self, inputs: Mapping[str, Events], ticks: int) -> Mapping[str, ChipRun]:
-        """Run the present program from rest, and return the run of every population."""
+        return self._lower(graph, **self.setting)
 
     def graph(self) -> Graph:
         """Return the Graph with the current parameters."""
@@ -101,7 +104,7 @@ class IntegerNet(nn.Module, ABC):
         events = {
             name: to_events(x.detach().cpu().flatten(2).numpy()) for name, x in inputs.items()
         }
-        found = self.trace(events, len(next(iter(inputs.values()))))
+        found = self._trace(self._program, events, len(next(iter(inputs.values()))))
         parts = [part for part in self.net.parts.values() if isinstance(part, ChipPopulation)]
         for part in parts:
             part.follow(found[part.name], self._program[part.name].unit)
@@ -130,8 +133,6 @@ class ChipNet(IntegerNet):
         ticks, largest_weight, bounds: see :func:`lava_export.lower.lower`.
     """
 
-    chip = "Loihi"
-
     def __init__(
         self,
         net: Net,
@@ -139,19 +140,15 @@ class ChipNet(IntegerNet):
         largest_weight: int = LARGEST_WEIGHT,
         bounds: Mapping[str, float] = NO_BOUNDS,
     ) -> None:
-        self.setting: Mapping[str, Any] = {
-            "ticks": ticks, "largest_weight": largest_weight, "bounds": bounds,
-        }  # fmt: skip
-        super().__init__(net)
+        setting = {"ticks": ticks, "largest_weight": largest_weight, "bounds": bounds}
+        super().__init__(net, "Loihi", lower, _trace, **setting)
 
-    def lower(self, graph: Graph) -> LoihiProgram:
-        """Return the program of a graph."""
-        return lower(graph, **self.setting)
 
-    def trace(self, inputs: Mapping[str, Events], ticks: int) -> Mapping[str, ChipRun]:
-        """Run the present program from rest, and return the run of every population."""
-        found = trace_membranes(self._program, inputs, ticks)
-        return {name: ChipRun(above) for name, above in found.items()}
+def _trace(
+    program: LoihiProgram, inputs: Mapping[str, Events], ticks: int
+) -> dict[str, ChipRun]:
+    found = trace_membranes(program, inputs, ticks)
+    return {name: ChipRun(above) for name, above in found.items()}
 
 
 class ChipPopulation(Spiking):

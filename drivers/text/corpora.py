@@ -151,17 +151,13 @@ def require_sound_corpora(
 
     where: place of the corpora, for the message.
     """
-    wrong = [*problems, *list_empty(corpora), *list_copies(corpora)]
+    empty = [f"{corpus.name}: no document" for corpus in corpora if not corpus.documents]
+    wrong = [*problems, *empty, *list_copies(corpora)]
     if not corpora:
         wrong.append("there is no corpus")
     if wrong:
         told = "\n".join(shorten_list(wrong, SHOWN))
         raise StoreError(f"{where}: refused as corpora:\n{told}\n{CURES}")
-
-
-def list_empty(corpora: Iterable[Corpus]) -> list[str]:
-    """Return one message per corpus without a document."""
-    return [f"{corpus.name}: no document" for corpus in corpora if not corpus.documents]
 
 
 def list_copies(corpora: Iterable[Corpus]) -> list[str]:

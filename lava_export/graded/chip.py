@@ -1,16 +1,15 @@
 """A GradedProgram as a program for a chip: fixed point with graded spikes."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from lava_export.contract import ChipProgram, Stimulus, make_parity
 from lava_export.decode import decode_program
+from lava_export.excess import Excess
 from lava_export.graded.program import GradedProgram
 from lava_export.graded.reference import quantise_input, run_graded, to_floats
 from lava_export.graded.report import list_graded_breaches, make_graded_scaling_table
 from lava_export.graded.run import run_graded_on_lava
-from lava_export.netx import NetxError
 from lava_export.parity import Parity
 from lava_export.report import compare
 from neuro.energy import Chip
@@ -28,14 +27,15 @@ class GradedChipProgram(ChipProgram):
 
     program: GradedProgram
     kind = "graded_program"
+    integers = GradedProgram
 
     def require_run(self, inputs: Stimulus) -> None:
         """Raise a ValueError if the program cannot run a stimulus."""
         quantise_input(self.program, inputs)
 
-    def run(self, inputs: Stimulus) -> Record:
-        """Return the run of the reference, with read-outs in units of the float network."""
-        return to_floats(run_graded(self.program, inputs))
+    def run_with_excess(self, inputs: Stimulus) -> tuple[Record, dict[str, Excess]]:
+        """Return the run of the reference; a state beyond its bits is an error of the run."""
+        return to_floats(run_graded(self.program, inputs)), {}
 
     def compare_with_lava(self, inputs: Stimulus) -> Parity:
         """Return how reference and Lava agree on the first GRADED_TICKS of one sample."""
@@ -55,10 +55,6 @@ class GradedChipProgram(ChipProgram):
     def list_net_problems(self) -> list[str]:
         """Return why netx of lava-dl cannot hold the program."""
         return ["its spikes are graded, a layer sends binary ones; run it on Lava itself"]
-
-    def write_net(self, path: Path) -> str:
-        """Raise a NetxError: netx holds no graded spikes."""
-        raise NetxError([f"{path}: {problem}" for problem in self.list_net_problems()])
 
     @classmethod
     def decode(cls, arrays: Arrays, plain: dict[str, Any]) -> "GradedChipProgram":

@@ -41,14 +41,10 @@ def _make_roots() -> np.ndarray:
     return np.asarray(np.rint(2.0**31 / np.sqrt(middles)).astype(np.int64))
 
 
-def _make_logistic() -> np.ndarray:
-    """Return 2^18 sigma(x) at the 257 bounds of 256 parts of [0, 8]."""
-    x = np.arange((SIDE << STEP) + 1) / 2**STEP
-    return np.asarray(np.rint(2.0**GATE / (1 + np.exp(-x))).astype(np.int64))
-
-
 ROOTS = _make_roots()
-LOGISTIC = _make_logistic()
+# 2^18 sigma(x) at the 257 bounds of 256 parts of [0, 8].
+BOUNDS = np.arange((SIDE << STEP) + 1) / 2**STEP
+LOGISTIC = np.rint(2.0**GATE / (1 + np.exp(-BOUNDS))).astype(np.int64)
 
 
 def invert_square_root(s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

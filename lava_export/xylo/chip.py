@@ -1,25 +1,18 @@
 """A XyloProgram as a program for a chip: bit-shift decays and 16-bit states."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from lava_export.contract import ChipProgram, Stimulus, count_ticks
-from lava_export.decode import decode_program
 from lava_export.excess import Excess
-from lava_export.netx import NetxError
 from lava_export.parity import Parity
 from lava_export.run import LavaMissing
 from lava_export.xylo.lower import choose_shifts, lower_to_xylo
 from lava_export.xylo.program import XyloProgram
 from lava_export.xylo.reference import require_xylo_run, run_xylo
-from lava_export.xylo.report import (
-    list_xylo_breaches,
-    make_xylo_scaling_table,
-)
+from lava_export.xylo.report import list_xylo_breaches, make_xylo_scaling_table
 from neuro.energy import OneCoreChip
 from neuro.graph import Graph
-from neuro.io.store import Arrays
 from neuro.spikes.record import Record
 
 
@@ -29,14 +22,11 @@ class XyloChipProgram(ChipProgram):
 
     program: XyloProgram
     kind = "xylo_program"
+    integers = XyloProgram
 
     def require_run(self, inputs: Stimulus) -> None:
         """Raise a ProgramError if the program cannot run a stimulus."""
         require_xylo_run(self.program, inputs, count_ticks(inputs))
-
-    def run(self, inputs: Stimulus) -> Record:
-        """Return the run of the reference, with read-outs in units of the float network."""
-        return self.run_with_excess(inputs)[0]
 
     def run_with_excess(self, inputs: Stimulus) -> tuple[Record, dict[str, Excess]]:
         """Return the run, and by population its excess over the float network's rules."""
@@ -71,12 +61,3 @@ class XyloChipProgram(ChipProgram):
     def list_net_problems(self) -> list[str]:
         """Return why netx of lava-dl cannot hold the program."""
         return ["a program for Xylo, and netx builds networks for Loihi; leave out --net"]
-
-    def write_net(self, path: Path) -> str:
-        """Raise a NetxError: netx builds networks for Loihi."""
-        raise NetxError([f"{path}: {problem}" for problem in self.list_net_problems()])
-
-    @classmethod
-    def decode(cls, arrays: Arrays, plain: dict[str, Any]) -> "XyloChipProgram":
-        """Return the program from the contents of a file."""
-        return cls(decode_program(XyloProgram, arrays, plain))

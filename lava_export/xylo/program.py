@@ -27,7 +27,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from lava_export.program import ProgramError, as_int32
+from lava_export.population import ProgramError, as_int32
+from lava_export.wiring import Wiring, list_problems_of_wiring
 from neuro.base.arguments import make_type_error
 
 LARGEST_STATE = 2**15 - 1
@@ -80,7 +81,7 @@ class XyloConnection:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class XyloProgram:
+class XyloProgram(Wiring[XyloPopulation, XyloConnection]):
     """Populations and the connections between them.
 
     shift, shift_out: of weights into hidden and into output neurons.
@@ -108,25 +109,9 @@ class XyloProgram:
         length = "" if self.ticks is None else f"; ticks={self.ticks}"
         return f"XyloProgram({populations}; shifts {self.shift}, {self.shift_out}{length})"
 
-    def __getitem__(self, name: str) -> XyloPopulation:
-        for p in self.populations:
-            if p.name == name:
-                return p
-        names = ", ".join(p.name for p in self.populations)
-        raise ProgramError(f"the program has no population {name!r}; there are {names}")
-
-    def into(self, name: str) -> tuple[XyloConnection, ...]:
-        """Return the connections that end at ``name``."""
-        return tuple(c for c in self.connections if c.target == name)
-
     def select(self, *kinds: XyloKind) -> tuple[XyloPopulation, ...]:
         """Return the populations of given kinds, in their order on the chip."""
         return tuple(p for p in self.populations if p.kind in kinds)
-
-    @property
-    def latency(self) -> int:
-        """Steps between the input's last tick and the last tick of the slowest population."""
-        return max(p.lag for p in self.populations)
 
 
 def require_xylo_program(program: object) -> None:
@@ -153,39 +138,21 @@ REACHES = {
 
 
 def _list_problems(program: XyloProgram) -> Iterator[str]:
-    names = [p.name for p in program.populations]
-    if program.ticks is not None and program.ticks < 1:
-        yield f"ticks is {program.ticks}; give one at least, or None for any number"
     for name in ("shift", "shift_out"):
         if not 0 <= getattr(program, name) <= LARGEST_SHIFT:
             yield f"{name} is {getattr(program, name)}, allowed is 0..{LARGEST_SHIFT}"
-    for name in sorted(set(names)):
-        if names.count(name) > 1:
-            yield f"{name}: the name is used twice"
-    if not program.select("input"):
-        yield "no population has kind input; a run needs one at least"
-    for p in program.populations:
-        yield from _check_population(p)
-    for c in program.connections:
-        unknown = [n for n in (c.source, c.target) if n not in names]
-        if unknown:
-            listed = ", ".join(names)
-            yield f"connection {c.name}: no population {unknown[0]!r}; there are {listed}"
-        else:
-            yield from _check_connection(c, program[c.source], program[c.target])
+    yield from list_problems_of_wiring(
+        program, get_args(XyloKind), _check_population, _check_connection
+    )
 
 
 def _check_population(p: XyloPopulation) -> Iterator[str]:
-    """Yield what is wrong with the kind, the lag and the registers of a population."""
-    if p.kind not in get_args(XyloKind):
-        yield f"{p.name}: no kind {p.kind!r}; there are {', '.join(get_args(XyloKind))}"
+    """Yield what is wrong with the registers of a population."""
     if min(p.shape, default=1) < 1 or p.lag < 0 or not 0 < p.scale < math.inf:
         yield (
             f"{p.name}: shape {p.shape} must be >= 1, lag {p.lag} >= 0, scale {p.scale} > 0 "
             "and finite; lower the graph again"
         )
-    if p.kind == "input" and p.lag:
-        yield f"{p.name}: an input with lag {p.lag}; inputs lead, their lag is 0"
     for column in fields(p):
         values = getattr(p, column.name)
         if not isinstance(values, np.ndarray):
@@ -202,25 +169,24 @@ def _check_population(p: XyloPopulation) -> Iterator[str]:
             yield f"{p.name}: {column.name} = {bad[0]}, allowed is {low}..{high}"
 
 
-def _check_connection(
-    c: XyloConnection, source: XyloPopulation, target: XyloPopulation
-) -> Iterator[str]:
+def _check_connection(program: XyloProgram, c: XyloConnection) -> Iterator[str]:
     """Yield what is wrong with the ends and the weights of a connection."""
+    source, target = program[c.source], program[c.target]
     if (source.kind, target.kind) not in REACHES:
         yield (
-            f"connection {c.name}: no synapses lead from {source.kind} {source.name} to "
+            f"no synapses lead from {source.kind} {source.name} to "
             f"{target.kind} {target.name}; channels reach hidden neurons, and these reach "
             "hidden and output neurons"
         )
     if c.weight.dtype.kind not in "iu" or c.weight.shape != (target.size, source.size):
         yield (
-            f"connection {c.name}: weights are {c.weight.dtype} of shape {c.weight.shape}; "
+            f"weights are {c.weight.dtype} of shape {c.weight.shape}; "
             f"give integers of shape {(target.size, source.size)}"
         )
         return
     bad = c.weight[np.abs(c.weight) > LARGEST_XYLO_WEIGHT]
     if bad.size:
         yield (
-            f"connection {c.name}: a weight of {bad[0]}; weights have 8 bits, from "
+            f"a weight of {bad[0]}; weights have 8 bits, from "
             f"-{LARGEST_XYLO_WEIGHT} to {LARGEST_XYLO_WEIGHT}"
         )

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int
 
+from lava_export.checks import require_start
 from lava_export.excess import Excess, add_excess
-from lava_export.program import ProgramError
 from lava_export.xylo.program import (
     CHANNEL_SPIKES,
     LARGEST_STATE,
@@ -23,8 +23,6 @@ from lava_export.xylo.program import (
     XyloProgram,
     require_xylo_program,
 )
-from neuro.base.arguments import require_whole_ticks
-from neuro.graph.inputs import CANNOT_START, list_problems_of_inputs
 from neuro.spikes import Events, of_sample, to_events, to_raster
 from neuro.spikes.record import Record, concatenate
 
@@ -67,36 +65,19 @@ def require_xylo_run(program: XyloProgram, inputs: Mapping[str, Events], ticks: 
         ProgramError: lists everything that keeps the run from starting.
     """
     require_xylo_program(program)
-    require_whole_ticks("ticks", ticks)
-    problems = []
-    if ticks < 1:
-        problems.append(f"a run of {ticks} ticks; ask for one at least")
-    elif program.ticks is not None and ticks > program.ticks:
-        problems.append(
-            f"a run of {ticks} ticks, and the program was lowered for {program.ticks}; use "
-            f"lower_to_xylo(graph, ticks={ticks})"
+    longer = f"use lower_to_xylo(graph, ticks={ticks})"
+    require_start(program, inputs, ticks, longer=longer, check=_list_unfit_events)
+
+
+def _list_unfit_events(name: str, events: Events) -> Iterator[str]:
+    value = events.value
+    odd = value[(value % 1 != 0) | (value < 0) | (value > CHANNEL_SPIKES)]
+    if odd.size:
+        yield (
+            f"{name}: {odd.size} values are no whole numbers from 0 to {CHANNEL_SPIKES} "
+            f"(first {odd[0]:g}); a channel of Xylo sends so many spikes in a step: encode the "
+            "values, e.g. with neuro.spikes.codes.rate"
         )
-    unfit = list_problems_of_inputs(
-        {p.name: p.size for p in program.select("input")}, inputs, None
-    )
-    problems += unfit
-    if not unfit:
-        for name, e in inputs.items():
-            if 1 <= ticks < e.shape[0]:
-                problems.append(
-                    f"{name}: events of {e.shape[0]} ticks for a run of {ticks}; cut the train "
-                    "or ask for as many ticks"
-                )
-            whole = (e.value % 1 == 0) & (e.value >= 0) & (e.value <= CHANNEL_SPIKES)
-            if not whole.all():
-                problems.append(
-                    f"{name}: {int((~whole).sum())} values are no whole numbers from 0 to "
-                    f"{CHANNEL_SPIKES} (first {e.value[~whole][0]:g}); a channel of Xylo sends "
-                    "so many spikes in a step: encode the values, e.g. with "
-                    "neuro.spikes.codes.rate"
-                )
-    if problems:
-        raise ProgramError("\n".join([CANNOT_START, *problems]))
 
 
 def run_xylo(program: XyloProgram, inputs: Mapping[str, Events], ticks: int) -> XyloRun:
@@ -157,7 +138,10 @@ def _stack_states(
 
 
 def _run_chunk(program: XyloProgram, rasters: Mapping[str, np.ndarray], ticks: int) -> XyloRun:
-    spikes = {name: to_events(_lengthen(r, ticks)) for name, r in rasters.items()}
+    spikes = {
+        name: to_events(np.pad(r, ((0, ticks - len(r)), (0, 0), (0, 0))))
+        for name, r in rasters.items()
+    }
     values, excess = {}, {}
     for name, (i, _, n, peak) in _stack_states(program, rasters, ticks).items():
         if program[name].kind == "readout":
@@ -179,13 +163,6 @@ def _run_chunk(program: XyloProgram, rasters: Mapping[str, np.ndarray], ticks: i
         digest=program.digest,
     )
     return XyloRun(record, excess)
-
-
-def _lengthen(raster: np.ndarray, ticks: int) -> np.ndarray:
-    """Return a raster of ``ticks`` ticks, silent after its own."""
-    out = np.zeros((ticks, *raster.shape[1:]), raster.dtype)
-    out[: len(raster)] = raster
-    return out
 
 
 def _slice_chip(program: XyloProgram) -> Iterator[tuple[XyloPopulation, slice]]:

@@ -140,7 +140,10 @@ def estimate_latency(
         }
         for bound in ("low", "value", "high")
     )
-    sync = replace(chip.time.sync.interval, nominal=time_barrier(placement, chip))
+    used = np.concatenate([x.core_of for x in placement.layers.values() if x.cores])
+    tiles = len(np.unique(locate_cores(np.unique(used), chip), axis=0))
+    barrier = interpolate_barrier(chip.barrier, tiles)
+    sync = replace(chip.time.sync.interval, nominal=barrier)
     seconds = Interval(
         *(
             float(np.max([t.total for t in layers.values()], axis=0).sum(0).mean())
@@ -233,17 +236,14 @@ def share_layer(name: str, placement: Placement, sent: SentBy, bound: str) -> Co
             "high": fired * sum(len(x.cores) for x in leaving),
         }[bound]
         out = each / max(int(fired.sum()), 1)
-    messages = np.array([share_messages(x) for x in into]).reshape(len(into), len(neurons))
+    messages = np.array([x.messages.sum(0) / max(int(x.fired.sum()), 1) for x in into]).reshape(
+        len(into), len(neurons)
+    )
     return CoreShares(
         neurons=neurons / neurons.sum(),
         sent=out,
         messages=np.ones_like(messages) if bound == "high" else messages,
     )
-
-
-def share_messages(sent: Sent) -> Float[np.ndarray, " K"]:
-    """Return which share of a source's spikes reaches each core of its target."""
-    return np.asarray(sent.messages.sum(0) / max(int(sent.fired.sum()), 1))
 
 
 def time_layer(work: LayerWork, shares: CoreShares) -> LayerTimes:
@@ -273,13 +273,6 @@ def list_largest(shares: Float[np.ndarray, "K S"]) -> Float[np.ndarray, "L S"]:
     rows = np.unique(shares, axis=0)
     beaten = [((rows >= row).all(1) & (rows > row).any(1)).any() for row in rows]
     return np.asarray(rows[~np.array(beaten)])
-
-
-def time_barrier(placement: Placement, chip: Chip) -> float:
-    """Return the nominal seconds of the barrier between the tiles in use."""
-    used = [layer.core_of for layer in placement.layers.values() if layer.cores]
-    cores = np.unique(np.concatenate(used))
-    return interpolate_barrier(chip.barrier, len(np.unique(locate_cores(cores, chip), axis=0)))
 
 
 def interpolate_barrier(barriers: Sequence[Barrier], tiles: int) -> float:

@@ -89,12 +89,14 @@ def choose_slots(
     cores, rng = len(slots), np.random.default_rng(seed)
     if not (flows.messages.any() or flows.entering.any()):
         return slots
+    energy = chip.energy
+    step = np.array([energy.hop_x.value, energy.hop_y.value, energy.crossing.value])
     mesh = _Mesh(
         flows.indptr.astype(np.int64),
         flows.indices.astype(np.int64),
         flows.messages,
         flows.entering,
-        _locate_priced(np.arange(allowed), chip),
+        locate_cores(np.arange(allowed), chip) * step,  # sums of distances are joules
     )
     number = min(max(PROPOSALS, PROPOSALS_OF_CORE * cores), MOST_PROPOSALS)
     best = _Lying(slots.astype(np.int64), np.full(allowed, -1, np.int64))
@@ -112,13 +114,6 @@ def choose_slots(
     if cores * allowed <= MOST_PAIRS:
         _improve(mesh, best)
     return best.slot
-
-
-def _locate_priced(cores: Int[np.ndarray, " P"], chip: Chip) -> Float[np.ndarray, "P 3"]:
-    """Return the positions of cores, scaled so that sums of distances are joules."""
-    energy = chip.energy
-    step = [energy.hop_x.value, energy.hop_y.value, energy.crossing.value]
-    return np.asarray(locate_cores(cores, chip) * np.array(step))
 
 
 class _Mesh(NamedTuple):

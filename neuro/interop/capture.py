@@ -77,12 +77,8 @@ class Way:
     static: bool = False
 
 
-def _run_each_tick(module: nn.Module, x: Tensor) -> list[Any]:
-    return [module(x_t) for x_t in x]
-
-
 AT_ONCE = Way("all ticks at once, x of (T, B, ...)", lambda module, x: module(x))
-EACH_TICK = Way("one tick a call, x of (B, ...)", _run_each_tick)
+EACH_TICK = Way("one tick a call, x of (B, ...)", lambda module, x: [*map(module, x)])
 STATIC = Way("one image in every tick, x of (B, ...)", lambda module, x: module(x), static=True)
 
 

@@ -101,25 +101,13 @@ def list_dts(module: nn.Module) -> list[float]:
 
 
 def _convert_lif(cell: Any, shape: Shape) -> NeuronNodes:
-    return NeuronNodes(node=_make_lif(cell.p, cell.dt, shape), emits="out")
-
-
-def _convert_refractory(cell: Any, shape: Shape) -> NeuronNodes:
-    return NeuronNodes(node=_make_refractory(cell, shape), emits="out")
-
-
-def _convert_recurrent(cell: Any, shape: Shape) -> NeuronNodes:
-    return _add_weights(cell, _make_lif(cell.p, cell.dt, shape))
-
-
-def _convert_recurrent_refractory(cell: Any, shape: Shape) -> NeuronNodes:
-    return _add_weights(cell, _make_refractory(cell, shape))
-
-
-def _add_weights(cell: Any, neuron: DiscreteLIF) -> NeuronNodes:
-    """Return a neuron together with the weights that a recurrent cell has itself."""
+    """Return a neuron, which waits and has weights of its own where the cell does."""
+    waits = hasattr(cell.p, "rho_reset")
+    node = _make_refractory(cell, shape) if waits else _make_lif(cell.p, cell.dt, shape)
+    if not hasattr(cell, "recurrent_weights"):
+        return NeuronNodes(node=node, emits="out")
     into, back = (Dense(weight=narrow(w)) for w in (cell.input_weights, cell.recurrent_weights))
-    return NeuronNodes(node=neuron, emits="out", recurrent=back, before=(("input", into),))
+    return NeuronNodes(node=node, emits="out", recurrent=back, before=(("input", into),))
 
 
 def _make_refractory(cell: Any, shape: Shape) -> DiscreteLIF:
@@ -189,19 +177,14 @@ def _convert_iaf(cell: Any, shape: Shape) -> NeuronNodes:
 
 
 def _convert_li(cell: Any, shape: Shape) -> NeuronNodes:
-    read = ParameterReader(shape)
-    c = cell.dt * read("tau_syn_inv", cell.p.tau_syn_inv)
-    return _make_membrane(cell, read, 1 - c)
-
-
-def _convert_li_linear(cell: Any, shape: Shape) -> NeuronNodes:
-    nodes = _convert_li(cell, shape)
+    read, kept = ParameterReader(shape), 0.0
+    if hasattr(cell.p, "tau_syn_inv"):
+        kept = 1 - cell.dt * read("tau_syn_inv", cell.p.tau_syn_inv)
+    nodes = _make_membrane(cell, read, kept)
+    if not hasattr(cell, "input_weights"):
+        return nodes
     into = Dense(weight=narrow(cell.input_weights))
     return replace(nodes, before=(("input", into), *nodes.before))
-
-
-def _convert_li_box(cell: Any, shape: Shape) -> NeuronNodes:
-    return _make_membrane(cell, ParameterReader(shape), 0.0)
 
 
 def _make_membrane(cell: Any, read: ParameterReader, decay_syn: Value) -> NeuronNodes:
@@ -231,19 +214,19 @@ Convert = Callable[[Any, Shape], NeuronNodes]
 # Cells take one tick per call, modules over time all ticks; classes of norse.torch by name.
 CELLS: Mapping[str, Convert] = {
     "LIFCell": _convert_lif,
-    "LIFRecurrentCell": _convert_recurrent,
-    "LIFRefracCell": _convert_refractory,
-    "LIFRefracRecurrentCell": _convert_recurrent_refractory,
+    "LIFRecurrentCell": _convert_lif,
+    "LIFRefracCell": _convert_lif,
+    "LIFRefracRecurrentCell": _convert_lif,
     "LIFBoxCell": _convert_box,
     "IAFCell": _convert_iaf,
     "LICell": _convert_li,
-    "LILinearCell": _convert_li_linear,
-    "LIBoxCell": _convert_li_box,
+    "LILinearCell": _convert_li,
+    "LIBoxCell": _convert_li,
 }
 OVER_TIME: Mapping[str, Convert] = {
     "LIF": _convert_lif,
-    "LIFRecurrent": _convert_recurrent,
-    "LIFRefracRecurrent": _convert_recurrent_refractory,
+    "LIFRecurrent": _convert_lif,
+    "LIFRefracRecurrent": _convert_lif,
     "IAF": _convert_iaf,
     "LI": _convert_li,
 }

@@ -214,10 +214,14 @@ def fold_ticks(
         for name, ticks in neurons.items():
             problems += _list_lost(ticks[-1].current, name, own=True)
         raise CaptureError(list(dict.fromkeys(problems)))
-    factors = _make_factors(made, neurons)
+    layers = {n: _make_factor(n, parts, neurons[n][0].shape) for n, parts in made.items()}
+    factors = {name: layer for name, layer in layers.items() if layer is not None}
     found.note_factors(factors)
     network, currents = _find_network(neurons, factors)
-    read = _find_read(network, [v for v in ends if not isinstance(v, Result)], record.ticks)
+    shown = [v for v in ends if not isinstance(v, Result)]
+    last = [v for v in shown if find_tick(v) == record.ticks - 1] or shown
+    sums = [network.terms(value, find_tick(value), "the output") for value in last]
+    read = dict.fromkeys(terms for terms in sums if terms)
     network.problems += _compare_read(network, found.early, read)
     if network.problems:
         raise CaptureError(list(dict.fromkeys(network.problems)))
@@ -266,15 +270,6 @@ def _list_problems_of_results(
             'reset_mechanism="none"), so that it is a read-out'
         )
     return problems
-
-
-def _find_read(
-    network: TickNetwork, values: list[Symbol], ticks: int
-) -> dict[tuple[Term, ...], None]:
-    """Return the sums that the module returns for the last tick without a neuron after them."""
-    last = [v for v in values if find_tick(v) == ticks - 1] or values
-    found = [network.terms(value, find_tick(value), "the output") for value in last]
-    return dict.fromkeys(terms for terms in found if terms)
 
 
 def _compare_read(
@@ -371,14 +366,6 @@ def _explain_state(key: str, tick: NeuronTick, value: Symbol | None) -> str:
         f"in tick {tick.tick} its {key} is not that which it returned in the tick before; hand "
         "on what it returns"
     )
-
-
-def _make_factors(
-    made: Mapping[str, NeuronNodes], neurons: Mapping[str, list[NeuronTick]]
-) -> dict[str, RecordedLayer]:
-    """Return, by neuron, the layers after spikes that count other than 1."""
-    layers = {n: _make_factor(n, parts, neurons[n][0].shape) for n, parts in made.items()}
-    return {name: layer for name, layer in layers.items() if layer is not None}
 
 
 def _make_factor(name: str, parts: NeuronNodes, shape: Shape) -> RecordedLayer | None:

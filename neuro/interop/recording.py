@@ -304,7 +304,8 @@ class Recorder:
 
     def _run_function(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Run a torch function, in float64 unless the module keeps its precision."""
-        short = _name_function(func)
+        name = (resolve_name(func) or getattr(func, "__name__", str(func))).rpartition(".")
+        short = name[2] if name[2] != "__get__" else name[0].rpartition(".")[2]
         writes = (short.endswith("_") and not short.endswith("__")) or short.startswith("__i")
         self._note_casts(short, (*args, *kwargs.values()))
         if not self.widen:
@@ -569,11 +570,6 @@ list_tensors = _list_tensors
 def _is_sized(value: Symbol) -> bool:
     """Say whether the size of what a value holds depends on the stimulus."""
     return isinstance(value, Lost) and value.what.startswith(_OF_VALUES)
-
-
-def _name_function(func: Any) -> str:
-    name = (resolve_name(func) or getattr(func, "__name__", str(func))).rpartition(".")
-    return name[2] if name[2] != "__get__" else name[0].rpartition(".")[2]
 
 
 def _is_end(x: Any) -> bool:

@@ -166,7 +166,8 @@ class SpikingJellyReader:
         self, module: nn.Module, call: NeuronCall, results: Mapping[str, Tensor]
     ) -> SourceState:
         """Return spikes, and membranes measured from rest."""
-        rest = _find_rest(module)
+        # What functional.reset_net sets: the neuron rests there.
+        rest = torch.as_tensor(module._memories_rv["v"], dtype=torch.float64)  # type: ignore[index]
         if not call.all_ticks:
             return SourceState(results["out"], results["v"] - rest, results.get("c"))
         membranes = torch.stack(self._membranes) if self._membranes else results["v_seq"]
@@ -181,8 +182,3 @@ class SpikingJellyReader:
         if never_fires(module) and used in ({"v"}, {"v_seq"}):
             return replace(make_readout(node, shape, dt, *used), source=source)
         return NeuronNodes(node=node, emits="out", source=source)
-
-
-def _find_rest(module: Any) -> Tensor:
-    """Return the membrane after ``functional.reset_net``, at which a neuron rests."""
-    return torch.as_tensor(module._memories_rv["v"], dtype=torch.float64)

@@ -147,7 +147,8 @@ def begin_run(run: Run, *, write: bool = True) -> str:
         write_new_bytes(path, to_json_bytes(header))
     old = read_header(run.folder) if path.exists() else header
     _require_as_trained(path, old, header["config"])
-    then = {**old, "config": {**_list_added(run.config), **old["config"]}}
+    added = {f.name: f.default for f in fields(run.config) if f.metadata == ADDED}
+    then = {**old, "config": {**added, **old["config"]}}  # earlier versions lack some
     if changes := [x for key in CONFIGURED for x in _list_changes(key, then[key], header[key])]:
         more = [f"and {len(changes) - MOST_TOLD} more"] if len(changes) > MOST_TOLD else []
         raise RunError(
@@ -247,11 +248,6 @@ def _list_changes(path: str, old: Any, new: Any) -> Iterator[str]:
             yield from _list_changes(f"{path}.{key}", old.get(key), new.get(key))
     elif old != new:
         yield f"{path.removeprefix('config.')} is {old!r} there and {new!r} here"
-
-
-def _list_added(config: Any) -> dict[str, Any]:
-    """Return the defaults of the fields that runs of earlier versions lack."""
-    return {f.name: f.default for f in fields(config) if f.metadata == ADDED}
 
 
 def _to_json(config: Any) -> Any:

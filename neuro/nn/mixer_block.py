@@ -101,7 +101,8 @@ class MixerModel(nn.Module):
         # Created last, so that weights that both kinds share are drawn alike.
         if not causal:
             for k, made in enumerate(self.blocks):
-                add_backwards(sizes, k, made)
+                if "causal" not in MIXERS[sizes.layers[k]].arguments:  # it reads no later token
+                    made.mixer = BothWays(made.mixer, make_mixer(sizes, k))  # type: ignore[arg-type]
 
     def require_known(self, tokens: Int64[Tensor, "T B"]) -> None:
         """Raise a ValueError if a token is not in the vocabulary."""
@@ -248,12 +249,6 @@ def make_linear(sizes: BlockSizes, inputs: int, outputs: int) -> nn.Linear | Bit
     spiking = sizes.linear == "spiking"
     quantise = count(sizes.ticks, sizes.threshold) if spiking else AbsMax(sizes.bits)
     return BitLinear(inputs, outputs, quantise, eps=sizes.eps)
-
-
-def add_backwards(sizes: BlockSizes, layer: int, block: nn.Module) -> None:
-    """Add to a block a mixer that reads backwards, unless its own mixer sees all tokens."""
-    if "causal" not in MIXERS[sizes.layers[layer]].arguments:
-        block.mixer = BothWays(block.mixer, make_mixer(sizes, layer))  # type: ignore[arg-type]
 
 
 def make_mixer(sizes: BlockSizes, layer: int, causal: bool = True) -> Mixer:

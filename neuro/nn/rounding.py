@@ -252,10 +252,11 @@ def integrate_membranes(
 
 def _delay(x: _Values, ticks: int) -> _Values:
     """Return the values delayed by ``ticks`` ticks."""
-    return _make_values((_delay_ticks(column, ticks) for column in x.columns), x.terms)
+    return _make_values((delay_ticks(column, ticks) for column in x.columns), x.terms)
 
 
-def _delay_ticks(x: Tensor, ticks: int) -> Tensor:
+def delay_ticks(x: Tensor, ticks: int) -> Tensor:
+    """Return T ticks of which the first are 0, and the others ``ticks`` late."""
     return torch.cat([torch.zeros_like(x[:ticks]), x])[: len(x)]
 
 
@@ -292,7 +293,7 @@ def compute_margins(
             "them"
         )
     activity = record_activity(graph, inputs)
-    currents = [_delay_ticks(activity[e.source], e.delay) for e in graph.into(name)]
+    currents = [delay_ticks(activity[e.source], e.delay) for e in graph.into(name)]
     x = torch.stack(currents).sum(0).numpy()
     k, fired = neuron.coefficients(graph.dt), activity[name].numpy()
     _, _, bounds = integrate_membranes(k, x, fired)

@@ -160,19 +160,15 @@ class _Linear(torch.autograd.Function):
         if not ctx.needs_input_grad[1]:
             return to_x, None, None, None, None
         if torch.is_grad_enabled():  # a gradient of these gradients may follow
-            x = _spread_out(active, ctx.shape)
+            dense = np.zeros(tuple(ctx.shape), active.value.dtype)
+            row = np.repeat(np.arange(len(dense)), np.diff(active.at[0]))
+            dense[row, active.neuron] = active.value
+            x = torch.from_numpy(dense)
             return to_x, to_y.t() @ (x if link is None else link + x), None, None, None
         flow = to_y.contiguous().numpy()
         out = np.zeros((ctx.shape[1], len(weight)), flow.dtype)
         run_in_shares(len(weight), flow.size, partial(add_outer, active, flow, out))
         return to_x, torch.from_numpy(out).t(), None, None, None
-
-
-def _spread_out(active: Train, shape: torch.Size) -> Tensor:
-    """Return the dense tensor (R J) that has these non-zero entries."""
-    x = np.zeros(tuple(shape), active.value.dtype)
-    x[np.repeat(np.arange(len(x)), np.diff(active.at[0])), active.neuron] = active.value
-    return torch.from_numpy(x)
 
 
 @kernel

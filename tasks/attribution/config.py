@@ -143,19 +143,9 @@ class AttributionConfig(ClippedConfig, BlockSizes):
         return self.arm if self.arm in ("unit", "residual") else "attention"
 
     @property
-    def reads_last_layer(self) -> bool:
-        """Whether the probe reads only the last layer."""
-        return self.arm == "last"
-
-    @property
     def is_spiking(self) -> bool:
         """Whether the probe reads events and sends spikes."""
         return self.arm == "alif"
-
-    @property
-    def is_on_spikes(self) -> bool:
-        """Whether the read-out maps spikes, as the maps of the language model do."""
-        return self.arm == "mean" and self.linear == "spiking"
 
     @property
     def is_recurrent(self) -> bool:
@@ -166,11 +156,6 @@ class AttributionConfig(ClippedConfig, BlockSizes):
     def is_unique(self) -> bool:
         """Whether tokens are weighted by their distance from the mean state."""
         return self.arm == "uniqueness"
-
-    @property
-    def is_permuted(self) -> bool:
-        """Whether the probe learns permuted labels, so that it can only guess."""
-        return self.arm == "permuted"
 
     @property
     def reads_trained_lm(self) -> bool:

@@ -109,7 +109,7 @@ def count_probe_macs(config: AttributionConfig) -> int:
 
     A spiking probe is counted as the same layers without spikes, at every token.
     """
-    width, layers = config.width, 1 if config.reads_last_layer else len(config.layers)
+    width, layers = config.width, 1 if config.arm == "last" else len(config.layers)
     if config.is_spiking:
         inputs, hidden = 2 * layers * width, config.probe_width
         return config.tokens * hidden * (inputs + hidden + config.protected)
@@ -202,13 +202,7 @@ def explain_only_torch(config: AttributionConfig) -> str:
 
 
 def chip_part(config: AttributionConfig, model: nn.Module) -> nn.Module:
-    """Return the network of the spiking probe, or the language model with its read-out.
-
-    Raises:
-        RunError: only torch runs the model.
-    """
-    if why := explain_only_torch(config):
-        raise RunError(why)
+    """Return the network of the spiking probe, or the language model with its read-out."""
     own = require_attribution(model)
     if isinstance(own.probe, SpikingProbe):
         return own.probe.network
@@ -231,13 +225,7 @@ def count_ticks(config: AttributionConfig) -> int:
 
 @torch.no_grad()
 def stimuli(config: AttributionConfig, model: nn.Module, split: Split) -> Iterator[Stimulus]:
-    """Yield documents spread over a split, as events or embeddings, and their corpora.
-
-    Raises:
-        RunError: only torch runs the model.
-    """
-    if why := explain_only_torch(config):
-        raise RunError(why)
+    """Yield documents spread over a split, as events or embeddings, and their corpora."""
     own = require_attribution(model)
     documents = load(config, split)
     few = pick_spread(total := len(documents.labels), COMPARED)

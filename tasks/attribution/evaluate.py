@@ -287,7 +287,7 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
         facts={
             "arm": config.arm,
             "methods": found,
-            "gap": describe_gap(gap),
+            "gap": {**vars(gap), "closed": gap.closed},
             "costs": {name: asdict(cost) for name, cost in count_costs(config).items()},
             OUTSIDE: facts,
         },
@@ -342,7 +342,7 @@ def _evaluate_lm(config: AttributionConfig, model: AttributionModel, folder: Pat
         notes={GAP.name: _tell_bounds(gap)},
         facts={
             "arm": config.arm,
-            "gap": describe_gap(gap),
+            "gap": {**vars(gap), "closed": gap.closed},
             "costs": {name: asdict(cost) for name, cost in count_costs(config).items()},
             OUTSIDE: facts,
         },
@@ -359,11 +359,6 @@ def _evaluate_lm(config: AttributionConfig, model: AttributionModel, folder: Pat
             _tabulate_costs(config),
         ],
     )
-
-
-def describe_gap(gap: Gap) -> dict[str, float | bool]:
-    """Return the figures of a gap for results files."""
-    return {**vars(gap), "closed": gap.closed}
 
 
 def _tell_bounds(gap: Gap) -> str:

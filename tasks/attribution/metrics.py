@@ -188,11 +188,6 @@ def trace_roc(
 TINY = 1e-300
 
 
-def predict_values(scores: Float64[np.ndarray, "K N"]) -> Float64[np.ndarray, "S N"]:
-    """Return the sum of the scores of each subset's corpora; the empty one has 0."""
-    return np.asarray(list_subsets(len(scores)).astype(float) @ scores)
-
-
 def measure_lds(
     scores: Float64[np.ndarray, "K N"], values: Float64[np.ndarray, "S N"]
 ) -> Float64[np.ndarray, " N"]:
@@ -212,7 +207,8 @@ def measure_lds(
     if not (np.isfinite(scores).all() and np.isfinite(values).all()):
         raise ValueError("scores or values are not finite, and have no order; leave these out")
     # Sums that differ only by rounding must share a rank.
-    predicted = np.round(predict_values(scores) / max(np.abs(scores).max(), TINY), 9)
+    sums = list_subsets(len(scores)).astype(float) @ scores
+    predicted = np.round(sums / max(np.abs(scores).max(), TINY), 9)
     return np.nan_to_num(correlate_ranks(predicted.T, values.T))
 
 

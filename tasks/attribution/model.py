@@ -126,14 +126,14 @@ class Probe(nn.Module):
     def __init__(self, config: AttributionConfig) -> None:
         super().__init__()
         self.reads, self.is_unique = config.reads, config.is_unique
-        self.first = len(config.layers) - 1 if config.reads_last_layer else 0
+        self.first = len(config.layers) - 1 if config.arm == "last" else 0
         layers = len(config.layers) - self.first
         self.layers = nn.Parameter(torch.zeros(layers))
         width = config.probe_width if config.is_recurrent else config.width
         self.lstm = nn.LSTM(config.width, width) if config.is_recurrent else None
         self.head = (
             make_linear(config, width, config.protected)
-            if config.is_on_spikes
+            if config.arm == "mean" and config.linear == "spiking"
             else nn.Linear(width, config.protected)
         )
         if self.is_unique:
@@ -283,7 +283,8 @@ class AttributionModel(nn.Module):
     def __init__(self, config: AttributionConfig) -> None:
         super().__init__()
         self.lm = SourceModel(config)
-        self.probe = None if config.is_lm else make_probe(config)
+        kind = SpikingProbe if config.is_spiking else Probe
+        self.probe = None if config.is_lm else kind(config)
         self.lm.requires_grad_(config.is_lm)
 
     def forward(self, tokens: Int64[Tensor, "T B"]) -> Float[Tensor, "T B M"]:
@@ -293,11 +294,6 @@ class AttributionModel(nn.Module):
         else:
             logits = self.probe(read_states(self.lm, tokens))[0]
         return logits
-
-
-def make_probe(config: AttributionConfig) -> Probe | SpikingProbe:
-    """Return a fresh probe; the arm must have one."""
-    return SpikingProbe(config) if config.is_spiking else Probe(config)
 
 
 def build(config: AttributionConfig) -> AttributionModel:

@@ -130,7 +130,7 @@ def load_split(config: AttributionConfig, split: Split) -> Documents:
     would favour one label per corpus, which a probe that recognises corpora could learn.
     """
     documents = load(config, choose_part(config, split))
-    if not config.is_permuted or split == "test":
+    if config.arm != "permuted" or split == "test":
         return documents
     rng = np.random.default_rng([config.seed_of_data, 200, split == "val"])
     labels = documents.labels.clone()

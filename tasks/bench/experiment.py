@@ -350,14 +350,10 @@ def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:  # noqa: ARG001
     """Yield the tables of a part, one per setting: values and costs of its rows."""
     tables: dict[tuple[str, str], list[Row]] = {}
     for row in list_arms(rows):
-        tables.setdefault((row.case, find_setting(row.subject)), []).append(row)
+        setting = row.subject.partition(": ")[0] if ": " in row.subject else ""
+        tables.setdefault((row.case, setting), []).append(row)
     for (_, setting), own in tables.items():
         yield tabulate_setting(setting, own)
-
-
-def find_setting(subject: str) -> str:
-    """Return the setting of an arm called "setting: arm"; "" without a colon."""
-    return subject.partition(": ")[0] if ": " in subject else ""
 
 
 def tabulate_setting(setting: str, rows: Sequence[Row]) -> Table:

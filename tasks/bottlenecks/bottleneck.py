@@ -93,7 +93,7 @@ def narrow_run(run: TaskRun, words: NarrowWords, tell: Tell = lambda _: None) ->
     for link in links:
         for widths in narrowing.list_widths(run.config, cuts.after):
             config = narrowing.narrow_config(run, cuts.after, widths, link)
-            tell(f"closed form of {describe_widths(widths)} channels by {link}")
+            tell(f"closed form of {'+'.join(map(str, widths))} channels by {link}")
             model = narrowing.build_in_closed_form(config, trained.model)
             points.append(narrowing.measure_point(config, model, "pca"))
     for folder, config in trainings.items():
@@ -207,11 +207,6 @@ def keep_open(gated: TaskRun) -> BottleneckConfig:
         gates=str(gated.folder.resolve()),
     )
     return drop_penalty(replace(config, narrow=narrow))
-
-
-def describe_widths(widths: Sequence[int]) -> str:
-    """Return the widths of the cuts as text, such as "8+4"."""
-    return "+".join(map(str, widths))
 
 
 def describe_result(

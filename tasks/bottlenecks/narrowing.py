@@ -243,11 +243,6 @@ def make_narrow_run(run: TaskRun, config: BottleneckConfig, folder: Path) -> Tas
     return replace(run, folder=folder, config=config)
 
 
-def list_calibration(config: BottleneckConfig) -> list[torch.Tensor]:
-    """Return the stimuli from which the closed form is computed."""
-    return [x for x, _ in islice(task.batches(config, "train", 0), task.CALIBRATED)]
-
-
 def build_in_closed_form(config: BottleneckConfig, original: nn.Module) -> nn.Module:
     """Return a narrow network with the original's weights and narrow layers in closed form."""
     with seeded(0):
@@ -256,7 +251,8 @@ def build_in_closed_form(config: BottleneckConfig, original: nn.Module) -> nn.Mo
     begin = config.narrow.begin
     if begin == "random":
         raise ValueError('narrow.begin "random" has no closed form; take "pca" or "channels"')
-    initialise_boundaries(model, list_calibration(config), begin)
+    stimuli = [x for x, _ in islice(task.batches(config, "train", 0), task.CALIBRATED)]
+    initialise_boundaries(model, stimuli, begin)
     return model.eval()
 
 

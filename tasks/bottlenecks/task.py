@@ -17,7 +17,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from drivers import augment, cifar, mnist
-from neuro.graph import Graph
 from neuro.io.run_folder import Run, RunError
 from neuro.nn.layers import Stack
 from tasks.bottlenecks import config as configs, network, teaching
@@ -38,7 +37,7 @@ from tasks.report import html as page
 from tasks.report.summary import state_value
 from tasks.runs.configuration import make_plan
 from tasks.runs.names import CONFIGURATIONS, SUMMARIES
-from tasks.runs.task import ACCURACY, Deployment, Findings, Html, Pair, Split, Table, Task
+from tasks.runs.task import ACCURACY, Findings, Html, Pair, Split, Table, Task
 
 Measure = Callable[[Run, nn.Module], Findings]
 COLOURS = ("cifar10", "generated")
@@ -107,17 +106,6 @@ def explain_only_torch(config: BottleneckConfig) -> str:
     if config.narrow.gated:
         return "channels still have gates; neuro bottleneck RUN --width learned keeps the open"
     return ""
-
-
-def _refuse_others(deployment: Deployment[BottleneckConfig]) -> Deployment[BottleneckConfig]:
-    """Return the deployment with a check that refuses networks that no chip can run."""
-
-    def part(config: BottleneckConfig, model: nn.Module) -> nn.Module | Graph:
-        if why := explain_only_torch(config):
-            raise RunError(why)
-        return deployment.part(config, model)
-
-    return replace(deployment, part=part, only_torch=explain_only_torch)
 
 
 def tabulate_blocks(config: BottleneckConfig) -> Table:
@@ -214,7 +202,7 @@ def _make_task() -> Task[BottleneckConfig]:
             "with a narrow layer at each cut, which sends few channels from chip to chip."
         ),
         training=training,
-        deployment=_refuse_others(task.deployment),
+        deployment=replace(task.deployment, only_torch=explain_only_torch),
         evaluation=replace(
             task.evaluation, evaluate=measure, headline=tell_narrowing, sections=show_narrowing
         ),

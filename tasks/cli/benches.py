@@ -291,8 +291,10 @@ def show(console: Console, name: str, options: BenchOptions) -> None:
         write(rows, path)
     picture = path.with_suffix(".png")
     *files, last = [path, picture, *(benchmark.draw(rows, picture) or [])]
-    if any("target" in row.conditions for row in rows):
-        console.print(_summary(rows), highlight=False)
+    if aimed := [row for row in rows if "target" in row.conditions]:
+        kept, open_ = (sum(row.reached is value for row in aimed) for value in (True, None))
+        more = f", {open_} not measured" if open_ else ""
+        console.print(f"{kept} of {len(aimed)} targets reached{more}", highlight=False)
     console.print(f"wrote {', '.join(map(str, files))} and {last}")
 
 
@@ -356,10 +358,3 @@ def _rates(row: Row) -> str:
 
 def _work(row: Row, key: str, scale: float) -> str:
     return _number(scale * row.conditions[key]) if key in row.conditions else ""
-
-
-def _summary(rows: list[Row]) -> str:
-    aimed = [row for row in rows if "target" in row.conditions]
-    kept, open_ = (sum(row.reached is value for row in aimed) for value in (True, None))
-    summary = f"{kept} of {len(aimed)} targets reached"
-    return summary + (f", {open_} not measured" if open_ else "")

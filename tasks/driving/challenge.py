@@ -280,7 +280,7 @@ class Submission:
         for name, values in found.items():
             single = name in ("vehicles", "the same, constant velocity", "plan")
             errors = [values["MinADEK"], values["MinFDEK"], values["MissRateTopK_2.0"]]
-            shown = [[*map(_format, e[:1] if single else e)] for e in errors]
+            shown = [[f"{x:.2f}" for x in (e[:1] if single else e)] for e in errors]
             rows.append([name, values["predictions"], *(" / ".join(e) for e in shown)])
         tables = self.windows.tables
         command = shlex.join(
@@ -305,7 +305,3 @@ class Submission:
             rows=rows,
             caption=f"Of 1, 5 and 10 modes where there are several. {note}",
         )
-
-
-def _format(value: float) -> str:
-    return f"{value:.2f}"

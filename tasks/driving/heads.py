@@ -91,7 +91,7 @@ class Heads(nn.Module):
         self.grid, self.road_cells = config.grid, config.road_cells
         self.sees_ego = bool(config.planner.dilations)
         self.navigation = config.planner.navigation
-        ego_channels = count_ego_channels(self.navigation)
+        ego_channels = 7 + len(COMMANDS) + 2 * (self.navigation == "target")
         self.parts = nn.ModuleDict()
         for name, channels in CHANNELS.items():
             sees_ego = self.sees_ego and name == "cost"
@@ -131,11 +131,6 @@ class Heads(nn.Module):
                 y = F.pixel_shuffle(y, self.road_cells)
             out[name] = y.reshape(*frames.shape[:2], *y.shape[1:])
         return out
-
-
-def count_ego_channels(navigation: Navigation) -> int:
-    """Return K of :func:`encode_ego` for a kind of navigation."""
-    return 7 + len(COMMANDS) + 2 * (navigation == "target")
 
 
 def encode_ego(

@@ -92,7 +92,8 @@ def decode_instances(maps: InstanceMaps) -> Int[np.ndarray, "T X Y"]:
             numbers.append(number or new)
             new += not number
         out[t] = np.array([0, *numbers])[cells]
-        steps = [_mean_flow(maps.flow[t], cells == k + 1) for k in range(len(centres))]
+        masks = [cells == k + 1 for k in range(len(centres))]
+        steps = [maps.flow[t][:, m].mean(1) if m.any() else np.zeros(2) for m in masks]
         predicted = centres + np.array(steps).reshape(-1, 2)
     return out
 
@@ -102,10 +103,3 @@ def decode_window(maps: Mapping[str, Tensor], b: int) -> Int[np.ndarray, "T X Y"
     vehicle, centre, offset, flow = (maps[name][b] for name in OF_INSTANCES)
     parts = (vehicle > 0, centre.sigmoid(), offset, flow)
     return decode_instances(InstanceMaps(*(part.cpu().numpy() for part in parts)))
-
-
-def _mean_flow(
-    flow: Float[np.ndarray, "2 X Y"], cells: Bool[np.ndarray, "X Y"]
-) -> Float[np.ndarray, " 2"]:
-    """Return the mean flow of cells, zeros if there are none."""
-    return flow[:, cells].mean(1) if cells.any() else np.zeros(2)

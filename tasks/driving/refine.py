@@ -158,19 +158,13 @@ def steer_path(
     speed [m/s], curvature [1/m]: changes in each frame; zeros keep the path.
     """
     moves = find_moves(path[..., :2])
-    length, course = moves.norm(dim=-1), find_course(moves, path[..., 2])
+    length = moves.norm(dim=-1)
+    long = length > 1e-3  # below a millimetre, a step has the direction of the car
+    x, y = torch.where(long, moves[..., 0], 1), torch.where(long, moves[..., 1], 0)
+    course = torch.where(long, torch.atan2(y, x), path[..., 2])
     driven = F.relu(length + FRAME * speed)
     turn = curvature * driven
     turned = turn.cumsum(1)
     along = course + turned - turn / 2
     steps = driven[..., None] * torch.stack([along.cos(), along.sin()], -1)
     return torch.cat([steps.cumsum(1), (path[..., 2] + turned)[..., None]], -1)
-
-
-def find_course(
-    moves: Float[Tensor, "B F 2"], yaw: Float[Tensor, "B F"]
-) -> Float[Tensor, "B F"]:
-    """Return the direction of each step, or its ``yaw`` if it is shorter than a millimetre."""
-    long = moves.norm(dim=-1) > 1e-3
-    x, y = torch.where(long, moves[..., 0], 1), torch.where(long, moves[..., 1], 0)
-    return torch.where(long, torch.atan2(y, x), yaw)

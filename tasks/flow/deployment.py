@@ -14,7 +14,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from neuro.io.run_folder import RunError
 from neuro.nn.net import Net
 from tasks.flow.chip import INPUT, list_maps, make_graph, make_state_graph
 from tasks.flow.chip_states import list_states, record_state
@@ -49,43 +48,25 @@ def explain_only_torch(config: FlowConfig) -> str:
     )
 
 
-def require_spiking(config: FlowConfig, model: nn.Module) -> FlowModel:
-    """Return the model; raise a RunError unless its maps are spiking."""
-    if why := explain_only_torch(config):
-        raise RunError(why)
-    return require_flow(model)
-
-
-def chip_part(config: FlowConfig, model: nn.Module) -> Net:
-    """Return the first token map; :func:`list_further_maps` returns the others.
-
-    Raises:
-        RunError: only torch runs the model.
-    """
-    return Net(make_graph(*next(list_maps(require_spiking(config, model)))))
+def chip_part(_: FlowConfig, model: nn.Module) -> Net:
+    """Return the first token map; :func:`list_further_maps` returns the others."""
+    return Net(make_graph(*next(list_maps(require_flow(model)))))
 
 
 def stimuli(config: FlowConfig, model: nn.Module, split: Split) -> Iterator[Stimulus]:  # noqa: ARG001
     """Yield the inputs of the first map while a few images are generated.
 
     The targets are the outputs of that map on torch, B T M.
-
-    Raises:
-        RunError: only torch runs the model.
     """
-    spiking = require_spiking(config, model)
+    spiking = require_flow(model)
     name, _ = next(list_maps(spiking))
     seen = record_map(config, spiking, name)
     yield Stimulus({INPUT: seen.x}, seen.y.swapaxes(0, 1))
 
 
 def list_further_maps(config: FlowConfig, model: nn.Module) -> dict[str, FurtherNetwork]:
-    """Return all token maps except the first, and all states, by name.
-
-    Raises:
-        RunError: only torch runs the model.
-    """
-    spiking = require_spiking(config, model)
+    """Return all token maps except the first, and all states, by name."""
+    spiking = require_flow(model)
 
     def make(name: str) -> FurtherNetwork:
         def drive(_: Split) -> Iterator[Stimulus]:
@@ -154,7 +135,7 @@ def count_ticks(config: FlowConfig) -> int:
 
 def host(config: FlowConfig, model: nn.Module) -> dict[str, int]:
     """Return the multiply-accumulates per sample that the host computes between the maps."""
-    spiking = require_spiking(config, model)
+    spiking = require_flow(model)
     calls = count_calls(config.sampler, config.steps, config.guidance)
     of_maps = sum(layer.weight.numel() for _, layer in list_maps(spiking)) * config.tokens
     kept = len(list_states(spiking)) * config.width * config.width // config.heads

@@ -74,16 +74,12 @@ def measure_images(
     values = {FEATURE_FD.name: reference.distance(shown)}
     if config.is_labelled:
         values[MATCH.name] = reference.match(shown, labels)
-    published = load_published() if _can_measure_fad(config) else None
+    digits = config.source in ("embedded", "mnist") and config.side == 28
+    published = load_published() if digits and config.samples >= 5120 else None
     if published is not None:
         fad = make_published_reference(*published)
         values[FAD.name] = fad.fad(shown[: fad.fakes])
     return values
-
-
-def _can_measure_fad(config: FlowConfig) -> bool:
-    digits = config.source in ("embedded", "mnist") and config.side == 28
-    return digits and config.samples >= 5120
 
 
 def measure_deltas(

@@ -111,7 +111,9 @@ def score_alarms(
         )
     predicted = int(_find_hits(alarms, known, about).any(0).sum())
     false = int((~_find_hits(alarms, onsets, about).any(1)).sum())
-    chance = _measure_warning(alarms, now, about.sop)
+    past = np.concatenate([[-np.inf], np.sort(alarms)])
+    last = past[np.searchsorted(past, now, "right") - 1]
+    chance = float((now - last < about.sop).mean())
     return AlarmScore(
         alarms=len(alarms),
         false=false,
@@ -154,15 +156,6 @@ def _find_hits(
     """Return which events begin in which occurrence periods."""
     ahead = onsets - now[:, None] - about.sph
     return np.asarray((ahead >= 0) & (ahead < about.sop))
-
-
-def _measure_warning(
-    alarms: Float64[np.ndarray, " A"], now: Float64[np.ndarray, " N"], sop: float
-) -> float:
-    """Return the share of the answers with an alarm at their time or less than sop before."""
-    known = np.concatenate([[-np.inf], np.sort(alarms)])
-    last = known[np.searchsorted(known, now, "right") - 1]
-    return float((now - last < sop).mean())
 
 
 def _find_tail(hits: int, events: int, chance: float) -> float:

@@ -131,7 +131,8 @@ def choose_later(config: ForecastConfig, part: SeriesWindows, epoch: int) -> Ser
     if config.arm == "present":
         return replace(part, later=show_own(config, part))
     if config.arm == "shuffled":
-        return replace(part, later=part.later[shuffle_windows(config, len(part.later), epoch)])
+        rng = np.random.default_rng([config.seed_of_data, epoch, 1])
+        return replace(part, later=part.later[rng.permutation(len(part.later))])
     return part
 
 
@@ -140,11 +141,6 @@ def show_own(config: ForecastConfig, part: SeriesWindows) -> Float32[np.ndarray,
     if isinstance(config, SeizureConfig):
         return part.own[:, None, -config.signals :]  # the last window
     return part.own
-
-
-def shuffle_windows(config: ForecastConfig, count: int, epoch: int) -> Int64[np.ndarray, " N"]:
-    """Return the permutation by which a shuffled teacher sees the later windows of others."""
-    return np.random.default_rng([config.seed_of_data, epoch, 1]).permutation(count)
 
 
 def order_batches(

@@ -80,7 +80,10 @@ def prepare_recordings(config: RecordingConfig) -> PreparedRecordings:
             f"channels={count}, or another patient"
         )
     windows, reasons = label_windows(patient, config)
-    windows, unreadable = drop_unreadable(patient, windows)
+    # All are read once: of an unreadable one, a channel is constant or not finite.
+    found = read_each(patient, windows, np.arange(len(windows.label)), lambda _: None)
+    kept = np.array([error is None for error in found])
+    windows, unreadable = windows.take(np.flatnonzero(kept)), int((~kept).sum())
     try:
         parts = split_windows(windows, config.tested)
         later = np.arange(len(windows.label))
@@ -119,16 +122,6 @@ def read_each(
     with ThreadPoolExecutor(READERS) as pool:
         list(pool.map(read, np.unique(windows.file[rows]).tolist()))
     return [found[n] for n in rows.tolist()]
-
-
-def drop_unreadable(patient: PatientRecordings, windows: EegWindows) -> tuple[EegWindows, int]:
-    """Return the readable windows and the number of others, after reading all of them once.
-
-    A window is unreadable if one of its channels is constant or not finite.
-    """
-    found = read_each(patient, windows, np.arange(len(windows.label)), lambda _: None)
-    kept = np.array([error is None for error in found])
-    return windows.take(np.flatnonzero(kept)), int((~kept).sum())
 
 
 def read_spectrograms(

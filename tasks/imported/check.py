@@ -33,16 +33,6 @@ Inputs = Mapping[str, Events]  # a sample of the stimulus by input; empty: unkno
 Problems = Callable[[Graph, int, Inputs], list[str]]  # graph, ticks per run, inputs -> problems
 
 
-def check_torch(graph: Graph, _: int, __: Inputs) -> list[str]:
-    """Return the parts that torch's clock cannot run."""
-    return problems_on_a_clock(graph)
-
-
-def check_events(graph: Graph, _: int, __: Inputs) -> list[str]:
-    """Return the parts that the event engine cannot run on a grid."""
-    return problems_on_a_clock(graph) + problems_of_neurons(graph, "the event engine")
-
-
 def check_exact(graph: Graph, _: int, __: Inputs) -> list[str]:
     """Return the parts that cannot run in continuous time."""
     try:
@@ -106,8 +96,11 @@ MOST_TICKS = 2**31  # ticks of events are int32
 
 
 TARGETS: dict[str, Problems] = {
-    "torch": check_torch,
-    "events": check_events,
+    "torch": lambda graph, *_: problems_on_a_clock(graph),
+    "events": lambda graph, *_: [
+        *problems_on_a_clock(graph),
+        *problems_of_neurons(graph, "the event engine"),
+    ],
     "exact": check_exact,
     **{chip: partial(check_chip, chip) for chip in (*load_chips(), *load_one_core_chips())},
     "lava": check_lava,

@@ -52,10 +52,8 @@ class Targets(NamedTuple):
     logits: Float[Tensor, "B T V"]
 
 
-def require_spiking(config: LanguageConfig, model: nn.Module) -> LanguageModel:
-    """Return the model; raise a RunError unless a Graph can hold it."""
-    if why := explain_only_torch(config):
-        raise RunError(why)
+def require_language(model: nn.Module) -> LanguageModel:
+    """Return the model; raise a RunError unless it is a LanguageModel."""
     if not isinstance(model, LanguageModel):
         raise RunError(_stays(f"a {type(model).__name__} is no LanguageModel"))
     return model
@@ -74,13 +72,9 @@ def _stays(why: str) -> str:
     )
 
 
-def chip_part(config: LanguageConfig, model: nn.Module) -> Net:
-    """Return the token step, from the embedding to the logits.
-
-    Raises:
-        RunError: the model is not the spiking MatMul-free one.
-    """
-    return Net(make_graph(require_spiking(config, model)))
+def chip_part(_: LanguageConfig, model: nn.Module) -> Net:
+    """Return the token step, from the embedding to the logits."""
+    return Net(make_graph(require_language(model)))
 
 
 def stimuli(config: LanguageConfig, model: nn.Module, split: Split) -> Iterator[Stimulus]:
@@ -88,7 +82,7 @@ def stimuli(config: LanguageConfig, model: nn.Module, split: Split) -> Iterator[
 
     Only one batch, which starts from the initial state: later ones would need a carried state.
     """
-    spiking = require_spiking(config, model)
+    spiking = require_language(model)
     tokens, following = next(iter(batches(config, split, 0)))
     tokens = tokens.to(spiking.embedding.weight.device)
     with torch.no_grad():

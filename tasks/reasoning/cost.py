@@ -28,8 +28,10 @@ def count_macs(config: ReasoningConfig, question: int, words: int) -> int:
     """
     with torch.device("meta"):
         model: ReasoningModel = build(config)
-    if config.arm == "diffusion":
-        return _count_diffusion_macs(config, model, question, words)
+    if config.arm == "diffusion":  # each call reads all, and computes logits for every token
+        read = question + 1 + words
+        token = count_token_macs(config, model, read - 1) + config.width * model.vocabulary
+        return read * token * len(share_steps(words, config.denoising_steps))
     given = 1 if config.arm == "cot" else 2  # SPEAK, ANSWER
     read = question + 1 + config.thoughts + given + words - 1
     readouts = read * config.depth if config.exit_kl else 0
@@ -38,18 +40,6 @@ def count_macs(config: ReasoningConfig, question: int, words: int) -> int:
     if config.arm == "codi":
         total += 2 * config.width**2 * config.thoughts
     return total
-
-
-def _count_diffusion_macs(
-    config: ReasoningConfig, model: ReasoningModel, question: int, words: int
-) -> int:
-    """Return the multiply-accumulates of all calls.
-
-    Each call reads the whole text again and computes logits for every token.
-    """
-    read = question + 1 + words
-    token = count_token_macs(config, model, read - 1) + config.width * model.vocabulary
-    return read * token * len(share_steps(words, config.denoising_steps))
 
 
 def count_token_macs(config: ReasoningConfig, model: ReasoningModel, context: int) -> int:

@@ -16,7 +16,6 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from neuro.io.run_folder import RunError
 from neuro.nn.mixer_graph import (
     DRIVEN,
     EMBEDDED,
@@ -71,20 +70,9 @@ def explain_only_torch(config: ReasoningConfig) -> str:
     return f"this network stays on torch: {why}; take a run of {cure}"
 
 
-def require_spiking(config: ReasoningConfig, model: nn.Module) -> ReasoningModel:
-    """Return the model; raise a RunError unless a Graph can hold it."""
-    if why := explain_only_torch(config):
-        raise RunError(why)
-    return require_reasoning(model)
-
-
 def chip_part(config: ReasoningConfig, model: nn.Module) -> Net:
-    """Return the token step, from embedding to logits; for a core, that of one iteration.
-
-    Raises:
-        RunError: only torch runs the model.
-    """
-    spiking = require_spiking(config, model)
+    """Return the token step, from embedding to logits; for a core, that of one iteration."""
+    spiking = require_reasoning(model)
     return Net(make_loop_graph(spiking) if config.depth else make_graph(spiking))
 
 
@@ -103,11 +91,8 @@ def stimuli(config: ReasoningConfig, model: nn.Module, split: Split) -> Iterator
 
     One batch of equally long questions; a core has one batch per iteration, with s from torch.
     Only the last iteration has words as targets.
-
-    Raises:
-        RunError: only torch runs the model.
     """
-    spiking = require_spiking(config, model)
+    spiking = require_reasoning(model)
     with torch.no_grad():
         x, words = embed_answers(config, spiking, split)
         if not config.depth:

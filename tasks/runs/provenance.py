@@ -232,19 +232,15 @@ def list_chip_exports(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob(f"{name_result('*')}.json"))
 
 
-def list_integers(folder: Path) -> list[str]:
-    """Return the names of ``integers-*.json`` files, without their ending."""
-    return sorted(path.stem for path in folder.glob("integers-*.json"))
-
-
 def list_out_of_date(folder: Path, now: Mapping[str, str]) -> dict[str, str]:
     """Return why results files of a run folder are out of date, by verb.
 
     An export to a chip, or a training on integers, is named like its file: "export-xylo".
     """
+    integers = sorted(path.stem for path in folder.glob("integers-*.json"))
     why = {
         verb: _explain_file(path, now)
-        for verb in (*RESULTS, *list_chip_exports(folder), *list_integers(folder))
+        for verb in (*RESULTS, *list_chip_exports(folder), *integers)
         if (path := folder / f"{verb}.json").exists()
     }
     return {verb: reason for verb, reason in why.items() if reason}

@@ -9,13 +9,14 @@ Axes: T ticks, B samples of a batch, ``*N`` the shape of a node of the Graph.
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import wraps
 from typing import Any, Generic, Literal, NamedTuple, NewType, TypeVar
 
 from torch import Tensor, nn
 
 from neuro.base.arguments import describe
 from neuro.graph import Graph
-from neuro.io.run_folder import Run
+from neuro.io.run_folder import Run, RunError
 from neuro.training import Course, Plan
 
 C = TypeVar("C")
@@ -367,8 +368,8 @@ class Deployment(Generic[C]):
         covers them, but every executor runs them.
     prices: (configuration, model, ``energy.json``) -> the task's own tables, such as joules
         per token; they are printed, and kept in that file.
-    only_torch: configuration -> why only torch can run that part, for the report; "" if
-        every executor can.
+    only_torch: configuration -> why only torch can run that part, for the report and for the
+        RunError of part, stimuli, host and others; "" if every executor can.
     unpriced: configuration -> why neuro energy refuses that part, for the report; "" if it
         does not.
     """
@@ -385,8 +386,21 @@ class Deployment(Generic[C]):
     unpriced: Callable[[C], str] = lambda _: ""
 
     def __post_init__(self) -> None:
-        names = ("part", "stimuli", "runs", "host", "others", "prices", "only_torch")
-        _require_functions(self, *names, "unpriced")
+        on_chip = ("part", "stimuli", "host", "others")
+        _require_functions(self, *on_chip, "runs", "prices", "only_torch", "unpriced")
+        for name in on_chip:
+            object.__setattr__(self, name, self._refuse_others(getattr(self, name)))
+
+    def _refuse_others(self, make: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function that raises a RunError where only torch can run the part."""
+
+        @wraps(make)
+        def make_if_possible(config: C, *others: Any) -> Any:
+            if why := self.only_torch(config):
+                raise RunError(why)
+            return make(config, *others)
+
+        return make_if_possible
 
 
 @dataclass(frozen=True, kw_only=True)

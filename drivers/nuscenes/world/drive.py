@@ -186,21 +186,14 @@ def _foresee(world: World, state: WorldState, frames: int) -> Float64[np.ndarray
         before, state = state, step_traffic(world, state)
         lane, last = int(state.route[EGO, 0]), int(before.route[EGO, 0])
         if lane in (world.table.left[last], world.table.right[last]):
-            state = _move_beside(world, before, state)
+            # Its share of the lane's length, which the rules keep, would be a jump in a plan.
+            along = state.along.copy()
+            along[EGO], _, _ = project(world.table, lane, before.ego)
+            along[EGO] += (before.speed[EGO] + state.speed[EGO]) / 2 * STEP
+            state = carry_ego(world, before, replace(state, along=along))
         if step % STEPS == 0:
             poses.append(to_ego_frame(ego, state.ego))
     return np.array(poses)
-
-
-def _move_beside(world: World, before: WorldState, state: WorldState) -> WorldState:
-    """Return the state with an ego that has just changed lanes moved beside its last place.
-
-    The rules keep its share of the lane's length, which would be a jump in a plan.
-    """
-    along = state.along.copy()
-    along[EGO], _, _ = project(world.table, int(state.route[EGO, 0]), before.ego)
-    along[EGO] += (before.speed[EGO] + state.speed[EGO]) / 2 * STEP
-    return carry_ego(world, before, replace(state, along=along))
 
 
 def to_ego_frame(ego: Ego, other: Ego) -> tuple[float, float, float]:

@@ -108,20 +108,10 @@ def compile_exactly(graph: Graph, threads: int) -> CompiledNetwork:
     Raises:
         GraphError: a part of the graph does not run in continuous time.
     """
-    components, readouts = build_components(graph, threads), build_readouts(graph)
-    return CompiledNetwork(graph, tuple(components), tuple(readouts))
-
-
-def build_components(graph: Graph, threads: int) -> list[Component]:
-    """Return the components with spiking populations, sources first."""
-    firing = graph.firing
-    groups = [tuple(n for n in group if n in firing) for group in graph.components]
-    return [_build_component(graph, group, threads) for group in groups if group]
-
-
-def build_readouts(graph: Graph) -> list[Readout]:
-    """Return all LIs."""
-    return [_build_readout(graph, name) for name in graph.integrators]
+    groups = [tuple(n for n in group if n in graph.firing) for group in graph.components]
+    components = tuple(_build_component(graph, group, threads) for group in groups if group)
+    readouts = tuple(_build_readout(graph, name) for name in graph.integrators)
+    return CompiledNetwork(graph, components, readouts)
 
 
 def _build_readout(graph: Graph, name: str) -> Readout:
@@ -131,7 +121,7 @@ def _build_readout(graph: Graph, name: str) -> Readout:
     gain = _reduce_equal(arrays["gain"])
     parts = _expand_chains(graph, name, first_source, first_neuron=0, port=-1, gain=gain)
     edges, rank = np.array([0, size]), np.zeros(size, np.int64)
-    table, nodes = assemble_table(parts, _count_sources(graph, first_source), edges, rank)
+    table, nodes = assemble_table(parts, sum(map(graph.size, first_source)), edges, rank)
     drive = _convert_bias(graph, name, arrays)
     require_size(f"{name}: biases per tick are", drive)
     return Readout(name, first_source, table, nodes, arrays["rate"], drive)
@@ -165,7 +155,7 @@ def _build_component(graph: Graph, names: tuple[str, ...], threads: int) -> Comp
     edges = np.linspace(0, n, min(threads, n) + 1).astype(np.int64)
     order = sorted(range(len(names)), key=lambda k: graph.order.index(names[k]))
     rank = np.repeat(np.argsort(order), list(sizes.values()))
-    table, nodes = assemble_table(parts, _count_sources(graph, first_source), edges, rank)
+    table, nodes = assemble_table(parts, sum(map(graph.size, first_source)), edges, rank)
     return Component(
         offsets=offsets,
         sizes=sizes,
@@ -198,7 +188,7 @@ def _expand_chains(
     parts = []
     for chain in find_chains(graph, end):
         if chain.source not in first_source:
-            first_source[chain.source] = _count_sources(graph, first_source)
+            first_source[chain.source] = sum(map(graph.size, first_source))
         part = expand_chain(
             graph,
             chain,
@@ -212,10 +202,6 @@ def _expand_chains(
         require_size(f"{chain} -> {end}: weights, in units of v, are", effects)
         parts.append(part)
     return parts
-
-
-def _count_sources(graph: Graph, first_source: Mapping[str, int]) -> int:
-    return sum(map(graph.size, first_source))
 
 
 def _find_ends(

@@ -163,14 +163,14 @@ def compile_graph(graph: Graph, dtype: np.dtype, recorded: tuple[str, ...] = ())
     valued = [n for n, node in graph.nodes.items() if _runs_in_torch(node)]
     cells = [n for n in graph.populations if n not in valued]
     layouts = {n: _layout(graph, edges, n) for n in cells}
-    layouts |= {n: (1, _arriving(graph, n)) for n in valued}
+    layouts |= {n: (1, graph.size(graph.into(n)[0].source)) for n in valued}
     parts: dict[str, Part] = {}
     for name, node in graph.nodes.items():
         if isinstance(node, Connection) and any(e.target == name for e in edges):
             parts[name] = _linear(graph, edges, name, layouts, dtype)
     for name in (*cells, *valued):
         near = [e.source for e in edges if e.target == name and e.delay == 0]
-        none = np.zeros(_arriving(graph, name), dtype)
+        none = np.zeros(graph.size(graph.into(name)[0].source), dtype)
         drive = sum((_bias(graph, n, dtype) for n in near), none)
         make = _valued if name in valued else _cells
         parts[name] = make(graph, name, layouts[name], drive)
@@ -227,11 +227,6 @@ def _edges(graph: Graph) -> list[Edge]:
                 edge = Edge(before.source, edge.target, Ticks(before.delay + edge.delay))
             edges.append(edge)
     return edges
-
-
-def _arriving(graph: Graph, name: str) -> int:
-    """Return the number of values that reach a node per tick."""
-    return graph.size(graph.into(name)[0].source)
 
 
 def _natural(graph: Graph, edges: list[Edge], name: str) -> Layout | None:

@@ -188,16 +188,16 @@ def simulate_slowly(graph: Graph, inputs: Mapping[str, Events]) -> Record:
     """Return the correct Record of :func:`neuro.events.simulate`, in float64 and from rest."""
     require_normal_form(graph, "the oracle of the grid")
     samples = next(iter(inputs.values())).shape[1]
-    reach = {n: list_synapses(graph, n) for n in graph.nodes if _is_connection(graph, n)}
+    reach = {
+        n: list_synapses(graph, n)
+        for n in graph.nodes
+        if isinstance(graph.nodes[n], Connection)
+    }
     records = []
     for b in range(samples):
         own = {name: of_sample(events, b) for name, events in inputs.items()}
         records.append(_Sample(graph, reach, own).run())
     return concatenate(records)
-
-
-def _is_connection(graph: Graph, name: str) -> bool:
-    return isinstance(graph.nodes[name], Connection)
 
 
 @no_type_check
@@ -269,7 +269,7 @@ class _Sample:
                 due = []
                 while self.heap and self.heap[0][:2] == (tick, self.rank[name]):
                     due.append(heapq.heappop(self.heap))
-                if _is_connection(self.graph, name):
+                if isinstance(self.graph.nodes[name], Connection):
                     self.connection(name, tick, due)
                 elif isinstance(self.graph.nodes[name], Host):
                     self.host(name, tick, due)

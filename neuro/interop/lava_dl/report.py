@@ -37,7 +37,7 @@ def describe_netx(net: NetFile, early: bool) -> dict[str, str]:
             faults.setdefault(fault, []).append(layer.index)
     if early:
         fault = "begins its biases earlier, against the input, than SLAYER"
-        faults[fault] = [layer.index for layer in layers if _has_bias(layer)]
+        faults[fault] = [x.index for x in layers if x.bias is not None and x.bias.any()]
     out = {f"netx {fault}": _name(where) for fault, where in faults.items() if where}
     vth = {x.index: x.neuron["vth"].max() for x in layers if x.neuron and not x.is_silent}
     high = [index for index, most in vth.items() if most >= EXACT]
@@ -71,10 +71,6 @@ def _list_faults(layer: NetLayer) -> Iterator[str]:
             yield "cuts the lowest weight off where none is positive"
         if low < 0 < high and (weight % 2).any():
             yield "gives odd weights of both signs 9 bits, which chips do not have"
-
-
-def _has_bias(layer: NetLayer) -> bool:
-    return layer.bias is not None and bool(layer.bias.any())
 
 
 def _name(layers: Iterable[int]) -> str:

@@ -17,7 +17,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from drivers.nuscenes.box import Box
 from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.hd_map import cover_areas, rasterise
 from drivers.nuscenes.labels import draw_labels
@@ -61,11 +60,6 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def move_on(box: Box, time: float) -> Box:
-    """Return a box moved on for ``time`` [s] at constant velocity."""
-    return replace(box, x=box.x + time * box.vx, y=box.y + time * box.vy)
-
-
 def draw_surroundings(
     config: DrivingConfig, instant: WorldInstant, road_map: RoadMap
 ) -> Surroundings:
@@ -73,7 +67,10 @@ def draw_surroundings(
     ego = instant.ego
     pose = np.array([ego.x, ego.y, ego.yaw])
     times = FRAME * np.arange(1 + config.future)
-    frames = [[move_on(box, float(time)) for box in instant.boxes] for time in times]
+    frames = [  # at constant velocity
+        [replace(box, x=box.x + t * box.vx, y=box.y + t * box.vy) for box in instant.boxes]
+        for t in times.tolist()
+    ]
     labels = draw_labels(frames, 1, pose, config.grid)
     masks = {
         "occupied": (labels.vehicle | labels.pedestrian)[1:],

@@ -3,7 +3,7 @@
 Axes: T ticks, B samples, K classes.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -11,6 +11,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from neuro.training.shuffle import shuffle_batches
 
 Coding = Literal["static", "rate"]
 
@@ -64,16 +66,10 @@ def train_tutorial(
     net.train()
     rng = np.random.default_rng(seed)
     optimizer = torch.optim.Adam(net.parameters(), lr=tutorial.lr)
-    for chosen in _shuffle(len(labels), 64, rng):
+    for chosen in shuffle_batches(len(labels), 64, rng):
         outputs = tutorial.run(net, tutorial.encode(images[chosen], rng))
         loss = F.cross_entropy(outputs.sum(0), torch.from_numpy(labels[chosen]).long())
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     net.eval()
-
-
-def _shuffle(n: int, batch: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    order = rng.permutation(n)
-    for start in range(0, n - batch + 1, batch):
-        yield order[start : start + batch]

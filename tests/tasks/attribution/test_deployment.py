@@ -28,6 +28,7 @@ from tasks.attribution.deployment import (
 )
 from tasks.attribution.documents import load
 from tasks.attribution.model import AttributionModel, build
+from tasks.attribution.task import TASK
 from tasks.cli import main
 
 SPIKING = {"linear": "spiking", "stack": "mlgru*2"}
@@ -133,9 +134,9 @@ def test_what_stays_on_torch_says_why(change: dict[str, Arm], told: str) -> None
     config, model = make(**change)
     assert told in explain_only_torch(config)
     with pytest.raises(RunError, match=told):
-        chip_part(config, model)
+        TASK.deployment.part(config, model)
     with pytest.raises(RunError, match=told):
-        next(stimuli(config, model, "test"))
+        next(iter(TASK.deployment.stimuli(config, model, "test")))
 
 
 def test_a_read_out_that_is_no_map_of_spikes_is_refused() -> None:

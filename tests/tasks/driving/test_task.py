@@ -244,12 +244,12 @@ def test_the_host_computes_what_takes_and_gives_real_values(model: Driver) -> No
 def test_twins_have_no_part_for_a_chip() -> None:
     twin = without_spikes(SMALL)
     with pytest.raises(RunError, match="use a run of driving:small"):
-        deployment.chip_part(twin, nn.Identity())
+        TASK.deployment.part(twin, nn.Identity())
     reset = replace(SMALL, decoder=replace(SMALL.decoder, carries=False))
     with pytest.raises(RunError, match="starts each frame from rest"):
-        deployment.chip_part(reset, nn.Identity())
+        TASK.deployment.part(reset, nn.Identity())
     with pytest.raises(RunError, match="sees true maps"):
-        deployment.chip_part(maps(), nn.Identity())
+        TASK.deployment.part(maps(), nn.Identity())
     why = TASK.deployment.only_torch
     assert why(twin) == "the twin without spikes has no Graph; use a run of driving:small"
     assert "starts each frame from rest" in why(reset)

@@ -34,6 +34,7 @@ from tasks.flow.deployment import (
 )
 from tasks.flow.generate import draw_start
 from tasks.flow.model import FlowModel, build
+from tasks.flow.task import TASK
 
 SMALL = {"width": 16, "heads": 2, "depth": 1, "side": 4, "steps": 3, "samples": 70}
 
@@ -131,11 +132,12 @@ def test_what_stays_on_torch_is_told_with_a_cure() -> None:
     told = "its maps are float, and only spikes"
     assert told in explain_only_torch(config)
     assert "take a run of flow:tiny_spiking" in explain_only_torch(config)
-    for ask in (chip_part, list_further_maps, host):
+    asked = TASK.deployment
+    for ask in (asked.part, asked.others, asked.host):
         with pytest.raises(RunError, match=told):
             ask(config, model)
     with pytest.raises(RunError, match=told):
-        next(stimuli(config, model, "test"))
+        next(iter(asked.stimuli(config, model, "test")))
     with pytest.raises(TypeError, match=r"block0_qkv: a chip needs spikes; set maps=spiking"):
         next(list_maps(model))
     assert explain_only_torch(tiny_spiking()) == ""

@@ -25,8 +25,8 @@ from tasks.language.config import (
     small_matmulfree,
     small_spiking,
 )
-from tasks.language.deployment import chip_part
 from tasks.language.model import LanguageModel
+from tasks.language.task import TASK
 
 SMALL = make_small()
 LAST_BITS = 1e-13  # tolerance for sums in another order
@@ -135,7 +135,7 @@ def test_a_graph_has_the_weights_and_counts_of_the_model(tmp_path: Path) -> None
 )
 def test_other_models_stay_on_torch_and_say_why(config: LanguageConfig, why: str) -> None:
     with pytest.raises(RunError, match=why) as told:
-        chip_part(config, torch.nn.Identity())
+        TASK.deployment.part(config, torch.nn.Identity())
     assert "take a run of language:small_spiking" in str(told.value)
 
 

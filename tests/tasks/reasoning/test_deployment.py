@@ -30,6 +30,7 @@ from tasks.reasoning.deployment import (
 from tasks.reasoning.evaluate import explain_exit
 from tasks.reasoning.items import ANSWER, END
 from tasks.reasoning.model import ReasoningModel, build
+from tasks.reasoning.task import TASK
 from tasks.runs.samples import Samples
 
 SMALL = ("train=40", "val=6", "test=8", "batch=20", "width=16", "hidden=16", "stages=2")
@@ -157,7 +158,7 @@ def test_what_stays_on_torch_is_told_with_a_cure(change: dict[str, Any], told: s
     cure = "reasoning:tiny_depth" if config.depth else "reasoning:tiny_spiking"
     assert f"take a run of {cure}" in explain_only_torch(config)
     with seeded(0), pytest.raises(RunError, match=told):
-        chip_part(config, build(config))
+        TASK.deployment.part(config, build(config))
     assert explain_only_torch(tiny_spiking()) == explain_only_torch(tiny_depth()) == ""
     assert explain_only_torch(replace(tiny_spiking(), arm="coconut", latents=0)) == ""
     assert "its maps are float" in explain_only_torch(tiny())

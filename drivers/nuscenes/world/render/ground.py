@@ -119,15 +119,6 @@ def _make_stripes(crossing: Polygon) -> list[Polygon]:
     return [Polygon([low, high, high + across, low + across]) for low, high in ends]
 
 
-def _to_texels(
-    points: Iterable[Sequence[float]], origin: Float64[np.ndarray, "2"]
-) -> np.ndarray:
-    """Return points in OpenCV's coordinates: the middle of the first texel is 0."""
-    places = (np.array(points)[:, :2] - origin) / TEXEL - 0.5
-    fixed_point: np.ndarray = np.round(places * 2**FRACTION).astype(np.int32)
-    return fixed_point
-
-
 def _fill(
     picture: np.ndarray,
     areas: Iterable[Polygon],
@@ -135,7 +126,9 @@ def _fill(
     colour: tuple[float, ...],
 ) -> None:
     for area in areas:
-        rings = [_to_texels(ring.coords, origin) for ring in _rings(area)]
+        rings = [(np.array(r.coords)[:, :2] - origin) / TEXEL - 0.5 for r in _rings(area)]
+        # In OpenCV's coordinates, the middle of the first texel is 0.
+        rings = [np.round(places * 2**FRACTION).astype(np.int32) for places in rings]
         cv2.fillPoly(picture, rings, colour, shift=FRACTION)
 
 

@@ -36,7 +36,9 @@ def scan_around(scenery: Scenery, faces: Faces, ego: Ego) -> Scan:
     to_global = flat_to_global(ego.x, ego.y, ego.yaw) @ to_ego
     rays, ring = _make_beams()
     eye = to_global[:3, 3]
-    near = faces.pick(_find_near(faces, eye))
+    middle = faces.corner + (faces.u + faces.v) / 2
+    reach = (np.linalg.norm(faces.u, axis=1) + np.linalg.norm(faces.v, axis=1)) / 2
+    near = faces.pick(np.linalg.norm(middle - eye, axis=1) - reach < RANGE)
     depth, hit = np.empty(len(rays)), np.empty(len(rays), np.int64)
     kernels.cast_rays(eye.copy(), rays @ to_global[:3, :3].T, near.solids, depth, hit)
     seen = depth < RANGE
@@ -63,11 +65,3 @@ def _make_beams() -> tuple[Float64[np.ndarray, "P 3"], Int64[np.ndarray, " P"]]:
     level = np.cos(RINGS[ring])
     rays = np.stack([level * np.sin(around), level * np.cos(around), np.sin(RINGS[ring])], 1)
     return rays, ring
-
-
-def _find_near(faces: Faces, eye: Float64[np.ndarray, "3"]) -> np.ndarray:
-    """Return a mask of the faces within range."""
-    middle = faces.corner + (faces.u + faces.v) / 2
-    reach = (np.linalg.norm(faces.u, axis=1) + np.linalg.norm(faces.v, axis=1)) / 2
-    near: np.ndarray = np.linalg.norm(middle - eye, axis=1) - reach < RANGE
-    return near
