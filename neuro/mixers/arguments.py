@@ -58,3 +58,12 @@ def clip_log_decay(g: Tensor) -> Tensor:
     """
     least = torch.finfo(g.dtype)
     return g.clamp(min=math.log(least.smallest_normal) + math.log(least.eps) - 1)
+
+
+def refuse_second_derivative() -> None:
+    """Raise a RuntimeError in a backward pass that is recorded (create_graph=True)."""
+    if torch.is_grad_enabled():
+        raise RuntimeError(
+            "compiled loops of sequence mixers have no second derivative; drop create_graph, "
+            "or call the core's recurrence, such as neuro.mixers.gla.run_gla_recurrence"
+        )

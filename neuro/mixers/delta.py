@@ -21,6 +21,7 @@ from neuro.mixers.arguments import (
     require_shape,
     without_autocast,
 )
+from neuro.mixers.chunks import can_run_chunks, run_in_chunks
 from neuro.mixers.gla import join_chunks, split_chunks, start_state
 from neuro.mixers.kernels import can_run, delta_steps
 
@@ -64,15 +65,19 @@ def run_delta(
 
         (1 + M) u = beta (v - G k S)        M[t, s] = beta[t] D[t, s] k[t].k[s], s < t
 
-    This is exact for decays of any strength: exponents are never positive, and no sum of g is
-    the difference of two others. It computes in float32 for 16-bit inputs.
+    This is exact for decays of any strength, as gated linear attention is; elsewhere than on a
+    CPU, exponents are never positive. It computes in float32 for 16-bit inputs. On a CPU there
+    is no second derivative.
     """
     _require_shapes(q, k, v, beta, g, state)
     q, k, v, beta, g = as_exact(q, k, v, beta, torch.zeros_like(beta) if g is None else g)
     s = start_state(k, v, state)
     if can_run(q, k, v, beta, g, s):
         return delta_steps(q, k, v, beta, g, s)
-    rows = (q, k, v, beta.unsqueeze(-1), clip_log_decay(g).unsqueeze(-1))
+    g = clip_log_decay(g).unsqueeze(-1)
+    if can_run_chunks(q, k, v, beta, g, s):
+        return run_in_chunks(q, k, v, g, s, beta)
+    rows = (q, k, v, beta.unsqueeze(-1), g)
     q, k, u, beta, g = (split_chunks(x, CHUNK) for x in rows)
     with without_autocast(v):
         y, end = _run_chunks(q, k, u, beta, g, s.flatten(0, 1))

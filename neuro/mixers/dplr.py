@@ -23,7 +23,8 @@ from neuro.mixers.arguments import (
     require_shape,
     without_autocast,
 )
-from neuro.mixers.gla import MAX_LOG_DECAY, join_chunks, split_chunks, start_state
+from neuro.mixers.chunks import MAX_LOG_DECAY, can_run_chunks, run_in_chunks
+from neuro.mixers.gla import join_chunks, split_chunks, start_state
 from neuro.mixers.kernels import can_run, dplr_steps
 
 CHUNK = 32  # tokens; 16 is a tenth slower for weak decays, and a tenth faster for strong ones
@@ -94,9 +95,12 @@ def run_kda(
 ) -> tuple[Float[Tensor, "T B H V"], Float[Tensor, "B H K V"]]:
     """Return what run_delta returns, for a decay per channel (Kimi Delta Attention)."""
     _require_kda_shapes(q, k, v, beta, g, state)
-    k, v, beta, g = as_exact(k, v, beta, g)
+    q, k, v, beta, g = as_exact(q, k, v, beta, g)
+    s = start_state(k, v, state)
+    if not can_run(q, k, v, beta, g, s) and can_run_chunks(q, k, v, beta, g, s):
+        return run_in_chunks(q, k, v, clip_log_decay(g), s, beta)
     write = beta.unsqueeze(-1) * k
-    return run_dplr(q, write, v, g, g.exp() * k, -write, state)
+    return run_dplr(q, write, v, g, g.exp() * k, -write, s)
 
 
 def _require_shapes(  # noqa: PLR0913 - the arguments of the core

@@ -24,12 +24,10 @@ from neuro.mixers.arguments import (
     require_shape,
     without_autocast,
 )
+from neuro.mixers.chunks import MAX_LOG_DECAY, can_run_chunks, run_in_chunks
 from neuro.mixers.kernels import can_run, gla_steps
 
 CHUNK = 32  # tokens; 64 is a tenth faster for weak decays, and half as fast for strong ones
-# Largest sum of decays in a block. In a block, keys are multiplied by exp(-g / 2) and queries
-# by exp(g / 2): in float32 that is 1e14 times 1e-14, with a relative error of 2e-6.
-MAX_LOG_DECAY = 64.0
 
 
 def run_gla_recurrence(
@@ -65,16 +63,26 @@ def run_gla(
     """Return (y, state after the last token), in chunks, or in a compiled loop for few tokens.
 
     This is exact for decays of any strength: exponents are positive only within a block, where
-    their sum is at most :data:`MAX_LOG_DECAY`. It computes in float32 for 16-bit inputs.
+    their sum is at most :data:`neuro.mixers.chunks.MAX_LOG_DECAY`. It computes in float32 for
+    16-bit inputs. On a CPU there is no second derivative.
     """
     _require_shapes(q, k, v, g, state, bonus)
     q, k, v, g = as_exact(q, k, v, g)
     s = start_state(k, v, state)
     if can_run(q, k, v, g, s, bonus):
         return gla_steps(q, k, v, g, s, bonus)
+    g = clip_log_decay(g)
+    compiled = can_run_chunks(q, k, v, g, s)
+    if compiled and bonus is None:
+        return run_in_chunks(q, k, v, g, s)
     now = q * k if bonus is None else q * k * bonus
     now = now.sum(-1, keepdim=True) * v
-    g = clip_log_decay(g)
+    if compiled:
+        # Tokens read the state before their own: what the state takes comes a token later.
+        q = F.pad(q, (0, 0, 0, 0, 0, 0, 0, 1))
+        k, v, g = (F.pad(x, (0, 0, 0, 0, 0, 0, 1, 0)) for x in (k, v, g))
+        y, end = run_in_chunks(q, k, v, g, s)
+        return y[:-1] + now, end
     if bonus is None:
         q = q * g.exp()
     q, k, g = (split_chunks(x, CHUNK) for x in (q, k, g))

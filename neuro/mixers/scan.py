@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from neuro.mixers.arguments import as_exact, require_shape
+from neuro.mixers.arguments import as_exact, refuse_second_derivative, require_shape
 from neuro.ops.jit import kernel
 from neuro.ops.threads import can_read, run_in_shares
 
@@ -88,8 +87,8 @@ class _Scan(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, to_out: Tensor) -> tuple[Tensor, ...]:
+        refuse_second_derivative()
         f, h, out = ctx.saved_tensors
         if not can_read(out):
             keep = torch.cat([f[1:], torch.zeros_like(f[:1])])  # decay of later gradients

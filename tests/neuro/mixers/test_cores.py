@@ -9,7 +9,7 @@ from mixer_cases import CORES, Core, draw_from, run_with_gradients
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from neuro.mixers import scan
+from neuro.mixers import chunks, scan
 from neuro.mixers.delta import run_delta, run_delta_recurrence
 from neuro.mixers.dplr import _require_shapes, run_dplr, run_dplr_recurrence, run_kda
 from neuro.mixers.gla import run_gla, run_gla_recurrence
@@ -43,6 +43,26 @@ def test_outputs_states_and_gradients_are_those_of_the_recurrence(
     assert distance(run_with_gradients(core.fast, given_), want) < 1e-11
     single = tuple(x.float() for x in given_)
     assert distance(run_with_gradients(core.fast, single), want) < 3e-4
+
+
+@pytest.mark.parametrize("name", ["gla", "gla, one decay a head", "gla with a bonus", "delta"])
+@settings(max_examples=8)
+@given(
+    tokens=st.integers(1, 75),
+    strength=st.sampled_from([0.0, 0.3, 8.0, 60.0, 3000.0]),
+    seed=st.integers(0, 99),
+)
+def test_chunks_in_torch_are_those_of_the_recurrence(
+    name: str, tokens: int, strength: float, seed: int
+) -> None:
+    core = CORES[name]
+    given_ = core.make(tokens, strength, draw_from(seed))
+    want = run_with_gradients(core.slow, given_)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chunks, "can_read", lambda _: False)
+        assert distance(run_with_gradients(core.fast, given_), want) < 1e-11
+        single = tuple(x.float() for x in given_)
+        assert distance(run_with_gradients(core.fast, single), want) < 3e-4
 
 
 @EVERY
@@ -215,12 +235,44 @@ def test_a_scan_by_doubling_is_one_by_loops(
     assert distance(run_with_gradients(run_scan, given_), want) < 1e-13
 
 
-def test_a_scan_on_two_threads_is_one_on_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    given_ = CORES["scan"].make(9, 3.0, draw_from(8))
-    want = run_with_gradients(run_scan, given_)
+@pytest.mark.parametrize("name", ["scan", "gla", "delta"])
+def test_two_threads_compute_what_one_does(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    given_ = CORES[name].make(35, 3.0, draw_from(8))
+    want = run_with_gradients(CORES[name].fast, given_)
     monkeypatch.setattr("neuro.ops.threads.MIN_SHARED_VALUES", 0)
     torch.set_num_threads(2)
-    assert distance(run_with_gradients(run_scan, given_), want) == 0
+    assert distance(run_with_gradients(CORES[name].fast, given_), want) == 0
+
+
+@pytest.mark.parametrize(
+    ("more", "ends"),
+    [
+        (0.0, [32, 35]),  # the sum after the first token of a chunk is 64
+        (2**-46, [3, 32, 35]),
+    ],
+)
+def test_a_chunk_ends_at_a_block_or_before_its_decay_is_too_strong(
+    more: float, ends: list[int]
+) -> None:
+    g = torch.zeros(35, 1, 1, 2, dtype=torch.float64)
+    g[0] = g[32] = -1000.0  # a chunk's first token decays the state only
+    g[1, 0, 0, 1], g[3, 0, 0, 1] = -40.0, -24.0 - more
+    sums, stops = torch.empty_like(g), torch.zeros(1, 1, 35, dtype=torch.int64)
+    chunks.cut_chunks(0, 1, g.numpy(), sums.numpy(), stops.numpy())
+    assert stops[stops > 0].tolist() == ends
+    assert stops.nonzero()[:, 2].tolist() == [0, *ends[:-1]]
+    assert sums[:, 0, 0, 0].tolist() == [0.0] * 35
+    half = 32.0 if more == 0 else 20.0
+    assert sums[:3, 0, 0, 1].tolist() == [half, half - 40, half - 40]
+    assert sums[3:, 0, 0, 1].tolist() == [half - 64 if more == 0 else 0.0] * 29 + [0.0] * 3
+
+
+@pytest.mark.parametrize("name", ["scan", "gla", "delta"])
+def test_a_second_derivative_is_refused(name: str) -> None:
+    leaves = [x.requires_grad_() for x in CORES[name].make(3, 1.0, draw_from(8))]
+    y, _ = CORES[name].fast(*leaves)
+    with pytest.raises(RuntimeError, match="no second derivative; drop create_graph"):
+        torch.autograd.grad(y.sum(), leaves, create_graph=True)
 
 
 def test_sixteen_bits_compute_in_thirty_two() -> None:
