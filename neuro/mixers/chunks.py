@@ -104,19 +104,20 @@ def cut_chunks(low: int, high: int, g: np.ndarray, sums: np.ndarray, stops: np.n
     for head in range(low, high):
         b, h, start = head // heads, head % heads, 0
         total[:] = 0
-        for t in range(1, tokens + 1):
+        for t in range(tokens + 1):
             over = t == tokens or t % BLOCK == 0
             if not over:
                 for c in range(channels):
-                    over |= abs(total[c] + g[t, b, h, c]) > MAX_LOG_DECAY
-            sums[t - 1, b, h] = total
+                    total[c] += g[t, b, h, c]
+                    over |= abs(total[c]) > MAX_LOG_DECAY
             if over:
                 stops[b, h, start] = t
-                sums[start:t, b, h] -= total / 2
+                half = sums[t - 1, b, h] / 2
+                sums[start:t, b, h] -= half
                 start = t
                 total[:] = 0
-            else:
-                total += g[t, b, h]
+            if t < tokens:
+                sums[t, b, h] = total
 
 
 @kernel

@@ -74,10 +74,10 @@ def run_delta(
     s = start_state(k, v, state)
     if can_run(q, k, v, beta, g, s):
         return delta_steps(q, k, v, beta, g, s)
-    g = clip_log_decay(g).unsqueeze(-1)
+    g = g.unsqueeze(-1)
     if can_run_chunks(q, k, v, beta, g, s):
         return run_in_chunks(q, k, v, g, s, beta)
-    rows = (q, k, v, beta.unsqueeze(-1), g)
+    rows = (q, k, v, beta.unsqueeze(-1), clip_log_decay(g))
     q, k, u, beta, g = (split_chunks(x, CHUNK) for x in rows)
     with without_autocast(v):
         y, end = _run_chunks(q, k, u, beta, g, s.flatten(0, 1))

@@ -98,7 +98,7 @@ def run_kda(
     q, k, v, beta, g = as_exact(q, k, v, beta, g)
     s = start_state(k, v, state)
     if not can_run(q, k, v, beta, g, s) and can_run_chunks(q, k, v, beta, g, s):
-        return run_in_chunks(q, k, v, clip_log_decay(g), s, beta)
+        return run_in_chunks(q, k, v, g, s, beta)
     write = beta.unsqueeze(-1) * k
     return run_dplr(q, write, v, g, g.exp() * k, -write, s)
 

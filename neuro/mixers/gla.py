@@ -71,7 +71,6 @@ def run_gla(
     s = start_state(k, v, state)
     if can_run(q, k, v, g, s, bonus):
         return gla_steps(q, k, v, g, s, bonus)
-    g = clip_log_decay(g)
     compiled = can_run_chunks(q, k, v, g, s)
     if compiled and bonus is None:
         return run_in_chunks(q, k, v, g, s)
@@ -85,7 +84,7 @@ def run_gla(
         return y[:-1] + now, end
     if bonus is None:
         q = q * g.exp()
-    q, k, g = (split_chunks(x, CHUNK) for x in (q, k, g))
+    q, k, g = (split_chunks(x, CHUNK) for x in (q, k, clip_log_decay(g)))
     rows = q, k, split_chunks(v, CHUNK), g
     with without_autocast(v):
         y, end = _run_chunks(*rows, s.flatten(0, 1))

@@ -2,8 +2,9 @@
 
 A training step is forward and backward. The recurrences are neuro's, token by token in torch,
 with gradients recorded. A scan also runs as the naive loop that indexes tokens, in which the
-gradient of each f[t] is as large as all of f. Attention is torch's. All subjects get the same
-arguments.
+gradient of each f[t] is as large as all of f. Attention is torch's. Chunks in torch are
+those of :mod:`tasks.bench.peers.torch_chunks`, as they are or compiled, of the fastest of three
+sizes. All subjects get the same arguments.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,17 +23,25 @@ from neuro.mixers.scan import run_scan, run_scan_recurrence
 from neuro.mixers.softmax import run_softmax
 from tasks.bench.comparison import Case, Pair
 from tasks.bench.harness import Build, Run
+from tasks.bench.peers.torch_chunks import run_delta_in_torch, run_gla_in_torch
 from tasks.bench.stopwatch import repeat
 
 OURS, LOOP, ATTENTION = "neuro", "torch, token by token", "torch, attention"
 INDEXED = "torch, f[t] by number"
 DECODED = 64  # tokens that a run generates
 HEADS = 4, 16  # of a small model, and of one of 370 million parameters
+Core = Callable[..., tuple[Tensor, Any]]
+Targets = Mapping[tuple[str, ...], float | None]
+SIZES = 16, 32, 64  # tokens in a chunk in torch
 # Smallest ratios that we aim for: beside the recorded loop (scan, chunks), attention, a step.
 # A chunk of RWKV-7 takes four products of tokens by tokens where others take one or two.
 RWKV7_CHUNKS = 5.0
-SCAN, CHUNKS, BESIDE_ATTENTION, STEP = 10.0, 8.0, 1.0, 1.5
-Core = Callable[..., tuple[Tensor, Any]]
+SCAN, CHUNKS, BESIDE_ATTENTION, STEP = 10.0, 8.0, 1.5, 1.5
+# The same beside chunks in torch: as they are, and compiled.
+IN_TORCH: Mapping[str, tuple[Core, float, float]] = {
+    "GLA": (run_gla_in_torch, 1.2, 1.0),
+    "delta rule": (run_delta_in_torch, 1.5, 1.2),
+}
 
 
 def run_indexed_scan(f: Tensor, i: Tensor) -> tuple[Tensor, Tensor]:
@@ -93,6 +102,12 @@ def train(text: CoreSizes, run: Core, threads: int) -> Run:
     return repeat(once)
 
 
+def train_compiled(text: CoreSizes, run: Core, threads: int) -> Run:
+    """Return a run of a training step in code of ``torch.compile``, without its cache."""
+    torch._inductor.config.force_disable_caches = True
+    return train(text, torch.compile(run, fullgraph=True, dynamic=False), threads)
+
+
 def decode(text: CoreSizes, run: Core, threads: int) -> Run:
     """Return a run that generates tokens one by one and keeps the state."""
     torch.set_num_threads(threads)
@@ -109,13 +124,16 @@ def decode(text: CoreSizes, run: Core, threads: int) -> Run:
 
 
 def _case(
-    name: str, text: CoreSizes, subjects: Mapping[str, Build], targets: Mapping[str, float]
+    name: str,
+    text: CoreSizes,
+    subjects: Mapping[str, Build],
+    targets: Targets,
 ) -> Case:
-    """Return ours beside all others; targets: smallest ratio by peer."""
+    """Return ours beside the fastest of each group of others; targets: smallest ratios."""
     return Case(
         name=f"{name}, T {text.tokens}",
         subjects=subjects,
-        pairs=tuple(Pair(OURS, (p,), targets.get(p)) for p in subjects if p != OURS),
+        pairs=tuple(Pair(OURS, peers, target) for peers, target in targets.items()),
         unit="ms",
         per=1e-3,
         conditions={"batch": text.batch, "heads": text.heads, "channels": text.channels},
@@ -128,11 +146,29 @@ def recurrences(quick: bool) -> list[Case]:
     for core in CORES:
         text = CoreSizes(core=core, tokens=tokens, batch=8 if core == "scan" else 4)
         runs = dict(zip((OURS, LOOP), CORES[core], strict=True))
-        targets = {LOOP: RWKV7_CHUNKS if core == "RWKV-7" else CHUNKS}
+        targets: Targets = {(LOOP,): RWKV7_CHUNKS if core == "RWKV-7" else CHUNKS}
         if core == "scan":
-            runs[INDEXED], targets = run_indexed_scan, {INDEXED: SCAN}
+            runs[INDEXED], targets = run_indexed_scan, {(LOOP,): None, (INDEXED,): SCAN}
         subjects = {who: partial(train, text, run) for who, run in runs.items()}
         cases.append(_case(f"{core}, training", text, subjects, targets))
+    return cases
+
+
+def chunks(quick: bool) -> list[Case]:
+    """Return a training step beside chunks in torch, as they are and compiled."""
+    cases = []
+    for tokens, batch in ((64, 1),) if quick else ((512, 4), (2048, 1)):
+        for core, (chunked, plain, compiled) in IN_TORCH.items():
+            text = CoreSizes(core=core, tokens=tokens, batch=batch)
+            subjects: dict[str, Build] = {OURS: partial(train, text, CORES[core][0])}
+            targets: dict[tuple[str, ...], float | None] = {}
+            ways = ("torch", train, plain), ("torch.compile", train_compiled, compiled)
+            for way, step, target in ways:
+                peers = {n: f"{way}, chunks of {n}" for n in SIZES}
+                targets[tuple(peers.values())] = target
+                for n, who in peers.items():
+                    subjects[who] = partial(step, text, partial(chunked, size=n))
+            cases.append(_case(f"{core}, training, chunks", text, subjects, targets))
     return cases
 
 
@@ -144,7 +180,7 @@ def attention(quick: bool) -> list[Case]:
             text = CoreSizes(core=core, tokens=tokens, batch=1)
             peer = partial(train, replace(text, core="softmax"), run_softmax)
             subjects = {OURS: partial(train, text, CORES[core][0]), ATTENTION: peer}
-            targets = {ATTENTION: BESIDE_ATTENTION}
+            targets: Targets = {(ATTENTION,): BESIDE_ATTENTION}
             cases.append(_case(f"{core}, training", text, subjects, targets))
     return cases
 
@@ -157,12 +193,13 @@ def steps(quick: bool) -> list[Case]:
             text = CoreSizes(core=core, tokens=4 if quick else DECODED, batch=1, heads=heads)
             ours, loop = (partial(decode, text, run) for run in CORES[core])
             name = f"{core}, generation, width {heads * text.channels:,}"
-            cases.append(_case(name, text, {OURS: ours, LOOP: loop}, {LOOP: STEP}))
+            cases.append(_case(name, text, {OURS: ours, LOOP: loop}, {(LOOP,): STEP}))
     return cases
 
 
 CASES: Mapping[str, Callable[[bool], list[Case]]] = {
     "recurrences": recurrences,
+    "chunks": chunks,
     "attention": attention,
     "steps": steps,
 }
