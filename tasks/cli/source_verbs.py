@@ -68,8 +68,8 @@ def import_(  # noqa: PLR0913 - a flag each
 
     Args:
         source: a .nir file, a .net file of lava-dl, a .safetensors file of a Graph,
-            file.py:function, whose function returns a module of snnTorch, Norse or
-            SpikingJelly (the file is executed), or the folder of a published MatMul-free
+            file.py:function, whose function returns a module of snnTorch, Norse, SpikingJelly
+            or lava-dl's SLAYER (the file is executed), or the folder of a published MatMul-free
             language model.
         out: run folder (default: runs/NAME of the source).
         stimulus: .npz with an array for each input, by its name, or one array; axes: ticks,
@@ -85,8 +85,9 @@ def import_(  # noqa: PLR0913 - a flag each
         rate: probability of a spike in a tick of the random stimulus.
         seed: of the random stimulus.
         set: a choice that the source leaves open: a keyword of its reader in neuro.interop,
-            such as dt, discretisation and reset of a .nir file, time and layers of a .net file,
-            or a field of a language model; as in --set dt=0.0001; may be repeated.
+            such as dt, discretisation and reset of a .nir file, time, layers, delay_shift and
+            reset_interval of a .net file, or a field of a language model; as in
+            --set dt=0.0001; may be repeated.
     """
     from tasks.imported import import_network as verb
     from tasks.language.checkpoint import import_checkpoint, is_checkpoint, tell_checkpoint

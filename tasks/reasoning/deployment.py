@@ -9,7 +9,8 @@ beforehand.
 Axes: T tokens (ticks), B samples, W words of an answer, D channels, V the vocabulary.
 """
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -26,16 +27,16 @@ from neuro.nn.mixer_graph import (
     make_loop_graph,
 )
 from neuro.nn.net import Net
-from tasks.reasoning.batches import arrange_items
 from tasks.reasoning.config import ReasoningConfig
 from tasks.reasoning.curriculum import say, stack_tokens
 from tasks.reasoning.data import load
-from tasks.reasoning.items import BEGIN, PAD
+from tasks.reasoning.items import BEGIN, PAD, EncodedItem
 from tasks.reasoning.loss import require_reasoning
 from tasks.reasoning.model import ReasoningModel
+from tasks.runs.samples import pick_spread
 from tasks.runs.task import ACCURACY, Metric, Split, Stimulus
 
-COMPARED = 16  # items that every executor answers: the first ones of a split
+COMPARED = 16  # items that every executor answers
 # Compared with the model as it was trained, in float32.
 SAME, FAR = "share of words that stay as trained", "largest change of a word's score"
 GREEDY = Metric(name="greedy_words_as_trained", format=".2%", meaning=SAME)
@@ -87,34 +88,47 @@ def count_host_macs(config: ReasoningConfig, model: nn.Module) -> dict[str, int]
 
 
 def stimuli(config: ReasoningConfig, model: nn.Module, split: Split) -> Iterator[Stimulus]:
-    """Yield the first questions of a split with their pauses and answers, embedded (T B D).
+    """Yield some questions of a split with their pauses and answers, embedded (T B D).
 
-    One batch of equally long questions; a core has one batch per iteration, with s from torch.
-    Only the last iteration has words as targets.
+    One batch (:func:`pick_items`); a core has one per iteration, with s from torch. Only the
+    last iteration has words as targets.
     """
     spiking = require_reasoning(model)
+    items, drawn = pick_items(config, split)
     with torch.no_grad():
-        x, words = embed_answers(config, spiking, split)
+        x, words = embed_answers(config, spiking, items)
         if not config.depth:
             hidden = spiking.read(x).hidden
-            yield _make_stimulus(EMBEDDED, x, words, spiking.head(hidden))
+            yield _make_stimulus(EMBEDDED, x, words, spiking.head(hidden), drawn)
             return
         s = torch.zeros_like(x)
         for i in range(1, config.depth + 1):
             driven, (s, hidden) = s + x, spiking.run_iteration(s, x)
             due = words if i == config.depth else torch.full_like(words, PAD)
-            yield _make_stimulus(DRIVEN, driven, due, spiking.head(hidden))
+            yield _make_stimulus(DRIVEN, driven, due, spiking.head(hidden), drawn)
+
+
+def pick_items(config: ReasoningConfig, split: Split) -> tuple[list[EncodedItem], str]:
+    """Return questions of the commonest length, spread at random, and how they were drawn.
+
+    Equally long questions need no padding before the thoughts.
+    """
+    items = load(config).items[split]
+    ((length, _),) = Counter(len(item.question) for item in items).most_common(1)
+    own = [item for item in items if len(item.question) == length]
+    of = f" of {length} words" if len(own) < len(items) else ""
+    drawn = f"spread at random over {len(own):,}{of}" if len(own) > COMPARED else f"all{of}"
+    return [own[k] for k in pick_spread(len(own), COMPARED)], f"{drawn} of the split"
 
 
 def embed_answers(
-    config: ReasoningConfig, model: ReasoningModel, split: Split
+    config: ReasoningConfig, model: ReasoningModel, items: Sequence[EncodedItem]
 ) -> tuple[Float[Tensor, "T B D"], Int64[Tensor, "W B"]]:
-    """Return (embedded questions with pauses and answers, target words) of the first items.
+    """Return embedded questions with pauses and answers, and the target words.
 
     The targets follow each of the last W tokens; PAD after the end.
     """
     device = model.embedding.weight.device
-    items = arrange_items(config, load(config), split, 0)[0][:COMPARED]
     kept = [item.thinking if config.arm == "cot" else () for item in items]
     said = stack_tokens([say(k, item.answer) for k, item in zip(kept, items, strict=True)])
     question = stack_tokens([(*item.question, BEGIN) for item in items])
@@ -123,10 +137,10 @@ def embed_answers(
     return x, said[1:] if config.arm == "cot" else said[2:]  # ANSWER is an input otherwise
 
 
-def _make_stimulus(name: str, x: Tensor, words: Tensor, logits: Tensor) -> Stimulus:
+def _make_stimulus(name: str, x: Tensor, words: Tensor, logits: Tensor, drawn: str) -> Stimulus:
     """Return the stimulus of an input, with the target words after its last tokens."""
     due, logits = words.T.contiguous(), logits[-len(words) :].swapaxes(0, 1)
-    return Stimulus({name: x.cpu()}, SaidTargets(due, logits.cpu()), "the first of the split")
+    return Stimulus({name: x.cpu()}, SaidTargets(due, logits.cpu()), drawn)
 
 
 def count_ticks(config: ReasoningConfig) -> int:
@@ -135,7 +149,7 @@ def count_ticks(config: ReasoningConfig) -> int:
     Counts the longest stimulus of the test split, because shorter ones are padded and a chip
     computes every tick.
     """
-    items = arrange_items(config, load(config), "test", 0)[0][:COMPARED]
+    items, _ = pick_items(config, "test")
     said = max(
         len(say(item.thinking if config.arm == "cot" else (), item.answer)) for item in items
     )

@@ -24,7 +24,7 @@ from neuro.nn.recurrent_depth import Exits
 from neuro.spikes import Events, to_events
 from neuro.spikes.record import Record, concatenate
 from tasks.reasoning.config import ReasoningConfig
-from tasks.reasoning.deployment import embed_answers
+from tasks.reasoning.deployment import embed_answers, pick_items
 from tasks.reasoning.items import PAD
 from tasks.reasoning.model import ReasoningModel
 
@@ -86,7 +86,7 @@ def measure_loops(config: ReasoningConfig, model: ReasoningModel) -> dict[str, f
     - for one sample on Lava, the values of logits and s that differ from the integer reference
     """
     graph = make_loop_graph(model)
-    e, words = embed_answers(config, model, "test")
+    e, words = embed_answers(config, model, pick_items(config, "test")[0])
     executors, values = list_executors(graph), dict[str, float]()
     found = {name: run_loop(run, e, LOOPS[-1]) for name, run in executors.items()}
     due = found["torch"].logits[:, -len(words) :]

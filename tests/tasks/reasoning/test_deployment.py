@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from neuro.nn.mixer_graph import DRIVEN, EMBEDDED, LOGITS, make_loop_graph
 from neuro.spikes import to_events
 from tasks.cli import main
 from tasks.measures.energy import price_samples
+from tasks.reasoning import deployment
 from tasks.reasoning.answer import answer_split
 from tasks.reasoning.config import Arm, ReasoningConfig, tiny, tiny_depth, tiny_spiking
 from tasks.reasoning.deployment import (
@@ -25,10 +27,11 @@ from tasks.reasoning.deployment import (
     decode,
     explain_only_torch,
     measure,
+    pick_items,
     stimuli,
 )
 from tasks.reasoning.evaluate import explain_exit
-from tasks.reasoning.items import ANSWER, END
+from tasks.reasoning.items import ANSWER, END, EncodedItem
 from tasks.reasoning.model import ReasoningModel, build
 from tasks.reasoning.task import TASK
 from tasks.runs.samples import Samples
@@ -125,6 +128,28 @@ def test_the_answer_of_a_graph_is_that_of_the_network_word_by_word(arm: Arm) -> 
     assert (due == END).sum(1).tolist() == [1] * 6
     assert ((due == ANSWER).sum(1) == (1 if arm == "cot" else 0)).all()
     assert len(x) == count_ticks(config)
+
+
+def test_compared_items_are_spread_over_the_commonest_length(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config, _ = make("none")
+    items = tuple(
+        EncodedItem((k,) * (3 if k < 20 or k % 7 == 0 else 4), (), (8,)) for k in range(70)
+    )
+    data = SimpleNamespace(items={"val": items[:12], "test": items})
+    monkeypatch.setattr(deployment, "load", lambda _: data)
+    few, drawn = pick_items(config, "test")
+    firsts = [item.question[0] for item in few]
+    assert drawn == "spread at random over 43 of 4 words of the split"
+    assert len(firsts) == 16
+    assert firsts == sorted(set(firsts))
+    assert firsts[0] < 24
+    assert firsts[-1] > 66
+    assert all(k >= 20 and k % 7 for k in firsts)
+    few, drawn = pick_items(config, "val")
+    assert [item.question[0] for item in few] == list(range(12))
+    assert drawn == "all of the split"
 
 
 def test_a_wrong_word_makes_an_answer_wrong() -> None:
