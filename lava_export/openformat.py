@@ -10,7 +10,7 @@ import math
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,8 @@ KNOWN: tuple[str, ...] = (
     *("name", "kind", "shape", "lag", "scale", "du", "dv", "vth", "da", "beta", "bias_mant"),
     *("bias_exp", "hard", "bias_after", "reset_to", "reset_by", "reset_interval"),
     *("reset_offset", "refractory", "vth_low", "message_bits", "spike_exp", "state_exp"),
-    *("cumulative", "relu", "source", "target", "weight", "stride", "padding", "places"),
-    *("sizes", "extra", "weight_exp", "sign_mode", "weight_bits"),
+    *("cumulative", "relu", "v_bound", "source", "target", "weight", "stride", "padding"),
+    *("places", "sizes", "extra", "weight_exp", "sign_mode", "weight_bits"),
     *("groups", "dilation", "delays_in", "delays_out"),
 )
 KINDS = ("input", "lif", "alif", "li", "ternary", "delta", "sigma_delta", "sigma")
@@ -153,10 +153,11 @@ def _describe_output(p: Population) -> dict[str, Any]:
 
 
 def _bound(program: LoihiProgram) -> Iterator[dict[str, Any]]:
-    """Yield bounds of |u|, |v| and a over all stimuli; null: a run without end has none."""
+    """Yield bounds of |u|, |v| before its clip, and a, over all stimuli; null where none is."""
     for p in program.populations:
         if p.kind != "input" and p.kind not in SUMS:
-            found = bound_states(p, program.into(p.name), program.ticks, program.messages)
+            every = replace(p, v_bound=0)  # that was measured on some stimuli
+            found = bound_states(every, program.into(p.name), program.ticks, program.messages)
             tops = {k: float(x.max(initial=0)) for k, x in found._asdict().items()}
             finite = {k: math.ceil(x) if x < math.inf else None for k, x in tops.items()}
             yield {"population": p.name, **finite}

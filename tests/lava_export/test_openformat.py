@@ -143,6 +143,18 @@ def test_a_header_states_order_ranges_units_and_bounds(tmp_path: Path) -> None:
     assert header["bounds"] == [{"population": "v", "u": 1371, "v": 3191, "a": 0}]
 
 
+def test_a_bound_measured_on_samples_is_kept_and_bounds_hold_without_it(tmp_path: Path) -> None:
+    b = Builder(0)
+    b.add("x", "input", (1,), 0)
+    b.add("v", "li", (1,), 1, du=as_int32(3000), dv=as_int32(1000), v_bound=150)
+    b.link("x", "v", kind="dense", weight=as_int32([[2]]))
+    write_program(tmp_path / "a", replace(b.program(), ticks=3))
+    header = split((tmp_path / "a").read_bytes())[0]
+    assert ["v_bound" in p for p in header["populations"]] == [False, True]
+    assert header["bounds"] == [{"population": "v", "u": 172, "v": 399, "a": 0}]
+    assert load_program(tmp_path / "a")["v"].v_bound == 150
+
+
 def draw_late(**more: Any) -> LoihiProgram:
     """Draw two pixels of two channels, a convolution that has more, and a read-out."""
     b = Builder(0)
