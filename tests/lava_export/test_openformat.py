@@ -152,7 +152,7 @@ def test_a_bound_measured_on_samples_is_kept_and_bounds_hold_without_it(tmp_path
     header = split((tmp_path / "a").read_bytes())[0]
     assert ["v_bound" in p for p in header["populations"]] == [False, True]
     assert header["bounds"] == [{"population": "v", "u": 172, "v": 399, "a": 0}]
-    assert load_program(tmp_path / "a").populations[1].v_bound == 150
+    assert load_program(tmp_path / "a").program["v"].v_bound == 150
 
 
 def draw_late(**more: Any) -> LoihiProgram:
