@@ -10,19 +10,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from neuro.base.bounds import Count, Positive
 from neuro.base.units import Seconds, Ticks
 from neuro.neurons import LI, LIF
 from neuro.nn import Spiking, Stack
-from neuro.training.shuffle import shuffle_batches
 from tasks.delays.data import SOURCES, DataSizes, Name, read
 from tasks.images.classification.classifier import Answers, make_classifier
+from tasks.images.classification.data import iterate_indices, make_dummy_batch
 from tasks.images.delayed import Delays, explain_unpriced, list_controls, make_linear
+from tasks.images.yinyang import loss, scores
 from tasks.runs.configuration import TrainingConfig, make_plan, require_sound
 from tasks.runs.names import SUMMARIES
 from tasks.runs.task import Pair, Split
@@ -129,35 +129,13 @@ def build(config: DelayConfig) -> nn.Module:
 def batches(config: DelayConfig, split: Split, epoch: int) -> Iterator[Pair]:
     """Yield (spikes T B C, labels B); the epoch seeds the order in training."""
     part = read(config.data, split, config.seed_of_data)
-    rng = np.random.default_rng([config.seed_of_data, epoch])
-    order = (
-        shuffle_batches(len(part.labels), config.batch, rng)
-        if split == "train"
-        else iter(np.array_split(np.arange(len(part.labels)), -(-len(part.labels) // 500)))
-    )
-    for indices in order:
+    for indices in iterate_indices(len(part.labels), config, split, epoch, 500):
         spikes = torch.from_numpy(part.spikes[:, indices]).float()
         rest = config.ticks - len(spikes)
         yield F.pad(spikes, (0, 0, 0, 0, 0, rest)), torch.from_numpy(part.labels[indices])
 
 
-def make_dummy_batch(config: DelayConfig) -> Pair:
-    """Return a training batch without spikes."""
-    labels = torch.zeros(config.batch, dtype=torch.int64)
-    return torch.zeros(config.ticks, config.batch, config.source.channels), labels
-
-
-def scores(y: Tensor) -> Tensor:
-    """Return the mean of the read-out over the ticks."""
-    return y.mean(0)
-
-
-def loss(_: DelayConfig, y: Tensor, labels: Tensor) -> Tensor:
-    """Return the cross-entropy of the scores."""
-    return F.cross_entropy(scores(y), labels)
-
-
-_CLASSIFIER = make_classifier(
+TASK = make_classifier(
     summary=SUMMARIES["delays"],
     about="The times of spikes tell a class: an interval, a part of the Yin-Yang sign, a digit "
     "or a speaker. The hidden neurons forget within a few ticks, so they need delays that let "
@@ -169,12 +147,10 @@ _CLASSIFIER = make_classifier(
     plan=make_plan,
     steps=count_steps,
     batches=batches,
-    dummy_batch=make_dummy_batch,
+    dummy_batch=lambda config: make_dummy_batch(config, (config.source.channels,)),
     loss=loss,
     answers=lambda config: Answers(classes=config.source.classes, scores=scores),
     controls=list_controls,
+    unpriced=explain_unpriced,
     seed_changes="the initial weights and delays; order follows from epoch and seed_of_data",
-)
-TASK = replace(
-    _CLASSIFIER, deployment=replace(_CLASSIFIER.deployment, unpriced=explain_unpriced)
 )

@@ -27,10 +27,14 @@ from neuro.base.bounds import ADDED, Count, Natural, Positive
 from neuro.base.units import Seconds, Ticks
 from neuro.neurons import ALIF, LI
 from neuro.nn.layers import Recurrent, Spiking, Stack
-from neuro.training.shuffle import shuffle_batches
 from tasks.images.classification import network as image_net
 from tasks.images.classification.classifier import Answers, make_classifier
-from tasks.images.classification.data import ImageConfig, take_split
+from tasks.images.classification.data import (
+    ImageConfig,
+    iterate_indices,
+    make_dummy_batch,
+    take_split,
+)
 from tasks.images.delayed import Delays, explain_unpriced, list_controls, make_linear
 from tasks.runs.configuration import make_plan, require_sound
 from tasks.runs.names import SUMMARIES
@@ -281,20 +285,9 @@ def find_clips(config: EventsConfig, split: Split) -> Clips:
 def batches(config: EventsConfig, split: Split, epoch: int) -> Iterator[Pair]:
     """Yield (frames T B polarities H W, labels B); the epoch seeds the order in training."""
     clips = find_clips(config, split)
-    if split == "train":
-        rng = np.random.default_rng([config.seed_of_data, epoch])
-        parts = shuffle_batches(len(clips), config.batch, rng)
-    else:
-        parts = iter(np.split(np.arange(len(clips)), range(EVALUATED, len(clips), EVALUATED)))
-    for indices in parts:
+    for indices in iterate_indices(len(clips), config, split, epoch, EVALUATED):
         read = [torch.from_numpy(_frames(config, clips[int(i)])) for i in indices]
         yield torch.stack(read, 1), torch.from_numpy(clips.labels[indices])
-
-
-def make_dummy_batch(config: EventsConfig) -> Pair:
-    """Return a training batch without events."""
-    labels = torch.zeros(config.batch, dtype=torch.int64)
-    return torch.zeros(config.ticks, config.batch, *find_shape(config)), labels
 
 
 def loss(
@@ -322,7 +315,7 @@ def _frames(config: EventsConfig, clip: Clip) -> Float32[np.ndarray, "T P H W"]:
 
 
 CONFIGS = (tiny, nmnist, dvs_gesture, shd, shd_delays, ssc_delays)
-_CLASSIFIER = make_classifier(
+TASK = make_classifier(
     summary=SUMMARIES["events"],
     about="The events of a camera or a model cochlea go in, and the class of what was seen or "
     "heard comes out. Events are input spikes, which spiking neurons read tick by tick.",
@@ -331,18 +324,16 @@ _CLASSIFIER = make_classifier(
     plan=make_plan,
     steps=lambda config: len(find_clips(config, "train")) // config.batch,
     batches=batches,
-    dummy_batch=make_dummy_batch,
+    dummy_batch=lambda config: make_dummy_batch(config, find_shape(config)),
     loss=loss,
     answers=find_answers,
     unit=lambda config: float(config.code == "direct"),
     compared=lambda config: config.compared,
     ann_passes=lambda config: config.ticks,
     controls=list_controls,
+    unpriced=explain_unpriced,
     seed_changes=(
         "the initial weights and the draws of dropout; the order of the recordings follows "
         "from the epoch and seed_of_data"
     ),
-)
-TASK = replace(
-    _CLASSIFIER, deployment=replace(_CLASSIFIER.deployment, unpriced=explain_unpriced)
 )

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
@@ -29,8 +28,8 @@ from neuro.io.run_folder import Run
 from neuro.neurons import LI, LIF
 from neuro.nn.layers import Spiking, Stack
 from neuro.spikes.codes import latency
-from neuro.training.shuffle import shuffle_batches
 from tasks.images.classification.classifier import Answers, make_classifier
+from tasks.images.classification.data import iterate_indices, make_dummy_batch
 from tasks.images.classification.examples import make_picture
 from tasks.runs.configuration import TrainingConfig, make_plan
 from tasks.runs.names import SUMMARIES
@@ -121,28 +120,12 @@ def points(config: YinYangConfig, split: Split) -> Points:
 def batches(config: YinYangConfig, split: Split, epoch: int) -> Iterator[Pair]:
     """Yield (spikes T B 5, labels B); the epoch seeds the order in training."""
     part = points(config, split)
-    if split != "train":
-        for i in range(0, len(part.labels), 500):
-            yield _batch(part, np.arange(i, min(i + 500, len(part.labels))), config)
-        return
-    rng = np.random.default_rng([config.seed_of_data, epoch])
-    for indices in shuffle_batches(len(part.labels), config.batch, rng):
-        yield _batch(part, indices, config)
-
-
-def _batch(part: Points, indices: np.ndarray, config: YinYangConfig) -> Pair:
-    start = torch.ones(len(indices), 1, dtype=torch.float64)
-    x = torch.cat([torch.from_numpy(part.points[indices]), start], 1)
-    spikes = F.pad(
-        latency(x, Ticks(config.coded)), (0, 0, 0, 0, 0, config.ticks - config.coded)
-    )
-    return spikes, torch.from_numpy(part.labels[indices])
-
-
-def make_dummy_batch(config: YinYangConfig) -> Pair:
-    """Return a training batch without spikes."""
-    labels = torch.zeros(config.batch, dtype=torch.int64)
-    return torch.zeros(config.ticks, config.batch, 5), labels
+    for indices in iterate_indices(len(part.labels), config, split, epoch, 500):
+        start = torch.ones(len(indices), 1, dtype=torch.float64)
+        x = torch.cat([torch.from_numpy(part.points[indices]), start], 1)
+        rest = config.ticks - config.coded
+        spikes = F.pad(latency(x, Ticks(config.coded)), (0, 0, 0, 0, 0, rest))
+        yield spikes, torch.from_numpy(part.labels[indices])
 
 
 def scores(y: Float[Tensor, "T B K"]) -> Float[Tensor, "B K"]:
@@ -151,7 +134,7 @@ def scores(y: Float[Tensor, "T B K"]) -> Float[Tensor, "B K"]:
 
 
 def loss(
-    _: YinYangConfig, y: Float[Tensor, "T B K"], labels: Int64[Tensor, " B"]
+    _: object, y: Float[Tensor, "T B K"], labels: Int64[Tensor, " B"]
 ) -> Float[Tensor, ""]:
     """Return the cross-entropy of the scores."""
     return F.cross_entropy(scores(y), labels)
@@ -180,7 +163,7 @@ TASK = make_classifier(
     plan=make_plan,
     steps=lambda config: len(points(config, "train").labels) // config.batch,
     batches=batches,
-    dummy_batch=make_dummy_batch,
+    dummy_batch=lambda config: make_dummy_batch(config, (5,)),
     loss=loss,
     answers=Answers(classes=CLASSES, scores=scores),
     eventprop=lambda config: config.least_slope,

@@ -167,11 +167,12 @@ def make_classifier(  # noqa: PLR0913 - the named parts of a task
     ann_passes: Callable[[C], int] | None = None,
     draw: Callable[[Run, Tensor, Tensor, Sequence[str]], Picture] = draw_samples,
     controls: Callable[[C], Mapping[str, Mapping[str, Any]]] = lambda _: {},
+    unpriced: Callable[[C], str] = lambda _: "",
 ) -> Task[C]:
     """Return the task of a classifier.
 
     summary, configs, about: see Task. build, plan, steps, eventprop, dummy_batch,
-    seed_changes: see Training. ann_passes: see Deployment. controls: see Evaluation.
+    seed_changes: see Training. ann_passes, unpriced: see Deployment. controls: see Evaluation.
     answers: one value for all configurations, or a function of the configuration. The rest:
     see :class:`Classifier`.
     """
@@ -205,7 +206,10 @@ def make_classifier(  # noqa: PLR0913 - the named parts of a task
             seed_changes=seed_changes,
         ),
         deployment=Deployment(
-            part=classifier.chip_part, stimuli=classifier.stimuli, ann_passes=ann_passes
+            part=classifier.chip_part,
+            stimuli=classifier.stimuli,
+            ann_passes=ann_passes,
+            unpriced=unpriced,
         ),
         evaluation=Evaluation(
             metrics=(ACCURACY,),

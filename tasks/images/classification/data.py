@@ -138,6 +138,19 @@ def take_split(part: Callable[[str], P], config: SplitSizes, split: Split, small
     return taken
 
 
+def iterate_indices(
+    n: int, config: Any, split: Split, epoch: int, most: int
+) -> Iterator[Int64[np.ndarray, " B"]]:
+    """Yield the indices of each batch of n samples; the epoch seeds their order in training.
+
+    most: samples per batch outside training, where they keep their order.
+    """
+    if split != "train":
+        return iter(np.split(np.arange(n), range(most, n, most)))
+    rng = np.random.default_rng([config.seed_of_data, epoch])
+    return shuffle_batches(n, config.batch, rng)
+
+
 def batches(
     data: Labelled, config: Batching, augment: Augment, split: Split, epoch: int
 ) -> Iterator[Pair]:
@@ -160,10 +173,10 @@ def find_unit(config: InputCode) -> float:
     return 1 / 255 if config.code == "direct" else 0.0
 
 
-def make_dummy_batch(config: Batching, image: tuple[int, int, int]) -> Pair:
-    """Return a training batch of black images C H W."""
+def make_dummy_batch(config: Any, shape: tuple[int, ...]) -> Pair:
+    """Return a training batch of black images, or of silence: T B ``*shape``."""
     labels = torch.zeros(config.batch, dtype=torch.int64)
-    return torch.zeros(config.ticks, config.batch, *image), labels
+    return torch.zeros(config.ticks, config.batch, *shape), labels
 
 
 def _batch(images: np.ndarray, labels: np.ndarray, config: InputCode) -> Pair:
