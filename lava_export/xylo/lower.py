@@ -11,25 +11,27 @@ A read-out is the current of an output neuron, which is a leaky integrator: its 
 dash_syn, and the neuron never fires.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from lava_export.lower import LowerError
 from lava_export.program import as_int32, list_separate_parts
-from lava_export.xylo.bounds import compute_head_room
 from lava_export.xylo.program import (
     LARGEST_SHIFT,
     LARGEST_STATE,
     LARGEST_XYLO_WEIGHT,
     LONGEST_DASH,
+    NEURON_SPIKES,
+    Shifts,
     XyloConnection,
     XyloKind,
     XyloPopulation,
     XyloProgram,
+    find_kept,
 )
 from neuro.base.arguments import require_whole_ticks
 from neuro.graph import GradedInput, Graph, Hosted, Input
@@ -45,13 +47,6 @@ LARGEST_MATRIX = 2**22  # synapses of a route stored as a matrix; a chip has 2^1
 XYLO = "Xylo"
 
 
-class Shifts(NamedTuple):
-    """Shifts of weights into hidden and into output neurons [bits]."""
-
-    hidden: int
-    output: int
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class XyloFloats:
     """A population before rounding; arrays have shape (N,), a weight (out, in)."""
@@ -60,6 +55,16 @@ class XyloFloats:
     kind: XyloKind
     c: Coefficients
     incoming: list[Route]
+
+    @property
+    def current(self) -> np.ndarray:
+        """What a current keeps of itself per tick; a read-out is a current."""
+        return self.c.decay if self.kind == "readout" else self.c.decay_syn
+
+    @property
+    def dash_syn(self) -> np.ndarray:
+        """The shift by which a current falls on the chip."""
+        return as_int32(np.maximum(find_dash(self.current), 1))
 
 
 def lower_to_xylo(
@@ -102,17 +107,14 @@ def lower_to_xylo(
     routes = [r for p in parts for r in p.incoming]
     problems += _list_misplaced(graph, parts)
     for p in parts:
-        problems += [f"{p.name}: {problem}" for problem in _list_strange_neurons(p, graph.dt)]
-        problems += [
-            f"{p.name}: {problem}" for problem in _list_misfitting_leaks(p, graph.dt, tolerance)
-        ]
+        problems += [f"{p.name}: {x}" for x in _list_strange_neurons(p, graph.dt)]
+        problems += [f"{p.name}: {x}" for x in _list_misfitting_leaks(p, graph.dt, tolerance)]
     problems += find_tight_loops(graph, routes)
-    problems += list_separate_parts(
-        [*graph.inputs, *(p.name for p in parts)], [(r.source, r.target) for r in routes]
-    )
+    names = [*graph.inputs, *(p.name for p in parts)]
+    problems += list_separate_parts(names, [(r.source, r.target) for r in routes])
     if not problems:
         steps = [replace(r, delay=r.delay + (r.source in graph.inputs)) for r in routes]
-        lag = assign_lags([*graph.inputs, *(p.name for p in parts)], steps)
+        lag = assign_lags(names, steps)
         problems += _list_waits(graph, routes, lag)
         problems += [f"{p.name}: {x}" for p in parts for x in _list_vanishing(p)]
     if problems:
@@ -136,11 +138,8 @@ def choose_shifts(program: XyloProgram, peaks: Mapping[str, int], margin: int = 
 def _find_shifts(program: XyloProgram, peaks: Mapping[str, int]) -> Shifts:
     """Return the shifts that raise a program's peaks and thresholds as far as 16 bits."""
     found = []
-    for kinds, now in (
-        (("hidden",), program.shift),
-        (("output", "readout"), program.shift_out),
-    ):
-        own = [p for p in program.populations if p.kind in kinds]
+    for kinds, now in zip((("hidden",), ("output", "readout")), program.shifts, strict=True):
+        own = program.select(*kinds)
         fires = [int(p.threshold.max()) for p in own if p.kind != "readout"]
         largest = max([*(peaks[p.name] for p in own), *fires, 1])
         more = int(np.floor(np.log2(LARGEST_STATE / largest)))
@@ -214,21 +213,20 @@ def _to_dense(route: Route, problems: list[str]) -> Route:
         return route
     if route.kind == "identity":
         return replace(route, kind="dense", weight=np.diag(route.weight))
+    sizes = route.sizes
     if route.kind == "conv":
-        count = int(np.prod(route.shape)), int(np.prod(route.out_shape))
-    else:
-        count = route.sizes[1], route.sizes[0]
-    if count[0] * count[1] > LARGEST_MATRIX:
+        sizes = math.prod(route.out_shape), math.prod(route.shape)
+    if math.prod(sizes) > LARGEST_MATRIX:
         problems.append(
-            f"{route.name}: a connection of {count[0]:,} to {count[1]:,} neurons, more than "
+            f"{route.name}: a connection of {sizes[1]:,} to {sizes[0]:,} neurons, more than "
             "Xylo has; use smaller layers"
         )
         return replace(route, kind="dense", weight=np.zeros((1, 1)))
-    matrix = np.zeros(count[::-1])
-    if route.kind == "sparse":
-        np.add.at(matrix, tuple(route.places), route.weight)
+    if route.kind == "conv":
+        matrix = to_matrix([route.conv], route.shape)
     else:
-        matrix += to_matrix([route.conv], route.shape)
+        matrix = np.zeros(sizes)
+        np.add.at(matrix, tuple(route.places), route.weight)
     return replace(route, kind="dense", weight=matrix)
 
 
@@ -276,16 +274,13 @@ def _list_strange_neurons(p: XyloFloats, dt: float) -> Iterator[str]:
 
 def _list_misfitting_leaks(p: XyloFloats, dt: float, tolerance: float) -> Iterator[str]:
     """Yield the leaks that no shift is near enough to."""
-    current = p.c.decay if p.kind == "readout" else p.c.decay_syn
-    states = [("its value" if p.kind == "readout" else "its current", current, 1)]
+    states = [("its value" if p.kind == "readout" else "its current", p.current, 1)]
     if p.kind != "readout":
         states.append(("v", p.c.decay, 0))
     for state, kept, least in states:
         kept = kept[kept > 0] if state == "its current" else kept
-        leak = 1 - kept
         dash = np.maximum(find_dash(kept), least)
-        with np.errstate(divide="ignore"):
-            off = np.where(leak > 0, np.abs(2.0**-dash / np.maximum(leak, 1e-300) - 1), np.inf)
+        off = np.abs(2.0**-dash / np.maximum(1 - kept, 1e-300) - 1)
         if not (off > tolerance).any():
             continue
         worst = int(off.argmax())
@@ -300,9 +295,9 @@ def _list_misfitting_leaks(p: XyloFloats, dt: float, tolerance: float) -> Iterat
 
 def _list_vanishing(p: XyloFloats) -> Iterator[str]:
     """Yield registers that no scale fits."""
-    scale = _choose_scale(p)
     if p.kind == "readout":
         return
+    scale = _choose_scale(p)
     if not (scale * p.c.threshold >= 0.5).all():
         yield (
             f"its least threshold {p.c.threshold.min():g} is less than half of a unit of its "
@@ -328,16 +323,10 @@ def _list_waits(graph: Graph, routes: list[Route], lag: dict[str, int]) -> Itera
             )
 
 
-def _find_gain(p: XyloFloats) -> np.ndarray:
-    """Return k, the share of a spike that a current of the chip passes on at once."""
-    kept = p.c.decay if p.kind == "readout" else p.c.decay_syn
-    return np.asarray(1 - 2.0 ** -np.maximum(find_dash(kept), 1).astype(np.float64))
-
-
 def _find_largest(p: XyloFloats) -> float:
     """Return the largest weight that the chip would hold at S = 1."""
     rows = [np.abs(r.weight).max(1, initial=0.0) for r in p.incoming]
-    return float((np.max(rows, 0) / _find_gain(p)).max()) or 1.0
+    return float((np.max(rows, 0) / find_kept(p.dash_syn)).max()) or 1.0
 
 
 def _choose_scale(p: XyloFloats) -> float:
@@ -349,7 +338,8 @@ def _choose_scale(p: XyloFloats) -> float:
         top = min(top, largest * LARGEST_STATE / float(threshold.max()))
     if top < 2:
         return top / largest
-    weight = np.concatenate([(r.weight.T / _find_gain(p)).ravel() for r in p.incoming])
+    gain = find_kept(p.dash_syn)
+    weight = np.concatenate([(r.weight.T / gain).ravel() for r in p.incoming])
 
     def measure(m: int) -> float:
         scale = m / largest
@@ -365,35 +355,59 @@ def _fit_population(
     p: XyloFloats, shape: tuple[int, ...], lag: int, shifts: Shifts
 ) -> XyloPopulation:
     """Return a population in integers."""
-    scale = _choose_scale(p) * 2 ** _pick(shifts, p.kind)
+    scale = _choose_scale(p) * 2 ** shifts.into(p.kind)
+    fitted = XyloPopulation(
+        name=p.name, kind=p.kind, shape=shape, lag=lag, scale=scale, dash_syn=p.dash_syn
+    )
     if p.kind == "readout":
-        dash = as_int32(np.maximum(find_dash(p.c.decay), 1))
-        return XyloPopulation(
-            name=p.name, kind=p.kind, shape=shape, lag=lag, scale=scale, dash_syn=dash
-        )
+        return fitted
     exact = scale * p.c.threshold
     threshold = np.floor(exact + 1e-6) + 1 if p.c.strict else np.rint(exact)
-    return XyloPopulation(
-        name=p.name,
-        kind=p.kind,
-        shape=shape,
-        lag=lag,
-        scale=scale,
-        dash_syn=as_int32(np.maximum(find_dash(p.c.decay_syn), 1)),
+    return replace(
+        fitted,
         dash_mem=as_int32(find_dash(p.c.decay)),
         threshold=as_int32(np.clip(threshold, 1, LARGEST_STATE)),
     )
 
 
-def _pick(shifts: Shifts, kind: XyloKind) -> int:
-    """Return the shift of weights into a kind of population."""
-    return shifts.hidden if kind == "hidden" else shifts.output
-
-
 def _round_weights(r: Route, p: XyloPopulation, shifts: Shifts) -> XyloConnection:
     """Return a route in integers at its target's scale."""
-    gain = 1 - 2.0 ** -np.broadcast_to(p.dash_syn, p.size).astype(np.float64)
-    weight = np.rint(p.scale * r.weight / gain[:, None] / 2 ** _pick(shifts, p.kind))
+    gain = np.broadcast_to(find_kept(p.dash_syn), p.size)
+    weight = np.rint(p.scale * r.weight / gain[:, None] / 2 ** shifts.into(p.kind))
     return XyloConnection(
         name=r.name, source=r.source, target=r.target, weight=as_int32(weight)
     )
+
+
+def compute_head_room(program: XyloProgram, p: XyloPopulation) -> float:
+    """Return the largest |i| or |v| over 2^15 - 1 if each source fires at most once per tick.
+
+    A current is largest before it falls in its step. A shift rounds: it leaves at most
+    keep (x + 1) of a positive x.
+    """
+    keep_i, keep_v = find_kept(p.dash_syn), find_kept(p.dash_mem)
+    weight = np.concatenate([c.weight for c in program.into(p.name)], 1)
+    weight = weight * 2.0 ** program.shifts.into(p.kind)
+    into = [np.maximum(sign * weight, 0).sum(1) for sign in (1, -1)]
+    up, down = (
+        np.where(total > 0, (total + keep_i) * _sum_powers(keep_i, program.ticks), 0)
+        for total in into
+    )
+    if p.kind == "readout":
+        return float(np.maximum(up, down).max()) / LARGEST_STATE
+    rise, fall = (keep_i * (x + (x > 0)) for x in (up, down))
+    rise, fall = rise + np.maximum(p.bias, 0), fall + np.maximum(-p.bias, 0)
+    highest, lowest = (
+        np.where(x > 0, (x + keep_v) * _sum_powers(keep_v, program.ticks), 0)
+        for x in (rise, fall)
+    )
+    held = keep_v * (p.threshold + 1) + rise  # if spikes bring v below the threshold
+    most = NEURON_SPIKES if p.kind == "hidden" else 1
+    below = (rise <= p.threshold) | (held < (most + 1) * p.threshold)
+    highest = np.where(below, np.minimum(held, highest), highest)
+    return float(np.maximum.reduce([up, down, highest, lowest]).max()) / LARGEST_STATE
+
+
+def _sum_powers(keep: np.ndarray, ticks: int | None) -> np.ndarray:
+    """Return 1 + keep + keep^2 + ... with ``ticks`` terms (None: endless)."""
+    return np.asarray((1 if ticks is None else 1 - keep**ticks) / (1 - keep))

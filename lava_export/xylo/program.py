@@ -22,8 +22,8 @@ the second synapse and aliases, which no Graph needs.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
-from typing import Literal, get_args
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -39,6 +39,22 @@ CHANNEL_SPIKES = 15  # most spikes of a channel per step
 NEURON_SPIKES = 31  # most spikes of a hidden neuron per step
 
 XyloKind = Literal["input", "hidden", "output", "readout"]
+
+
+class Shifts(NamedTuple):
+    """Shifts of weights into hidden and into output neurons [bits]."""
+
+    hidden: int
+    output: int
+
+    def into(self, kind: XyloKind) -> int:
+        """Return the shift of weights into a kind of population."""
+        return self.hidden if kind == "hidden" else self.output
+
+
+def find_kept(dash: np.ndarray) -> np.ndarray:
+    """Return 1 - 2^-dash, the share of a state that a decay leaves of it."""
+    return np.asarray(1 - 2.0 ** -dash.astype(np.float64))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -109,7 +125,12 @@ class XyloProgram(Wiring[XyloPopulation, XyloConnection]):
         length = "" if self.ticks is None else f"; ticks={self.ticks}"
         return f"XyloProgram({populations}; shifts {self.shift}, {self.shift_out}{length})"
 
-    def select(self, *kinds: XyloKind) -> tuple[XyloPopulation, ...]:
+    @property
+    def shifts(self) -> Shifts:
+        """The shifts of all weights."""
+        return Shifts(self.shift, self.shift_out)
+
+    def select(self, *kinds: str) -> tuple[XyloPopulation, ...]:
         """Return the populations of given kinds, in their order on the chip."""
         return tuple(p for p in self.populations if p.kind in kinds)
 
@@ -153,20 +174,17 @@ def _check_population(p: XyloPopulation) -> Iterator[str]:
             f"{p.name}: shape {p.shape} must be >= 1, lag {p.lag} >= 0, scale {p.scale} > 0 "
             "and finite; lower the graph again"
         )
-    for column in fields(p):
-        values = getattr(p, column.name)
-        if not isinstance(values, np.ndarray):
-            continue
+    for name, (low, high) in REGISTERS.items():
+        values = getattr(p, name)
         if values.dtype.kind not in "iu" or values.shape not in ((1,), (p.size,)):
             yield (
-                f"{p.name}: {column.name} is {values.dtype} of shape {values.shape}; give one "
+                f"{p.name}: {name} is {values.dtype} of shape {values.shape}; give one "
                 f"integer, or one for each of the {p.size} neurons"
             )
             continue
-        low, high = REGISTERS[column.name]
         bad = values[(values < low) | (values > high)]
         if bad.size:
-            yield f"{p.name}: {column.name} = {bad[0]}, allowed is {low}..{high}"
+            yield f"{p.name}: {name} = {bad[0]}, allowed is {low}..{high}"
 
 
 def _check_connection(program: XyloProgram, c: XyloConnection) -> Iterator[str]:

@@ -19,6 +19,7 @@ from lava_export.xylo.program import (
     CHANNEL_SPIKES,
     LARGEST_STATE,
     NEURON_SPIKES,
+    REGISTERS,
     XyloPopulation,
     XyloProgram,
     require_xylo_program,
@@ -87,7 +88,7 @@ def run_xylo(program: XyloProgram, inputs: Mapping[str, Events], ticks: int) -> 
         TypeError, ProgramError: the run cannot start, see :func:`require_xylo_run`.
     """
     require_xylo_run(program, inputs, ticks)
-    parts = [_run_chunk(program, r, ticks) for r in _iterate_rasters(inputs)]
+    parts = [_run_chunk(program, r, ticks) for r in _iterate_rasters(inputs, ticks)]
     excess: dict[str, Excess] = {}
     for part in parts:
         excess = add_excess(excess, part.excess)
@@ -103,7 +104,7 @@ def trace_xylo(
         TypeError, ProgramError: the run cannot start, see :func:`require_xylo_run`.
     """
     require_xylo_run(program, inputs, ticks)
-    parts = [_stack_states(program, r, ticks) for r in _iterate_rasters(inputs)]
+    parts = [_stack_states(program, r, ticks) for r in _iterate_rasters(inputs, ticks)]
     return {
         name: XyloState(
             *(np.concatenate(x, 1) for x in zip(*(p[name] for p in parts), strict=True))
@@ -112,9 +113,12 @@ def trace_xylo(
     }
 
 
-def _iterate_rasters(inputs: Mapping[str, Events]) -> Iterator[dict[str, np.ndarray]]:
-    """Yield the rasters of some samples at a time, T B N each."""
+def _iterate_rasters(
+    inputs: Mapping[str, Events], ticks: int
+) -> Iterator[dict[str, np.ndarray]]:
+    """Yield the rasters of some samples at a time, T B N each, with T = ``ticks``."""
     samples = next(iter(inputs.values())).shape[1]
+    inputs = {name: e._replace(shape=(ticks, *e.shape[1:])) for name, e in inputs.items()}
     for first in range(0, samples, CHUNK):
         chosen = range(first, min(first + CHUNK, samples))
         yield {
@@ -127,21 +131,19 @@ def _stack_states(
     program: XyloProgram, rasters: Mapping[str, np.ndarray], ticks: int
 ) -> dict[str, XyloState]:
     channels = np.concatenate([rasters[p.name] for p in program.select("input")], 2)
-    silent = np.zeros((ticks + program.latency - len(channels), *channels.shape[1:]))
+    silent = np.zeros((program.latency, *channels.shape[1:]))
     steps = list(iterate_steps(program, np.concatenate([channels, silent]).astype(np.int64)))
     found = {}
-    for p, part in _slice_chip(program):
-        here = [getattr(step, "hidden" if p.kind == "hidden" else "output") for step in steps]
-        columns = zip(*here[p.lag : p.lag + ticks], strict=True)
-        found[p.name] = XyloState(*(np.stack(column)[:, :, part] for column in columns))
+    both = zip((("hidden",), ("output", "readout")), zip(*steps, strict=True), strict=True)
+    for kinds, states in both:
+        for p, part in slice_kinds(program, *kinds):
+            columns = zip(*states[p.lag : p.lag + ticks], strict=True)
+            found[p.name] = XyloState(*(np.stack(column)[:, :, part] for column in columns))
     return found
 
 
 def _run_chunk(program: XyloProgram, rasters: Mapping[str, np.ndarray], ticks: int) -> XyloRun:
-    spikes = {
-        name: to_events(np.pad(r, ((0, ticks - len(r)), (0, 0), (0, 0))))
-        for name, r in rasters.items()
-    }
+    spikes = {name: to_events(r) for name, r in rasters.items()}
     values, excess = {}, {}
     for name, (i, _, n, peak) in _stack_states(program, rasters, ticks).items():
         if program[name].kind == "readout":
@@ -165,14 +167,12 @@ def _run_chunk(program: XyloProgram, rasters: Mapping[str, np.ndarray], ticks: i
     return XyloRun(record, excess)
 
 
-def _slice_chip(program: XyloProgram) -> Iterator[tuple[XyloPopulation, slice]]:
-    """Yield each population and its range among the chip's hidden, or output, neurons."""
-    for kinds in (("hidden",), ("output", "readout")):
-        first = 0
-        for p in program.populations:
-            if p.kind in kinds:
-                yield p, slice(first, first + p.size)
-                first += p.size
+def slice_kinds(program: XyloProgram, *kinds: str) -> Iterator[tuple[XyloPopulation, slice]]:
+    """Yield each population of given kinds, and its range among the neurons of these kinds."""
+    first = 0
+    for p in program.select(*kinds):
+        yield p, slice(first, first + p.size)
+        first += p.size
 
 
 class XyloArrays(NamedTuple):
@@ -192,45 +192,33 @@ class XyloArrays(NamedTuple):
 
 def lay_out(program: XyloProgram) -> XyloArrays:
     """Return the matrices and registers of a program, with all populations joined."""
-    inputs, hidden = program.select("input"), program.select("hidden")
-    output = program.select("output", "readout")
-    return XyloArrays(
-        w_in=_join_weights(program, inputs, hidden),
-        w_rec=_join_weights(program, hidden, hidden),
-        w_out=_join_weights(program, hidden, output),
-        hidden=_join_registers(hidden),
-        output=_join_registers(output),
+    inputs, hidden, output = (
+        {p.name: part for p, part in slice_kinds(program, *kinds)}
+        for kinds in (("input",), ("hidden",), ("output", "readout"))
     )
 
+    def join_weights(sources: dict[str, slice], targets: dict[str, slice]) -> np.ndarray:
+        ends = (max((s.stop for s in own.values()), default=0) for own in (sources, targets))
+        out = np.zeros((*ends,), np.int64)
+        for c in program.connections:
+            if c.source in sources and c.target in targets:
+                out[sources[c.source], targets[c.target]] += c.weight.T
+        return out
 
-def _join_weights(
-    program: XyloProgram,
-    sources: tuple[XyloPopulation, ...],
-    targets: tuple[XyloPopulation, ...],
-) -> np.ndarray:
-    rows = sum(p.size for p in sources), sum(p.size for p in targets)
-    out, top = np.zeros(rows, np.int64), 0
-    for source in sources:
-        left = 0
-        for target in targets:
-            for c in program.into(target.name):
-                if c.source == source.name:
-                    out[top : top + source.size, left : left + target.size] += c.weight.T
-            left += target.size
-        top += source.size
-    return out
+    def join_registers(names: dict[str, slice]) -> np.ndarray:
+        rows = np.zeros((4, 0), np.int64)
+        for p in map(program.__getitem__, names):
+            own = [np.broadcast_to(getattr(p, key), p.size) for key in REGISTERS]
+            rows = np.concatenate([rows, own], 1)
+        return rows
 
-
-def _join_registers(populations: tuple[XyloPopulation, ...]) -> np.ndarray:
-    registers = [
-        [
-            np.broadcast_to(column, p.size)
-            for column in (p.dash_syn, p.dash_mem, p.threshold, p.bias)
-        ]
-        for p in populations
-    ]
-    joined = np.concatenate(registers, 1) if registers else np.zeros((4, 0))
-    return joined.astype(np.int64)
+    return XyloArrays(
+        w_in=join_weights(inputs, hidden),
+        w_rec=join_weights(hidden, hidden),
+        w_out=join_weights(hidden, output),
+        hidden=join_registers(hidden),
+        output=join_registers(output),
+    )
 
 
 def iterate_steps(

@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 
 from lava_export.report import describe_weights
-from lava_export.xylo.bounds import compute_head_room
-from lava_export.xylo.lower import XyloFloats, collect_xylo_populations
-from lava_export.xylo.program import XyloProgram, require_xylo_program
-from lava_export.xylo.reference import lay_out
+from lava_export.xylo.lower import XyloFloats, collect_xylo_populations, compute_head_room
+from lava_export.xylo.program import XyloProgram, find_kept, require_xylo_program
+from lava_export.xylo.reference import lay_out, slice_kinds
 from neuro.energy import OneCoreChip
 from neuro.graph import Graph
 from neuro.graph.requirements import require_graph
@@ -35,17 +34,16 @@ def make_xylo_scaling_table(graph: Graph, program: XyloProgram) -> list[dict[str
 
 def _measure(program: XyloProgram, part: XyloFloats) -> dict[str, Any]:
     p, c = program[part.name], part.c
-    incoming = program.into(p.name)
-    gain = (1 - 2.0 ** -np.broadcast_to(p.dash_syn, p.size).astype(np.float64))[:, None]
-    unit = 2 ** (program.shift if p.kind == "hidden" else program.shift_out)
+    incoming, shift = program.into(p.name), program.shifts.into(p.kind)
+    gain = np.broadcast_to(find_kept(p.dash_syn), p.size)[:, None]
     error = np.concatenate(
         [
-            (own.weight * (gain * unit / p.scale) - r.weight).ravel()
+            (own.weight * (gain * 2**shift / p.scale) - r.weight).ravel()
             for own, r in zip(incoming, part.incoming, strict=True)
         ]
     )
     weights = np.concatenate([own.weight.ravel() for own in incoming])
-    decays = [_miss(p.dash_syn, c.decay if p.kind == "readout" else c.decay_syn)]
+    decays = [_miss(p.dash_syn, part.current)]
     threshold = 0.0
     if p.kind != "readout":
         decays.append(_miss(p.dash_mem, c.decay))
@@ -58,14 +56,14 @@ def _measure(program: XyloProgram, part: XyloFloats) -> dict[str, Any]:
         "threshold_error": threshold,
         "decay_error": max(decays),
         "lag": p.lag,
-        "shift": program.shift if p.kind == "hidden" else program.shift_out,
+        "shift": shift,
         "head_room": compute_head_room(program, p),
     }
 
 
 def _miss(dash: np.ndarray, kept: np.ndarray) -> float:
     """Return the largest difference of a decay from 1 - 2^-dash."""
-    return float(np.abs(1 - 2.0 ** -dash.astype(np.float64) - kept).max())
+    return float(np.abs(find_kept(dash) - kept).max())
 
 
 def list_xylo_breaches(program: XyloProgram, chip: OneCoreChip) -> list[str]:
@@ -81,7 +79,7 @@ def _list_crowds(program: XyloProgram, chip: OneCoreChip) -> Iterator[str]:
         (("hidden",), limits.hidden, "hidden neurons"),
         (("output", "readout"), limits.outputs, "output neurons"),
     ):
-        populations = [p for p in program.populations if p.kind in kinds]
+        populations = program.select(*kinds)
         total = sum(p.size for p in populations)
         if total > limit.value:
             names = ", ".join(f"{p.name} {p.size:,}" for p in populations)
@@ -92,12 +90,9 @@ def _list_crowds(program: XyloProgram, chip: OneCoreChip) -> Iterator[str]:
 
 
 def _list_wide_fans(program: XyloProgram, chip: OneCoreChip) -> Iterator[str]:
-    hidden = program.select("hidden")
     recurrent = lay_out(program).w_rec != 0
-    first = 0
-    for p in hidden:
-        most = int(recurrent[first : first + p.size].sum(1).max(initial=0))
-        first += p.size
+    for p, part in slice_kinds(program, "hidden"):
+        most = int(recurrent[part].sum(1).max(initial=0))
         if most > chip.limits.fan_out.value:
             yield (
                 f"{p.name}: a neuron reaches {most:,} hidden neurons, of {chip.hardware} "

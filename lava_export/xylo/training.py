@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from lava_export.training import ChipRun, IntegerNet
-from lava_export.xylo.lower import Shifts, lower_to_xylo
-from lava_export.xylo.program import XyloProgram
+from lava_export.xylo.lower import lower_to_xylo
+from lava_export.xylo.program import Shifts, XyloProgram
 from lava_export.xylo.reference import trace_xylo
 from neuro.nn.net import Net
 from neuro.spikes import Events

@@ -20,7 +20,6 @@ from lava_export.chip_program import PROGRAMS, lower_graph
 from lava_export.contract import ChipProgram
 from lava_export.population import LARGEST_WEIGHT
 from lava_export.training import ChipNet, IntegerNet
-from lava_export.xylo.lower import Shifts
 from lava_export.xylo.training import XyloNet
 from neuro.energy import OneCoreChip
 from neuro.events import simulate
@@ -146,7 +145,7 @@ def tune(
     if chip == "xylo":
         plain = lower_graph(network.graph, first.ticks, OneCoreChip)
         start = plain.calibrate(network.graph, first.inputs).program
-        on_chip = XyloNet(deepcopy(net), first.ticks, Shifts(start.shift, start.shift_out))
+        on_chip = XyloNet(deepcopy(net), first.ticks, start.shifts)
     else:
         bounds = measure_bounds(network.graph, first.inputs)
         on_chip = ChipNet(deepcopy(net), first.ticks, largest_weight, bounds)

@@ -21,10 +21,9 @@ from lava_export.xylo import (
     make_xylo_scaling_table,
     run_xylo,
 )
-from lava_export.xylo.bounds import compute_head_room
 from lava_export.xylo.chip import XyloChipProgram
-from lava_export.xylo.lower import Shifts, choose_shifts, find_dash
-from lava_export.xylo.program import XyloConnection
+from lava_export.xylo.lower import choose_shifts, compute_head_room, find_dash
+from lava_export.xylo.program import Shifts, XyloConnection
 from lava_export.xylo.reference import iterate_steps
 from neuro.energy import OneCoreChip, load_one_core_chips
 from neuro.events import simulate

@@ -11,7 +11,7 @@ from written_graphs import chain, wire
 from lava_export.lower import LowerError
 from lava_export.program import take_apart
 from lava_export.xylo import lower_to_xylo, run_xylo
-from lava_export.xylo.lower import Shifts
+from lava_export.xylo.program import Shifts
 from lava_export.xylo.training import XyloNet
 from neuro.graph import Dense, Graph, Input
 from neuro.neurons import ALIF, LI, LIF

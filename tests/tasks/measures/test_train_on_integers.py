@@ -13,7 +13,7 @@ from lava_export.lower import lower
 from lava_export.program import take_apart
 from lava_export.xylo import XyloProgram, lower_to_xylo
 from lava_export.xylo.chip import XyloChipProgram
-from lava_export.xylo.lower import Shifts
+from lava_export.xylo.program import Shifts
 from neuro.io.graph_digest import digest_graph
 from neuro.io.graph_file import load_graph
 from neuro.nn import Net
