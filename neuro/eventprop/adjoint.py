@@ -162,16 +162,18 @@ def compute_gradients(
             spikes, raised = spikes + own.time.size, raised + bounded
         by_path = np.zeros(sum(by_spike[path.source].size for path in layer.paths))
         by_path[order] = by_arrival
-        _add_derivatives(graph, layer, by_row, weights)
-        spike = 0
+        spike = row = 0
         for path in layer.paths:
             neuron, size = times[path.source].neuron, graph.size(path.source)
             part = by_path[spike : spike + neuron.size]
             by_spike[path.source] += part
             if path.matrix is not None:
+                node, own = graph.nodes[path.matrix], by_row[row : row + size]
+                own = own[node.source, node.indices] if isinstance(node, Sparse) else own.T
+                weights[path.matrix] = weights.get(path.matrix, 0) + own
                 by_delay = np.bincount(neuron, part, size)
                 delays[path.matrix] = delays.get(path.matrix, 0) + by_delay
-            spike += neuron.size
+            spike, row = spike + neuron.size, row + size
     by_input = {name: by_spike[name] for name in graph.inputs}
     return Gradients(
         weights=weights, delays=delays, times=by_input, spikes=spikes, raised=raised
@@ -246,20 +248,6 @@ def _find_arrivals(
     return TimedSpikes(indptr, time[order], row[order], value[order]), order
 
 
-def _add_derivatives(
-    graph: Graph, layer: Layer, by_row: np.ndarray, weights: dict[str, np.ndarray]
-) -> None:
-    """Add a layer's derivatives to ``weights``. by_row: dL/drows (R N)."""
-    row = 0
-    for path in layer.paths:
-        size = graph.size(path.source)
-        if path.matrix is not None:
-            node, part = graph.nodes[path.matrix], by_row[row : row + size]
-            own = part[node.source, node.indices] if isinstance(node, Sparse) else part.T
-            weights[path.matrix] = weights.get(path.matrix, 0) + own
-        row += size
-
-
 @dataclass
 class Tally:
     """Sums over a training: differentiated spikes, and spikes whose slope was raised."""
@@ -297,11 +285,9 @@ def compute_outputs(
         tally: each backward pass adds its counts to it.
         least: smaller slopes of V at spikes are raised to it [threshold * (1 / tau + 1 /
             tau_syn)]. The gradient through the time of such a spike is then too small by the
-            factor slope /
-            bound: derivatives with this term have errors of tens of percent, and more where
-                terms
-            cancel. With 0 all derivatives are exact, but they have no upper bound where V only
-            touches its threshold.
+            factor slope / bound: derivatives with this term have errors of tens of percent, and
+            more where terms cancel. With 0 all derivatives are exact, but they have no upper
+            bound where V only touches its threshold.
         delays: torch tensors (in,) of the delays [ticks] of Dense and Sparse nodes, by name,
             which take the gradients; the run has the whole delays of the network.
 

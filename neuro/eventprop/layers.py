@@ -135,7 +135,8 @@ def _problems_of_matrix(graph: Graph, name: str, node: Dense | Sparse) -> list[s
         if isinstance(behind, Dense | Sparse):
             pair = f"a {type(behind).__name__} behind a {type(node).__name__}"
             problems.append(f"{pair}; multiply their weights into one")
-    if isinstance(node, Sparse) and (_waits(node)[node.source] != _delays(node)).any():
+    late = node.delay if isinstance(node, Sparse) else None
+    if late is not None and (_waits(node)[node.source] != late).any():  # type: ignore[union-attr]
         problems.append(
             "synapses of one source differ in delay; give each source one delay, as "
             "DelayedLinear(kind='axonal') does"
@@ -143,18 +144,11 @@ def _problems_of_matrix(graph: Graph, name: str, node: Dense | Sparse) -> list[s
     return problems
 
 
-def _delays(node: Sparse) -> np.ndarray:
-    """Return the delay of each synapse [ticks]."""
-    none = np.zeros(node.indices.size, np.int64)
-    return none if node.delay is None else node.delay.astype(np.int64)
-
-
 def _waits(node: Dense | Sparse) -> np.ndarray:
     """Return the longest delay of each source's synapses [ticks]."""
-    if isinstance(node, Dense):
-        return np.zeros(node.weight.shape[1], np.int64)
     waits = np.zeros(node.input_length, np.int64)
-    np.maximum.at(waits, node.source, _delays(node))
+    if isinstance(node, Sparse) and node.delay is not None:
+        np.maximum.at(waits, node.source, node.delay)
     return waits
 
 

@@ -114,7 +114,7 @@ def _find_scale(
 
 def make_counter(scale: Float[np.ndarray, " _"], shape: Shape) -> DiscreteLIF:
     """Return the neurons that stand for a ReLU, one of each value in ``shape``."""
-    wide = scale if scale.size == 1 else scale.reshape(-1, *[1] * (len(shape) - 1))
+    wide = scale.reshape(-1, *[1] * (len(shape) - 1))
     value = wide.item() if scale.size == 1 else wide
     return DiscreteLIF(decay=1.0, threshold=value, rest=value / 2, reset_by=value)
 

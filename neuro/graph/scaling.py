@@ -25,24 +25,19 @@ def narrow(weight: Any) -> np.ndarray:
 
 def make_scale_node(shape: Shape, scale: np.ndarray, shift: np.ndarray | None) -> Node | None:
     """Return a node for y = scale x + shift, each of ``shape``, or None if there is none."""
-    wide = np.broadcast_to(scale, shape)
-    shift = None if shift is None else np.broadcast_to(shift, shape)
+    if len(shape) not in (1, 2, 3):
+        return None
+    size, given = shape[0], [scale] if shift is None else [scale, shift]
+    rows = [np.broadcast_to(x, shape).reshape(size, -1) for x in given]
+    if any((x != x[:, :1]).any() for x in rows):
+        return None
+    weight, *moved = (narrow(x[:, 0]) for x in rows)
+    bias = moved[0] if moved else None
     if len(shape) == 1:
-        places = np.arange(shape[0])
-        bias = None if shift is None else narrow(shift)
-        return Sparse.from_coo(
-            places, places, narrow(wide), shape=(shape[0], shape[0]), bias=bias
-        )
-    if len(shape) not in (2, 3):
-        return None
-    flat = wide.reshape(shape[0], -1)
-    moved = None if shift is None else shift.reshape(shape[0], -1)
-    if (flat != flat[:, :1]).any() or (moved is not None and (moved != moved[:, :1]).any()):
-        return None
+        places = np.arange(size)
+        return Sparse.from_coo(places, places, weight, shape=(size, size), bias=bias)
     kind = Conv1d if len(shape) == 2 else Conv2d
-    weight = flat[:, :1].reshape(shape[0], 1, *[1] * (len(shape) - 1))
-    bias = None if moved is None else narrow(moved[:, 0])
-    return kind(weight=narrow(weight), bias=bias, groups=shape[0])
+    return kind(weight=weight.reshape(-1, *[1] * len(shape)), bias=bias, groups=size)
 
 
 def scale_inputs(node: Weighted, factor: Float[np.ndarray, " _"]) -> Weighted:

@@ -62,11 +62,8 @@ class DelayedLinear(Temporal):
     ) -> None:
         super().__init__()
         require_ticks("DelayedLinear.most", most, "use nn.Linear for no delays")
-        for name, number in {
-            "inputs": inputs,
-            "outputs": outputs,
-            "soft_steps": soft_steps,
-        }.items():
+        whole = {"inputs": inputs, "outputs": outputs, "soft_steps": soft_steps}
+        for name, number in whole.items():
             require_whole(f"DelayedLinear.{name}", number, "give its number")
         if min(inputs, outputs) < 1 or soft_steps < 0:
             raise ValueError(

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Shaped
 from torch import Tensor
 
 from neuro.graph import Graph, Pointwise
@@ -154,11 +154,33 @@ def split_error(mean: Tensor, spikes: Tensor, scale: Tensor, ticks: int) -> Erro
 class _Sums:
     """Sums of a layer over all samples. clips: whether the ANN clips at the scale, too."""
 
-    def __init__(self, *, clips: bool) -> None:
+    def __init__(self, node: Any, *, clips: bool) -> None:
+        self.scale = torch.from_numpy(np.array(as_array(node.threshold), np.float64))
         self.clips = clips
         self.parts = np.zeros(4)  # absolute: those of ErrorParts, and the total
         self.wanted = self.spikes = 0.0
         self.values = self.first = 0
+
+    def add(self, mean: Tensor, spikes: Tensor, ticks: int) -> None:
+        """Add samples; see :func:`split_error`."""
+        own = mean.minimum(self.scale) if self.clips else mean
+        parts = split_error(own, spikes, self.scale, ticks)
+        every = (*parts, parts.clipped + parts.quantisation + parts.unevenness)
+        self.parts += [float(part.abs().sum()) for part in every]
+        self.wanted += float(own.clamp(min=0).sum())
+        self.spikes += float(spikes.sum())
+        self.values += spikes.numel()
+
+    def summarise(self, name: str, ticks: int) -> ConvertedLayer:
+        """Return what the layer loses."""
+        shares = map(float, self.parts / (self.wanted or 1.0))
+        return ConvertedLayer(
+            name=name,
+            scale=float(self.scale.mean()),
+            **dict(zip((*ErrorParts._fields, "total"), shares, strict=True)),
+            rate=self.spikes / (self.values * ticks),
+            first_spike=self.first,
+        )
 
 
 @torch.no_grad()
@@ -182,7 +204,7 @@ def measure_conversion(
         if t < 1:
             raise ValueError(f"ticks and until are {ticks} and {[*until]}; all must be >= 1")
     layers, open_ended = list_activations(graph), list_measured(graph)
-    sums = {name: _Sums(clips=name not in open_ended) for name in layers}
+    sums = {n: _Sums(converted.nodes[n], clips=n not in open_ended) for n in layers}
     logits: dict[int, list[np.ndarray]] = {t: [] for t in until}
     (output,) = converted.outputs
     net = Net(converted).double()
@@ -202,40 +224,8 @@ def measure_conversion(
                 if bool(activity[name].any()):  # batches run one after the other
                     sums[name].first = min(sums[name].first or t, t)
         for name in layers:
-            _add(sums[name], converted, name, inputs_of[name] / ticks, spikes_of[name], ticks)
+            sums[name].add(inputs_of[name] / ticks, spikes_of[name], ticks)
     return MeasuredConversion(
-        layers=[_summarise(converted, name, sums[name], ticks) for name in layers],
+        layers=[sums[name].summarise(name, ticks) for name in layers],
         logits={t: np.concatenate(parts) for t, parts in logits.items()},
-    )
-
-
-def _find_scale(graph: Graph, name: str) -> Float[np.ndarray, "..."]:
-    node: Any = graph.nodes[name]
-    return np.array(as_array(node.threshold), np.float64)
-
-
-def _add(
-    sums: _Sums, graph: Graph, name: str, mean: Tensor, spikes: Tensor, ticks: int
-) -> None:
-    scale = torch.from_numpy(_find_scale(graph, name))
-    own = mean.minimum(scale) if sums.clips else mean
-    parts = split_error(own, spikes, scale, ticks)
-    every = (*parts, parts.clipped + parts.quantisation + parts.unevenness)
-    sums.parts += [float(part.abs().sum()) for part in every]
-    sums.wanted += float(own.clamp(min=0).sum())
-    sums.spikes += float(spikes.sum())
-    sums.values += spikes.numel()
-
-
-def _summarise(graph: Graph, name: str, sums: _Sums, ticks: int) -> ConvertedLayer:
-    clipped, quantisation, unevenness, total = sums.parts / (sums.wanted or 1.0)
-    return ConvertedLayer(
-        name=name,
-        scale=float(_find_scale(graph, name).mean()),
-        clipped=float(clipped),
-        quantisation=float(quantisation),
-        unevenness=float(unevenness),
-        total=float(total),
-        rate=sums.spikes / (sums.values * ticks),
-        first_spike=sums.first,
     )
