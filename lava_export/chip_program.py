@@ -41,15 +41,10 @@ def _lower_to_loihi(graph: Graph, ticks: int, inputs: Stimulus) -> ChipProgram:
     return BinaryChipProgram(lower(graph, ticks=ticks, bounds=measure_bounds(graph, inputs)))
 
 
-def _lower_to_one_core(graph: Graph, ticks: int, _: Stimulus) -> ChipProgram:
-    """Return a graph's program in Xylo's integers."""
-    return XyloChipProgram(lower_to_xylo(graph, ticks=ticks))
-
-
 # Lowering by the class of a chip.
 LOWERINGS: Mapping[type[Hardware], Callable[[Graph, int, Stimulus], ChipProgram]] = {
     Chip: _lower_to_loihi,
-    OneCoreChip: _lower_to_one_core,
+    OneCoreChip: lambda graph, ticks, _: XyloChipProgram(lower_to_xylo(graph, ticks=ticks)),
 }
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from lava_export.checks import rasterize
 from lava_export.float_population import FloatPopulation
 from lava_export.lower import collect_populations
 from lava_export.lower_loihi import is_in_integers
@@ -21,7 +22,7 @@ from lava_export.rules import compute_head_room
 from neuro.graph import Graph
 from neuro.graph.requirements import require_graph
 from neuro.io.graph_digest import require_program_of
-from neuro.spikes import Events, of_sample, to_raster
+from neuro.spikes import of_sample, to_raster
 from neuro.spikes.record import Record, require_records
 
 
@@ -149,8 +150,7 @@ def compare(
     Returns:
         layers: {name: {spikes, mismatches, first}} for inputs, populations and read-outs.
             mismatches: number of entries (tick, sample, neuron) that differ. first: the
-                earliest
-            difference, {layer, neuron, tick, sample, cause}, or None.
+            earliest difference, {layer, neuron, tick, sample, cause}, or None.
         mismatches: the sum over layers. first: the earliest of all; later ones may follow from
             it.
 
@@ -208,15 +208,9 @@ def _tell_state(
     if p.kind == "input":
         return "; the stimulus itself differs"
     tick, sample, neuron = where
-    inputs: dict[str, Events] = {
-        q.name: of_sample(reference.spikes[q.name], sample)
-        for q in program.populations
-        if q.kind == "input"
-    }
-    kinds = {name: np.int32 if program[name].signed else np.bool_ for name in inputs}
-    rasters: dict[str, np.ndarray] = {
-        name: to_raster(e).astype(kinds[name]) for name, e in inputs.items()
-    }
+    names = [q.name for q in program.populations if q.kind == "input"]
+    inputs = {name: of_sample(reference.spikes[name], sample) for name in names}
+    rasters = rasterize(program, inputs, reference.ticks)
     history = [t.states[p.name] for t in iterate_ticks(program, rasters, tick + 1)]
     values = history[-1]._asdict().items()
     told = ", ".join(f"{name} = {int(x[0, neuron])}" for name, x in values if x is not None)

@@ -9,6 +9,7 @@ measures more.
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
@@ -304,11 +305,7 @@ def announce(make: Experiments, bench: str, options: BenchOptions) -> str:
 
 def make_parts(make: Experiments, bench: str) -> dict[str, MeasurePart]:
     """Return the parts of a benchmark, each of which is an experiment."""
-
-    def make_part(part: str) -> MeasurePart:
-        return lambda options: measure(make, bench, part, options)
-
-    return {part: make_part(part) for part in make(True)}
+    return {part: partial(measure, make, bench, part) for part in make(True)}
 
 
 def make_row(experiment: Experiment, reached: Reached, name: str, peers: Sequence[str]) -> Row:

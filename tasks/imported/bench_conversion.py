@@ -7,6 +7,7 @@ images and the same images for their scales.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, get_args
 
 import numpy as np
@@ -49,23 +50,15 @@ def list_experiments(quick: bool) -> Mapping[str, Experiment]:
             for name, config in colours.items()
         }
     seeds = (0,) if quick else (0, 1, 2)
-
-    def make(
-        title: str, run: str, arms: Mapping[str, Any], seeds: tuple[int, ...]
-    ) -> Experiment:
-        return Experiment(
-            title=title,
-            run=run,
-            arms=arms,
-            seeds=seeds,
-            metrics=(ACCURACY,),
-            measures=measure_conversions,
-        )
-
+    parts: dict[str, tuple[Any, ...]] = {
+        "digits": ("convolutions on digits", "mnist:relu", digits, seeds),
+        "cifar10": ("a small VGG on CIFAR-10", "cifar10:relu", colours, (0,)),
+        "residual": ("a residual network on CIFAR-10", "cifar10:residual", deep, (0,)),
+    }
+    make = partial(Experiment, metrics=(ACCURACY,), measures=measure_conversions)
     return {
-        "digits": make("convolutions on digits", "mnist:relu", digits, seeds),
-        "cifar10": make("a small VGG on CIFAR-10", "cifar10:relu", colours, (0,)),
-        "residual": make("a residual network on CIFAR-10", "cifar10:residual", deep, (0,)),
+        part: make(title=title, run=run, arms=arms, seeds=own)
+        for part, (title, run, arms, own) in parts.items()
     }
 
 
@@ -77,15 +70,11 @@ def measure_conversions(run: TaskRun) -> Variants:
     """
     trained = open_trained_run(run)
     graph = trained.network.graph
-    known, test = (
-        read_split(str(run.folder), trained.network, split, most)
-        for split, most in (("val", CALIBRATED), ("test", TESTED))
-    )
+    read = partial(read_split, str(run.folder), trained.network)
+    known, test = read("val", CALIBRATED), read("test", TESTED)
     (name,) = graph.inputs
-    accuracies, logits = (
-        {"ANN, same samples": measure_ann(graph, test)},
-        dict[str, np.ndarray](),
-    )
+    accuracies = {"ANN, same samples": measure_ann(graph, test)}
+    logits = dict[str, np.ndarray]()
     plain = run.config.neuron == "relu"
     for by in get_args(By) if plain else ("layer",):
         converted = convert(graph, find_scales(graph, {name: known.images}, by=by))

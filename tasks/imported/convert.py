@@ -25,12 +25,7 @@ from neuro.interop.imported import RETURNED, ComparedPopulation
 from neuro.interop.neuron_reader import CaptureError
 from neuro.io.run_folder import RunError
 from neuro.nn.net import Net
-from neuro.nn.scales import (
-    By,
-    find_scales,
-    measure_conversion,
-    split_batches,
-)
+from neuro.nn.scales import By, find_scales, measure_conversion, split_batches
 from tasks.images.classification.classifier import MESSAGE_BITS
 from tasks.imported.coding import CodedNetwork
 from tasks.imported.files import (
@@ -82,8 +77,7 @@ class OpenedANN(NamedTuple):
     graph: of one tick. split: its values are whole numbers if its input is a GradedInput.
     unit: what the whole number 1 stands for, in words. library: see ``import.json``.
     rows: its comparison with its source. accuracy: before its input was graded; None: it always
-    was. clipped: share of pixels beyond the largest that
-    was seen in the images for the scales.
+    was. clipped: share of pixels beyond the largest seen in the images for the scales.
     """
 
     graph: Graph
@@ -123,9 +117,9 @@ def convert_network(source: str, out: Path, words: ConversionWords) -> ImportFac
         raise GraphError(problems, f"{source} cannot be converted")
     scales = find_scales(ann.graph, {name: calibration.images}, words.percentile, words.by)
     graph = convert(ann.graph, scales)
-    until = sorted({t for t in UNTIL} | {words.ticks})
+    until = sorted({*UNTIL, words.ticks})
     measured = measure_conversion(ann.graph, graph, {name: test.images}, words.ticks, until)
-    right = {t: int((x.argmax(1) == test.labels).sum()) for t, x in measured.logits.items()}
+    logits = measured.logits
     graded = measure_ann(ann.graph, test)
     facts = ImportFacts(
         neuro=__version__,
@@ -148,7 +142,7 @@ def convert_network(source: str, out: Path, words: ConversionWords) -> ImportFac
             ann=graded if ann.accuracy is None else ann.accuracy,
             graded=graded,
             clipped=ann.clipped,
-            right=[[t, n] for t, n in right.items()],
+            right=[[t, int((x.argmax(1) == test.labels).sum())] for t, x in logits.items()],
             percentile=words.percentile,
             by=words.by,
             calibrated=len(calibration.labels),
@@ -158,10 +152,8 @@ def convert_network(source: str, out: Path, words: ConversionWords) -> ImportFac
     )
     shown = np.broadcast_to(test.images, (words.ticks, *test.images.shape))
     stimulus = ImportedStimulus(inputs={name: shown}, labels=test.labels)
-    classes = next(iter(measured.logits.values())).shape[1]
-    write_run(
-        out, CodedNetwork(graph, stimulus, None), facts, make_decoding(words.ticks, classes)
-    )
+    decoding = make_decoding(words.ticks, logits[words.ticks].shape[1])
+    write_run(out, CodedNetwork(graph, stimulus, None), facts, decoding)
     return facts
 
 
@@ -188,14 +180,11 @@ def make_decoding(ticks: int, classes: int) -> Decoding:
 
 def measure_ann(graph: Graph, images: LabelledImages) -> float:
     """Return the accuracy of an ANN's Graph."""
-    (name,), (output,), right, first = graph.inputs, graph.outputs, 0, 0
-    net = Net(graph).double()
+    (name,), (output,), net = graph.inputs, graph.outputs, Net(graph).double()
+    batches = split_batches(graph, {name: images.images})
     with torch.no_grad():
-        for batch in split_batches(graph, {name: images.images}):
-            answers = net(batch)[0][output][0].flatten(1).argmax(1).numpy()
-            right += int((answers == images.labels[first : first + len(answers)]).sum())
-            first += len(answers)
-    return right / first
+        answers = [net(batch)[0][output][0].flatten(1).argmax(1) for batch in batches]
+    return float((torch.cat(answers).numpy() == images.labels).mean())
 
 
 def _open_file(source: str, words: ConversionWords) -> OpenedANN:

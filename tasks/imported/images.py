@@ -64,23 +64,17 @@ def read_images(
         known, test = _take(read("train"), calibrated), _take(read("test"), samples)
         return ImageSplit(known, test, name=word)
     if path.is_dir():
-        known, test = (
-            _read_folder(path, part, most, shape)
-            for part, most in (("train", calibrated), ("val", samples))
-        )
+        of_part = partial(_read_folder, path, shape)
+        known, test = of_part("train", calibrated), of_part("val", samples)
         return ImageSplit(known, test, name=path.name)
     if path.suffix != ".npz":
         raise StimulusError([f"--images {word} is not {KINDS}"])
     whole = _read_file(path)
     order = np.random.default_rng(0).permutation(len(whole.labels))
-    first, last = np.array_split(order, 2)
-    if not (len(first) and len(last)):
+    if len(order) < 2:
         raise StimulusError([f"{path}: has {len(order)} images; it must have >= 2, in halves"])
-    return ImageSplit(
-        _take(LabelledImages(whole.images[first], whole.labels[first]), calibrated),
-        _take(LabelledImages(whole.images[last], whole.labels[last]), samples),
-        name=path.name,
-    )
+    first, last = (LabelledImages(*(x[k] for x in whole)) for k in np.array_split(order, 2))
+    return ImageSplit(_take(first, calibrated), _take(last, samples), name=path.name)
 
 
 def _take(found: LabelledImages, most: int) -> LabelledImages:
@@ -95,7 +89,7 @@ def _read_set(name: str, part: str) -> LabelledImages:
 
 
 def _read_folder(
-    path: Path, part: str, most: int, shape: tuple[int, ...] | None
+    path: Path, shape: tuple[int, ...] | None, part: str, most: int
 ) -> LabelledImages:
     if shape is None or len(shape) != 3 or shape[0] != 3 or shape[1] != shape[2]:
         raise StimulusError(
@@ -104,11 +98,10 @@ def _read_folder(
                 f"{shape or 'not given'}; give it, such as 3,32,32"
             ]
         )
-    side = shape[1]
     names = list_class_files(path, "train", "images").classes
     found = list_class_files(path, part, "images", names)
     few = pick_spread(len(found.files), most)
-    images = np.stack([read_square_image(found.files[i], side) for i in few])
+    images = np.stack([read_square_image(found.files[i], shape[1]) for i in few])
     return LabelledImages(images.astype(np.float32) / 255, found.labels[few].astype(np.int64))
 
 

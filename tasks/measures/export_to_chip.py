@@ -1,10 +1,8 @@
 """``neuro export --chip``: compares a network in the integers of one chip with its floats."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import chain
 from typing import Any
-
-import numpy as np
 
 from lava_export import LowerError, RuleBreach, lower_graph
 from lava_export.contract import ChipProgram
@@ -12,7 +10,7 @@ from lava_export.excess import Excess, add_excess, describe_excess
 from neuro.energy import Hardware
 from neuro.events import simulate
 from neuro.graph import Graph
-from tasks.measures.verify import find_layer_differences
+from tasks.measures.verify import IntegerGap
 from tasks.runs.provenance import write_result
 from tasks.runs.results import name_result
 from tasks.runs.samples import (
@@ -86,7 +84,7 @@ def export_samples_to(
     program = lower_graph(graph, first.ticks, type(chip)).calibrate(graph, first.inputs)
     if breaches := program.list_breaches(chip):
         raise RuleBreach(chip, breaches)
-    sums: dict[str, dict[str, Any]] = {}
+    gap = IntegerGap()
     answers: dict[str, list[Tree]] = {who: [] for who in PAIR}
     targets, excess, n = [], dict[str, Excess](), 0
     for some in chain([first], batches):
@@ -96,7 +94,7 @@ def export_samples_to(
         records = simulate(graph, some.inputs)[0], integers
         for who, record in zip(PAIR, records, strict=True):
             answers[who].append(read_answers(judge, graph, record))
-        _add_differences(sums, graph, *records)
+        gap.add(graph, *records)
         targets.append(read_targets(some))
         n += some.n
     known = join_batches(targets)
@@ -105,7 +103,11 @@ def export_samples_to(
     return program, {
         "chip": chip.title,
         "scaling": program.tabulate_rounding(graph),
-        "layers": {name: _share(of_layer) for name, of_layer in sums.items()},
+        "layers": {
+            name: {k: sums[k] for k in ("spikes", "integers") if k in sums}
+            | {"differ": gap.share(name)}
+            for name, sums in gap.sums.items()
+        },
         "metrics": {
             name: {who: by_name[name] for who, by_name in measured.items()}
             for name in measured[PAIR[0]]
@@ -116,36 +118,3 @@ def export_samples_to(
         "drawn": first.drawn,
         "ticks": first.ticks,
     }
-
-
-def _add_differences(
-    sums: dict[str, dict[str, Any]], graph: Graph, floats: Any, integers: Any
-) -> None:
-    """Add the differences between floats and integers in one batch to ``sums``."""
-    differ = find_layer_differences(graph, floats, integers)
-    for name, where in differ.items():
-        if name in floats.spikes:
-            found: dict[str, Any] = {
-                "spikes": len(floats.spikes[name].tick),
-                "integers": len(integers.spikes[name].tick),
-                "differ": int(where.sum()),
-                "of": where.size,
-            }
-        else:
-            value = floats.values[name].astype(np.float64)
-            found = {
-                "error": float(np.square(integers.values[name] - value).sum()),
-                "square": float(np.square(value).sum()),
-            }
-        mine = sums.setdefault(name, dict.fromkeys(found, 0))
-        for key, x in found.items():
-            mine[key] += x
-
-
-def _share(of_layer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the counts of a layer, with the share that differs."""
-    if "of" in of_layer:
-        counts = {k: int(of_layer[k]) for k in ("spikes", "integers")}
-        return {**counts, "differ": of_layer["differ"] / of_layer["of"]}
-    square = of_layer["square"]
-    return {"differ": float(np.sqrt(of_layer["error"] / square)) if square else 0.0}

@@ -320,6 +320,40 @@ def find_layer_differences(graph: Graph, one: Record, other: Record) -> dict[str
     return out
 
 
+class IntegerGap:
+    """Differences between floats and integers, summed over batches; by layer in ``sums``."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, dict[str, Any]] = {}
+
+    def add(self, graph: Graph, floats: Record, integers: Record) -> None:
+        """Add the differences in one batch."""
+        for name, where in find_layer_differences(graph, floats, integers).items():
+            if name in floats.spikes:
+                found: dict[str, Any] = {
+                    "spikes": len(floats.spikes[name].tick),
+                    "integers": len(integers.spikes[name].tick),
+                    "differ": int(where.sum()),
+                    "of": where.size,
+                }
+            else:
+                value = floats.values[name].astype(np.float64)
+                error = float(np.square(integers.values[name] - value).sum())
+                found = {"error": error, "of": float(np.square(value).sum())}
+            own = self.sums.setdefault(name, dict.fromkeys(found, 0))
+            for key, x in found.items():
+                own[key] += x
+
+    def share(self, name: str) -> float:
+        """Return the share of ticks x neurons that differ; of a read-out, of the RMS."""
+        own = self.sums[name]
+        if not own["of"]:
+            return 0.0
+        if "differ" in own:
+            return float(own["differ"] / own["of"])
+        return float(np.sqrt(own["error"] / own["of"]))
+
+
 class _Tally:
     """Differences between executors, summed over batches."""
 
@@ -341,8 +375,7 @@ class _Tally:
             for name in graph.firing
         }
         self.unexplained: list[dict[str, Any]] = []
-        self.quantised = {name: {"differ": 0, "of": 0} for name in graph.firing}
-        self.off = {name: {"error": 0.0, "of": 0.0} for name in graph.readouts}
+        self.gap = IntegerGap()
 
     def add(
         self, inputs: dict[str, Events], clock: Record, events: Record, integers: Record | None
@@ -356,23 +389,13 @@ class _Tally:
                 near = np.abs(compute_margins(self.graph, inputs, name)[differ])
                 layer["margins"] += near.tolist()
         self._float32(inputs, clock, events)
-        for name in self.off:
+        for name in self.graph.readouts:
             values, largest = clock.values[name], np.abs(clock.values[name]).max(initial=0)
             apart = np.abs(values - events.values[name]).max(initial=0)
             share = float(apart / largest) if largest else 0.0
             self.layers[name]["rounding"] = max(self.layers[name]["rounding"], share)
         if self.program and integers:
-            self._quantised(events, integers)
-
-    def _quantised(self, events: Record, integers: Record) -> None:
-        gap = find_layer_differences(self.graph, events, integers)
-        for name, tally in self.quantised.items():
-            tally["differ"] += int(gap[name].sum())
-            tally["of"] += gap[name].size
-        for name, sums in self.off.items():
-            value = events.values[name].astype(np.float64)
-            sums["error"] += float(np.square(integers.values[name] - value).sum())
-            sums["of"] += float(np.square(value).sum())
+            self.gap.add(self.graph, events, integers)
 
     def _float32(self, inputs: dict[str, Events], clock: Record, events: Record) -> None:
         rounded = replay(self.graph, inputs, torch.float32)
@@ -405,8 +428,6 @@ class _Tally:
 
     def quantisation(self) -> dict[str, float]:
         """Return the share of differing spikes by layer, and the errors of read-outs."""
-        spikes = {n: t["differ"] / t["of"] for n, t in self.quantised.items() if t["of"]}
-        values = {
-            n: np.sqrt(s["error"] / s["of"]).item() for n, s in self.off.items() if s["of"]
-        }
-        return spikes | values
+        compared = {name for name, sums in self.gap.sums.items() if sums["of"]}
+        names = (*self.graph.firing, *self.graph.readouts)
+        return {name: self.gap.share(name) for name in names if name in compared}

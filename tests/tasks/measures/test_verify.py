@@ -1,6 +1,7 @@
 import html
 from dataclasses import replace
 from itertools import pairwise
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -239,11 +240,11 @@ class TestSeveralBatches:
         assert [t.layers["cells"]["mismatches"] for t in (one, other)] == [3, 1]
         for name in ("cells", "more"):
             assert [t.flips[name]["flips"] for t in (one, other)] == [5, 2]
-        assert [t.quantised["cells"]["of"] for t in (one, other)] == [7 * 5 * 8, 7 * 2 * 8]
+        assert [t.gap.sums["cells"]["of"] for t in (one, other)] == [7 * 5 * 8, 7 * 2 * 8]
         for order in ((0, 1), (1, 0)):
             both = tallies[order]
-            for table in ("layers", "flips", "quantised", "off"):
-                mine, first, second = (getattr(t, table) for t in (both, one, other))
+            for table in ("layers", "flips", "gap.sums"):
+                mine, first, second = (attrgetter(table)(t) for t in (both, one, other))
                 for name, figures in mine.items():
                     for key in SUMS & figures.keys():
                         total = first[name][key] + second[name][key]
@@ -274,7 +275,7 @@ class TestSeveralBatches:
         assert min(one["cells"], other["cells"]) < max(one["cells"], other["cells"])
         share = (5 * one["cells"] + 2 * other["cells"]) / 7
         assert both.quantisation()["cells"] == pytest.approx(share, rel=1e-12)
-        parts = [tallies[k,].off["read"] for k in (0, 1)]
+        parts = [tallies[k,].gap.sums["read"] for k in (0, 1)]
         error = sum(p["error"] for p in parts) / sum(p["of"] for p in parts)
         assert both.quantisation()["read"] == pytest.approx(error**0.5, rel=1e-12)
 
