@@ -332,29 +332,26 @@ BUILDERS: dict = {
 
 
 def build_connection(c: SimpleNamespace, source: Any, target: Any, bits: int) -> None:
-    """Connect two ports, through a delay line if spikes wait before the synapses.
+    """Connect two ports, through lines of delays where spikes or sums wait.
 
     bits: of graded spikes; 0 for binary spikes.
     """
-    from binary import DelayLine, Waits
+    from binary import Waits
     from lava.proc.dense.process import Dense
     from lava.proc.sparse.process import Sparse
     from lava.utils.weightutils import SignMode
     from scipy.sparse import csr_matrix, diags
 
-    if c.extra:
-        line = DelayLine(shape=source.shape, steps=c.extra)
-        source.connect(line.s_in)
-        source = line.s_out
     given = vars(c)
-    if "delays_in" in given:
-        waits = Waits(shape=source.shape, waits=c.delays_in)
-        source.connect(waits.a_in)
-        source = waits.a_out
+    waits = given.get("delays_in", np.zeros(source.shape, int)) + c.extra
+    if waits.any():
+        line = Waits(shape=source.shape, waits=waits)
+        source.connect(line.a_in)
+        source = line.a_out
     if "delays_out" in given:
-        waits = Waits(shape=target.shape, waits=c.delays_out)
-        waits.a_out.connect(target)
-        target = waits.a_in
+        line = Waits(shape=target.shape, waits=c.delays_out)
+        line.a_out.connect(target)
+        target = line.a_in
     if c.kind == "conv":
         from lava.proc.conv.process import Conv  # imports scipy.signal: half of a small run
 

@@ -1,4 +1,4 @@
-"""The Lava Processes of a LoihiProgram: neurons, a delay line, and a sink of spikes.
+"""The Lava Processes of a LoihiProgram: neurons, lines of delays, and a sink of spikes.
 
 The neurons follow the equation in ``lava_export.program``.
 """
@@ -149,33 +149,6 @@ class PyAlif(PyMembranes):
         self.v[:] = np.where(s, self.reset_to if self.hard[0] else v - (self.reset_by + a), v)
         self.a[:] = np.minimum(a + s * (self.beta << 6), LIMIT - 1)
         self.s_out.send(s.astype(np.int32))
-
-
-class DelayLine(AbstractProcess):
-    """A delay of spikes. shape: (N,) of the spikes; steps: length of the delay, >= 1."""
-
-    def __init__(self, *, shape: tuple, steps: int) -> None:
-        super().__init__()
-        self.s_in = InPort(shape=shape)
-        self.s_out = OutPort(shape=shape)
-        self.ring = Var(shape=(steps, *shape), init=0)
-
-
-@implements(proc=DelayLine, protocol=LoihiProtocol)
-@requires(CPU)
-@tag("fixed_pt")
-class PyDelay(PyLoihiProcessModel):
-    """Fixed-point model."""
-
-    s_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
-    s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
-    ring: np.ndarray = LavaPyType(np.ndarray, np.int32)
-
-    def run_spk(self) -> None:
-        """Send the oldest spikes, then store the new: the line never waits inside a loop."""
-        slot = self.time_step % len(self.ring)
-        self.s_out.send(self.ring[slot].copy())
-        self.ring[slot] = self.s_in.recv()
 
 
 class Waits(AbstractProcess):
